@@ -1,0 +1,48 @@
+# `make repro` and `make test` are the two commands; both set up what they need.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := repro
+
+UV_VERSION := 0.13.9
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+HARNESS := .venv/.complete
+RUN := . .venv/bin/activate &&
+
+.PHONY: repro test check params remeasure lock setup
+
+repro: setup ## run whatever is out of date and end with the report
+	@$(RUN) dvc repro
+	@echo "The report: data/report/report.md"
+
+test: setup check ## every check and every test, real servers included
+	@$(RUN) python -m pytest
+
+check: $(HARNESS) ## format, lint and types
+	@$(RUN) ruff format --check --quiet . && ruff check --quiet . && mypy
+
+setup: $(HARNESS)
+	@$(RUN) python -m stages.environment
+
+remeasure: setup ## measure all four matrices anew, even if nothing changed
+	@$(RUN) dvc repro --force --no-run-cache --downstream $$(dvc stage list --name-only | grep '^measure@')
+
+params: $(HARNESS) ## write params.yaml as the composition of conf/'s defaults
+	@$(RUN) python -m stages.compose
+
+lock: $(HARNESS) ## resolve and pin every environment anew
+	@$(RUN) uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \
+	  --extra dev pyproject.toml --output-file requirements.txt
+	@$(RUN) for backend in backends/*/; do \
+	  uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \
+	    --excludes $$backend/excludes.txt $$backend/requirements.in --output-file $$backend/requirements.txt; done
+
+$(HARNESS): requirements.txt .python-version | $(filter .uv/bin/uv,$(UV))
+	@echo "harness: installing the pipeline's own environment into .venv"
+	@$(UV) venv --quiet --clear .venv
+	@VIRTUAL_ENV=.venv $(UV) pip sync --quiet --require-hashes requirements.txt
+	@touch $@
+
+.uv/bin/uv:
+	@echo "uv: not found, installing it into .uv"
+	@python3 -m venv .uv
+	@.uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

@@ -1,0 +1,31 @@
+"""A CPU platform for the unmodified PyTorch sglang, through its own extension point.
+
+sglang's in-tree CPU path needs a ``sgl_kernel`` CPU build that PyPI does not
+ship; an out-of-tree platform does not. sglang finds this one through the entry
+point beside this file (group ``sglang.srt.platforms``) when the folder is on
+``PYTHONPATH`` and ``SGLANG_PLATFORM=scoreparity_cpu``. Nothing in sglang is patched.
+"""
+
+from __future__ import annotations
+
+from sglang.srt.platforms.cpu import CpuDeviceMixin
+from sglang.srt.platforms.device_mixin import PlatformEnum
+from sglang.srt.platforms.interface import PlatformCapabilities, SRTPlatform
+
+
+class ScoreparityCpuPlatform(CpuDeviceMixin, SRTPlatform):
+    """Plain PyTorch operators on the CPU: no Triton, no graphs, no pinned memory."""
+
+    _enum = PlatformEnum.OOT
+    capabilities = PlatformCapabilities()
+
+    def get_default_attention_backend(self) -> str:
+        return "torch_native"
+
+    def is_pin_memory_available(self, device: object = None) -> bool:
+        return False
+
+
+def activate() -> str:
+    """Entry point: the dotted name of the platform class, as sglang expects."""
+    return f"{__name__}.{ScoreparityCpuPlatform.__name__}"
