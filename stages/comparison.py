@@ -1,0 +1,229 @@
+"""What the ``compare`` stage found: the one document the report is written from.
+
+Every number in the report stands in this document; units are in the field names
+(``_s`` seconds, ``_per_s`` per second). Absent figures are ``None``, never zero.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+from pydantic import BaseModel, ConfigDict
+
+from stages.contract import Backend, Gate, Identity, Selection, View
+from stages.errors import UserError
+from stages.schema import Host, Model, Phase, TimeSplit
+
+COMPARISON_VERSION = 1
+
+type Verdict = Literal["pass", "fail", "not_compared"]
+type Outcome = Literal["jax", "pytorch", "tie", "none"]
+type Confidence = Literal["high", "medium", "low", "none"]
+
+
+class Part(BaseModel):
+    """A part of the comparison: immutable, and an unknown field is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GateResult(Part):
+    """JAX's scores against the reference's for the identical requests.
+
+    Attributes:
+        verdict: ``pass``, ``fail``, or ``not_compared`` when no pass had a counterpart.
+        compared_passes: timed passes compared.
+        uncompared_passes: successful timed passes whose counterpart is missing.
+        max_abs_diff: largest difference of one score, over all compared passes.
+        mean_abs_diff: mean difference of the pass where it is largest.
+        worst_pass: phase and run of the pass with the largest difference.
+    """
+
+    verdict: Verdict
+    compared_passes: int
+    uncompared_passes: int
+    max_abs_diff: float | None
+    mean_abs_diff: float | None
+    worst_pass: str | None
+
+
+class Cell(Part):
+    """The figures of one backend x view x chunk size.
+
+    Attributes:
+        phase: the passes the figures come from: ``confirm`` where there are any.
+        planned_passes: timed passes of that phase that were planned.
+        good_passes: those in which every call was ``ok``.
+        success_rate: good / planned, over every timed phase of the cell.
+        failures: failure kind -> timed passes that failed with it.
+        mean_s, p50_s, p95_s, std_s, min_s, max_s: pass latency in seconds (p95 by linear
+            interpolation; descriptive at these pass counts).
+        items_per_s: items / mean_s.
+        first_run_penalty: first warm-up pass / median timed pass.
+        warmup_passes: warm-up passes it took.
+        compiled_passes: timed passes in which the server compiled; ``None`` where the
+            server does not report compilations.
+        instability: why the figures are called unstable, in words; empty when they are not.
+        client_share: the client's own calibrated share of mean_s, 0 to 1.
+        gate: only for JAX; the reference is not gated.
+        eligible: whether the cell may be selected.
+        reasons: why it may not, in words.
+        inside_guardrail: p95 within the guardrail of its view.
+        usd_per_pass, items_per_usd: where an hourly price is given.
+    """
+
+    backend: Backend
+    view: View
+    chunk_size: int
+    phase: Phase
+    planned_passes: int
+    good_passes: int
+    success_rate: float
+    failures: dict[str, int]
+    mean_s: float | None
+    p50_s: float | None
+    p95_s: float | None
+    std_s: float | None
+    min_s: float | None
+    max_s: float | None
+    items_per_s: float | None
+    first_run_penalty: float | None
+    warmup_passes: int
+    compiled_passes: int | None
+    instability: list[str]
+    client_share: float | None
+    gate: GateResult | None
+    eligible: bool
+    reasons: list[str]
+    inside_guardrail: bool
+    usd_per_pass: float | None
+    items_per_usd: float | None
+
+
+class Winner(Part):
+    """The winner of one view, or why there is none.
+
+    Attributes:
+        outcome: the winning backend, ``tie``, or ``none``.
+        leader: the backend with the highest items/s, also in a tie.
+        chunk_size, items_per_s: of the leading cell.
+        other, other_chunk_size, other_items_per_s: the other backend's selected cell.
+        ratio: items_per_s / other_items_per_s.
+        same_backend_share: share of resamples in which the same backend leads.
+        same_cell_share: share in which the same backend and chunk size lead.
+        confidence: ``high``, ``medium`` or ``low``; ``none`` where there is no winner.
+        flags: what lowers the confidence, in words.
+        sentence: the result in one sentence.
+    """
+
+    outcome: Outcome
+    leader: Backend | None
+    chunk_size: int | None
+    items_per_s: float | None
+    other: Backend | None
+    other_chunk_size: int | None
+    other_items_per_s: float | None
+    ratio: float | None
+    same_backend_share: float | None
+    same_cell_share: float | None
+    confidence: Confidence
+    flags: list[str]
+    sentence: str
+
+
+class Source(Part):
+    """Where one matrix came from, as far as a reader of the report needs it."""
+
+    backend: Backend
+    view: View
+    backend_version: str
+    environment_sha256: str
+    repaired: bool
+    dtype: str
+    argv: list[str]
+    devices: list[str]
+    host: Host
+    started_at: str
+    finished_at: str
+    git_commit: str | None
+    restarts: int
+    compile_cache_entries: int | None
+    planned_passes: int
+    good_passes: int
+    seconds: TimeSplit
+
+
+class ViewComparison(Part):
+    """Both backends in one view.
+
+    Attributes:
+        cells: every cell, by backend, then chunk size as the contract lists them.
+        selected: backend -> the chunk size it would be deployed with, if any is eligible.
+        passed_over: a sentence for each backend whose fastest cell was not eligible.
+    """
+
+    view: View
+    cells: list[Cell]
+    selected: dict[Backend, int | None]
+    passed_over: list[str]
+    winner: Winner
+
+    def cell(self, backend: Backend, chunk_size: int) -> Cell:
+        """The cell of ``backend`` at ``chunk_size``."""
+        return next(c for c in self.cells if c.backend == backend and c.chunk_size == chunk_size)
+
+    def selected_cell(self, backend: Backend) -> Cell | None:
+        """The cell ``backend`` would be deployed with, if any is eligible."""
+        chunk = self.selected[backend]
+        return None if chunk is None else self.cell(backend, chunk)
+
+
+class Scope(Part):
+    """What was measured."""
+
+    identity: Identity
+    model: Model
+    workload_sha256: str
+    query_tokens: int
+    items: int
+    item_tokens: int
+    label_token_ids: list[int]
+    chunk_sizes: list[int]
+    warmup_passes: int
+    sweep_passes: int
+    confirm_passes: int
+    call_timeout_s: float
+
+
+class Comparison(Part):
+    """The whole result."""
+
+    version: int
+    scope: Scope
+    gate: Gate
+    selection: Selection
+    sources: list[Source]
+    portable: ViewComparison
+    best_native: ViewComparison
+
+    def views(self) -> tuple[ViewComparison, ViewComparison]:
+        """The portable view, then the best-native view."""
+        return (self.portable, self.best_native)
+
+
+def load_comparison(path: Path) -> Comparison:
+    """Read ``comparison.json``.
+
+    Raises:
+        UserError: it is missing, damaged or of another version.
+    """
+    try:
+        return Comparison.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: damaged at {where or 'its start'}: {first['msg']}") from error

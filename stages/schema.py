@@ -1,0 +1,294 @@
+"""The tables between stages: Arrow schema, version, provenance, reading and writing.
+
+A matrix is all calls of one backend in one view, a row a call, in one Parquet
+file. Where it came from rides in the file's metadata and is checked by the reader.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pydantic
+from pydantic import BaseModel, ConfigDict
+
+from stages.contract import Backend, FlagValue, Launch, Limits, Passes, View
+from stages.errors import UserError
+from stages.files import sha256, write_whole
+
+MATRIX_VERSION = 1
+
+type Phase = Literal["warmup", "sweep", "confirm"]
+type Status = Literal[
+    "ok",
+    "timeout",
+    "connection_error",
+    "http_4xx",
+    "http_5xx",
+    "oom",
+    "server_died",
+    "bad_json",
+    "wrong_shape",
+    "bad_score",
+]
+
+TIMED_PHASES: tuple[Phase, ...] = ("sweep", "confirm")
+STATUSES: tuple[Status, ...] = get_args(Status.__value__)
+
+MATRIX_SCHEMA = pa.schema(
+    [
+        pa.field("session", pa.int32(), nullable=False),
+        pa.field("position", pa.int32(), nullable=False),
+        pa.field("phase", pa.string(), nullable=False),
+        pa.field("chunk_size", pa.int32(), nullable=False),
+        pa.field("run", pa.int32(), nullable=False),
+        pa.field("call", pa.int32(), nullable=False),
+        pa.field("first_item", pa.int32(), nullable=False),
+        pa.field("item_count", pa.int32(), nullable=False),
+        pa.field("start_ns", pa.int64()),
+        pa.field("end_ns", pa.int64()),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),
+        pa.field("compiles", pa.int32()),
+        pa.field("salt", pa.list_(pa.int32()), nullable=False),
+        pa.field("scores", pa.list_(pa.float64())),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One ``POST /v1/score``.
+
+    Attributes:
+        session: which server session of this matrix answered it, from 0.
+        position: the pass's place in measuring order, from 0 (all its calls share it).
+        phase: ``warmup``, ``sweep`` or ``confirm``.
+        chunk_size: items per call asked for; the last call of a pass may hold fewer.
+        run: which pass of this phase and chunk size, from 0.
+        call: which call of the pass, from 0.
+        first_item: index of the call's first item in the workload.
+        item_count: items in the call.
+        start_ns: monotonic clock before the first byte was sent; ``None`` if never sent.
+        end_ns: monotonic clock after the answer was decoded and validated.
+        status: ``ok`` or the failure kind.
+        detail: what went wrong, in one short line; empty when ``ok``.
+        compiles: compilations the server logged during the pass; ``None`` where a
+            server reports none.
+        salt: the query ids redrawn for this pass.
+        scores: item_count x labels, item by item; ``None`` for a failed call.
+    """
+
+    session: int
+    position: int
+    phase: Phase
+    chunk_size: int
+    run: int
+    call: int
+    first_item: int
+    item_count: int
+    start_ns: int | None
+    end_ns: int | None
+    status: Status
+    detail: str
+    compiles: int | None
+    salt: list[int]
+    scores: list[float] | None
+
+
+class Record(BaseModel):
+    """Provenance: immutable, and an unknown field is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Host(Record):
+    """The machine that measured."""
+
+    name: str
+    system: str
+    machine: str
+    processor: str
+    cpus: int
+    memory_bytes: int
+
+
+class Model(Record):
+    """The model under test, as the ``checkpoint`` stage recorded it."""
+
+    title: str
+    sha256: str
+    trained: bool
+    path: str
+    revision: str | None
+
+
+class ClientCost(Record):
+    """The client's own time for one pass of a chunk size, against a server that answers at once."""
+
+    chunk_size: int
+    seconds_per_pass: float
+
+
+class TimeSplit(Record):
+    """Where a measurement's wall-clock seconds went."""
+
+    server_start: float
+    warmup: float
+    sweep: float
+    confirm: float
+    other: float
+
+
+class Measured(Record):
+    """The part of the contract a matrix was measured under."""
+
+    chunk_sizes: list[int]
+    passes: Passes
+    limits: Limits
+    launch: Launch
+    flags: dict[str, FlagValue]
+
+
+class Provenance(Record):
+    """Everything needed to say what a matrix is, and to refuse one that does not belong."""
+
+    schema_version: int
+    backend: Backend
+    view: View
+    workload_sha256: str
+    items: int
+    label_token_ids: list[int]
+    apply_softmax: bool
+    model: Model
+    contract: Measured
+    confirm_chunk_sizes: list[int]
+    backend_version: str
+    environment_sha256: str
+    repaired: bool
+    argv: list[str]
+    environ: dict[str, str]
+    devices: list[str]
+    host: Host
+    compile_cache_entries: int | None
+    restarts: int
+    client_costs: list[ClientCost]
+    seconds: TimeSplit
+    started_at: str
+    finished_at: str
+    git_commit: str | None
+    git_dirty: bool
+    table_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """All calls of one backend in one view, and where they came from."""
+
+    calls: pl.DataFrame
+    provenance: Provenance
+
+
+_METADATA_KEY = b"scoreparity"
+
+
+def records_to_table(records: Iterable[CallRecord]) -> pa.Table:
+    """The Arrow table of ``records``, a row a call."""
+    return pa.Table.from_pylist([asdict(record) for record in records], schema=MATRIX_SCHEMA)
+
+
+def table_sha256(table: pa.Table) -> str:
+    """SHA-256 over the values of ``table``, independent of how Parquet encodes them."""
+    return sha256(json.dumps(table.to_pydict(), separators=(",", ":")).encode())
+
+
+def write_matrix(path: Path, table: pa.Table, provenance: Provenance) -> None:
+    """Write a matrix, whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    metadata = {_METADATA_KEY: provenance.model_dump_json().encode()}
+    sink = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd")
+    write_whole(path, sink.getvalue())
+
+
+def read_matrix(path: Path) -> Matrix:
+    """Read a matrix and check that it is whole and of this schema version.
+
+    Raises:
+        UserError: missing, truncated, of another schema version, or changed since it
+            was written.
+    """
+    try:
+        table = pq.read_table(path, memory_map=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such matrix; measure it with `dvc repro`") from None
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path}: not a readable Parquet file: {_short(error)}") from error
+    raw = (table.schema.metadata or {}).get(_METADATA_KEY)
+    if raw is None:
+        raise UserError(f"{path}: carries no provenance; it is not a matrix of this pipeline")
+    provenance = _parse_provenance(path, raw)
+    if not table.schema.remove_metadata().equals(MATRIX_SCHEMA):
+        raise UserError(f"{path}: its columns are not those of schema version {MATRIX_VERSION}")
+    if table_sha256(table) != provenance.table_sha256:
+        raise UserError(f"{path}: its rows are not those that were measured; it was changed since")
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)  # noqa: S101  a table is never a Series
+    return Matrix(frame, provenance)
+
+
+def _parse_provenance(path: Path, raw: bytes) -> Provenance:
+    try:
+        loaded: Any = pydantic.TypeAdapter(dict[str, Any]).validate_json(raw)
+        version = loaded.get("schema_version")
+        if version != MATRIX_VERSION:
+            raise UserError(
+                f"{path}: schema version {version}, but this pipeline reads {MATRIX_VERSION};"
+                " measure it again"
+            )
+        return Provenance.model_validate(loaded)
+    except pydantic.ValidationError as error:
+        raise UserError(f"{path}: its provenance is damaged: {_short(error)}") from error
+
+
+def _short(error: BaseException, limit: int = 160) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def folder_of(backend: Backend, view: View) -> Path:
+    """The folder of one matrix and its server's log."""
+    return Path("data") / "measure" / f"{backend}-{view}"
+
+
+MATRIX_FILE = "matrix.parquet"
+SERVER_LOG_FILE = "server.log"
+WORKLOAD_FILE = Path("data") / "workload" / "canonical_workload.json"
+CHECKPOINT_FOLDER = Path("data") / "checkpoint"
+MODEL_FILE = CHECKPOINT_FOLDER / "model.json"
+COMPARISON_FILE = Path("data") / "compare" / "comparison.json"
+
+
+def git_state() -> tuple[str | None, bool]:
+    """The commit measured from and whether the work tree differed from it."""
+    import subprocess
+
+    def git(*arguments: str) -> str | None:
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, check=False, env={**os.environ}
+        )
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    status = git("status", "--porcelain", "--untracked-files=no")
+    return git("rev-parse", "HEAD"), bool(status)

@@ -1,0 +1,214 @@
+"""Hand-built comparisons: every figure a test relies on stands in the test itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stages.comparison import (
+    COMPARISON_VERSION,
+    Cell,
+    Comparison,
+    GateResult,
+    Scope,
+    Source,
+    ViewComparison,
+    Winner,
+)
+from stages.contract import BACKENDS, VIEWS, Backend, Gate, Identity, Selection, View
+from stages.schema import Host, Model, TimeSplit
+
+ITEMS = 32
+PASSED = GateResult(
+    verdict="pass",
+    compared_passes=12,
+    uncompared_passes=0,
+    max_abs_diff=1e-6,
+    mean_abs_diff=1e-7,
+    worst_pass="confirm 3",
+)
+
+
+def gate(verdict: str, largest: float | None, mean: float | None) -> GateResult:
+    """A gate result with these figures."""
+    changes = {"verdict": verdict, "max_abs_diff": largest, "mean_abs_diff": mean}
+    return PASSED.model_copy(update=changes)
+
+
+def cell(backend: Backend, view: View, chunk_size: int, items_per_s: float, **changes: Any) -> Cell:
+    """An eligible, steady cell; its p95 is its mean unless a test says otherwise."""
+    mean = ITEMS / items_per_s
+    fields: dict[str, Any] = {
+        "backend": backend,
+        "view": view,
+        "chunk_size": chunk_size,
+        "phase": "sweep",
+        "planned_passes": 5,
+        "good_passes": 5,
+        "success_rate": 1.0,
+        "failures": {},
+        **dict.fromkeys(("mean_s", "p50_s", "p95_s", "min_s", "max_s"), mean),
+        "std_s": 0.0,
+        "items_per_s": items_per_s,
+        "first_run_penalty": 1.0,
+        "warmup_passes": 1,
+        "compiled_passes": 0 if backend == "jax" else None,
+        "instability": [],
+        "client_share": 0.01,
+        "gate": PASSED if backend == "jax" else None,
+        "eligible": True,
+        "reasons": [],
+        "inside_guardrail": True,
+        "usd_per_pass": None,
+        "items_per_usd": None,
+    }
+    return Cell(**{**fields, **changes})
+
+
+def failed(backend: Backend, view: View, chunk_size: int, kind: str) -> Cell:
+    """A cell of which every timed pass failed with ``kind``."""
+    figures = ("mean_s", "p50_s", "p95_s", "std_s", "min_s", "max_s", "items_per_s")
+    changes: dict[str, Any] = {
+        **dict.fromkeys([*figures, "client_share", "first_run_penalty"]),
+        "good_passes": 0,
+        "success_rate": 0.0,
+        "failures": {kind: 5},
+        "gate": gate("not_compared", None, None) if backend == "jax" else None,
+        "eligible": False,
+        "reasons": ["only 0 of 5 timed passes succeeded", "no figures"],
+        "inside_guardrail": False,
+    }
+    return cell(backend, view, chunk_size, 1.0).model_copy(update=changes)
+
+
+def no_winner(sentence: str = "No winner: no cell is eligible.", **changes: Any) -> Winner:
+    """A view without a winner."""
+    fields: dict[str, Any] = dict.fromkeys(Winner.model_fields)
+    fields |= {"outcome": "none", "confidence": "none", "flags": [], "sentence": sentence}
+    return Winner(**{**fields, **changes})
+
+
+def winner(leader: Cell, other: Cell | None, **changes: Any) -> Winner:
+    """``leader`` wins over ``other``."""
+    assert leader.items_per_s is not None
+    rival = other.items_per_s if other else None
+    fields: dict[str, Any] = {
+        "outcome": leader.backend,
+        "leader": leader.backend,
+        "chunk_size": leader.chunk_size,
+        "items_per_s": leader.items_per_s,
+        "other": other.backend if other else None,
+        "other_chunk_size": other.chunk_size if other else None,
+        "other_items_per_s": rival,
+        "ratio": leader.items_per_s / rival if rival else None,
+        "same_backend_share": 1.0,
+        "same_cell_share": 0.9,
+        "confidence": "high",
+        "flags": [],
+        "sentence": f"{leader.backend} wins at chunk {leader.chunk_size}.",
+    }
+    return Winner(**{**fields, **changes})
+
+
+def view_of(view: View, cells: list[Cell], **changes: Any) -> ViewComparison:
+    """A view whose selected cells and winner are those with the most items/s."""
+    chosen = {backend: _fastest(cells, backend) for backend in BACKENDS}
+    ranked = sorted((c for c in chosen.values() if c), key=lambda c: -(c.items_per_s or 0))
+    fields: dict[str, Any] = {
+        "view": view,
+        "cells": cells,
+        "selected": {b: c.chunk_size if c else None for b, c in chosen.items()},
+        "passed_over": [],
+        "winner": winner(ranked[0], ranked[1] if len(ranked) > 1 else None)
+        if ranked
+        else no_winner(),
+    }
+    return ViewComparison(**{**fields, **changes})
+
+
+def _fastest(cells: list[Cell], backend: Backend) -> Cell | None:
+    mine = [c for c in cells if c.backend == backend and c.eligible]
+    return max(mine, key=lambda c: c.items_per_s or 0, default=None)
+
+
+def speeds(
+    view: View, jax: Mapping[int, float], pytorch: Mapping[int, float], **changes: Any
+) -> ViewComparison:
+    """A view of steady cells with these items/s, chunk size by chunk size."""
+    cells = [cell("jax", view, size, rate) for size, rate in jax.items()]
+    cells += [cell("pytorch", view, size, rate) for size, rate in pytorch.items()]
+    return view_of(view, cells, **changes)
+
+
+def replaced(view: ViewComparison, *cells: Cell) -> ViewComparison:
+    """``view`` with ``cells`` in the place of its own, selected anew."""
+    new = {(c.backend, c.chunk_size): c for c in cells}
+    return view_of(view.view, [new.get((c.backend, c.chunk_size), c) for c in view.cells])
+
+
+def source(backend: Backend, view: View, **changes: Any) -> Source:
+    """Where one matrix came from."""
+    fields: dict[str, Any] = {
+        "backend": backend,
+        "view": view,
+        "backend_version": "1.2.3",
+        "environment_sha256": "ab" * 32,
+        "repaired": backend == "jax",
+        "dtype": "float32",
+        "argv": ["python", "-m", "server", "--port", "1"],
+        "devices": ["cpu:0"],
+        "host": Host(
+            name="lab",
+            system="Linux 6.1",
+            machine="x86_64",
+            processor="CPU",
+            cpus=2,
+            memory_bytes=8 * 2**30,
+        ),
+        "started_at": "2026-02-11T10:00:00+00:00",
+        "finished_at": "2026-02-11T10:05:00+00:00",
+        "git_commit": "c0ffee" * 6,
+        "restarts": 0,
+        "compile_cache_entries": 0 if backend == "jax" else None,
+        "planned_passes": 15,
+        "good_passes": 15,
+        "seconds": TimeSplit(server_start=20.0, warmup=10.0, sweep=30.0, confirm=15.0, other=5.0),
+    }
+    return Source(**{**fields, **changes})
+
+
+UNTRAINED = Model(title="untrained toy", sha256="cd" * 32, trained=False, path="m", revision=None)
+TRAINED = Model(title="Real/Model", sha256="ef" * 32, trained=True, path="m", revision="1234abc")
+
+
+def comparison(
+    portable: ViewComparison,
+    best_native: ViewComparison,
+    *,
+    target: str = "cpu",
+    model: Model = UNTRAINED,
+    sources: list[Source] | None = None,
+) -> Comparison:
+    """A whole comparison of two views."""
+    return Comparison(
+        version=COMPARISON_VERSION,
+        scope=Scope(
+            identity=Identity(target=target, contract="quick"),
+            model=model,
+            workload_sha256="01" * 32,
+            query_tokens=128,
+            items=ITEMS,
+            item_tokens=8,
+            label_token_ids=[9454, 2753],
+            chunk_sizes=sorted({c.chunk_size for c in portable.cells}),
+            warmup_passes=1,
+            sweep_passes=5,
+            confirm_passes=7,
+            call_timeout_s=180.0,
+        ),
+        gate=Gate(max_abs_diff=0.02, mean_abs_diff=0.01),
+        selection=Selection(guardrail=1.25, resamples=2000, seed=1),
+        sources=[source(b, v) for v in VIEWS for b in BACKENDS] if sources is None else sources,
+        portable=portable,
+        best_native=best_native,
+    )

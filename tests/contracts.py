@@ -1,0 +1,31 @@
+"""The committed contract as a plain document that tests may bend."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages.contract import Contract, parse_contract
+
+ROOT = Path(__file__).resolve().parent.parent
+_COMMITTED = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def raw_contract(**changes: Any) -> dict[str, Any]:
+    """The committed ``params.yaml`` with dotted keys (``__`` for a dot) replaced."""
+    raw = copy.deepcopy(_COMMITTED)
+    for key, value in changes.items():
+        *path, last = key.split("__")
+        section = raw
+        for part in path:
+            section = section[part]
+        section[last] = value
+    return raw
+
+
+def contract(**changes: Any) -> Contract:
+    """The committed contract with some keys replaced."""
+    return parse_contract(raw_contract(**changes))
