@@ -1,0 +1,138 @@
+"""From four matrices to the comparison. Pure: no disk, no network, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from stages.canonical import CanonicalWorkload
+from stages.compare.cells import build_cell, reported_seconds
+from stages.compare.gate import judge
+from stages.compare.passes import passes_of
+from stages.compare.selection import Samples, decide, mark_guardrail, passed_over, selected
+from stages.comparison import (
+    COMPARISON_VERSION,
+    Cell,
+    Comparison,
+    Scope,
+    Source,
+    ViewComparison,
+)
+from stages.contract import BACKENDS, REFERENCE, VIEWS, Backend, Contract, View
+from stages.schema import TIMED_PHASES, Matrix, Provenance
+
+type Matrices = Mapping[tuple[Backend, View], Matrix]
+
+
+def assemble(
+    contract: Contract, workload: CanonicalWorkload, workload_sha256: str, matrices: Matrices
+) -> Comparison:
+    """Compare both backends in both views."""
+    first = matrices[REFERENCE, "portable"].provenance
+    passes = {key: passes_of(matrix.calls) for key, matrix in matrices.items()}
+    views = {view: _view(contract, view, matrices, passes) for view in VIEWS}
+    planned = first.contract.passes
+    return Comparison(
+        version=COMPARISON_VERSION,
+        scope=Scope(
+            identity=contract.identity,
+            model=first.model,
+            workload_sha256=workload_sha256,
+            query_tokens=len(workload.query),
+            items=len(workload.items),
+            item_tokens=max(len(item) for item in workload.items),
+            label_token_ids=workload.label_token_ids,
+            chunk_sizes=first.contract.chunk_sizes,
+            warmup_passes=planned.warmup,
+            sweep_passes=planned.sweep,
+            confirm_passes=planned.confirm,
+            call_timeout_s=first.contract.limits.call_timeout_s,
+        ),
+        gate=contract.gate,
+        selection=contract.selection,
+        sources=[_source(matrices[b, v], passes[b, v]) for v in VIEWS for b in BACKENDS],
+        portable=views["portable"],
+        best_native=views["best_native"],
+    )
+
+
+def _view(
+    contract: Contract,
+    view: View,
+    matrices: Matrices,
+    passes: Mapping[tuple[Backend, View], pl.DataFrame],
+) -> ViewComparison:
+    cells: list[Cell] = []
+    seconds = {}
+    for backend in BACKENDS:
+        provenance = matrices[backend, view].provenance
+        for chunk in provenance.contract.chunk_sizes:
+            mine = passes[backend, view].filter(pl.col("chunk_size") == chunk)
+            gated = backend != REFERENCE
+            gate = judge(mine, passes[REFERENCE, view], contract.gate) if gated else None
+            price = getattr(contract.prices_usd_per_hour, backend)
+            cells.append(build_cell(mine, provenance, chunk, gate, price))
+            seconds[backend, chunk] = reported_seconds(mine)
+    guardrail = contract.selection.guardrail
+    cells = mark_guardrail(cells, guardrail)
+    chosen = selected(cells, guardrail)
+    standing = _standing_flags(contract, [matrices[b, view].provenance for b in BACKENDS])
+    return ViewComparison(
+        view=view,
+        cells=cells,
+        selected={b: c.chunk_size if c else None for b, c in chosen.items()},
+        passed_over=passed_over(cells, chosen),
+        winner=decide(
+            [Samples(c, seconds[c.backend, c.chunk_size]) for c in cells if c.eligible],
+            contract.selection,
+            lambda decisive: [*standing, *_cell_flags(decisive)],
+        ),
+    )
+
+
+def _standing_flags(contract: Contract, sources: list[Provenance]) -> list[str]:
+    flags = []
+    if not all(s.model.trained for s in sources):
+        flags.append("the model is small and untrained")
+    prices = contract.prices_usd_per_hour
+    if len({s.host.name for s in sources}) > 1 and None in (prices.jax, prices.pytorch):
+        flags.append("the backends ran on different hosts and no cost is given for both")
+    return flags
+
+
+def _cell_flags(cells: list[Cell]) -> list[str]:
+    flags = []
+    for cell in cells:
+        name = f"{cell.backend} at chunk {cell.chunk_size}"
+        if cell.instability:
+            flags.append(f"{name} is unstable: {', '.join(cell.instability)}")
+        if cell.compiled_passes:
+            flags.append(f"{name} compiled in {cell.compiled_passes} timed passes")
+    return flags
+
+
+def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:
+    found = matrix.provenance
+    timed = passes.filter(pl.col("phase").is_in(TIMED_PHASES))
+    planned = found.contract.passes
+    return Source(
+        backend=found.backend,
+        view=found.view,
+        backend_version=found.backend_version,
+        environment_sha256=found.environment_sha256,
+        repaired=found.repaired,
+        dtype=found.contract.launch.dtype,
+        argv=found.argv,
+        devices=found.devices,
+        host=found.host,
+        started_at=found.started_at,
+        finished_at=found.finished_at,
+        git_commit=found.git_commit,
+        restarts=found.restarts,
+        compile_cache_entries=found.compile_cache_entries,
+        planned_passes=planned.sweep * len(found.contract.chunk_sizes)
+        + planned.confirm * len(found.confirm_chunk_sizes),
+        good_passes=timed.filter(pl.col("status") == "ok").height,
+        seconds=found.seconds,
+    )

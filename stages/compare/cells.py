@@ -1,0 +1,170 @@
+"""The figures of one cell: backend x view x chunk size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from stages.comparison import Cell, GateResult
+from stages.schema import TIMED_PHASES, Phase, Provenance
+
+UNSTABLE_STD = 0.10
+UNSTABLE_EXTREME = 0.50
+
+type Seconds = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyFigures:
+    """Latency of the passes of a cell, in seconds."""
+
+    mean_s: float
+    p50_s: float
+    p95_s: float
+    std_s: float
+    min_s: float
+    max_s: float
+
+
+def latency(seconds: Seconds) -> LatencyFigures:
+    """Latency figures of at least one pass (percentiles by linear interpolation)."""
+    return LatencyFigures(
+        mean_s=float(seconds.mean()),
+        p50_s=float(np.quantile(seconds, 0.50)),
+        p95_s=float(np.quantile(seconds, 0.95)),
+        std_s=float(seconds.std(ddof=1)) if seconds.size > 1 else 0.0,
+        min_s=float(seconds.min()),
+        max_s=float(seconds.max()),
+    )
+
+
+def instability(figures: LatencyFigures) -> list[str]:
+    """Why latency is called unstable, in words; empty when it is not."""
+    said = []
+    mean = figures.mean_s
+    if figures.std_s >= UNSTABLE_STD * mean:
+        said.append(f"standard deviation {figures.std_s / mean:.0%} of the mean")
+    for name, value in (("fastest", figures.min_s), ("slowest", figures.max_s)):
+        if abs(value - mean) >= UNSTABLE_EXTREME * mean:
+            said.append(f"{name} pass {abs(value - mean) / mean:.0%} from the mean")
+    return said
+
+
+def reported_phase(passes: pl.DataFrame) -> Phase:
+    """``confirm`` where the cell has confirm passes, else ``sweep``."""
+    return "confirm" if "confirm" in passes["phase"] else "sweep"
+
+
+def reported_seconds(passes: pl.DataFrame) -> Seconds:
+    """Seconds of the good passes the figures of a cell come from, in measuring order."""
+    good = passes.filter(pl.col("phase") == reported_phase(passes), pl.col("status") == "ok")
+    return good["seconds"].to_numpy().astype(np.float64)
+
+
+def build_cell(
+    passes: pl.DataFrame,
+    provenance: Provenance,
+    chunk_size: int,
+    gate: GateResult | None,
+    usd_per_hour: float | None,
+) -> Cell:
+    """Figures, failures and eligibility of one cell (the guardrail comes later).
+
+    Args:
+        passes: all passes of the cell, as ``passes_of`` returns them.
+        provenance: of the matrix they are from.
+        chunk_size: of the cell.
+        gate: the gate's result; ``None`` for the reference, which is not gated.
+        usd_per_hour: price of the host, if known.
+    """
+    timed = passes.filter(pl.col("phase").is_in(TIMED_PHASES))
+    good = timed.filter(pl.col("status") == "ok")
+    phase = reported_phase(passes)
+    of_phase = timed.filter(pl.col("phase") == phase)
+    seconds = reported_seconds(passes)
+    figures = latency(seconds) if seconds.size else None
+    planned = _planned(provenance, chunk_size)
+    failures = timed.filter(pl.col("status") != "ok").group_by("status").len().sort("status")
+    success_rate = good.height / planned
+    reasons = _reasons(success_rate, good.height, planned, figures, gate)
+    usd = None if usd_per_hour is None or figures is None else usd_per_hour / 3600 * figures.mean_s
+    return Cell(
+        backend=provenance.backend,
+        view=provenance.view,
+        chunk_size=chunk_size,
+        phase=phase,
+        planned_passes=getattr(provenance.contract.passes, phase),
+        good_passes=of_phase.filter(pl.col("status") == "ok").height,
+        success_rate=success_rate,
+        failures=dict(failures.iter_rows()),
+        mean_s=figures and figures.mean_s,
+        p50_s=figures and figures.p50_s,
+        p95_s=figures and figures.p95_s,
+        std_s=figures and figures.std_s,
+        min_s=figures and figures.min_s,
+        max_s=figures and figures.max_s,
+        items_per_s=provenance.items / figures.mean_s if figures else None,
+        first_run_penalty=_first_run_penalty(passes),
+        warmup_passes=passes.filter(pl.col("phase") == "warmup").height,
+        compiled_passes=_compiled_passes(timed),
+        instability=instability(figures) if figures else [],
+        client_share=_client_share(provenance, chunk_size, figures),
+        gate=gate,
+        eligible=not reasons,
+        reasons=reasons,
+        inside_guardrail=False,
+        usd_per_pass=usd,
+        items_per_usd=provenance.items / usd if usd else None,
+    )
+
+
+def _planned(provenance: Provenance, chunk_size: int) -> int:
+    passes = provenance.contract.passes
+    confirmed = chunk_size in provenance.confirm_chunk_sizes
+    return passes.sweep + (passes.confirm if confirmed else 0)
+
+
+def _reasons(
+    success_rate: float,
+    good: int,
+    planned: int,
+    figures: LatencyFigures | None,
+    gate: GateResult | None,
+) -> list[str]:
+    reasons = []
+    if success_rate < 1.0:
+        reasons.append(f"only {good} of {planned} timed passes succeeded")
+    if figures is None:
+        reasons.append("no figures")
+    elif not np.isfinite([figures.mean_s, figures.p95_s]).all() or figures.mean_s <= 0:
+        reasons.append("figures are not finite")
+    if gate is not None and gate.verdict == "fail":
+        reasons.append("the scores fail the correctness gate")
+    if gate is not None and gate.verdict == "not_compared":
+        reasons.append("no pass could be compared with the reference")
+    return reasons
+
+
+def _first_run_penalty(passes: pl.DataFrame) -> float | None:
+    first = passes.filter(pl.col("phase") == "warmup").head(1)["seconds"]
+    timed = passes.filter(pl.col("phase").is_in(TIMED_PHASES))["seconds"].median()
+    if first.is_empty() or first[0] is None or not isinstance(timed, float) or timed <= 0:
+        return None
+    return float(first[0]) / timed
+
+
+def _compiled_passes(timed: pl.DataFrame) -> int | None:
+    compiles = timed["compiles"].drop_nulls()
+    return None if compiles.is_empty() else int((compiles > 0).sum())
+
+
+def _client_share(
+    provenance: Provenance, chunk_size: int, figures: LatencyFigures | None
+) -> float | None:
+    costs = {c.chunk_size: c.seconds_per_pass for c in provenance.client_costs}
+    if figures is None or chunk_size not in costs:
+        return None
+    return costs[chunk_size] / figures.mean_s

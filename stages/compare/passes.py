@@ -1,0 +1,40 @@
+"""From calls to passes: the one place where a matrix becomes run figures."""
+
+from __future__ import annotations
+
+import polars as pl
+
+KEY = ("phase", "chunk_size", "run")
+
+
+def passes_of(calls: pl.DataFrame) -> pl.DataFrame:
+    """One row a pass, in measuring order.
+
+    Args:
+        calls: a matrix, a row a call.
+
+    Returns:
+        ``phase, chunk_size, run, position, session, salt``, and
+        ``status``: ``ok`` or the kind of the pass's failed call;
+        ``seconds``: first byte sent to last answer validated, null unless ``ok``;
+        ``compiles``: compilations logged during the pass, null where not reported;
+        ``scores``: all scores of the pass, item by item, empty unless ``ok``.
+    """
+    ok = (pl.col("status") == "ok").all()
+    return (
+        calls.sort("position", "call")
+        .group_by(*KEY, maintain_order=True)
+        .agg(
+            pl.col("position", "session", "salt").first(),
+            pl.when(ok)
+            .then(pl.lit("ok"))
+            .otherwise(pl.col("status").filter(pl.col("status") != "ok").first())
+            .alias("status"),
+            pl.when(ok)
+            .then((pl.col("end_ns").max() - pl.col("start_ns").min()) / 1e9)
+            .alias("seconds"),
+            pl.col("compiles").max(),
+            pl.col("scores").list.explode().drop_nulls(),
+        )
+        .sort("position")
+    )

@@ -1,0 +1,214 @@
+"""Guardrail, selection and the winner of one view. Backend names never break a tie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.comparison import Cell, Confidence, Outcome, Winner
+from stages.contract import BACKENDS, Backend, Selection
+
+SURE = 0.95
+VERY_SURE = 0.99
+
+type Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """An eligible cell and the seconds of the passes its figures come from."""
+
+    cell: Cell
+    seconds: Array
+
+
+def inside_guardrail(p95_s: Sequence[float], guardrail: float) -> list[bool]:
+    """Which p95 are at most ``guardrail`` times the smallest."""
+    if not p95_s:
+        return []
+    limit = guardrail * min(p95_s)
+    return [value <= limit for value in p95_s]
+
+
+def choose(cells: Sequence[Cell], guardrail: float) -> Cell | None:
+    """The eligible cell with the most items/s inside the guardrail.
+
+    An exact tie goes to the smaller chunk; if that is a tie too, there is no choice.
+    """
+    eligible = [c for c in cells if c.eligible]
+    keep = inside_guardrail([_known(c.p95_s) for c in eligible], guardrail)
+    inside = [c for c, kept in zip(eligible, keep, strict=True) if kept]
+    if not inside:
+        return None
+    ranked = sorted(inside, key=_rank)
+    if len(ranked) > 1 and _rank(ranked[0]) == _rank(ranked[1]):
+        return None
+    return ranked[0]
+
+
+def _rank(cell: Cell) -> tuple[float, int]:
+    return (-_known(cell.items_per_s), cell.chunk_size)
+
+
+def _known(value: float | None) -> float:
+    assert value is not None  # noqa: S101  an eligible cell has figures
+    return value
+
+
+def mark_guardrail(cells: Sequence[Cell], guardrail: float) -> list[Cell]:
+    """The same cells, with ``inside_guardrail`` set over both backends of the view."""
+    eligible = [c for c in cells if c.eligible]
+    keep = inside_guardrail([_known(c.p95_s) for c in eligible], guardrail)
+    inside = {id(c) for c, kept in zip(eligible, keep, strict=True) if kept}
+    return [c.model_copy(update={"inside_guardrail": id(c) in inside}) for c in cells]
+
+
+def selected(cells: Sequence[Cell], guardrail: float) -> dict[Backend, Cell | None]:
+    """For each backend the cell it would be deployed with, judged among its own cells."""
+    return {b: choose([c for c in cells if c.backend == b], guardrail) for b in BACKENDS}
+
+
+def passed_over(cells: Sequence[Cell], chosen: dict[Backend, Cell | None]) -> list[str]:
+    """A sentence for each backend whose fastest measured cell was not eligible."""
+    sentences = []
+    for backend, cell in chosen.items():
+        measured = [c for c in cells if c.backend == backend and c.items_per_s is not None]
+        if not measured:
+            continue
+        fastest = min(measured, key=_rank)
+        if fastest.eligible:
+            continue
+        instead = (
+            f"chunk {cell.chunk_size} was taken instead" if cell else "no other chunk is eligible"
+        )
+        sentences.append(
+            f"{backend}: its fastest chunk size, {fastest.chunk_size}, is not eligible"
+            f" ({'; '.join(fastest.reasons)}); {instead}."
+        )
+    return sentences
+
+
+def resampled_shares(
+    samples: Sequence[Samples], leader: Cell, selection: Selection
+) -> tuple[float, float]:
+    """How often the leader still leads when its passes and the others' are drawn anew.
+
+    Every cell's passes are resampled with replacement ``selection.resamples`` times and
+    the winner is chosen again, guardrail included.
+
+    Returns:
+        Share of resamples led by the leader's backend, and by the leader's very cell.
+    """
+    # Figures are compared per item, so the item count cancels out of items/s.
+    draws = [_resample(s, selection) for s in samples]
+    mean = np.stack([d.mean(axis=1) for d in draws])
+    p95 = np.stack([np.quantile(d, 0.95, axis=1) for d in draws])
+    allowed = p95 <= selection.guardrail * p95.min(axis=0)
+    leads = np.where(allowed, mean, np.inf).argmin(axis=0)
+    backends = np.array([s.cell.backend == leader.backend for s in samples])
+    cells = np.array([s.cell == leader for s in samples])
+    return float(backends[leads].mean()), float(cells[leads].mean())
+
+
+def _resample(samples: Samples, selection: Selection) -> Array:
+    cell = samples.cell
+    seed = [selection.seed, BACKENDS.index(cell.backend), len(cell.view), cell.chunk_size]
+    random = np.random.Generator(np.random.PCG64(seed))
+    count = samples.seconds.size
+    drawn = samples.seconds[random.integers(0, count, (selection.resamples, count))]
+    return np.asarray(drawn, dtype=np.float64)
+
+
+def decide(
+    samples: Sequence[Samples],
+    selection: Selection,
+    standing_flags: Callable[[list[Cell]], list[str]],
+) -> Winner:
+    """The winner of one view.
+
+    Args:
+        samples: every eligible cell of the view with its passes.
+        selection: guardrail and resampling.
+        standing_flags: what lowers the confidence in a decision between these cells.
+    """
+    cells = [s.cell for s in samples]
+    leader = choose(cells, selection.guardrail)
+    if leader is None:
+        return _no_winner(
+            "no cell is eligible" if not cells else "two cells are exactly equal", cells
+        )
+    others = selected(cells, selection.guardrail)
+    rival = next((c for b, c in others.items() if b != leader.backend), None)
+    same_backend, same_cell = resampled_shares(samples, leader, selection)
+    flags = standing_flags([leader, *([rival] if rival else [])])
+    if rival is None:
+        flags = ["the other backend has no eligible cell", *flags]
+    tie = same_backend < SURE
+    outcome: Outcome = "tie" if tie else leader.backend
+    ratio = _known(leader.items_per_s) / _known(rival.items_per_s) if rival else None
+    return Winner(
+        outcome=outcome,
+        leader=leader.backend,
+        chunk_size=leader.chunk_size,
+        items_per_s=leader.items_per_s,
+        other=rival.backend if rival else None,
+        other_chunk_size=rival.chunk_size if rival else None,
+        other_items_per_s=rival.items_per_s if rival else None,
+        ratio=ratio,
+        same_backend_share=same_backend,
+        same_cell_share=same_cell,
+        confidence=_confidence(same_backend, flags),
+        flags=flags,
+        sentence=_sentence(leader, rival, ratio, same_backend, tie),
+    )
+
+
+def _confidence(share: float, flags: list[str]) -> Confidence:
+    if share < SURE:
+        return "none"
+    if flags:
+        return "low"
+    return "high" if share >= VERY_SURE else "medium"
+
+
+_NAMES: dict[Backend, str] = {"jax": "JAX", "pytorch": "PyTorch"}
+
+
+def _sentence(
+    leader: Cell, rival: Cell | None, ratio: float | None, share: float, tie: bool
+) -> str:
+    name = f"{_NAMES[leader.backend]} at chunk {leader.chunk_size}"
+    speed = f"{_known(leader.items_per_s):.1f} items/s"
+    if rival is None or ratio is None:
+        return f"{name} wins with {speed}: the other backend has no eligible cell."
+    against = (
+        f"{_NAMES[rival.backend]} at chunk {rival.chunk_size}"
+        f" ({_known(rival.items_per_s):.1f} items/s)"
+    )
+    if tie:
+        return (
+            f"Not decisive: {name} ({speed}) leads {against} by {ratio:.2f}x,"
+            f" but in only {share:.1%} of resamples."
+        )
+    return f"{name} wins with {speed}, {ratio:.2f}x {against}."
+
+
+def _no_winner(reason: str, cells: Sequence[Cell]) -> Winner:
+    return Winner(
+        outcome="tie" if cells else "none",
+        leader=None,
+        chunk_size=None,
+        items_per_s=None,
+        other=None,
+        other_chunk_size=None,
+        other_items_per_s=None,
+        ratio=None,
+        same_backend_share=None,
+        same_cell_share=None,
+        confidence="none",
+        flags=[],
+        sentence=f"No winner: {reason}.",
+    )

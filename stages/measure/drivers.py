@@ -1,0 +1,177 @@
+"""What differs between the backends: derived server flags, and what a compile looks like.
+
+A backend is its data in ``conf/target/`` and one small class here. Nothing else in the
+pipeline branches on a backend's name.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from stages.contract import Backend, FlagValue
+
+type Flags = dict[str, FlagValue]
+
+# Room behind the prompt: the one token a scoring request generates, and alignment.
+_HEADROOM_TOKENS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes server flags follow from.
+
+    Attributes:
+        prompt_tokens: query + item.
+        item_tokens: what is left of a prompt once the query is in a prefix cache.
+        largest_chunk: items per request at most, hence prompts in flight.
+        attention_heads: of the model under test.
+        prefix_cache: whether the server may keep the query's keys and values.
+    """
+
+    prompt_tokens: int
+    item_tokens: int
+    largest_chunk: int
+    attention_heads: int
+    prefix_cache: bool
+
+    @property
+    def context_tokens(self) -> int:
+        """The shortest context that holds a prompt, in steps of 32."""
+        return round_up(self.prompt_tokens + _HEADROOM_TOKENS, 32)
+
+
+def round_up(value: int, step: int) -> int:
+    """The smallest multiple of ``step`` that is at least ``value``."""
+    return -(-value // step) * step
+
+
+def powers_of_two(limit: int) -> list[int]:
+    """1, 2, 4, ... up to and including the first that reaches ``limit``."""
+    powers = [1]
+    while powers[-1] < limit:
+        powers.append(2 * powers[-1])
+    return powers
+
+
+class Driver(Protocol):
+    """How one backend is driven.
+
+    Attributes:
+        package: the distribution whose version is the backend's version.
+        repaired: whether the CPU launcher repairs the release (recorded, never silent).
+        compile_pattern: matches a log line and captures a number of compilations;
+            ``None`` where the server reports none.
+        compile_cache_variable: environment variable naming a folder of compiled programs.
+    """
+
+    package: str
+    compile_pattern: re.Pattern[str] | None
+    compile_cache_variable: str | None
+
+    def repaired(self, entry: list[str]) -> bool:
+        """Whether a server started with ``entry`` runs repaired code."""
+        ...
+
+    def derived_flags(self, shape: Shape, device: str) -> Flags:
+        """The server flags that follow from the contract."""
+        ...
+
+
+class SglangJax:
+    """sglang-jax (``sgl_jax``)."""
+
+    package = "sglang-jax"
+    # Prefill lines carry the field only when something compiled, decode lines always.
+    compile_pattern: re.Pattern[str] | None = re.compile(r"#cache_miss: ([1-9]\d*)")
+    compile_cache_variable: str | None = "JAX_COMPILATION_CACHE_DIR"
+
+    _MAX_RUNNING = 8
+    _SCORE_BYTES = 1 << 30
+
+    def repaired(self, entry: list[str]) -> bool:
+        """The CPU launcher repairs the release in its process; the stock module does not."""
+        return any(part.endswith("launch_cpu.py") for part in entry)
+
+    def derived_flags(self, shape: Shape, device: str) -> Flags:
+        """Context, batch and padding sizes.
+
+        Native attention costs (padded tokens) x (context x running requests), whatever
+        is really in the batch, so on a CPU all of them are kept just large enough. On
+        other devices the server's own defaults stand.
+        """
+        if device != "cpu":
+            return {}
+        running = self._running_requests(shape)
+        prompt = round_up(shape.prompt_tokens, 16)
+        paddings = {prompt * count for count in powers_of_two(running)}
+        if shape.prefix_cache:
+            # After the first prompt of a pass only the items are new.
+            paddings |= {round_up(shape.item_tokens * n, 16) for n in powers_of_two(running)}
+        return {
+            "context-length": shape.context_tokens,
+            "max-running-requests": running,
+            # Two batches: the next one is placed before the last one is freed.
+            "max-total-tokens": 2 * running * round_up(shape.prompt_tokens + 1, 32),
+            "max-prefill-tokens": max(paddings),
+            "precompile-token-paddings": sorted(paddings),
+            "precompile-bs-paddings": powers_of_two(running),
+        }
+
+    def _running_requests(self, shape: Shape) -> int:
+        """The most prompts in one batch whose attention scores fit the memory bound."""
+        running = 1
+        while running * 2 <= min(self._MAX_RUNNING, powers_of_two(shape.largest_chunk)[-1]):
+            keys = 2 * running * shape.context_tokens
+            if 4 * shape.attention_heads * keys * keys > self._SCORE_BYTES:
+                break
+            running *= 2
+        return running
+
+
+class SglangPytorch:
+    """PyTorch sglang, the frozen reference."""
+
+    package = "sglang"
+    compile_pattern: re.Pattern[str] | None = None
+    compile_cache_variable: str | None = None
+
+    _MAX_TOTAL_TOKENS = 65536
+
+    def repaired(self, entry: list[str]) -> bool:  # noqa: ARG002
+        """Never: the baseline runs through its own extension point, unpatched."""
+        return False
+
+    def derived_flags(self, shape: Shape, device: str) -> Flags:
+        """Context and cache size; on other devices the server's own defaults stand."""
+        if device != "cpu":
+            return {}
+        largest_batch = shape.largest_chunk * shape.context_tokens
+        return {
+            "context-length": shape.context_tokens,
+            "max-total-tokens": max(
+                2 * shape.context_tokens, min(self._MAX_TOTAL_TOKENS, 2 * largest_batch)
+            ),
+        }
+
+
+DRIVERS: dict[Backend, Driver] = {"jax": SglangJax(), "pytorch": SglangPytorch()}
+
+
+def command_line(flags: Flags) -> list[str]:
+    """Flags as arguments: ``true`` is the bare flag, ``false`` leaves it out."""
+    arguments: list[str] = []
+    for name, value in flags.items():
+        if value is True:
+            arguments.append(f"--{name}")
+        elif isinstance(value, list):
+            arguments += [f"--{name}", *map(str, value)]
+        elif value is not False:
+            arguments += [f"--{name}", str(value)]
+    return arguments
+
+
+def count_compiles(log: str, pattern: re.Pattern[str]) -> int:
+    """Compilations reported in a stretch of a server's log."""
+    return sum(int(match[1]) for match in pattern.finditer(log))

@@ -1,0 +1,180 @@
+"""One pass: every item scored once, call by call, on one connection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from stages.measure.client import CallFailed, ScoreConnection, encode_call
+from stages.measure.decode import Decoded, decode_scores
+
+from stages.canonical import CanonicalWorkload
+from stages.measure.schedule import PassKey, calls_of_pass, salt_of
+from stages.schema import CallRecord, Phase, Status
+
+_DEATH_NOTICE_S = 2.0
+_PROBE_ITEMS = 2
+
+
+def encode_pass(workload: CanonicalWorkload, salt: list[int], chunk_size: int) -> list[bytes]:
+    """The request bodies of a pass, in order."""
+    query = workload.salted_query(salt)
+    return [
+        encode_call(
+            query,
+            workload.items[first : first + count],
+            workload.label_token_ids,
+            workload.apply_softmax,
+            workload.item_first,
+        )
+        for first, count in calls_of_pass(len(workload.items), chunk_size)
+    ]
+
+
+def probe_server(connection: ScoreConnection, workload: CanonicalWorkload) -> str | None:
+    """Score a few items once; ``None`` when the answer is well-formed, else why it is not."""
+    items = workload.items[:_PROBE_ITEMS]
+    body = encode_call(
+        workload.query,
+        items,
+        workload.label_token_ids,
+        workload.apply_softmax,
+        workload.item_first,
+    )
+    try:
+        reply = connection.send(connection.prepare(body))
+    except CallFailed as failure:
+        return f"{failure.kind}: {failure.detail}"
+    decoded = decode_scores(
+        reply.status,
+        reply.body,
+        len(items),
+        len(workload.label_token_ids),
+        workload.apply_softmax,
+    )
+    return None if decoded.status == "ok" else f"{decoded.status}: {decoded.detail}"
+
+
+def run_pass(
+    connection: ScoreConnection,
+    workload: CanonicalWorkload,
+    key: PassKey,
+    *,
+    session: int,
+    position: int,
+    died_within: Callable[[float], str | None],
+    compiles: Callable[[], int | None],
+) -> list[CallRecord]:
+    """Measure one pass; a failed call ends it.
+
+    Args:
+        connection: to the server under test; every body is encoded before the clock starts.
+        workload: what to score.
+        key: which pass; its salt follows from it.
+        session: number of the server session.
+        position: place of the pass in measuring order.
+        died_within: waits up to so many seconds for the server to turn out dead; how it
+            died, or ``None``.
+        compiles: compilations the server logged since the last call of this function.
+
+    Returns:
+        A record a call that was sent, in order.
+    """
+    salt = salt_of(workload, key)
+    spans = calls_of_pass(len(workload.items), key.chunk_size)
+    prepared = [connection.prepare(b) for b in encode_pass(workload, salt, key.chunk_size)]
+    labels = len(workload.label_token_ids)
+    # Whatever was compiled between two passes belongs to neither.
+    compiles()
+    outcomes: list[tuple[int, int, Decoded]] = []
+    for call, (_, count) in zip(prepared, spans, strict=True):
+        start = time.monotonic_ns()
+        try:
+            reply = connection.send(call)
+            decoded = decode_scores(reply.status, reply.body, count, labels, workload.apply_softmax)
+        except CallFailed as failure:
+            decoded = Decoded(failure.kind, failure.detail, None)
+        outcomes.append((start, time.monotonic_ns(), decoded))
+        if decoded.status != "ok":
+            break
+    compiled = compiles()
+    outcomes[-1] = _name_death(outcomes[-1], died_within)
+    return [
+        CallRecord(
+            session=session,
+            position=position,
+            phase=key.phase,
+            chunk_size=key.chunk_size,
+            run=key.run,
+            call=i,
+            first_item=first,
+            item_count=count,
+            start_ns=start,
+            end_ns=end,
+            status=decoded.status,
+            detail=decoded.detail,
+            compiles=compiled,
+            salt=salt,
+            scores=decoded.scores,
+        )
+        for i, ((first, count), (start, end, decoded)) in enumerate(
+            zip(spans, outcomes, strict=False)
+        )
+    ]
+
+
+def _name_death(
+    outcome: tuple[int, int, Decoded], died_within: Callable[[float], str | None]
+) -> tuple[int, int, Decoded]:
+    start, end, decoded = outcome
+    if decoded.status != "connection_error":
+        return outcome
+    death = died_within(_DEATH_NOTICE_S)
+    if death is None:
+        return outcome
+    return start, end, Decoded("server_died", f"server {death}", None)
+
+
+def unsent_pass(
+    workload: CanonicalWorkload,
+    key: PassKey,
+    *,
+    session: int,
+    position: int,
+    status: Status,
+    detail: str,
+) -> CallRecord:
+    """The record of a planned pass that no server was left to answer."""
+    first, count = calls_of_pass(len(workload.items), key.chunk_size)[0]
+    return CallRecord(
+        session=session,
+        position=position,
+        phase=key.phase,
+        chunk_size=key.chunk_size,
+        run=key.run,
+        call=0,
+        first_item=first,
+        item_count=count,
+        start_ns=None,
+        end_ns=None,
+        status=status,
+        detail=detail,
+        compiles=None,
+        salt=salt_of(workload, key),
+        scores=None,
+    )
+
+
+def pass_seconds(records: list[CallRecord]) -> float | None:
+    """Seconds from the first byte sent to the last answer validated; ``None`` if it failed."""
+    if any(r.status != "ok" for r in records):
+        return None
+    first, last = records[0].start_ns, records[-1].end_ns
+    assert first is not None  # noqa: S101  an ok call was sent
+    assert last is not None  # noqa: S101
+    return (last - first) / 1e9
+
+
+def is_timed(phase: Phase) -> bool:
+    """Whether passes of the phase count."""
+    return phase != "warmup"

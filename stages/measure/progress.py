@@ -1,0 +1,79 @@
+"""Live progress of a measurement: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from stages.measure.schedule import PassKey
+
+_PLAIN_EVERY_S = 10.0
+
+
+class PassProgress:
+    """Counts passes and tells the time left; the total is an estimate until the end."""
+
+    def __init__(self, title: str, expected_passes: int) -> None:
+        self._title = title
+        self._expected = expected_passes
+        self._done = 0
+        self._first_done = self._said = time.monotonic()
+        self._console = Console(file=sys.stdout)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("passes"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._progress.add_task(title, total=expected_passes)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._console.print(f"{self._title}: {text}", highlight=False, markup=False)
+
+    def notify(self, problem: str, key: PassKey | None) -> None:
+        """Count a finished pass (``key``) and say what went wrong, if anything did."""
+        if problem:
+            where = f" (chunk {key.chunk_size}, {key.phase} {key.run})" if key else ""
+            self.say(problem + where)
+        if key is None:
+            return
+        self._done += 1
+        if self._done == 1:
+            # The server's start is over; from here on passes tell the pace.
+            self._first_done = time.monotonic()
+        total = max(self._expected, self._done)
+        self._progress.update(self._task, completed=self._done, total=total)
+        if not self._console.is_terminal:
+            self._say_plainly(key, total)
+
+    def _say_plainly(self, key: PassKey, total: int) -> None:
+        now = time.monotonic()
+        if now - self._said < _PLAIN_EVERY_S and self._done != total:
+            return
+        self._said = now
+        left = ""
+        if self._done > 1:
+            pace = (now - self._first_done) / (self._done - 1)
+            left = f", about {pace * (total - self._done):.0f} s left"
+        self.say(f"{key.phase}, {self._done} of about {total} passes{left}")

@@ -1,0 +1,139 @@
+"""The figures of a cell, worked by hand."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from matrices import matrix, one_pass, passes
+
+from stages.compare.cells import build_cell, instability, latency
+from stages.compare.passes import passes_of
+from stages.comparison import Cell, GateResult
+from stages.schema import CallRecord
+
+PASSED = GateResult(
+    verdict="pass",
+    compared_passes=5,
+    uncompared_passes=0,
+    max_abs_diff=0.0,
+    mean_abs_diff=0.0,
+    worst_pass="sweep 0",
+)
+
+
+def cell(
+    records: list[CallRecord],
+    confirmed: tuple[int, ...] = (),
+    gate: GateResult | None = PASSED,
+    usd: float | None = None,
+    chunk: int = 2,
+) -> Cell:
+    made = matrix("jax", "portable", records, confirmed=confirmed)
+    mine = passes_of(made.calls).filter(pl.col("chunk_size") == chunk)
+    return build_cell(mine, made.provenance, chunk, gate, usd)
+
+
+def test_figures_of_five_passes_by_hand() -> None:
+    made = cell(passes({2: [1.0, 2.0, 3.0, 4.0, 5.0]}))
+    assert made.mean_s == pytest.approx(3.0)
+    assert made.p50_s == pytest.approx(3.0)
+    # Linear interpolation: rank 0.95 * 4 = 3.8 lies at 4 + 0.8 * (5 - 4).
+    assert made.p95_s == pytest.approx(4.8)
+    assert made.std_s == pytest.approx(2.5**0.5)
+    assert (made.min_s, made.max_s) == (1.0, 5.0)
+    # 4 items in 3 seconds on average.
+    assert made.items_per_s == pytest.approx(4 / 3)
+    assert made.client_share == pytest.approx(0.01 / 3)
+    assert made.eligible
+
+
+def test_a_pass_runs_from_its_first_byte_to_its_last_answer() -> None:
+    records = one_pass("sweep", 1, 0, 2.5)
+    assert len(records) == 4
+    (seconds,) = passes_of(matrix("jax", "portable", records).calls)["seconds"]
+    assert seconds == pytest.approx(2.5)
+
+
+def test_confirm_figures_replace_sweep_figures_but_every_pass_counts_for_success() -> None:
+    records = passes({2: 9.0}) + passes({2: 1.0}, phase="confirm", runs=7)
+    made = cell(records, confirmed=(2,))
+    assert (made.phase, made.planned_passes, made.good_passes) == ("confirm", 7, 7)
+    assert made.mean_s == pytest.approx(1.0)
+    assert made.success_rate == 1.0
+    failed = one_pass("sweep", 2, 4, 1.0, status="timeout", position=99)
+    made = cell(records[:8] + failed + records[10:], confirmed=(2,))
+    assert made.success_rate == pytest.approx(11 / 12)
+    assert not made.eligible
+    assert made.failures == {"timeout": 1}
+
+
+def test_planned_passes_that_never_ran_count_as_missing() -> None:
+    made = cell(passes({2: 1.0}, runs=3))
+    assert made.success_rate == pytest.approx(3 / 5)
+    assert made.reasons == ["only 3 of 5 timed passes succeeded"]
+
+
+def test_a_cell_with_no_good_pass_has_no_figures_rather_than_zero() -> None:
+    records = [
+        r for run in range(5) for r in one_pass("sweep", 2, run, 1.0, status="oom", position=run)
+    ]
+    made = cell(records)
+    assert made.mean_s is None
+    assert made.p95_s is None
+    assert made.items_per_s is None
+    assert made.failures == {"oom": 5}
+    assert not made.eligible
+
+
+def test_warm_up_passes_count_for_nothing_but_the_first_run_penalty() -> None:
+    records = [
+        *one_pass("warmup", 2, 0, 6.0, position=0, compiles=3),
+        *one_pass("warmup", 2, 1, 3.0, position=1),
+        *[r for i in range(5) for r in one_pass("sweep", 2, i, 2.0, position=2 + i)],
+    ]
+    made = cell(records)
+    assert made.mean_s == pytest.approx(2.0)
+    assert made.warmup_passes == 2
+    assert made.first_run_penalty == pytest.approx(3.0)
+    assert made.compiled_passes == 0
+
+
+def test_a_compile_inside_a_timed_pass_is_counted() -> None:
+    records = [
+        r
+        for i in range(5)
+        for r in one_pass("sweep", 2, i, 1.0, position=i, compiles=2 if i in (1, 3) else 0)
+    ]
+    assert cell(records).compiled_passes == 2
+
+
+def test_a_server_that_reports_no_compiles_is_not_said_to_have_none() -> None:
+    records = [r for i in range(5) for r in one_pass("sweep", 2, i, 1.0, position=i, compiles=None)]
+    assert cell(records).compiled_passes is None
+
+
+def test_the_gate_gates_and_its_absence_does_not() -> None:
+    failed = PASSED.model_copy(update={"verdict": "fail"})
+    nothing = PASSED.model_copy(update={"verdict": "not_compared"})
+    records = passes({2: 1.0})
+    assert cell(records, gate=None).eligible
+    assert cell(records, gate=failed).reasons == ["the scores fail the correctness gate"]
+    assert not cell(records, gate=nothing).eligible
+
+
+def test_cost_by_hand() -> None:
+    # 7.2 USD an hour is 0.002 USD a second; a pass of 2 s costs 0.004 and scores 4 items.
+    made = cell(passes({2: 2.0}), usd=7.2)
+    assert made.usd_per_pass == pytest.approx(0.004)
+    assert made.items_per_usd == pytest.approx(1000)
+    assert cell(passes({2: 2.0})).usd_per_pass is None
+
+
+def test_instability_is_said_from_ten_percent_deviation_or_fifty_percent_extremes() -> None:
+    import numpy as np
+
+    assert instability(latency(np.array([1.0, 1.0, 1.0, 1.01]))) == []
+    assert instability(latency(np.array([1.0, 1.3, 1.0, 1.3])))
+    lone = latency(np.array([1.0] * 40 + [1.6]))
+    assert lone.std_s < 0.1 * lone.mean_s
+    assert [text.split()[0] for text in instability(lone)] == ["slowest"]

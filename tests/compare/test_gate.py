@@ -1,0 +1,138 @@
+"""The gate compares identical requests, counts the worst pass, and never passes on nothing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matrices import matrix, one_pass, passes, plain_score
+
+from stages.compare.gate import differences, judge, verdict
+from stages.compare.passes import passes_of
+from stages.contract import Gate
+from stages.schema import CallRecord
+
+GATE = Gate(max_abs_diff=0.02, mean_abs_diff=0.01)
+
+
+def frame(records: list[CallRecord]) -> pl.DataFrame:
+    return passes_of(matrix("jax", "portable", records).calls)
+
+
+REFERENCE = frame(passes({2: 1.0}))
+
+
+def drifted(amount: float, run: int | None = None, item: int | None = None) -> pl.DataFrame:
+    """JAX passes that are off by ``amount``: everywhere, or in one run or item."""
+
+    def score(phase: str, chunk: int, r: int, i: int) -> float:
+        hit = (run is None or r == run) and (item is None or i == item)
+        return plain_score(phase, chunk, r, i) + (amount if hit else 0.0)  # type: ignore[arg-type]
+
+    return frame(passes({2: 1.0}, score=score))
+
+
+def test_identical_scores_pass_with_no_difference() -> None:
+    result = judge(drifted(0.0), REFERENCE, GATE)
+    assert result.verdict == "pass"
+    assert result.max_abs_diff == 0
+    assert result.mean_abs_diff == 0
+    assert (result.compared_passes, result.uncompared_passes) == (5, 0)
+
+
+def test_one_bad_item_in_one_pass_fails_and_the_pass_is_named() -> None:
+    result = judge(drifted(0.021, run=3, item=1), REFERENCE, GATE)
+    assert result.verdict == "fail"
+    assert result.max_abs_diff == pytest.approx(0.021)
+    # One of four items in both labels: a quarter of the drift.
+    assert result.mean_abs_diff == pytest.approx(0.021 / 4)
+    assert result.worst_pass == "sweep 3"
+
+
+def test_a_small_drift_everywhere_fails_on_the_mean_alone() -> None:
+    result = judge(drifted(0.011), REFERENCE, GATE)
+    assert result.verdict == "fail"
+    assert result.max_abs_diff is not None
+    assert result.max_abs_diff <= GATE.max_abs_diff
+
+
+def test_both_limits_are_themselves_allowed() -> None:
+    assert verdict(0.02, 0.01, GATE) == "pass"
+    assert verdict(math.nextafter(0.02, 1), 0.0, GATE) == "fail"
+    assert verdict(0.0, math.nextafter(0.01, 1), GATE) == "fail"
+
+
+def test_nothing_to_compare_does_not_pass() -> None:
+    other_chunk = frame(passes({4: 1.0}))
+    result = judge(drifted(0.0), other_chunk, GATE)
+    assert result.verdict == "not_compared"
+    assert (result.compared_passes, result.uncompared_passes) == (0, 5)
+    assert judge(REFERENCE.clear(), REFERENCE, GATE).verdict == "not_compared"
+
+
+def test_another_salt_is_another_request_and_is_not_compared() -> None:
+    salted = frame(one_pass("sweep", 2, 0, 1.0, salt=[1, 2, 3]))
+    assert judge(salted, REFERENCE, GATE).verdict == "not_compared"
+
+
+def test_failed_passes_and_warm_ups_are_not_compared() -> None:
+    records = [
+        *one_pass("sweep", 2, 0, 1.0, status="timeout"),
+        *one_pass("warmup", 2, 0, 1.0, position=1),
+    ]
+    assert judge(frame(records), REFERENCE, GATE).compared_passes == 0
+    failed_reference = frame(one_pass("sweep", 2, 0, 1.0, status="http_5xx"))
+    assert judge(drifted(0.0), failed_reference, GATE).verdict == "not_compared"
+
+
+def test_a_pass_without_counterpart_is_counted_and_the_rest_is_judged() -> None:
+    shorter = REFERENCE.filter(pl.col("run") < 2)
+    result = judge(drifted(0.0), shorter, GATE)
+    assert result.verdict == "pass"
+    assert (result.compared_passes, result.uncompared_passes) == (2, 3)
+
+
+@pytest.mark.parametrize("where", [0, 1, 2, 3])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_nan_and_infinity_never_pass_wherever_they_are(bad: float, where: int) -> None:
+    assert judge(drifted(bad, run=where, item=where), REFERENCE, GATE).verdict == "fail"
+    swapped = judge(REFERENCE, drifted(bad, run=where, item=where), GATE)
+    assert swapped.verdict == "fail"
+
+
+def test_a_missing_score_is_not_silently_cut_off() -> None:
+    assert all(math.isnan(d) for d in differences([0.1, 0.2], [0.1]))
+    assert all(math.isnan(d) for d in differences([], []))
+
+
+@given(st.permutations(range(10)))
+def test_the_order_of_rows_in_the_file_does_not_matter(order: list[int]) -> None:
+    calls = matrix("jax", "portable", passes({2: 1.0})).calls
+    shuffled = passes_of(calls[list(order)])
+    assert judge(shuffled, REFERENCE, GATE) == judge(frame(passes({2: 1.0})), REFERENCE, GATE)
+
+
+@given(st.floats(0, 0.05), st.floats(0, 0.05))
+def test_more_drift_never_turns_a_fail_into_a_pass(a: float, b: float) -> None:
+    small, large = sorted([a, b])
+    if judge(drifted(large), REFERENCE, GATE).verdict == "pass":
+        assert judge(drifted(small), REFERENCE, GATE).verdict == "pass"
+
+
+def test_items_shifted_by_one_fail() -> None:
+    def shifted(phase, chunk, run, item):
+        return plain_score(phase, chunk, run, (item + 1) % 4)
+
+    assert judge(frame(passes({2: 1.0}, score=shifted)), REFERENCE, GATE).verdict == "fail"
+
+
+def test_calls_are_put_in_order_before_scores_are_compared() -> None:
+    records = one_pass("sweep", 1, 0, 1.0)
+    swapped = [replace(r, call=3 - r.call, first_item=3 - r.first_item) for r in records]
+    reference = frame(records)
+    assert judge(frame(swapped), reference, GATE).verdict == "fail"
+    assert judge(frame(records[::-1]), reference, GATE).verdict == "pass"
