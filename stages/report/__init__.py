@@ -1,0 +1,1 @@
+"""Stage ``report``: the comparison as a report a person reads, with its figures."""

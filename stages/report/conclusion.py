@@ -1,0 +1,277 @@
+"""What follows from the findings, by stated rules. Pure: a comparison in, plain text out.
+
+Rules:
+
+* A deployment decision can be drawn only from a trained model on another target than the
+  CPU. Elsewhere the recommendation says so first, then which backend leads there.
+* The best-native winner decides, for that is what would be deployed; the portable winner
+  explains: where both views agree the backend itself is faster, where they do not the
+  native settings make the difference.
+* A tie or the absence of a winner is said as such; with a tie, items per USD decides
+  where a cost is given for both backends, else nothing is preferred.
+* The confidence is that of the best-native winner, and none where no decision can be drawn.
+* JAX's priorities, in this order: cells that fail the gate, then those not compared; failed
+  passes; the ``WORST`` chunk sizes with the lowest items/s ratio below level, per view;
+  first-run penalties over ``PENALTY`` (the largest of each view); compilations in timed
+  passes; unstable cells.
+* A backend without one good pass in a view makes the whole result partial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stages.comparison import Cell, Comparison, Scope, ViewComparison, Winner
+from stages.contract import BACKENDS, Backend
+from stages.report import format as f
+from stages.report.ratios import cells, pairs
+
+WORST = 2
+PENALTY = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What follows.
+
+    Attributes:
+        partial: what is missing; empty when the result is complete.
+        caveat: what makes a deployment decision impossible, or ``None``.
+        recommendation: sentences.
+        confidence: sentences, best-native view first.
+        priorities: for optimising JAX, the most urgent first.
+    """
+
+    partial: list[str]
+    caveat: str | None
+    recommendation: list[str]
+    confidence: list[str]
+    priorities: list[str]
+
+
+def conclude(comparison: Comparison) -> Conclusion:
+    """Everything the report concludes."""
+    return Conclusion(
+        partial=partial(comparison),
+        caveat=caveat(comparison.scope),
+        recommendation=recommendation(comparison),
+        confidence=confidence(comparison),
+        priorities=list(priorities(comparison)),
+    )
+
+
+def partial(comparison: Comparison) -> list[str]:
+    """A sentence for each backend and view without one good pass."""
+    return [
+        f"{f.backend_view(backend, view.view)}: no timed pass succeeded."
+        for view in comparison.views()
+        for backend in BACKENDS
+        if not any(c.mean_s is not None for c in view.cells if c.backend == backend)
+    ]
+
+
+def caveat(scope: Scope) -> str | None:
+    """Why no deployment decision can be drawn from what was measured, if none can."""
+    on_cpu = scope.identity.target == "cpu"
+    if scope.model.trained:
+        trained = "a trained model on a CPU, where neither backend would be deployed"
+        return trained if on_cpu else None
+    where = "a CPU" if on_cpu else f"the target {scope.identity.target}"
+    return f"an untrained small model on {where}"
+
+
+def recommendation(comparison: Comparison) -> list[str]:
+    """What to deploy, and why."""
+    native, portable = comparison.best_native, comparison.portable
+    because = caveat(comparison.scope)
+    if because:
+        decision = f"No deployment decision can be drawn from this run: it measures {because}."
+    else:
+        decision = _decision(native)
+    return [decision, _standing(native), _explanation(native.winner, portable.winner, portable)]
+
+
+def _decision(view: ViewComparison) -> str:
+    winner = view.winner
+    if winner.outcome == "none":
+        return "No recommendation can be given."
+    if winner.outcome == "tie":
+        return _decision_by_cost(view)
+    backend: Backend = winner.outcome
+    name, chunk = f.BACKEND_NAMES[backend], winner.chunk_size
+    verb = "Deploy" if backend == "jax" else "Stay with"
+    if winner.confidence == "low":
+        return (
+            f"{verb} {name} at chunk size {chunk}, provisionally: the confidence is low, so"
+            " settle what lowers it and measure again before relying on it."
+        )
+    return f"{verb} {name} at chunk size {chunk}."
+
+
+def _decision_by_cost(view: ViewComparison) -> str:
+    chosen = [cell for b in BACKENDS if (cell := view.selected_cell(b)) is not None]
+    priced = sorted(
+        ((cell.items_per_usd, cell) for cell in chosen if cell.items_per_usd is not None),
+        key=lambda one: -one[0],
+    )
+    if len(priced) < len(BACKENDS) or priced[0][0] == priced[1][0]:
+        return "Speed gives no reason to prefer either backend; choose on cost or operations."
+    (more, cheaper), (less, _) = priced
+    return (
+        f"Speed gives no reason to prefer either backend; cost does:"
+        f" {f.BACKEND_NAMES[cheaper.backend]} scores {more:,.0f} items per USD,"
+        f" {f.factor(more / less)} the other's {less:,.0f}."
+    )
+
+
+def _standing(view: ViewComparison) -> str:
+    """Who leads in ``view``, with the figures."""
+    winner, name = view.winner, f.VIEW_NAMES[view.view]
+    if winner.leader is None:
+        kind = "a tie" if winner.outcome == "tie" else "without a winner"
+        return f"The {name} view is {kind}."
+    leader = f"{f.BACKEND_NAMES[winner.leader]} at chunk size {winner.chunk_size}"
+    speed = f"{f.number(winner.items_per_s)} items/s"
+    if winner.other is None or winner.ratio is None:
+        against = "the other backend has no eligible cell"
+    else:
+        against = (
+            f"{f.factor(winner.ratio)} the {f.number(winner.other_items_per_s)} of"
+            f" {f.BACKEND_NAMES[winner.other]} at chunk size {winner.other_chunk_size}"
+        )
+    if winner.outcome == "tie":
+        return (
+            f"The {name} view is a tie: {leader} scores {speed}, {against}, but leads in only"
+            f" {f.percent(winner.same_backend_share)} of the resamples."
+        )
+    if winner.outcome == "none":
+        return f"The {name} view has no winner; {leader} scores {speed}, {against}."
+    return f"{leader} leads the {name} view with {speed}, {against}."
+
+
+def _explanation(native: Winner, portable: Winner, view: ViewComparison) -> str:
+    standing = _standing(view)
+    decided = {"jax", "pytorch"}
+    if native.outcome not in decided or portable.outcome not in decided:
+        return standing
+    if native.outcome == portable.outcome:
+        return f"The portable view agrees, so the lead does not hang on native settings: {standing}"
+    return f"The portable view disagrees, so native settings make the difference: {standing}"
+
+
+def confidence(comparison: Comparison) -> list[str]:
+    """How sure the result is, best-native view first."""
+    said = ["For a deployment: none."] if caveat(comparison.scope) else []
+    return said + [
+        f"{f.VIEW_NAMES[view.view].capitalize()} view: {sureness(view.winner)}."
+        for view in (comparison.best_native, comparison.portable)
+    ]
+
+
+def sureness(winner: Winner) -> str:
+    """A winner's confidence, the resamples behind it and what lowers it."""
+    behind = []
+    if winner.same_backend_share is not None and winner.leader is not None:
+        share = f.percent(winner.same_backend_share)
+        behind.append(f"{f.BACKEND_NAMES[winner.leader]} leads in {share} of the resamples")
+    if winner.flags:
+        behind.append(f"lowered by: {'; '.join(winner.flags)}")
+    return f"{winner.confidence} ({'; '.join(behind)})" if behind else winner.confidence
+
+
+def priorities(comparison: Comparison) -> Iterator[str]:
+    """What to work on in JAX, the most urgent first; one sentence if there is nothing."""
+    found = [
+        *_wrong(comparison),
+        *_failing(comparison),
+        *_slow(comparison),
+        *_first_runs(comparison),
+        *_compiling(comparison),
+        *_unsteady(comparison),
+    ]
+    yield from found or ["Nothing measured here calls for work on JAX."]
+
+
+def _jax(comparison: Comparison) -> list[Cell]:
+    return [cell for cell in cells(comparison) if cell.backend == "jax"]
+
+
+def _wrong(comparison: Comparison) -> Iterator[str]:
+    gated = [(cell, cell.gate) for cell in _jax(comparison) if cell.gate]
+    limits = comparison.gate
+    for cell, gate in gated:
+        if gate.verdict == "fail":
+            yield (
+                f"Correct scores: {f.at(cell)} fails the gate"
+                f" (max {f.difference(gate.max_abs_diff)} against {f.plain(limits.max_abs_diff)},"
+                f" mean {f.difference(gate.mean_abs_diff)} against"
+                f" {f.plain(limits.mean_abs_diff)})."
+            )
+    for cell, gate in gated:
+        # A cell that failed altogether is told under its failures.
+        if gate.verdict == "not_compared" and not cell.failures:
+            yield f"Comparable scores: {f.at(cell)} could not be compared with the reference."
+
+
+def _failing(comparison: Comparison) -> Iterator[str]:
+    for cell in _jax(comparison):
+        if cell.failures:
+            kinds = f.join([f"{n} {kind}" for kind, n in sorted(cell.failures.items())])
+            yield f"Failures: {f.at(cell)}, timed passes that failed: {kinds}."
+
+
+def _slow(comparison: Comparison) -> Iterator[str]:
+    for view in comparison.views():
+        behind = [
+            (ratio, pair)
+            for pair in pairs(view)
+            if pair.side("items_per_s") == "worse"
+            and (ratio := pair.ratio("items_per_s")) is not None
+        ]
+        for ratio, pair in sorted(behind, key=lambda one: one[0])[:WORST]:
+            yield f"Throughput: {f.at(pair.jax)} reaches {f.factor(ratio)} PyTorch's items/s."
+
+
+def _first_runs(comparison: Comparison) -> Iterator[str]:
+    for view in comparison.views():
+        slow = [
+            (c.first_run_penalty, c)
+            for c in view.cells
+            if c.backend == "jax" and (c.first_run_penalty or 0) > PENALTY
+        ]
+        for penalty, cell in sorted(slow, key=lambda one: -(one[0] or 0))[:1]:
+            times = f.factor(penalty or 0)
+            yield f"First runs: {f.at(cell)}, the first pass takes {times} a timed one."
+
+
+def _compiling(comparison: Comparison) -> Iterator[str]:
+    for view in comparison.views():
+        found = [c for c in view.cells if c.backend == "jax" and c.compiled_passes]
+        if found:
+            passes = sum(cell.compiled_passes or 0 for cell in found)
+            yield (
+                f"Compilations: {f.backend_view('jax', view.view)} compiled in"
+                f" {f.count(passes, 'timed pass', 'timed passes')}, at {_sizes(found, view)}."
+            )
+
+
+def _unsteady(comparison: Comparison) -> Iterator[str]:
+    for view in comparison.views():
+        mine = [c for c in view.cells if c.backend == "jax"]
+        found = [c for c in mine if c.instability]
+        if found:
+            worst = max(found, key=_spread)
+            yield (
+                f"Steadiness: {f.backend_view('jax', view.view)} is unstable in {len(found)} of"
+                f" {f.count(len(mine), 'cell')}, at {_sizes(found, view)}; the widest spread is at"
+                f" chunk size {worst.chunk_size} ({', '.join(worst.instability)})."
+            )
+
+
+def _spread(cell: Cell) -> float:
+    return (cell.std_s or 0.0) / cell.mean_s if cell.mean_s else 0.0
+
+
+def _sizes(of: list[Cell], view: ViewComparison) -> str:
+    return f.chunk_sizes([c.chunk_size for c in of], sorted({c.chunk_size for c in view.cells}))

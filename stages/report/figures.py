@@ -1,0 +1,207 @@
+"""The report's figures as SVG: the same comparison gives the same bytes.
+
+``throughput.svg`` (items/s) and ``latency.svg`` (p95) have one panel a view; chunk sizes
+run along a log2 axis. ``time_split.svg`` shows where each measurement's wall clock went.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+
+from stages.comparison import Cell, Comparison, ViewComparison
+from stages.contract import BACKENDS, Backend
+from stages.report import format as f
+from stages.schema import TimeSplit
+
+# Okabe and Ito's colours, told apart by colour-blind readers; marker and line differ too.
+_LINES: dict[Backend, dict[str, str]] = {
+    "jax": {"color": "#0072B2", "marker": "o", "linestyle": "-"},
+    "pytorch": {"color": "#D55E00", "marker": "s", "linestyle": "--"},
+}
+_INK = "#222222"
+_PARTS: list[tuple[str, str, str]] = [
+    ("server_start", "server start", "#0072B2"),
+    ("warmup", "warm-up", "#E69F00"),
+    ("sweep", "sweep", "#009E73"),
+    ("confirm", "confirm", "#56B4E9"),
+    ("other", "other", "#999999"),
+]
+_HATCHES = ["", "//", "", "\\\\", ""]
+assert [name for name, _, _ in _PARTS] == list(TimeSplit.model_fields)  # noqa: S101
+
+# Beyond this spread a linear axis hides the small values.
+_LOG_SPREAD = 20.0
+
+# Typed loosely: the stubs spell out every key, and one dictionary of both kinds of value fits none.
+_STYLE: dict[Any, Any] = {
+    # Identifiers inside the SVG are hashed with this salt instead of a random one.
+    "svg.hashsalt": "scoreparity",
+    "svg.fonttype": "path",
+    "font.family": ["DejaVu Sans"],
+    "font.size": 10.0,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def draw_all(comparison: Comparison) -> dict[str, bytes]:
+    """Every figure, by file name."""
+    # Nothing of a user's own matplotlibrc may reach the bytes.
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        return {
+            "throughput.svg": _svg(throughput(comparison)),
+            "latency.svg": _svg(latency(comparison)),
+            "time_split.svg": _svg(time_split(comparison)),
+        }
+
+
+def throughput(comparison: Comparison) -> Figure:
+    """Items per second over the chunk size, a panel a view."""
+    return _panels(
+        comparison,
+        lambda cell: cell.items_per_s,
+        "items per second",
+        "Throughput (higher is better)",
+    )
+
+
+def latency(comparison: Comparison) -> Figure:
+    """p95 pass latency over the chunk size, a panel a view."""
+    return _panels(
+        comparison,
+        lambda cell: None if cell.p95_s is None else cell.p95_s * 1e3,
+        "p95 pass latency, ms",
+        "Latency of one pass (lower is better)",
+    )
+
+
+def _panels(
+    comparison: Comparison, figure_of: Callable[[Cell], float | None], label: str, title: str
+) -> Figure:
+    drawing = Figure(figsize=(9.6, 3.9), facecolor="white", layout="constrained")
+    left, right = drawing.subplots(1, 2, sharey=True)
+    for axes, view in zip((left, right), comparison.views(), strict=True):
+        _panel(axes, view, figure_of)
+    known = [v for view in comparison.views() for c in view.cells if (v := figure_of(c))]
+    logarithmic = bool(known) and max(known) > _LOG_SPREAD * min(known)
+    if logarithmic:
+        left.set_yscale("log")
+    else:
+        left.set_ylim(0, 1.15 * max(known, default=1.0))
+    left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    left.set_ylabel(f"{label} (log scale)" if logarithmic else label)
+    drawing.suptitle(title, fontsize=12)
+    handles = {h.get_label(): h for axes in (left, right) for h in axes.get_lines()}
+    drawing.legend(
+        [h for name, h in handles.items() if not str(name).startswith("_")],
+        [str(name) for name in handles if not str(name).startswith("_")],
+        loc="outside lower center",
+        ncols=3,
+        frameon=False,
+    )
+    return drawing
+
+
+def _panel(axes: Axes, view: ViewComparison, figure_of: Callable[[Cell], float | None]) -> None:
+    sizes = sorted({cell.chunk_size for cell in view.cells})
+    for backend in BACKENDS:
+        # A missing figure is a gap in the line: NaN is not drawn.
+        values = [figure_of(view.cell(backend, size)) for size in sizes]
+        axes.plot(
+            sizes,
+            [float("nan") if value is None else value for value in values],
+            label=f.BACKEND_NAMES[backend],
+            linewidth=1.8,
+            markersize=5.5,
+            **_LINES[backend],  # type: ignore[arg-type]
+        )
+    _mark_winner(axes, view, figure_of)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(FixedLocator(sizes))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(value)}"))
+    crowded = any(after < 1.3 * before for before, after in pairwise(sizes))
+    axes.tick_params(axis="x", labelrotation=45 if crowded else 0)
+    axes.set_xlabel("chunk size, items per request")
+    axes.set_title(f"{f.VIEW_NAMES[view.view]} view", fontsize=10)
+    axes.grid(visible=True, color="#dddddd", linewidth=0.7)
+    axes.set_axisbelow(True)
+
+
+def _mark_winner(
+    axes: Axes, view: ViewComparison, figure_of: Callable[[Cell], float | None]
+) -> None:
+    winner = view.winner
+    if winner.outcome not in BACKENDS or winner.leader is None or winner.chunk_size is None:
+        return
+    value = figure_of(view.cell(winner.leader, winner.chunk_size))
+    axes.plot(
+        [winner.chunk_size],
+        [float("nan") if value is None else value],
+        label="winner of the view",
+        linestyle="none",
+        marker="o",
+        markersize=15,
+        markerfacecolor="none",
+        markeredgecolor=_INK,
+        markeredgewidth=1.8,
+    )
+
+
+def time_split(comparison: Comparison) -> Figure:
+    """Wall-clock seconds of each measurement, stacked by what they were spent on."""
+    sources = comparison.sources
+    drawing = Figure(figsize=(9.6, 1.5 + 0.5 * max(len(sources), 1)), facecolor="white")
+    drawing.set_layout_engine("constrained")
+    axes = drawing.subplots()
+    names = [f.backend_view(source.backend, source.view) for source in sources]
+    start = [0.0] * len(sources)
+    for (part, label, color), hatch in zip(_PARTS, _HATCHES, strict=True):
+        spent = [float(getattr(source.seconds, part)) for source in sources]
+        axes.barh(
+            names, spent, left=start, label=label, color=color, hatch=hatch, edgecolor="white"
+        )
+        start = [before + more for before, more in zip(start, spent, strict=True)]
+    _write_totals(axes, start)
+    axes.invert_yaxis()
+    axes.set_xlabel("seconds of wall clock")
+    axes.set_title("Where the time of each measurement went", fontsize=12)
+    drawing.legend(loc="outside lower center", ncols=len(_PARTS), frameon=False)
+    return drawing
+
+
+def _write_totals(axes: Axes, totals: Sequence[float]) -> None:
+    for row, total in enumerate(totals):
+        axes.annotate(
+            f"{f.seconds(total)} s",
+            (total, row),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+        )
+    axes.set_xlim(0, 1.12 * max(totals, default=1.0) or 1.0)
+
+
+def _svg(drawing: Figure) -> bytes:
+    FigureCanvasSVG(drawing)
+    sink = io.BytesIO()
+    # Neither the clock nor the version of matplotlib may reach the bytes.
+    drawing.savefig(sink, format="svg", metadata={"Date": None, "Creator": None})
+    return sink.getvalue()

@@ -1,0 +1,223 @@
+"""What the figures say, in sentences. Pure: a comparison in, plain text out.
+
+Rules (every number is one of the comparison's, or a ratio or count of them):
+
+* Better, worse: see ``ratios``. Where JAX is nowhere better (or worse), one sentence says
+  so and names where it comes closest in items/s. A faster JAX cell that is not eligible
+  is named with the reason and does not count as better.
+* A finding that stands on unsteady cells (unstable, or compiling in a timed pass) says at
+  which chunk sizes.
+* Outlier: a gated cell whose largest difference is both over ``OUTLIER`` times the median
+  of at least ``OUTLIER_CELLS`` cells and over ``OUTLIER_GATE`` of the gate's limit; smaller
+  drift is rounding, whatever its multiple.
+* "Agree within" is said only where every JAX cell was compared.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from stages.comparison import Cell, Comparison
+from stages.contract import BACKENDS
+from stages.report import format as f
+from stages.report.ratios import QUANTITIES, Group, Pair, Side, barred, cells, groups, pairs
+from stages.report.stability import client, stability
+
+OUTLIER = 10.0
+OUTLIER_CELLS = 4
+OUTLIER_GATE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The key findings: each a list of plain sentences, none of them empty."""
+
+    better: list[str]
+    worse: list[str]
+    correctness: list[str]
+    stability: list[str]
+    client: list[str]
+    cost: list[str]
+
+
+def find(comparison: Comparison) -> Findings:
+    """Everything the report says about the figures."""
+    return Findings(
+        better=better(comparison),
+        worse=worse(comparison),
+        correctness=correctness(comparison),
+        stability=stability(comparison),
+        client=client(comparison),
+        cost=cost(comparison),
+    )
+
+
+def better(comparison: Comparison) -> list[str]:
+    """Where JAX is better, by view and figure."""
+    views = [pairs(view) for view in comparison.views()]
+    if not any(pair.known for view in views for pair in view):
+        return ["No chunk size has figures of both backends, so there is nothing to compare."]
+    said = [s for view in views for s in _grouped(view, "better")]
+    if not said:
+        said = [_nowhere(views, "better")]
+    said += [s for view in views for s in _grouped(view, "level")]
+    said += [_barred(pair) for view in views for pair in barred(view)]
+    return said + [s for view in views for s in _only(view, "jax")]
+
+
+def worse(comparison: Comparison) -> list[str]:
+    """Where JAX is worse, by view and figure."""
+    views = [pairs(view) for view in comparison.views()]
+    if not any(pair.known for view in views for pair in view):
+        return ["No chunk size has figures of both backends, so there is nothing to compare."]
+    said = [s for view in views for s in _grouped(view, "worse")] or [_nowhere(views, "worse")]
+    return said + [s for view in views for s in _only(view, "pytorch")]
+
+
+def _grouped(view: Sequence[Pair], side: Side) -> Iterator[str]:
+    every = [pair.chunk_size for pair in view]
+    throughput, latency = (list(groups(view, quantity, side)) for quantity in QUANTITIES)
+    for group in throughput:
+        same = next((one for one in latency if one.chunk_sizes == group.chunk_sizes), None)
+        text = f"JAX scores {_span(group)} PyTorch's items/s"
+        text += f", and its p95 latency is {_span(same)} PyTorch's" if same else ""
+        yield _told(group, every, text)
+    told = [group.chunk_sizes for group in throughput]
+    for group in latency:
+        if group.chunk_sizes not in told:
+            yield _told(group, every, f"JAX's p95 latency is {_span(group)} PyTorch's")
+
+
+def _span(group: Group) -> str:
+    low, high = f.factor(group.low), f.factor(group.high)
+    return low if low == high else f"{low} to {high}"
+
+
+def _told(group: Group, every: Sequence[int], text: str) -> str:
+    where = (
+        f"{f.VIEW_NAMES[group.view].capitalize()} view, {f.chunk_sizes(group.chunk_sizes, every)}"
+    )
+    unsteady = f" (unsteady, †: {f.sizes(group.unsteady, every)})" if group.unsteady else ""
+    return f"{where}: {text}{unsteady}."
+
+
+def _nowhere(views: Sequence[Sequence[Pair]], side: Side) -> str:
+    text = f"Nowhere: at no chunk size of either view is JAX {side} in items/s or p95 latency"
+    text += " with a cell that is eligible" if side == "better" else ""
+    known = [
+        (ratio, pair)
+        for view in views
+        for pair in view
+        if (pair.jax.eligible or side == "worse")
+        and (ratio := pair.ratio("items_per_s")) is not None
+    ]
+    if not known:
+        return f"{text}."
+    nearest = max if side == "better" else min
+    ratio, pair = nearest(known, key=lambda one: one[0])
+    where = f"chunk size {pair.chunk_size} ({f.VIEW_NAMES[pair.view]} view)"
+    return f"{text}; it comes closest at {where} with {f.factor(ratio)} PyTorch's items/s."
+
+
+def _barred(pair: Pair) -> str:
+    items, p95 = (pair.ratio(quantity) for quantity in QUANTITIES)
+    figures = [f"{f.factor(items)} PyTorch's items/s"] if items is not None else []
+    figures += [f"{f.factor(p95)} its p95 latency"] if p95 is not None else []
+    reasons = "; ".join(pair.jax.reasons) or "the cell is not eligible"
+    return f"{f.at(pair.jax)}: {', '.join(figures)}, but it does not count: {reasons}."
+
+
+def _only(view: Sequence[Pair], backend: str) -> Iterator[str]:
+    mine, theirs = ("jax", "pytorch") if backend == "jax" else ("pytorch", "jax")
+    sizes = [
+        pair.chunk_size
+        for pair in view
+        if getattr(pair, mine).items_per_s is not None and getattr(pair, theirs).items_per_s is None
+    ]
+    if sizes:
+        where = f.chunk_sizes(sizes, [pair.chunk_size for pair in view])
+        name = f.VIEW_NAMES[view[0].view].capitalize()
+        yield f"{name} view, {where}: only {'JAX' if mine == 'jax' else 'PyTorch'} has figures."
+
+
+def correctness(comparison: Comparison) -> list[str]:
+    """How JAX's scores stand against the reference's."""
+    gated = [cell for cell in cells(comparison) if cell.gate]
+    verdicts = [cell.gate.verdict for cell in gated if cell.gate]
+    gate = comparison.gate
+    said = [
+        f"Of {f.count(len(gated), 'gated JAX cell')}, {verdicts.count('pass')} pass,"
+        f" {verdicts.count('fail')} fail and {verdicts.count('not_compared')} could not be"
+        f" compared (limits: max {f.plain(gate.max_abs_diff)},"
+        f" mean {f.plain(gate.mean_abs_diff)})."
+    ]
+    said += [_failed_gate(cell) for cell in gated if cell.gate and cell.gate.verdict == "fail"]
+    missing = [f.at(cell) for cell in gated if cell.gate and cell.gate.verdict == "not_compared"]
+    if missing:
+        said.append(f"Not compared: {'; '.join(missing)}.")
+    return said + _drift(gated, comparison)
+
+
+def _failed_gate(cell: Cell) -> str:
+    assert cell.gate is not None  # noqa: S101  the caller filtered
+    where = f", worst in {cell.gate.worst_pass}" if cell.gate.worst_pass else ""
+    figures = (
+        f"max abs diff {f.difference(cell.gate.max_abs_diff)},"
+        f" mean abs diff {f.difference(cell.gate.mean_abs_diff)}"
+    )
+    if cell.gate.max_abs_diff is None:
+        figures = "no finite difference"
+    return f"Fails the gate: {f.at(cell)} ({figures}{where})."
+
+
+def _drift(gated: Sequence[Cell], comparison: Comparison) -> list[str]:
+    highest = _largest(gated, "max_abs_diff")
+    mean = _largest(gated, "mean_abs_diff")
+    if highest is None or mean is None:
+        return []
+    said = [
+        f"The largest difference of one score is {f.difference(highest[0])} ({f.at(highest[1])});"
+        f" the largest mean difference is {f.difference(mean[0])} ({f.at(mean[1])})."
+    ]
+    diffs = [c.gate.max_abs_diff for c in gated if c.gate and c.gate.max_abs_diff is not None]
+    if len(diffs) == len(gated):
+        said.append(f"Both backends' scores agree within {f.difference(highest[0])} in every cell.")
+    if len(diffs) >= OUTLIER_CELLS:
+        said.append(_outliers(gated, statistics.median_low(diffs), comparison.gate.max_abs_diff))
+    return said
+
+
+def _largest(gated: Sequence[Cell], field: str) -> tuple[float, Cell] | None:
+    known = [(value, c) for c in gated if (value := getattr(c.gate, field)) is not None]
+    return max(known, key=lambda one: one[0], default=None)
+
+
+def _outliers(gated: Sequence[Cell], median: float, limit: float) -> str:
+    bar = max(OUTLIER * median, OUTLIER_GATE * limit)
+    found = [
+        f"{f.at(c)} ({f.difference(c.gate.max_abs_diff)})"
+        for c in gated
+        if c.gate and c.gate.max_abs_diff is not None and c.gate.max_abs_diff > bar
+    ]
+    if not found:
+        return "No chunk size stands out by its drift."
+    return (
+        f"Outliers, over {OUTLIER:.0f} times the median of {f.difference(median)}:"
+        f" {'; '.join(found)}."
+    )
+
+
+def cost(comparison: Comparison) -> list[str]:
+    """What the selected cells cost, where an hourly price is given."""
+    said = []
+    for view in comparison.views():
+        for backend in BACKENDS:
+            cell = view.selected_cell(backend)
+            if cell and cell.usd_per_pass is not None and cell.items_per_usd is not None:
+                said.append(
+                    f"{f.at(cell)}: {f.usd(cell.usd_per_pass)} USD per pass,"
+                    f" {cell.items_per_usd:,.0f} items per USD."
+                )
+    return said or ["No hourly price is given, so no cost is stated."]

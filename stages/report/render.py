@@ -1,0 +1,127 @@
+"""The report's pages as Markdown. Pure: a comparison in, text out.
+
+Every value a template prints is escaped unless it is wrapped in :class:`Verbatim`, so a
+host name or an error message cannot break a table or smuggle markup into the report.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import jinja2
+
+from stages.comparison import Comparison
+from stages.report import format as f
+from stages.report import tables
+from stages.report.conclusion import conclude, sureness
+from stages.report.findings import find
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_MARKUP = re.compile(r"([\\`*_\[\]<>|~$#])")
+# What would open a list, a rule or a heading at the start of a line.
+_OPENING = re.compile(r"^([-+=]|\d+(?=[.)](?: |$)))")
+
+PAGES = ("report.md", "comparison.md")
+
+
+class Verbatim(str):
+    """Markdown that is printed as it stands."""
+
+    __slots__ = ()
+
+
+def md(text: str) -> Verbatim:
+    """``text`` as one line of Markdown that reads as the text itself.
+
+    White space runs, newlines too, become one blank; control characters vanish.
+    """
+    line = "".join(c for c in " ".join(text.split()) if c.isprintable())
+    escaped = _MARKUP.sub(r"\\\1", line.replace("&", "&amp;"))
+    return Verbatim(_OPENING.sub(_disarmed, escaped))
+
+
+def _disarmed(opening: re.Match[str]) -> str:
+    # A digit cannot be escaped in Markdown, so a number's own dot is.
+    return f"{opening[1]}\\" if opening[1].isdigit() else f"\\{opening[1]}"
+
+
+def code(text: str) -> Verbatim:
+    """``text`` as a fenced block, whose fence is longer than any run of backticks in it."""
+    printable = "".join(c for c in text if c.isprintable() or c == "\n")
+    longest = max((len(run) for run in re.findall("`+", printable)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return Verbatim(f"{fence}\n{printable}\n{fence}")
+
+
+def span(text: str) -> Verbatim:
+    """``text`` as a code span of a table's row (where a bar must be escaped in code too)."""
+    line = "".join(c for c in " ".join(text.split()) if c.isprintable()).replace("|", "\\|")
+    longest = max((len(run) for run in re.findall("`+", line)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if longest else ""
+    return Verbatim(f"{fence}{pad}{line}{pad}{fence}")
+
+
+def _printed(value: object) -> str:
+    """What a template prints for ``value``; anything but text and whole numbers is a bug."""
+    if isinstance(value, Verbatim):
+        return value
+    if isinstance(value, jinja2.Undefined):
+        return str(value)  # StrictUndefined raises here, naming what is undefined
+    if isinstance(value, str):
+        return md(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise TypeError(f"a template prints {value!r}; format it first")
+
+
+def render_all(comparison: Comparison) -> dict[str, str]:
+    """Every page, by file name."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701  Markdown, not HTML: `finalize` escapes it
+        finalize=_printed,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(code=code, span=span)
+    context = _context(comparison)
+    return {page: environment.get_template(f"{page}.j2").render(context) for page in PAGES}
+
+
+def _context(comparison: Comparison) -> dict[str, object]:
+    scope, sources = comparison.scope, comparison.sources
+    finished = [f.instant(source.finished_at) for source in sources]
+    view_tables = [tables.view_tables(view, comparison.gate) for view in comparison.views()]
+    return {
+        "date": f"{max(finished):%Y-%m-%d}" if finished else f.ABSENT,
+        "scope": scope,
+        "on_cpu": scope.identity.target == "cpu",
+        "labels": ", ".join(map(str, scope.label_token_ids)),
+        "chunk_sizes": ", ".join(map(str, scope.chunk_sizes)),
+        "timeout": f.plain(scope.call_timeout_s),
+        "limits": {
+            "max": f.plain(comparison.gate.max_abs_diff),
+            "mean": f.plain(comparison.gate.mean_abs_diff),
+        },
+        "guardrail": f.plain(comparison.selection.guardrail),
+        "resamples": comparison.selection.resamples,
+        "portable": view_tables[0],
+        "best_native": view_tables[1],
+        "answers": [
+            (table.name, table.sentence, sureness(view.winner))
+            for table, view in zip(view_tables, comparison.views(), strict=True)
+        ],
+        "findings": find(comparison),
+        "conclusion": conclude(comparison),
+        "time_rows": tables.time_rows(comparison),
+        "provenance": tables.provenance_rows(sources),
+        "commands": tables.commands(sources),
+        "artifacts": list(tables.artifacts(comparison)),
+        "phases": tables.phases(comparison),
+        "descriptive": tables.descriptive(comparison),
+        "descriptive_below": tables.DESCRIPTIVE_BELOW,
+    }

@@ -1,0 +1,122 @@
+"""How steadily the servers answered, in sentences. Pure: a comparison in, plain text out.
+
+Rules:
+
+* Failures are counted in timed passes, by kind, chunk size, backend and view; "no timeouts,
+  no OOM, no partial failures" is said only where every planned timed pass succeeded.
+* A first-run penalty is the first warm-up pass over the median timed pass.
+* A server that reports no compilations is said to report none, not to have made none.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+from stages.comparison import Cell, Comparison
+from stages.contract import BACKENDS
+from stages.report import format as f
+from stages.report.ratios import cells
+
+
+def stability(comparison: Comparison) -> list[str]:
+    """Failures, restarts, spread, compilations and first runs."""
+    return [
+        *_failures(comparison),
+        _restarts(comparison),
+        *_spread(comparison),
+        *_compiles(comparison),
+        *_first_runs(cells(comparison)),
+    ]
+
+
+def _failures(comparison: Comparison) -> list[str]:
+    said = []
+    for view in comparison.views():
+        for backend in BACKENDS:
+            found = [
+                f"{kind} in {f.count(passes, 'pass', 'passes')} at chunk size {cell.chunk_size}"
+                for cell in view.cells
+                if cell.backend == backend
+                for kind, passes in sorted(cell.failures.items())
+            ]
+            if found:
+                said.append(f"{f.backend_view(backend, view.view)}: {f.join(found)}.")
+    short = [
+        f"{f.at(c)} ({f.percent(c.success_rate)})"
+        for c in cells(comparison)
+        if c.success_rate < 1 and not c.failures
+    ]
+    if short:
+        said.append(f"Planned passes that were never made: {'; '.join(short)}.")
+    if said:
+        return said
+    planned = sum(source.planned_passes for source in comparison.sources)
+    good = sum(source.good_passes for source in comparison.sources)
+    return [
+        f"No timeouts, no OOM, no partial failures: {good} of {planned} timed passes succeeded."
+    ]
+
+
+def _restarts(comparison: Comparison) -> str:
+    found = [
+        f"{f.backend_view(source.backend, source.view)} ({source.restarts})"
+        for source in comparison.sources
+        if source.restarts
+    ]
+    return f"Servers restarted: {'; '.join(found)}." if found else "No server was restarted."
+
+
+def _spread(comparison: Comparison) -> Iterator[str]:
+    every = cells(comparison)
+    found = [cell for cell in every if cell.instability]
+    if not found:
+        yield "No cell is unstable."
+        return
+    yield f"Unstable cells: {len(found)} of {len(every)}."
+    for name, mine in _by_matrix(found):
+        told = [f"chunk size {c.chunk_size} ({', '.join(c.instability)})" for c in mine]
+        yield f"Unstable, {name}: {f.join(told)}."
+
+
+def _compiles(comparison: Comparison) -> Iterator[str]:
+    every = cells(comparison)
+    for name, mine in _by_matrix([cell for cell in every if cell.compiled_passes]):
+        told = [
+            f"{f.count(c.compiled_passes or 0, 'pass', 'passes')} at chunk size {c.chunk_size}"
+            for c in mine
+        ]
+        yield f"Compiled inside timed passes, {name}: {f.join(told)}."
+    for backend in BACKENDS:
+        counts = [cell.compiled_passes for cell in every if cell.backend == backend]
+        if all(count is None for count in counts):
+            yield f"{f.BACKEND_NAMES[backend]}'s server reports no compilations."
+        elif not any(counts):
+            yield f"No timed pass of {f.BACKEND_NAMES[backend]} compiled anything."
+
+
+def _by_matrix(of: Sequence[Cell]) -> Iterator[tuple[str, list[Cell]]]:
+    for key, mine in itertools.groupby(of, key=lambda cell: (cell.backend, cell.view)):
+        yield f.backend_view(*key), list(mine)
+
+
+def _first_runs(every: Sequence[Cell]) -> Iterator[str]:
+    for backend in BACKENDS:
+        known = [c for c in every if c.backend == backend and c.first_run_penalty is not None]
+        if known:
+            most = max(known, key=lambda cell: cell.first_run_penalty or 0)
+            penalty = f.factor(most.first_run_penalty or 0)
+            name = f.BACKEND_NAMES[backend]
+            yield f"Largest first-run penalty of {name}: {penalty} ({f.at(most)})."
+
+
+def client(comparison: Comparison) -> list[str]:
+    """How much of a pass the client itself takes, at most."""
+    known = [c for c in cells(comparison) if c.client_share is not None]
+    if not known:
+        return ["The client's own share of the pass time is not known."]
+    most = max(known, key=lambda cell: cell.client_share or 0)
+    return [
+        "The client's own work, measured against a server that answers at once, is at most"
+        f" {f.percent(most.client_share)} of a pass ({f.at(most)})."
+    ]

@@ -1,0 +1,235 @@
+"""The rows of the report's tables, as text. Pure: a comparison in, rows out."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stages.comparison import Cell, Comparison, Source, ViewComparison
+from stages.contract import BACKENDS, Backend, Gate
+from stages.report import format as f
+from stages.report.ratios import cells, flagged, pairs
+from stages.schema import MATRIX_FILE, SERVER_LOG_FILE, folder_of
+
+DESCRIPTIVE_BELOW = 72
+"""Passes below which no finite 95 % interval for p95 exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Latency and throughput of one cell, as text.
+
+    Attributes:
+        p95_ms, items_per_s: ``—`` where there is none; a dagger marks a flagged cell.
+        won: whether the cell is the winner of its view.
+    """
+
+    p95_ms: str
+    items_per_s: str
+    won: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One chunk size of the results table, as text."""
+
+    chunk_size: int
+    jax: Figure
+    pytorch: Figure
+    max_abs_diff: str
+    mean_abs_diff: str
+    verdict: str
+    items_ratio: str
+    p95_ratio: str
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The cell a backend would be deployed with, as text."""
+
+    backend: str
+    chunk_size: str
+    p95_ms: str
+    items_per_s: str
+    success_rate: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewTables:
+    """Everything the report tabulates about one view.
+
+    Attributes:
+        rows: one a chunk size, rising.
+        missing: why a figure is absent or a cell may not be selected, a sentence a cell.
+        flagged: whether a row carries a dagger.
+        selected: one a backend.
+        gate: max, mean and verdict of JAX's selected cell, as text.
+    """
+
+    name: str
+    key: str
+    rows: list[Row]
+    missing: list[str]
+    flagged: bool
+    selected: list[Selected]
+    gate: tuple[str, str, str]
+    passed_over: list[str]
+    sentence: str
+
+
+def view_tables(view: ViewComparison, gate: Gate) -> ViewTables:
+    """The tables of one view."""
+    return ViewTables(
+        name=f.VIEW_NAMES[view.view],
+        key=view.view,
+        rows=_rows(view),
+        missing=[sentence for cell in view.cells if (sentence := _why_not(cell))],
+        flagged=any(flagged(cell) for cell in view.cells),
+        selected=[_selected(view, backend) for backend in BACKENDS],
+        gate=_gate_of_selected(view, gate),
+        passed_over=view.passed_over,
+        sentence=view.winner.sentence,
+    )
+
+
+def _rows(view: ViewComparison) -> list[Row]:
+    rows = []
+    for pair in pairs(view):
+        gate = pair.jax.gate
+        items, p95 = pair.ratio("items_per_s"), pair.ratio("p95_s")
+        rows.append(
+            Row(
+                chunk_size=pair.chunk_size,
+                jax=_figure(view, pair.jax),
+                pytorch=_figure(view, pair.pytorch),
+                max_abs_diff=f.difference(gate.max_abs_diff if gate else None),
+                mean_abs_diff=f.difference(gate.mean_abs_diff if gate else None),
+                verdict=f.VERDICT_NAMES[gate.verdict] if gate else f.ABSENT,
+                items_ratio=f.ABSENT if items is None else f.factor(items),
+                p95_ratio=f.ABSENT if p95 is None else f.factor(p95),
+            )
+        )
+    return rows
+
+
+def _figure(view: ViewComparison, cell: Cell) -> Figure:
+    winner = view.winner
+    won = winner.outcome == cell.backend and winner.chunk_size == cell.chunk_size
+    dagger = " †" if flagged(cell) else ""
+    return Figure(f.milliseconds(cell.p95_s), f.number(cell.items_per_s) + dagger, won)
+
+
+def _why_not(cell: Cell) -> str | None:
+    failures = f.join(
+        [f"{kind} in {f.count(n, 'pass', 'passes')}" for kind, n in sorted(cell.failures.items())]
+    )
+    reasons = [*cell.reasons, *([failures] if failures else [])]
+    if not reasons and cell.items_per_s is None:
+        reasons = ["no figures"]
+    return (
+        f"{f.place(cell.backend, cell.view, cell.chunk_size)}: {'; '.join(reasons)}."
+        if (reasons)
+        else None
+    )
+
+
+def _selected(view: ViewComparison, backend: Backend) -> Selected:
+    cell = view.selected_cell(backend)
+    return Selected(
+        backend=f.BACKEND_NAMES[backend],
+        chunk_size=str(cell.chunk_size) if cell else f.ABSENT,
+        p95_ms=f.milliseconds(cell.p95_s if cell else None),
+        items_per_s=f.number(cell.items_per_s if cell else None),
+        success_rate=f.percent(cell.success_rate if cell else None),
+    )
+
+
+def _gate_of_selected(view: ViewComparison, limits: Gate) -> tuple[str, str, str]:
+    cell = view.selected_cell("jax")
+    if cell is None or cell.gate is None:
+        return (f.ABSENT, f.ABSENT, "no JAX cell is eligible")
+    return (
+        f"{f.difference(cell.gate.max_abs_diff)} (limit {f.plain(limits.max_abs_diff)})",
+        f"{f.difference(cell.gate.mean_abs_diff)} (limit {f.plain(limits.mean_abs_diff)})",
+        cell.gate.verdict.replace("_", " "),
+    )
+
+
+def time_rows(comparison: Comparison) -> list[list[str]]:
+    """A row a measurement: name, its seconds by what they were spent on, their sum."""
+    rows = []
+    for source in comparison.sources:
+        spent = list(source.seconds.model_dump().values())
+        name = f.backend_view(source.backend, source.view)
+        rows.append([name, *map(f.seconds, spent), f.seconds(sum(spent))])
+    return rows
+
+
+def provenance_rows(sources: list[Source]) -> list[list[str]]:
+    """A row a property, a column a measurement; the first row is the heading."""
+    return [
+        ["", *(f.backend_view(s.backend, s.view) for s in sources)],
+        ["Server version", *(s.backend_version for s in sources)],
+        ["Environment SHA-256", *(s.environment_sha256[:12] for s in sources)],
+        ["Release repaired at launch", *("yes" if s.repaired else "no" for s in sources)],
+        ["dtype", *(s.dtype for s in sources)],
+        ["Devices", *(f.join(s.devices) or f.ABSENT for s in sources)],
+        ["Host", *(s.host.name for s in sources)],
+        ["System", *(f"{s.host.system}, {s.host.machine}" for s in sources)],
+        ["Processor", *(f"{s.host.processor}, {s.host.cpus} in use" for s in sources)],
+        ["Memory", *(f.gibibytes(s.host.memory_bytes) for s in sources)],
+        ["Started", *(f.minute(s.started_at) for s in sources)],
+        ["Finished", *(f.minute(s.finished_at) for s in sources)],
+        ["Commit", *((s.git_commit or f.ABSENT)[:12] for s in sources)],
+        ["Good timed passes", *(f"{s.good_passes} of {s.planned_passes}" for s in sources)],
+        ["Server restarts", *(str(s.restarts) for s in sources)],
+        ["Compile cache at the start", *(_cache(s.compile_cache_entries) for s in sources)],
+    ]
+
+
+def _cache(entries: int | None) -> str:
+    if entries is None:
+        return "none kept"
+    return f"{entries} entries" if entries else "empty"
+
+
+def commands(sources: list[Source]) -> list[tuple[str, str]]:
+    """Each measurement's name and server command line, as a shell would take it."""
+    return [(f.backend_view(s.backend, s.view), shlex.join(s.argv)) for s in sources]
+
+
+def artifacts(comparison: Comparison) -> Iterator[tuple[str, str]]:
+    """Path and content of every file behind the report."""
+    yield "data/workload/canonical_workload.json", "the query, the items and the labels"
+    for view in comparison.views():
+        for backend in BACKENDS:
+            name = f.backend_view(backend, view.view)
+            folder = folder_of(backend, view.view)
+            yield str(folder / MATRIX_FILE), f"every call: {name}"
+            yield str(folder / SERVER_LOG_FILE), f"what the server logged: {name}"
+    yield "data/compare/comparison.json", "every figure of this report"
+    yield "data/compare/metrics.json", "the figures that dvc metrics diff compares"
+    yield "data/report/comparison.md", "the tables and winners alone"
+
+
+def phases(comparison: Comparison) -> str:
+    """How many passes the figures stand on, in words."""
+    confirmed: dict[str, str] = {}
+    for view in comparison.views():
+        every = sorted({cell.chunk_size for cell in view.cells})
+        for backend in BACKENDS:
+            sizes = [
+                c.chunk_size for c in view.cells if c.backend == backend and c.phase == "confirm"
+            ]
+            if sizes:
+                confirmed[f.backend_view(backend, view.view)] = f.chunk_sizes(sizes, every)
+    if not confirmed:
+        return "Every figure comes from the sweep passes."
+    told = "; ".join(f"{name}: {sizes}" for name, sizes in confirmed.items())
+    return f"Figures come from the confirm passes at these, else from the sweep passes: {told}."
+
+
+def descriptive(comparison: Comparison) -> bool:
+    """Whether any p95 stands on too few passes for a finite 95 % interval."""
+    return any(c.good_passes < DESCRIPTIVE_BELOW for c in cells(comparison))

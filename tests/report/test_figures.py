@@ -1,0 +1,134 @@
+"""The figures: what they draw, and that the same comparison gives the same bytes."""
+
+from __future__ import annotations
+
+import math
+from xml.etree import ElementTree
+
+import comparisons as build
+import matplotlib as mpl
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from stages.comparison import Comparison
+from stages.report import figures
+
+JAX = {1: 40.0, 2: 90.0, 4: 110.0}
+PYTORCH = {1: 100.0, 2: 150.0, 4: 200.0}
+NAMES = ["latency.svg", "throughput.svg", "time_split.svg"]
+
+
+def comparison(portable: build.ViewComparison | None = None) -> Comparison:
+    return build.comparison(
+        portable or build.speeds("portable", JAX, PYTORCH),
+        build.speeds("best_native", JAX, PYTORCH),
+    )
+
+
+def line(axes: Axes, label: str) -> Line2D:
+    return next(one for one in axes.get_lines() if one.get_label() == label)
+
+
+def points(axes: Axes, label: str) -> dict[int, float]:
+    drawn = line(axes, label)
+    return dict(zip(map(int, drawn.get_xdata()), map(float, drawn.get_ydata()), strict=True))
+
+
+def test_equal_input_gives_equal_bytes_whatever_the_users_settings() -> None:
+    first = figures.draw_all(comparison())
+    with mpl.rc_context({"axes.linewidth": 9, "svg.hashsalt": "other", "figure.dpi": 33}):
+        second = figures.draw_all(comparison())
+
+    assert first == second
+    assert sorted(first) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_is_an_svg_on_opaque_white_without_a_date(name: str) -> None:
+    drawing = figures.draw_all(comparison())[name]
+    root = ElementTree.fromstring(drawing)
+
+    assert root.tag.endswith("svg")
+    assert b"<dc:date>" not in drawing
+    background = next(e for e in root.iter() if e.get("id") == "patch_1")
+    style = str(next(iter(background)).get("style"))
+    assert "fill: #ffffff" in style
+    assert "opacity" not in style
+
+
+def test_throughput_shows_both_backends_in_both_views() -> None:
+    left, right = figures.throughput(comparison()).axes
+
+    for axes in (left, right):
+        assert points(axes, "JAX") == JAX
+        assert points(axes, "PyTorch") == PYTORCH
+    assert left.get_title() == "portable view"
+    assert right.get_title() == "best-native view"
+
+
+def test_latency_is_p95_in_milliseconds() -> None:
+    left, _ = figures.latency(comparison()).axes
+
+    # 32 items at 40 items/s take 800 ms.
+    assert points(left, "JAX")[1] == pytest.approx(800.0)
+
+
+def test_the_axis_names_the_chunk_sizes_that_were_measured() -> None:
+    (axes, _) = figures.throughput(comparison()).axes
+
+    assert list(axes.get_xticks()) == [1, 2, 4]
+    assert axes.get_xscale() == "log"
+
+
+def test_the_backends_differ_by_more_than_colour() -> None:
+    (axes, _) = figures.throughput(comparison()).axes
+    jax, pytorch = line(axes, "JAX"), line(axes, "PyTorch")
+
+    assert jax.get_marker() != pytorch.get_marker()
+    assert jax.get_linestyle() != pytorch.get_linestyle()
+    assert jax.get_color() != pytorch.get_color()
+
+
+def test_a_missing_figure_is_a_gap_not_a_zero() -> None:
+    base = build.speeds("portable", JAX, PYTORCH)
+    gap = build.replaced(base, build.failed("jax", "portable", 2, "timeout"))
+    drawn = points(figures.throughput(comparison(gap)).axes[0], "JAX")
+
+    assert math.isnan(drawn[2])
+    assert (drawn[1], drawn[4]) == (40.0, 110.0)
+
+
+def ring(drawing: Figure) -> dict[int, float]:
+    axes = drawing.axes[0]
+    labels = [one.get_label() for one in axes.get_lines()]
+    return points(axes, "winner of the view") if "winner of the view" in labels else {}
+
+
+def test_the_winner_is_ringed_and_a_tie_is_not() -> None:
+    won = build.speeds("portable", JAX, PYTORCH)
+    tie = won.winner.model_copy(update={"outcome": "tie"})
+
+    assert ring(figures.throughput(comparison(won))) == {4: 200.0}
+    assert ring(figures.throughput(comparison(won.model_copy(update={"winner": tie})))) == {}
+
+
+def test_a_view_without_any_figure_still_draws() -> None:
+    dead = [build.failed(b, "portable", s, "oom") for b in ("jax", "pytorch") for s in (1, 2, 4)]
+    nothing = build.comparison(
+        build.view_of("portable", dead),
+        build.view_of("best_native", [c.model_copy(update={"view": "best_native"}) for c in dead]),
+        sources=[],
+    )
+
+    assert sorted(figures.draw_all(nothing)) == NAMES
+
+
+def test_the_time_split_stacks_to_the_whole_measurement() -> None:
+    (axes,) = figures.time_split(comparison()).axes
+    first = [bars[0] for bars in axes.containers]
+
+    # Server start, warm-up, sweep, confirm, other, as the builder gives them.
+    assert [bar.get_width() for bar in first] == [20.0, 10.0, 30.0, 15.0, 5.0]
+    assert [bar.get_x() for bar in first] == [0.0, 20.0, 30.0, 60.0, 75.0]

@@ -1,0 +1,267 @@
+"""The report's pages: complete, escaped, and the same every time."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import comparisons as build
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from stages.comparison import Comparison
+from stages.report.__main__ import main
+from stages.report.render import code, md, render_all
+
+PARSER = MarkdownIt("commonmark").enable("table")
+
+HOSTILE = "a|b\nc `d` <img src=x> **e** _f_ [g](h) &amp; \x1b[0m \\| $k$"
+
+SECTIONS = [
+    "Scope",
+    "Known TPU limitation",
+    "Workload contract",
+    "Artifact locations",
+    "Portable view results",
+    "Best-native view results",
+    "Key findings",
+    "Final conclusion",
+    "Where the time went",
+    "Provenance",
+    "Notes",
+]
+
+
+def plain_comparison(**changes: Any) -> Comparison:
+    """PyTorch leads at chunk 4 in both views."""
+    return build.comparison(
+        build.speeds("portable", {1: 40.0, 4: 110.0}, {1: 100.0, 4: 200.0}),
+        build.speeds("best_native", {1: 50.0, 4: 120.0}, {1: 100.0, 4: 240.0}),
+        **changes,
+    )
+
+
+def report(comparison: Comparison) -> str:
+    return render_all(comparison)["report.md"]
+
+
+def tables(markdown: str) -> list[list[list[str]]]:
+    """Every table of a page as a Markdown parser reads it: rows of cells' source text."""
+    found: list[list[list[str]]] = []
+    cell = False
+    for token in PARSER.parse(markdown):
+        if token.type == "table_open":
+            found.append([])
+        elif token.type == "tr_open":
+            found[-1].append([])
+        elif token.type in ("td_open", "th_open"):
+            cell = True
+        elif token.type == "inline" and cell:
+            found[-1][-1].append(token.content)
+            cell = False
+    return found
+
+
+def table_after(markdown: str, heading: str) -> list[list[str]]:
+    return tables(markdown[markdown.index(heading) :])[0]
+
+
+def read_back(markdown: str) -> str:
+    """The text of the one paragraph of ``markdown``, as a reader sees it."""
+    (inline,) = [token for token in PARSER.parse(markdown) if token.type == "inline"]
+    assert {child.type for child in inline.children or []} <= {"text"}
+    return "".join(child.content for child in inline.children or [])
+
+
+def test_the_report_has_every_section_in_order() -> None:
+    headings = re.findall(r"^## (.+)$", report(plain_comparison()), re.MULTILINE)
+
+    assert headings == SECTIONS
+
+
+@pytest.mark.parametrize("page", ["report.md", "comparison.md"])
+def test_nothing_is_left_open(page: str) -> None:
+    text = render_all(plain_comparison())[page]
+
+    assert "TBD" not in text
+    assert "None" not in text
+    assert "nan" not in text.lower().split()
+
+
+def test_a_chunk_size_is_a_row_with_its_figures() -> None:
+    heading, one, four = table_after(report(plain_comparison()), "## Portable view results")
+
+    assert heading[0] == "Chunk"
+    assert heading[-1] == "Correctness Pass"
+    # 32 items at 40 and 100 items/s take 800 and 320 ms.
+    assert one == ["1", "800.0", "40.0", "320.0", "100.0", "1.00e-06", "1.00e-07", "yes"]
+    # The winner of the view, 32 items at 200 items/s, is bold.
+    assert four[1:5] == ["290.9", "110.0", "**160.0**", "**200.0**"]
+
+
+def test_the_best_native_section_shows_the_selected_cells_and_their_gate() -> None:
+    text = report(plain_comparison())
+    _, jax, pytorch = table_after(text, "## Best-native view results")
+
+    assert jax == ["JAX", "4", "266.7", "120.0", "100%"]
+    assert pytorch == ["PyTorch", "4", "133.3", "240.0", "100%"]
+    assert "- Max abs diff: **1.00e-06 (limit 0.02)**" in text
+    assert "- Pass/fail: **pass**" in text
+
+
+def test_the_first_lines_say_what_a_cpu_run_of_an_untrained_model_is() -> None:
+    for page in render_all(plain_comparison()).values():
+        opening = "\n".join(page.splitlines()[1:6])
+        assert "untrained small model on a CPU" in opening
+        assert "not a deployment decision" in opening
+
+
+def test_a_real_target_carries_no_such_notice() -> None:
+    text = report(plain_comparison(target="tpu", model=build.TRAINED))
+
+    assert "not a deployment decision" not in text
+    assert "It does not apply to this run" not in text
+    assert "1234abc" in text
+
+
+def test_the_answer_of_each_view_precedes_every_table() -> None:
+    comparison = plain_comparison()
+    head = report(comparison).split("| | |")[0]
+
+    for view in comparison.views():
+        assert view.winner.sentence in head
+    assert head.count("Confidence: high") == 2
+
+
+def test_a_failed_cell_is_a_dash_with_the_failure_underneath() -> None:
+    base = plain_comparison()
+    failed = build.failed("jax", "portable", 1, "timeout")
+    portable = build.replaced(base.portable, failed)
+    text = report(build.comparison(portable, base.best_native))
+
+    row = table_after(text, "## Portable view results")[1]
+    assert row == ["1", "—", "—", "320.0", "100.0", "—", "—", "not compared"]
+    underneath = text[text.index("## Portable view results") : text.index("Portable winner")]
+    assert "JAX, portable view, chunk size 1: only 0 of 5" in underneath
+    assert "timeout in 5 passes" in underneath
+
+
+def test_no_eligible_cell_leaves_dashes_and_no_winner_in_bold() -> None:
+    dead = [build.failed(b, "best_native", s, "oom") for b in ("jax", "pytorch") for s in (1, 4)]
+    portable = plain_comparison().portable
+    text = report(build.comparison(portable, build.view_of("best_native", dead)))
+
+    _, jax, pytorch = table_after(text, "## Best-native view results")
+    assert jax == ["JAX", "—", "—", "—", "—"]
+    assert pytorch == ["PyTorch", "—", "—", "—", "—"]
+    assert "no JAX cell is eligible" in text
+    assert text.splitlines()[0].endswith("PARTIAL")
+    assert "**Partial**" in text
+
+
+def test_an_unsteady_figure_carries_a_dagger() -> None:
+    base = plain_comparison()
+    shaky = build.cell("jax", "portable", 1, 40.0, compiled_passes=1)
+    text = report(build.comparison(build.replaced(base.portable, shaky), base.best_native))
+
+    assert table_after(text, "## Portable view results")[1][2] == "40.0 †"
+    assert "† unstable" in text
+    assert "†" not in report(base)
+
+
+def test_the_date_is_that_of_the_latest_measurement() -> None:
+    sources = [
+        build.source("jax", "portable", finished_at="2026-02-13T00:30:00+02:00"),
+        build.source("pytorch", "portable", finished_at="2026-02-11T08:00:00+00:00"),
+    ]
+
+    assert "| **Date** | 2026-02-12 |" in report(plain_comparison(sources=sources))
+
+
+def hostile_comparison(text: str) -> Comparison:
+    """Every place a server, a host or another stage may put words into."""
+    host = build.source("jax", "portable").host.model_copy(
+        update={"name": text, "processor": text, "system": text}
+    )
+    said = {"backend_version": text, "devices": [text], "argv": ["python", text], "host": host}
+    base = plain_comparison(
+        model=build.UNTRAINED.model_copy(update={"title": text, "revision": text}),
+        sources=[build.source("jax", "portable", **said), build.source("pytorch", "portable")],
+    )
+    cell = build.cell(
+        "jax", "portable", 1, 40.0, instability=[text], eligible=False, reasons=[text]
+    )
+    portable = build.replaced(base.portable, cell)
+    winner = portable.winner.model_copy(update={"sentence": text, "flags": [text]})
+    portable = portable.model_copy(update={"winner": winner, "passed_over": [text]})
+    return base.model_copy(update={"portable": portable})
+
+
+@pytest.mark.parametrize("page", ["report.md", "comparison.md"])
+def test_no_text_from_outside_breaks_a_table_or_becomes_markup(page: str) -> None:
+    harmless = render_all(hostile_comparison("harmless"))[page]
+    hostile = render_all(hostile_comparison(HOSTILE))[page]
+
+    def shape(markdown: str) -> list[list[int]]:
+        return [[len(row) for row in table] for table in tables(markdown)]
+
+    assert shape(hostile) == shape(harmless)
+    kinds = [token.type for token in PARSER.parse(hostile)]
+    assert kinds == [token.type for token in PARSER.parse(harmless)]
+    assert "<img src=x>" not in PARSER.render(hostile).replace("&lt;img src=x&gt;", "")
+    assert "\x1b" not in hostile
+
+
+def test_a_command_line_with_backticks_stays_inside_its_block() -> None:
+    (fence,) = [t for t in PARSER.parse(code("run ```` it\n```\nnow")) if t.type == "fence"]
+
+    assert fence.content == "run ```` it\n```\nnow\n"
+
+
+@given(st.text())
+def test_escaped_text_reads_as_the_text_itself(text: str) -> None:
+    expected = "".join(c for c in " ".join(text.split()) if c.isprintable())
+    if not expected.strip():
+        return
+
+    assert read_back(f"- {md(text)}").strip() == expected.strip()
+
+
+@pytest.mark.parametrize(
+    "text", [HOSTILE, "# x", "- x", "12. x", "1) x", "---", "> x", "+ x", "=="]
+)
+def test_escaped_markup_reads_as_the_text_itself(text: str) -> None:
+    expected = "".join(c for c in " ".join(text.split()) if c.isprintable())
+
+    assert read_back(f"- {md(text)}") == expected
+
+
+def test_the_same_comparison_gives_the_same_pages() -> None:
+    assert render_all(plain_comparison()) == render_all(plain_comparison())
+
+
+def test_the_command_writes_the_pages_and_figures(tmp_path: Path) -> None:
+    document = tmp_path / "comparison.json"
+    document.write_text(plain_comparison().model_dump_json())
+    out = tmp_path / "out"
+    done = CliRunner().invoke(main, ["--comparison", str(document), "--output", str(out)])
+
+    assert done.exit_code == 0, done.output
+    written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    linked = set(re.findall(r"\((figures/\w+\.svg)\)", (out / "report.md").read_text()))
+    assert len(linked) == 3
+    assert written == {"report.md", "comparison.md", *linked}
+
+
+def test_a_missing_comparison_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
+    arguments = ["--comparison", str(tmp_path / "none.json"), "--output", str(tmp_path / "out")]
+    done = CliRunner().invoke(main, arguments)
+
+    assert done.exit_code == 1
+    assert done.output.count("\n") == 1
+    assert "none.json" in done.output
+    assert not (tmp_path / "out").exists()
