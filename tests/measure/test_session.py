@@ -1,0 +1,164 @@
+"""A measurement against a real HTTP server: every planned pass is accounted for."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from contracts import ROOT, contract
+from scoring_server import right_score
+
+from stages.errors import UserError
+from stages.measure.drivers import DRIVERS
+from stages.measure.server import Server, is_listening, server_environment
+from stages.measure.session import Session
+from stages.workload import build_workload
+
+MADE = contract(
+    workload__items=4,
+    workload__query_tokens=16,
+    chunk_sizes=[1, 2, 4],
+    passes__sweep=3,
+    passes__confirm=2,
+    limits__call_timeout_s=20,
+    limits__start_timeout_s=30,
+    limits__restarts=2,
+)
+WORKLOAD = build_workload(MADE.workload, MADE.vocabulary)
+PROBES = 1
+
+
+class Run:
+    """A session on the scoring server, the messages it gave, and its servers."""
+
+    def __init__(self, tmp_path: Path, *arguments: str, backend: str = "jax") -> None:
+        self.messages: list[str] = []
+        self.servers: list[Server] = []
+
+        def new_server() -> Server:
+            program = str(ROOT / "tests" / "scoring_server.py")
+            self.servers.append(
+                Server(
+                    [sys.executable, program, *arguments],
+                    server_environment({}, {}),
+                    tmp_path / "server.log",
+                )
+            )
+            return self.servers[-1]
+
+        self.session = Session(
+            workload=WORKLOAD,
+            chunk_sizes=MADE.chunk_sizes,
+            passes=MADE.passes,
+            limits=MADE.limits,
+            driver=DRIVERS[backend],  # type: ignore[index]
+            new_server=new_server,
+            notify=lambda problem, key: self.messages.append(problem),
+        )
+
+    def measure(self) -> Session:
+        self.session.run()
+        assert not any(is_listening(s.port) for s in self.servers)
+        return self.session
+
+    def passes(self, phase: str) -> Counter[tuple[int, int]]:
+        """(chunk size, run) of every pass of a phase and how many calls it has."""
+        return Counter((r.chunk_size, r.run) for r in self.session.records if r.phase == phase)
+
+
+def test_every_planned_pass_is_measured_once_with_every_item_in_order(tmp_path) -> None:
+    run = Run(tmp_path)
+    session = run.measure()
+    wanted = {(c, r): 4 // c for c in (1, 2, 4) for r in range(3)}
+    assert run.passes("sweep") == wanted
+    confirmed = {(c, r): 4 // c for c in session.confirmed for r in range(2)}
+    assert run.passes("confirm") == confirmed
+    assert {1} < set(session.confirmed)
+    for record in session.records:
+        assert record.status == "ok"
+        query = WORKLOAD.salted_query(record.salt)
+        items = WORKLOAD.items[record.first_item : record.first_item + record.item_count]
+        right = [right_score(query, item) for item in items]
+        assert record.scores == [s for p in right for s in (p, 1 - p)]
+    starts = [r.start_ns for r in session.records]
+    assert starts == sorted(starts)
+    assert not any(run.messages)
+
+
+def test_the_salt_is_the_same_for_both_backends_and_new_for_every_pass(tmp_path) -> None:
+    salts = []
+    for backend in ("jax", "pytorch"):
+        records = Run(tmp_path, backend=backend).measure().records
+        salts.append({(r.phase, r.chunk_size, r.run): tuple(r.salt) for r in records})
+    shared = salts[0].keys() & salts[1].keys()
+    assert len(shared) >= 3 * (1 + 3)
+    assert all(salts[0][key] == salts[1][key] for key in shared)
+    assert len(set(salts[0].values())) == len(salts[0])
+
+
+def test_warm_up_goes_on_until_a_pass_compiles_nothing(tmp_path) -> None:
+    run = Run(tmp_path, "--compiles")
+    session = run.measure()
+    # Chunk 2 was compiled by the probe of two items; the others compile in their first pass.
+    assert Counter(c for c, _ in run.passes("warmup")) == {1: 2, 2: 1, 4: 2}
+    compiled = {(r.phase, r.chunk_size, r.run) for r in session.records if r.compiles}
+    assert compiled == {("warmup", 1, 0), ("warmup", 4, 0)}
+    first_timed = next(i for i, r in enumerate(session.records) if r.phase != "warmup")
+    assert all(r.phase != "warmup" for r in session.records[first_timed:])
+
+
+def test_a_backend_that_reports_no_compiles_has_none_on_record(tmp_path) -> None:
+    session = Run(tmp_path, backend="pytorch").measure()
+    assert {r.compiles for r in session.records} == {None}
+
+
+def test_a_failed_call_fails_its_pass_and_the_next_pass_goes_on(tmp_path) -> None:
+    warmup_calls = 4 + 2 + 1
+    run = Run(tmp_path, "--fail-at", str(PROBES + warmup_calls + 1))
+    session = run.measure()
+    failed = [r for r in session.records if r.status != "ok"]
+    assert [r.status for r in failed] == ["http_5xx"]
+    assert failed[0].phase == "sweep"
+    assert session.restarts == 0
+    assert set(run.passes("sweep")) == {(c, r) for c in (1, 2, 4) for r in range(3)}
+    assert next(m for m in run.messages if m).startswith("http_5xx")
+
+
+def test_a_server_that_dies_is_started_again_and_everything_is_kept(tmp_path) -> None:
+    mark = tmp_path / "crashed"
+    run = Run(tmp_path, "--crash-at", "15", "--mark", str(mark))
+    session = run.measure()
+    assert session.restarts == 1
+    died = [r for r in session.records if r.status != "ok"]
+    assert [r.status for r in died] == ["server_died"]
+    assert "signal 9" in died[0].detail
+    assert set(run.passes("sweep")) == {(c, r) for c in (1, 2, 4) for r in range(3)}
+    assert {r.session for r in session.records} == {0, 1}
+    # The new server starts cold: what is measured on it is warmed up again first.
+    second = [r for r in session.records if r.session == 1]
+    assert second[0].phase == "warmup"
+    keys = [(r.phase, r.chunk_size, r.run, r.call) for r in session.records]
+    assert len(keys) == len(set(keys))
+
+
+def test_a_server_that_keeps_dying_is_given_up_and_every_pass_is_accounted_for(tmp_path) -> None:
+    run = Run(tmp_path, "--crash-at", "5")
+    session = run.measure()
+    assert session.restarts == 2
+    assert len(run.servers) == 3
+    assert set(run.passes("sweep")) == {(c, r) for c in (1, 2, 4) for r in range(3)}
+    assert {r.status for r in session.records if r.phase == "sweep"} == {"server_died"}
+    assert "given up after 2 restarts" in {r.detail for r in session.records}
+
+
+def test_a_server_that_cannot_start_is_one_clear_error(tmp_path) -> None:
+    run = Run(tmp_path, "--no-such-flag")
+    with pytest.raises(UserError) as caught:
+        run.measure()
+    message = str(caught.value)
+    assert "did not start" in message
+    assert "exit code 2" in message
+    assert "unrecognized arguments: --no-such-flag" in message
+    assert "\n" not in message

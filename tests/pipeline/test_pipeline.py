@@ -1,0 +1,210 @@
+"""The whole pipeline on a tiny contract: real dvc, real sglang, real sglang-jax."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from conftest import Pipeline  # type: ignore[import-not-found]
+from contracts import ROOT
+
+from stages.contract import parse_contract
+from stages.schema import read_matrix
+
+pytestmark = pytest.mark.servers
+
+MEASURE = [
+    f"measure@{backend}-{view}"
+    for backend in ("jax", "pytorch")
+    for view in ("portable", "best_native")
+]
+
+
+def cells(pipeline: Pipeline) -> list[dict]:
+    comparison = pipeline.json("data/compare/comparison.json")
+    return comparison["portable"]["cells"] + comparison["best_native"]["cells"]
+
+
+@pytest.fixture
+def restored(pipeline: Pipeline):
+    """The pipeline; whatever the test changes is undone afterwards."""
+    yield pipeline
+    pipeline.run("git", "checkout", "--quiet", ".")
+    pipeline.run("dvc", "checkout", "--quiet", "--force")
+
+
+def test_repro_measures_both_real_servers_in_both_views(pipeline: Pipeline) -> None:
+    found = cells(pipeline)
+    assert len(found) == 2 * 2 * 2
+    for cell in found:
+        assert cell["success_rate"] == 1.0, cell
+        assert cell["items_per_s"] > 0
+        assert 0 < cell["client_share"] < 1
+
+
+def test_both_backends_agree_within_1e_4_in_every_cell(pipeline: Pipeline) -> None:
+    gates = [c["gate"] for c in cells(pipeline) if c["backend"] == "jax"]
+    assert len(gates) == 4
+    for gate in gates:
+        assert gate["verdict"] == "pass"
+        assert gate["compared_passes"] >= 2
+        assert gate["max_abs_diff"] < 1e-4
+
+
+def test_the_matrices_hold_every_planned_pass_and_real_scores(pipeline: Pipeline) -> None:
+    for backend in ("jax", "pytorch"):
+        for view in ("portable", "best_native"):
+            path = pipeline.folder / f"data/measure/{backend}-{view}/matrix.parquet"
+            matrix = read_matrix(path)
+            timed = matrix.calls.filter(pl.col("phase") == "sweep")
+            passes = timed.group_by("chunk_size", "run").agg(pl.col("item_count").sum())
+            assert passes.height == 2 * 2
+            assert set(passes["item_count"]) == {4}
+            scores = timed["scores"].list.explode()
+            assert scores.n_unique() > 16, "the scores of different items and passes differ"
+            assert scores.min() >= 0
+            assert scores.max() <= 1
+            assert (path.parent / "server.log").stat().st_size > 0
+            assert str(Path.home()) not in " ".join(matrix.provenance.argv)
+            assert (
+                matrix.provenance.backend_version == {"jax": "0.0.2", "pytorch": "0.5.23"}[backend]
+            )
+            assert matrix.provenance.repaired == (backend == "jax")
+
+
+def test_the_report_is_complete_and_says_what_it_is(pipeline: Pipeline) -> None:
+    report = (pipeline.folder / "data/report/report.md").read_text()
+    assert "TBD" not in report
+    head = "\n".join(report.splitlines()[:8])
+    assert "untrained" in head
+    assert "not a deployment decision" in head
+    for figure in (pipeline.folder / "data/report/figures").glob("*.svg"):
+        assert f"figures/{figure.name}" in report
+    assert (pipeline.folder / "data/report/figures/throughput.svg").exists()
+
+
+def test_nothing_but_tracked_outputs_and_the_lock_changes(pipeline: Pipeline) -> None:
+    changed = pipeline.run("git", "show", "--name-only", "--format=", "HEAD").split()
+    assert changed
+    assert all(name == "dvc.lock" or name.startswith("data/") for name in changed), changed
+    assert pipeline.run("git", "status", "--porcelain") == ""
+    assert "up to date" in pipeline.run("dvc", "status")
+
+
+def test_a_second_repro_runs_nothing(pipeline: Pipeline) -> None:
+    assert pipeline.ran("dvc", "repro") == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("gate.max_abs_diff", 0.03), ("prices_usd_per_hour.jax", 1.5)]
+)
+def test_a_threshold_or_a_price_reruns_only_compare_and_report(
+    restored: Pipeline, key: str, value: float
+) -> None:
+    restored.set_param(key, value)
+    assert restored.ran("dvc", "repro") == ["compare", "report"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "stale"),
+    [
+        ("backends.jax.portable.flags.page-size", 2, ["measure@jax-portable"]),
+        ("backends.pytorch.best_native.flags.mem-fraction-static", 0.4, MEASURE[3:]),
+        ("backends.jax.launch.dtype", "bfloat16", MEASURE[:2]),
+        ("chunk_sizes", [1, 4], MEASURE),
+        ("passes.sweep", 3, MEASURE),
+        ("model.seed", 1, ["checkpoint"]),
+        ("workload.seed", 1, ["workload"]),
+        ("vocabulary.size", 16385, ["checkpoint", "workload"]),
+        ("selection.guardrail", 1.5, ["compare"]),
+        ("identity.target", "other", ["compare"]),
+    ],
+)
+def test_a_change_makes_stale_what_reads_it_and_nothing_else(
+    restored: Pipeline, key: str, value: object, stale: list[str]
+) -> None:
+    # What follows a stale stage reruns when its inputs really change: dvc sees to that.
+    restored.set_param(key, value)
+    status = yaml.safe_load(restored.run("dvc", "status", "--json"))
+    assert set(status) == set(stale)
+
+
+def test_an_experiment_with_other_chunk_sizes_is_measured_and_compared(
+    restored: Pipeline,
+) -> None:
+    ran = restored.ran("dvc", "exp", "run", "--name", "other-chunks", "-S", "chunk_sizes=[1,4]")
+    assert ran == [*MEASURE, "compare", "report"]
+    assert {c["chunk_size"] for c in cells(restored)} == {1, 4}
+    assert "other-chunks" in restored.run("dvc", "exp", "show", "--csv")
+    difference = restored.run("dvc", "metrics", "diff")
+    assert "portable.jax.items_per_s" in difference
+    assert "best_native.pytorch.p95_ms" in difference
+    page = restored.folder.parent / "plots"
+    restored.run("dvc", "plots", "show", "--out", str(page))
+    html = (page / "index.html").read_text()
+    for series in ("jax_items_per_s", "pytorch_items_per_s", "jax_p95_ms", "pytorch_p95_ms"):
+        assert series in html
+
+
+def test_an_experiment_runs_in_a_temporary_copy(pipeline: Pipeline) -> None:
+    before = pipeline.run("git", "status", "--porcelain")
+    pipeline.run("dvc", "exp", "run", "--temp", "--name", "in-temp", "-S", "chunk_sizes=[4]")
+    assert pipeline.run("git", "status", "--porcelain") == before
+    shown = pipeline.run("dvc", "metrics", "diff", "HEAD", "in-temp")
+    assert "portable.jax.chunk_size" in shown or "items_per_s" in shown
+
+
+def test_experiments_run_through_the_queue(pipeline: Pipeline) -> None:
+    pipeline.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", "chunk_sizes=[2]")
+    pipeline.run("dvc", "queue", "start")
+    deadline = time.monotonic() + 600
+    while "Success" not in (status := pipeline.run("dvc", "queue", "status")):
+        assert "Failed" not in status, pipeline.run("dvc", "queue", "logs", "queued")
+        assert time.monotonic() < deadline, status
+        time.sleep(2)
+    pipeline.run("dvc", "queue", "stop", check=False)
+    assert "queued" in pipeline.run("dvc", "exp", "show", "--csv")
+    assert "items_per_s" in pipeline.run("dvc", "metrics", "diff", "HEAD", "queued")
+
+
+def test_the_seed_contract_composes_and_writes_its_workload(restored: Pipeline) -> None:
+    ran = restored.ran(
+        "dvc", "exp", "run", "-S", "contract=seed", "-S", "chunk_sizes=[64,500]", "workload"
+    )
+    assert ran == ["workload"]
+    made = parse_contract(yaml.safe_load((restored.folder / "params.yaml").read_text()))
+    assert made.chunk_sizes == [64, 500]
+    assert made.identity.contract == "seed"
+    workload = restored.json("data/workload/canonical_workload.json")
+    assert (len(workload["query"]), len(workload["items"])) == (2000, 500)
+    assert {len(item) for item in workload["items"]} == {20}
+
+
+def test_the_committed_parameters_are_the_composition_of_the_defaults(tmp_path: Path) -> None:
+    target = tmp_path / "tree"
+    target.mkdir()
+    for name in ("conf", "stages"):
+        (target / name).symlink_to(ROOT / name)
+    subprocess.run([sys.executable, "-m", "stages.compose"], cwd=target, check=True)
+    assert (target / "params.yaml").read_text() == (ROOT / "params.yaml").read_text()
+
+
+def test_every_file_in_conf_composes_into_a_valid_contract(tmp_path: Path) -> None:
+    from dvc.utils.hydra import compose_and_dump
+
+    targets = sorted(p.stem for p in (ROOT / "conf/target").glob("*.yaml"))
+    contracts = sorted(p.stem for p in (ROOT / "conf/contract").glob("*.yaml"))
+    assert targets
+    assert contracts
+    for target in targets:
+        for contract in contracts:
+            output = tmp_path / f"{target}-{contract}.yaml"
+            overrides = [f"target={target}", f"contract={contract}"]
+            compose_and_dump(output, str(ROOT / "conf"), None, "config", None, overrides)
+            made = parse_contract(yaml.safe_load(output.read_text()))
+            assert (made.identity.target, made.identity.contract) == (target, contract)
