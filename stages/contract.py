@@ -26,6 +26,9 @@ type FlagValue = bool | int | float | str | list[int]
 BACKENDS: tuple[Backend, ...] = get_args(Backend.__value__)
 VIEWS: tuple[View, ...] = get_args(View.__value__)
 
+BACKEND_NAMES: dict[Backend, str] = {"jax": "JAX", "pytorch": "PyTorch"}
+"""How sentences name the backends."""
+
 # The frozen baseline: JAX is gated against it, never the other way round.
 REFERENCE: Backend = "pytorch"
 

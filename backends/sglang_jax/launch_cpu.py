@@ -124,8 +124,7 @@ def return_label_logprobs() -> None:
         logits_output.next_token_logprobs = logprobs[np.arange(len(chosen)), chosen]
         requested = sampling_metadata.token_ids_logprobs or []
         logits_output.next_token_token_ids_logprobs_val = [
-            logprobs[i, ids].tolist() if ids is not None else []
-            for i, ids in enumerate(requested)
+            logprobs[i, ids].tolist() if ids is not None else [] for i, ids in enumerate(requested)
         ]
         logits_output.next_token_token_ids_logprobs_idx = [
             list(ids) if ids is not None else [] for ids in requested

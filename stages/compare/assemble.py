@@ -19,7 +19,7 @@ from stages.comparison import (
     Source,
     ViewComparison,
 )
-from stages.contract import BACKENDS, REFERENCE, VIEWS, Backend, Contract, View
+from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, Contract, View
 from stages.schema import TIMED_PHASES, Matrix, Provenance
 
 type Matrices = Mapping[tuple[Backend, View], Matrix]
@@ -104,11 +104,16 @@ def _standing_flags(contract: Contract, sources: list[Provenance]) -> list[str]:
 def _cell_flags(cells: list[Cell]) -> list[str]:
     flags = []
     for cell in cells:
-        name = f"{cell.backend} at chunk {cell.chunk_size}"
+        name = f"{BACKEND_NAMES[cell.backend]} at chunk {cell.chunk_size}"
         if cell.instability:
             flags.append(f"{name} is unstable: {', '.join(cell.instability)}")
         if cell.compiled_passes:
-            flags.append(f"{name} compiled in {cell.compiled_passes} timed passes")
+            passes = (
+                "1 timed pass"
+                if cell.compiled_passes == 1
+                else f"{cell.compiled_passes} timed passes"
+            )
+            flags.append(f"{name} compiled in {passes}")
     return flags
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.comparison import Cell, Confidence, Outcome, Winner
-from stages.contract import BACKENDS, Backend, Selection
+from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Selection
 
 SURE = 0.95
 VERY_SURE = 0.99
@@ -85,8 +85,8 @@ def passed_over(cells: Sequence[Cell], chosen: dict[Backend, Cell | None]) -> li
             f"chunk {cell.chunk_size} was taken instead" if cell else "no other chunk is eligible"
         )
         sentences.append(
-            f"{backend}: its fastest chunk size, {fastest.chunk_size}, is not eligible"
-            f" ({'; '.join(fastest.reasons)}); {instead}."
+            f"{BACKEND_NAMES[backend]}: its fastest chunk size, {fastest.chunk_size},"
+            f" is not eligible ({'; '.join(fastest.reasons)}); {instead}."
         )
     return sentences
 
@@ -138,7 +138,10 @@ def decide(
     leader = choose(cells, selection.guardrail)
     if leader is None:
         return _no_winner(
-            "no cell is eligible" if not cells else "two cells are exactly equal", cells
+            "No winner: no cell is eligible."
+            if not cells
+            else "A tie: both backends are exactly as fast at the same chunk size.",
+            cells,
         )
     others = selected(cells, selection.guardrail)
     rival = next((c for b, c in others.items() if b != leader.backend), None)
@@ -174,18 +177,15 @@ def _confidence(share: float, flags: list[str]) -> Confidence:
     return "high" if share >= VERY_SURE else "medium"
 
 
-_NAMES: dict[Backend, str] = {"jax": "JAX", "pytorch": "PyTorch"}
-
-
 def _sentence(
     leader: Cell, rival: Cell | None, ratio: float | None, share: float, tie: bool
 ) -> str:
-    name = f"{_NAMES[leader.backend]} at chunk {leader.chunk_size}"
+    name = f"{BACKEND_NAMES[leader.backend]} at chunk {leader.chunk_size}"
     speed = f"{_known(leader.items_per_s):.1f} items/s"
     if rival is None or ratio is None:
         return f"{name} wins with {speed}: the other backend has no eligible cell."
     against = (
-        f"{_NAMES[rival.backend]} at chunk {rival.chunk_size}"
+        f"{BACKEND_NAMES[rival.backend]} at chunk {rival.chunk_size}"
         f" ({_known(rival.items_per_s):.1f} items/s)"
     )
     if tie:
@@ -196,7 +196,7 @@ def _sentence(
     return f"{name} wins with {speed}, {ratio:.2f}x {against}."
 
 
-def _no_winner(reason: str, cells: Sequence[Cell]) -> Winner:
+def _no_winner(sentence: str, cells: Sequence[Cell]) -> Winner:
     return Winner(
         outcome="tie" if cells else "none",
         leader=None,
@@ -210,5 +210,5 @@ def _no_winner(reason: str, cells: Sequence[Cell]) -> Winner:
         same_cell_share=None,
         confidence="none",
         flags=[],
-        sentence=f"No winner: {reason}.",
+        sentence=sentence,
     )

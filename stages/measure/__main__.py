@@ -14,7 +14,6 @@ from pathlib import Path
 from types import FrameType
 
 import click
-from stages.measure.calibration import CalibrationPass, calibrate
 
 from stages.canonical import CanonicalWorkload, read_workload
 from stages.contract import BACKENDS, VIEWS, Backend, Contract, View, load_contract
@@ -25,6 +24,7 @@ from stages.environment import (
     scratch_folder,
 )
 from stages.errors import UserError, one_line_errors
+from stages.measure.calibration import CalibrationPass, calibrate
 from stages.measure.drivers import DRIVERS, Driver, Flags, Shape, command_line
 from stages.measure.passes import encode_pass
 from stages.measure.progress import PassProgress

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from stages.canonical import CanonicalWorkload
 from stages.measure.client import CallFailed, ScoreConnection, encode_call
 from stages.measure.decode import Decoded, decode_scores
-
-from stages.canonical import CanonicalWorkload
 from stages.measure.schedule import PassKey, calls_of_pass, salt_of
 from stages.schema import CallRecord, Phase, Status
 

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from stages.measure.client import ScoreConnection
-
 from stages.canonical import CanonicalWorkload
 from stages.contract import Limits, Passes
 from stages.errors import UserError
+from stages.measure.client import ScoreConnection
 from stages.measure.drivers import Driver, count_compiles
 from stages.measure.passes import pass_seconds, probe_server, run_pass, unsent_pass
 from stages.measure.schedule import PassKey, confirm_chunk_sizes, interleaved

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stages.comparison import Cell, Comparison, Scope, ViewComparison, Winner
-from stages.contract import BACKENDS, Backend
+from stages.contract import BACKEND_NAMES, BACKENDS, Backend
 from stages.report import format as f
 from stages.report.ratios import cells, pairs
 
@@ -99,7 +99,7 @@ def _decision(view: ViewComparison) -> str:
     if winner.outcome == "tie":
         return _decision_by_cost(view)
     backend: Backend = winner.outcome
-    name, chunk = f.BACKEND_NAMES[backend], winner.chunk_size
+    name, chunk = BACKEND_NAMES[backend], winner.chunk_size
     verb = "Deploy" if backend == "jax" else "Stay with"
     if winner.confidence == "low":
         return (
@@ -120,7 +120,7 @@ def _decision_by_cost(view: ViewComparison) -> str:
     (more, cheaper), (less, _) = priced
     return (
         f"Speed gives no reason to prefer either backend; cost does:"
-        f" {f.BACKEND_NAMES[cheaper.backend]} scores {more:,.0f} items per USD,"
+        f" {BACKEND_NAMES[cheaper.backend]} scores {more:,.0f} items per USD,"
         f" {f.factor(more / less)} the other's {less:,.0f}."
     )
 
@@ -131,14 +131,14 @@ def _standing(view: ViewComparison) -> str:
     if winner.leader is None:
         kind = "a tie" if winner.outcome == "tie" else "without a winner"
         return f"The {name} view is {kind}."
-    leader = f"{f.BACKEND_NAMES[winner.leader]} at chunk size {winner.chunk_size}"
+    leader = f"{BACKEND_NAMES[winner.leader]} at chunk size {winner.chunk_size}"
     speed = f"{f.number(winner.items_per_s)} items/s"
     if winner.other is None or winner.ratio is None:
         against = "the other backend has no eligible cell"
     else:
         against = (
             f"{f.factor(winner.ratio)} the {f.number(winner.other_items_per_s)} of"
-            f" {f.BACKEND_NAMES[winner.other]} at chunk size {winner.other_chunk_size}"
+            f" {BACKEND_NAMES[winner.other]} at chunk size {winner.other_chunk_size}"
         )
     if winner.outcome == "tie":
         return (
@@ -174,7 +174,7 @@ def sureness(winner: Winner) -> str:
     behind = []
     if winner.same_backend_share is not None and winner.leader is not None:
         share = f.percent(winner.same_backend_share)
-        behind.append(f"{f.BACKEND_NAMES[winner.leader]} leads in {share} of the resamples")
+        behind.append(f"{BACKEND_NAMES[winner.leader]} leads in {share} of the resamples")
     if winner.flags:
         behind.append(f"lowered by: {'; '.join(winner.flags)}")
     return f"{winner.confidence} ({'; '.join(behind)})" if behind else winner.confidence

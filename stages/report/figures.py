@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from stages.comparison import Cell, Comparison, ViewComparison
-from stages.contract import BACKENDS, Backend
+from stages.contract import BACKEND_NAMES, BACKENDS, Backend
 from stages.report import format as f
 from stages.schema import TimeSplit
 
@@ -126,7 +126,7 @@ def _panel(axes: Axes, view: ViewComparison, figure_of: Callable[[Cell], float |
         axes.plot(
             sizes,
             [float("nan") if value is None else value for value in values],
-            label=f.BACKEND_NAMES[backend],
+            label=BACKEND_NAMES[backend],
             linewidth=1.8,
             markersize=5.5,
             **_LINES[backend],  # type: ignore[arg-type]

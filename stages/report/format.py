@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from decimal import ROUND_CEILING, Decimal
 
 from stages.comparison import Cell, Verdict
-from stages.contract import Backend, View
+from stages.contract import BACKEND_NAMES, Backend, View
 
 ABSENT = "—"
 
-BACKEND_NAMES: dict[Backend, str] = {"jax": "JAX", "pytorch": "PyTorch"}
 VIEW_NAMES: dict[View, str] = {"portable": "portable", "best_native": "best-native"}
 VERDICT_NAMES: dict[Verdict, str] = {"pass": "yes", "fail": "no", "not_compared": "not compared"}
 

@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from stages.comparison import Cell, Comparison
-from stages.contract import BACKENDS
+from stages.contract import BACKEND_NAMES, BACKENDS
 from stages.report import format as f
 from stages.report.ratios import cells
 
@@ -90,9 +90,9 @@ def _compiles(comparison: Comparison) -> Iterator[str]:
     for backend in BACKENDS:
         counts = [cell.compiled_passes for cell in every if cell.backend == backend]
         if all(count is None for count in counts):
-            yield f"{f.BACKEND_NAMES[backend]}'s server reports no compilations."
+            yield f"{BACKEND_NAMES[backend]}'s server reports no compilations."
         elif not any(counts):
-            yield f"No timed pass of {f.BACKEND_NAMES[backend]} compiled anything."
+            yield f"No timed pass of {BACKEND_NAMES[backend]} compiled anything."
 
 
 def _by_matrix(of: Sequence[Cell]) -> Iterator[tuple[str, list[Cell]]]:
@@ -106,7 +106,7 @@ def _first_runs(every: Sequence[Cell]) -> Iterator[str]:
         if known:
             most = max(known, key=lambda cell: cell.first_run_penalty or 0)
             penalty = f.factor(most.first_run_penalty or 0)
-            name = f.BACKEND_NAMES[backend]
+            name = BACKEND_NAMES[backend]
             yield f"Largest first-run penalty of {name}: {penalty} ({f.at(most)})."
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stages.comparison import Cell, Comparison, Source, ViewComparison
-from stages.contract import BACKENDS, Backend, Gate
+from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Gate
 from stages.report import format as f
 from stages.report.ratios import cells, flagged, pairs
 from stages.schema import MATRIX_FILE, SERVER_LOG_FILE, folder_of
@@ -137,7 +137,7 @@ def _why_not(cell: Cell) -> str | None:
 def _selected(view: ViewComparison, backend: Backend) -> Selected:
     cell = view.selected_cell(backend)
     return Selected(
-        backend=f.BACKEND_NAMES[backend],
+        backend=BACKEND_NAMES[backend],
         chunk_size=str(cell.chunk_size) if cell else f.ABSENT,
         p95_ms=f.milliseconds(cell.p95_s if cell else None),
         items_per_s=f.number(cell.items_per_s if cell else None),

@@ -20,9 +20,11 @@ class ScoreparityCpuPlatform(CpuDeviceMixin, SRTPlatform):
     capabilities = PlatformCapabilities()
 
     def get_default_attention_backend(self) -> str:
+        """The attention of plain PyTorch operators."""
         return "torch_native"
 
-    def is_pin_memory_available(self, device: object = None) -> bool:
+    def is_pin_memory_available(self, device: object = None) -> bool:  # noqa: ARG002
+        """Never: pinned memory serves transfers to a device, and there is none."""
         return False
 
 

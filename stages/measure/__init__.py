@@ -1,0 +1,1 @@
+"""Stage `measure@BACKEND-VIEW`: the server, the client, the schedule and the journal."""

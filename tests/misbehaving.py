@@ -1,0 +1,210 @@
+"""An HTTP server on loopback that does, request by request, whatever a test asks of it."""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+
+@dataclass
+class Exchange:
+    """One request the server has read, and the socket to misbehave on."""
+
+    sock: socket.socket
+    body: bytes
+    stopping: threading.Event
+
+
+type Behaviour = Callable[[Exchange], bool]
+"""Answers one request somehow; whether the connection stays open."""
+
+
+class Misbehaving:
+    """A running server.
+
+    Attributes:
+        url: its base URL.
+        accepted: connections opened to it so far.
+        heads: request heads as they came in, in order.
+        bodies: request bodies as they came in, in order.
+    """
+
+    def __init__(self, behaviours: Sequence[Behaviour], reads: bool) -> None:
+        self._turns = _in_turn(behaviours)
+        self._reads = reads
+        self._stopping = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._sockets: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.accepted = 0
+        self.heads: list[bytes] = []
+        self.bodies: list[bytes] = []
+
+    def stop(self) -> None:
+        """Close every connection and wait for every thread."""
+        self._stopping.set()
+        # Closing a listener does not wake a blocked accept; a last connection does.
+        with suppress(OSError):
+            socket.create_connection(self._listener.getsockname(), 5).close()
+        self._threads[0].join(10)
+        self._listener.close()
+        for sock in self._sockets:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+
+    def _accept(self) -> None:
+        while True:
+            sock, _ = self._listener.accept()
+            if self._stopping.is_set():
+                sock.close()
+                return
+            self.accepted += 1
+            self._sockets.append(sock)
+            self._threads.append(threading.Thread(target=self._handle, args=(sock,)))
+            self._threads[-1].start()
+
+    def _handle(self, sock: socket.socket) -> None:
+        # A client that gives up breaks the pipe; that is what many tests are about.
+        with sock, suppress(OSError):
+            if not self._reads:
+                next(self._turns)(Exchange(sock, b"", self._stopping))
+                return
+            received = bytearray()
+            while (request := _read_request(sock, received)) is not None:
+                head, body = request
+                self.heads.append(head)
+                self.bodies.append(body)
+                if not next(self._turns)(Exchange(sock, body, self._stopping)):
+                    return
+
+
+@contextmanager
+def misbehaving(*behaviours: Behaviour, reads: bool = True) -> Iterator[Misbehaving]:
+    """Run a server whose n-th request meets the n-th behaviour, the last one from then on.
+
+    With ``reads`` off, a behaviour meets a fresh connection instead: nothing is read.
+    """
+    server = Misbehaving(behaviours, reads)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _in_turn(behaviours: Sequence[Behaviour]) -> Iterator[Behaviour]:
+    yield from behaviours
+    while True:
+        yield behaviours[-1]
+
+
+def _read_request(sock: socket.socket, received: bytearray) -> tuple[bytes, bytes] | None:
+    while (head_end := received.find(b"\r\n\r\n")) < 0:
+        if not (data := sock.recv(1 << 16)):
+            return None
+        received += data
+    head = bytes(received[:head_end])
+    length = _LENGTH.search(head)
+    end = head_end + 4 + (int(length[1]) if length else 0)
+    while len(received) < end:
+        if not (data := sock.recv(1 << 20)):
+            return None
+        received += data
+    body = bytes(received[head_end + 4 : end])
+    del received[:end]
+    return head, body
+
+
+def http(body: bytes, status: int = 200, headers: str = "", length: int | None = None) -> bytes:
+    """An answer's bytes; ``length`` to announce another length than the body has."""
+    announced = len(body) if length is None else length
+    head = f"HTTP/1.1 {status} Whatever\r\nContent-Length: {announced}\r\n{headers}\r\n"
+    return head.encode() + body
+
+
+def says(answer: bytes, *, stays_open: bool = True) -> Behaviour:
+    """Send exactly these bytes."""
+
+    def behave(exchange: Exchange) -> bool:
+        exchange.sock.sendall(answer)
+        return stays_open
+
+    return behave
+
+
+def echoes(exchange: Exchange) -> bool:
+    """Answer with the request's own body."""
+    exchange.sock.sendall(http(exchange.body))
+    return True
+
+
+def hangs(exchange: Exchange) -> bool:
+    """Never answer, and keep the connection open."""
+    exchange.stopping.wait(60)
+    return False
+
+
+def closes(exchange: Exchange) -> bool:
+    """Close without a word."""
+    return False
+
+
+def drips(answer: bytes, every_s: float = 0.05) -> Behaviour:
+    """Send an answer byte by byte, each well within any timeout for a single read."""
+
+    def behave(exchange: Exchange) -> bool:
+        for i in range(len(answer)):
+            exchange.sock.sendall(answer[i : i + 1])
+            if exchange.stopping.wait(every_s):
+                break
+        return False
+
+    return behave
+
+
+def resets(after: bytes) -> Behaviour:
+    """Send these bytes, then reset the connection."""
+
+    def behave(exchange: Exchange) -> bool:
+        exchange.sock.sendall(after)
+        # Linger of zero seconds turns the close into a reset.
+        exchange.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        return False
+
+    return behave
+
+
+def floods(exchange: Exchange) -> bool:
+    """Send a chunked answer that never ends."""
+    exchange.sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    while not exchange.stopping.is_set():
+        exchange.sock.sendall(chunk)
+    return False
+
+
+def late(answer: bytes, after_s: float) -> Behaviour:
+    """Answer, but only after a while, and keep the connection open."""
+
+    def behave(exchange: Exchange) -> bool:
+        exchange.stopping.wait(after_s)
+        exchange.sock.sendall(answer)
+        return True
+
+    return behave
+
+
+def refused_url() -> str:
+    """The base URL of a port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
