@@ -4,7 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := repro
 
 UV_VERSION := 0.13.9
-UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+# An activated .venv has a uv too, but that one cannot replace the folder it lives in.
+UV := $(or $(shell type -aP uv | grep -v '^$(CURDIR)/.venv/' | head -n 1),.uv/bin/uv)
 HARNESS := .venv/.complete
 RUN := . .venv/bin/activate &&
 
