@@ -49,7 +49,7 @@ class CanonicalWorkload(BaseModel):
         """Tokens of one prompt: the query and the longest item."""
         return len(self.query) + max(len(item) for item in self.items)
 
-    def salt(self, phase: Phase, chunk_size: int, run: int) -> list[int]:
+    def salt(self, phase: Phase | Literal["probe"], chunk_size: int, run: int) -> list[int]:
         """The salt of one pass: ids from the pool, identical for every backend."""
         draws = draw_ids(f"salt/{self.seed}/{phase}/{chunk_size}/{run}", self.pool)
         return [next(draws) for _ in range(SALT_TOKENS)]

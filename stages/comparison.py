@@ -18,7 +18,10 @@ from stages.schema import Host, Model, Phase, TimeSplit
 
 COMPARISON_VERSION = 1
 
-type Verdict = Literal["pass", "fail", "not_compared"]
+type Verdict = Literal["pass", "fail", "inconclusive", "not_compared"]
+type ControlName = Literal["items_rotated", "labels_swapped", "mean_score"]
+type IsolationVerdict = Literal["isolated", "leaks", "not_probed"]
+type OracleSide = Literal["jax", "pytorch", "both", "neither"]
 type Outcome = Literal["jax", "pytorch", "tie", "none"]
 type Confidence = Literal["high", "medium", "low", "none"]
 
@@ -29,16 +32,100 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class ControlResult(Part):
+    """A wrong answer made from the reference's scores, put through the same gate.
+
+    Attributes:
+        name: items rotated by one, labels swapped, or every item given the mean score.
+        caught: whether the gate fails it, as it must.
+        max_abs_diff, mean_abs_diff: as in :class:`GateResult`.
+    """
+
+    name: ControlName
+    caught: bool
+    max_abs_diff: float | None
+    mean_abs_diff: float | None
+
+
+class Isolation(Part):
+    """Does an item's score depend on its neighbours?
+
+    Attributes:
+        verdict: ``leaks`` when a change of neighbours moved a score by more than the gate's
+            largest difference; ``not_probed`` when no probe of some target succeeded.
+        targets: the items whose neighbours were changed.
+        changes: layout -> largest change of any target's score against the score it has
+            alone in a request.
+        largest_change: the largest of them; ``worst_target`` and ``worst_layout`` say where.
+        leaking_targets: targets a change of neighbours moved too far.
+        failed_probes: probe requests that failed.
+    """
+
+    verdict: IsolationVerdict
+    targets: list[int]
+    changes: dict[str, float]
+    largest_change: float | None
+    worst_target: int | None
+    worst_layout: str | None
+    leaking_targets: list[int]
+    failed_probes: int
+
+
+class NoiseFloor(Part):
+    """The largest difference between answers to one identical request.
+
+    Attributes:
+        repeats: answers compared.
+        max_abs_diff: over all items and labels; ``None`` with fewer than two answers.
+    """
+
+    repeats: int
+    max_abs_diff: float | None
+
+
+class OracleResult(Part):
+    """One backend against the independent scorer.
+
+    Attributes:
+        compared: sampled (pass, item) pairs compared.
+        missing: sampled pairs whose pass did not succeed.
+        max_abs_diff, mean_abs_diff: over those pairs and all labels.
+        agrees: both within the gate's limits; ``None`` with nothing compared.
+    """
+
+    compared: int
+    missing: int
+    max_abs_diff: float | None
+    mean_abs_diff: float | None
+    agrees: bool | None
+
+
+class OracleVerdict(Part):
+    """What the oracle says about both backends of a view.
+
+    Attributes:
+        sides_with: whose scores are the oracle's within the gate's limits; ``None`` where
+            that cannot be told.
+        sentence: the same in words.
+    """
+
+    sides_with: OracleSide | None
+    sentence: str
+
+
 class GateResult(Part):
     """JAX's scores against the reference's for the identical requests.
 
     Attributes:
-        verdict: ``pass``, ``fail``, or ``not_compared`` when no pass had a counterpart.
+        verdict: ``pass``; ``fail``; ``not_compared`` when no pass had a counterpart; or
+            ``inconclusive`` when the gate would pass a control too, so that a pass means
+            nothing.
         compared_passes: timed passes compared.
         uncompared_passes: successful timed passes whose counterpart is missing.
         max_abs_diff: largest difference of one score, over all compared passes.
         mean_abs_diff: mean difference of the pass where it is largest.
         worst_pass: phase and run of the pass with the largest difference.
+        controls: wrong answers the same gate must catch; empty when nothing was compared.
     """
 
     verdict: Verdict
@@ -47,6 +134,7 @@ class GateResult(Part):
     max_abs_diff: float | None
     mean_abs_diff: float | None
     worst_pass: str | None
+    controls: list[ControlResult]
 
 
 class Cell(Part):
@@ -149,6 +237,7 @@ class Source(Part):
     finished_at: str
     git_commit: str | None
     restarts: int
+    foreign_cpu: float | None
     compile_cache_entries: int | None
     planned_passes: int
     good_passes: int
@@ -162,12 +251,17 @@ class ViewComparison(Part):
         cells: every cell, by backend, then chunk size as the contract lists them.
         selected: backend -> the chunk size it would be deployed with, if any is eligible.
         passed_over: a sentence for each backend whose fastest cell was not eligible.
+        isolation, noise, oracle: of each backend, in this view.
     """
 
     view: View
     cells: list[Cell]
     selected: dict[Backend, int | None]
     passed_over: list[str]
+    isolation: dict[Backend, Isolation]
+    noise: dict[Backend, NoiseFloor]
+    oracle: dict[Backend, OracleResult]
+    oracle_verdict: OracleVerdict
     winner: Winner
 
     def cell(self, backend: Backend, chunk_size: int) -> Cell:

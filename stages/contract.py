@@ -141,6 +141,23 @@ class Selection(Strict):
     seed: Annotated[int, Field(ge=0)]
 
 
+class Probes(Strict):
+    """How determinism and isolation are probed after the timed passes."""
+
+    seed: Annotated[int, Field(ge=0, description="seed of the choice of target items")]
+    targets: Annotated[int, Field(ge=1, description="items whose neighbours are changed")]
+    repeats: Annotated[int, Field(ge=2, description="identical requests, for the noise floor")]
+
+
+class Oracle(Strict):
+    """Which passes' items the independent scorer scores too."""
+
+    seed: Annotated[int, Field(ge=0)]
+    samples_per_chunk: Annotated[
+        int, Field(ge=1, description="pairs of (sweep run, item) for every chunk size")
+    ]
+
+
 class Launch(Strict):
     """How the server process is started, the same in both views."""
 
@@ -199,6 +216,8 @@ class Contract(Strict):
     limits: Limits
     gate: Gate
     selection: Selection
+    probes: Probes
+    oracle: Oracle
     prices_usd_per_hour: Prices
     backends: Backends
 

@@ -6,27 +6,23 @@ file. Where it came from rides in the file's metadata and is checked by the read
 
 from __future__ import annotations
 
-import io
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
-import pydantic
-from pydantic import BaseModel, ConfigDict
 
-from stages.contract import Backend, FlagValue, Launch, Limits, Passes, View
-from stages.errors import UserError
-from stages.files import sha256, write_whole
+from stages.contract import Backend, FlagValue, Launch, Limits, Passes, Probes, View
+from stages.tables import Record, TableKind, TableProvenance
 
 MATRIX_VERSION = 1
 
-type Phase = Literal["warmup", "sweep", "confirm"]
+type Phase = Literal["warmup", "sweep", "confirm", "answer"]
+"""``answer`` passes are not timed: the reference answers there what only JAX may confirm."""
+
 type Status = Literal[
     "ok",
     "timeout",
@@ -104,12 +100,6 @@ class CallRecord:
     scores: list[float] | None
 
 
-class Record(BaseModel):
-    """Provenance: immutable, and an unknown field is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class Host(Record):
     """The machine that measured."""
 
@@ -154,17 +144,16 @@ class Measured(Record):
     chunk_sizes: list[int]
     passes: Passes
     limits: Limits
+    probes: Probes
     launch: Launch
     flags: dict[str, FlagValue]
 
 
-class Provenance(Record):
+class Provenance(TableProvenance):
     """Everything needed to say what a matrix is, and to refuse one that does not belong."""
 
-    schema_version: int
     backend: Backend
     view: View
-    workload_sha256: str
     items: int
     label_token_ids: list[int]
     apply_softmax: bool
@@ -180,13 +169,13 @@ class Provenance(Record):
     host: Host
     compile_cache_entries: int | None
     restarts: int
+    foreign_cpu: float | None
     client_costs: list[ClientCost]
     seconds: TimeSplit
     started_at: str
     finished_at: str
     git_commit: str | None
     git_dirty: bool
-    table_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,29 +186,18 @@ class Matrix:
     provenance: Provenance
 
 
-_METADATA_KEY = b"scoreparity"
-
-
 def records_to_table(records: Iterable[CallRecord]) -> pa.Table:
     """The Arrow table of ``records``, a row a call."""
     return pa.Table.from_pylist([asdict(record) for record in records], schema=MATRIX_SCHEMA)
 
 
-def table_sha256(table: pa.Table) -> str:
-    """SHA-256 over the values of ``table``, independent of how Parquet encodes them."""
-    return sha256(json.dumps(table.to_pydict(), separators=(",", ":")).encode())
-
-
-def write_matrix(path: Path, table: pa.Table, provenance: Provenance) -> None:
-    """Write a matrix, whole or not at all.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    metadata = {_METADATA_KEY: provenance.model_dump_json().encode()}
-    sink = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd")
-    write_whole(path, sink.getvalue())
+MATRIX_TABLE = TableKind(
+    name="matrix",
+    version=MATRIX_VERSION,
+    schema=MATRIX_SCHEMA,
+    provenance=Provenance,
+    remedy="measure it with `dvc repro`",
+)
 
 
 def read_matrix(path: Path) -> Matrix:
@@ -229,42 +207,7 @@ def read_matrix(path: Path) -> Matrix:
         UserError: missing, truncated, of another schema version, or changed since it
             was written.
     """
-    try:
-        table = pq.read_table(path, memory_map=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such matrix; measure it with `dvc repro`") from None
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path}: not a readable Parquet file: {_short(error)}") from error
-    raw = (table.schema.metadata or {}).get(_METADATA_KEY)
-    if raw is None:
-        raise UserError(f"{path}: carries no provenance; it is not a matrix of this pipeline")
-    provenance = _parse_provenance(path, raw)
-    if not table.schema.remove_metadata().equals(MATRIX_SCHEMA):
-        raise UserError(f"{path}: its columns are not those of schema version {MATRIX_VERSION}")
-    if table_sha256(table) != provenance.table_sha256:
-        raise UserError(f"{path}: its rows are not those that were measured; it was changed since")
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101  a table is never a Series
-    return Matrix(frame, provenance)
-
-
-def _parse_provenance(path: Path, raw: bytes) -> Provenance:
-    try:
-        loaded: Any = pydantic.TypeAdapter(dict[str, Any]).validate_json(raw)
-        version = loaded.get("schema_version")
-        if version != MATRIX_VERSION:
-            raise UserError(
-                f"{path}: schema version {version}, but this pipeline reads {MATRIX_VERSION};"
-                " measure it again"
-            )
-        return Provenance.model_validate(loaded)
-    except pydantic.ValidationError as error:
-        raise UserError(f"{path}: its provenance is damaged: {_short(error)}") from error
-
-
-def _short(error: BaseException, limit: int = 160) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return Matrix(*MATRIX_TABLE.read(path))
 
 
 def folder_of(backend: Backend, view: View) -> Path:

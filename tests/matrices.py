@@ -21,8 +21,8 @@ from stages.schema import (
     Status,
     TimeSplit,
     records_to_table,
-    table_sha256,
 )
+from stages.tables import table_sha256
 
 from contracts import contract  # isort: skip
 
@@ -129,6 +129,7 @@ def matrix(
             chunk_sizes=list(chunk_sizes),
             passes=made.passes,
             limits=made.limits,
+            probes=made.probes,
             launch=section.launch,
             flags=section.view(view).flags,
         ),
@@ -142,6 +143,7 @@ def matrix(
         host=Host(name="h", system="s", machine="m", processor="p", cpus=2, memory_bytes=1),
         compile_cache_entries=None,
         restarts=0,
+        foreign_cpu=0.0,
         client_costs=[ClientCost(chunk_size=c, seconds_per_pass=0.01) for c in chunk_sizes],
         seconds=TimeSplit(server_start=1, warmup=1, sweep=1, confirm=1, other=1),
         started_at="2026-01-01T00:00:00+00:00",

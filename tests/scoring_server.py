@@ -20,18 +20,105 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def right_score(query: list[int], item: list[int]) -> float:
-    """The score this server gives an item: a number in (0, 1) that all its tokens decide."""
+    """The score this server gives an item: from 0.1 to 0.9, decided by all the tokens."""
     digest = hashlib.sha256(json.dumps([query, item]).encode()).digest()
-    return (int.from_bytes(digest[:6], "big") + 1) / (2**48 + 2)
+    return 0.1 + 0.8 * int.from_bytes(digest[:6], "big") / 2**48
+
+
+def picked(item: list[int]) -> bool:
+    """Whether a lie about some items only is told about this one, in whatever call it is."""
+    return item[0] % 7 == 0
+
+
+class Liar:
+    """Answers correctly except for one lie.
+
+    Args:
+        lie: ``NAME`` or ``NAME:NUMBER``; empty for none.
+        salts: queries that begin with one of these are lied about, if any are given.
+    """
+
+    def __init__(self, lie: str = "", salts: list[list[int]] | None = None) -> None:
+        name, _, number = lie.partition(":")
+        self._method = getattr(self, f"_{name}") if name else None
+        self._number = float(number or 0)
+        self._salts = salts
+        self._query: list[int] = []
+        self._before: list[int] = []
+        self._calls = 0
+
+    def scores(self, query: list[int], items: list[list[int]]) -> list[list[float]]:
+        """Two label scores per item."""
+        self._calls += 1
+        if query != self._query:
+            self._before, self._query = self._query or query, query
+        right = [right_score(query, item) for item in items]
+        if self._method is None or (self._salts is not None and query[:8] not in self._salts):
+            return [[p, 1 - p] for p in right]
+        lied: list[list[float]] = self._method(right, items)
+        return lied
+
+    def _shift(self, right: list[float], _: object) -> list[list[float]]:
+        by = int(self._number) % len(right)
+        return [[p, 1 - p] for p in right[by:] + right[:by]]
+
+    def _leak(self, right: list[float], items: list[list[int]]) -> list[list[float]]:
+        # An item's score is pulled towards that of the item before it.
+        pulled = [
+            p if i == 0 else 0.9 * p + 0.1 * right_score(items[i - 1], items[i])
+            for i, p in enumerate(right)
+        ]
+        return [[p, 1 - p] for p in pulled]
+
+    def _last(self, right: list[float], _: object) -> list[list[float]]:
+        return [[p, 1 - p] for p in [*right[:-1], 1 - right[-1]]]
+
+    def _swap(self, right: list[float], _: object) -> list[list[float]]:
+        return [[1 - p, p] for p in right]
+
+    def _constant(self, right: list[float], _: object) -> list[list[float]]:
+        return [[0.3, 0.7] for _ in right]
+
+    def _stale(self, _: object, items: list[list[int]]) -> list[list[float]]:
+        return [[p, 1 - p] for p in (right_score(self._before, item) for item in items)]
+
+    def _nan(self, right: list[float], items: list[list[int]]) -> list[list[float]]:
+        bad = float("nan")
+        return [[p, bad if picked(item) else 1 - p] for p, item in zip(right, items, strict=True)]
+
+    def _round(self, right: list[float], _: object) -> list[list[float]]:
+        return [[round(p, 2), 1 - round(p, 2)] for p in right]
+
+    def _drift(self, right: list[float], _: object) -> list[list[float]]:
+        return [[p + self._number, 1 - p - self._number] for p in right]
+
+    def _one(self, right: list[float], items: list[list[int]]) -> list[list[float]]:
+        off = [p + self._number * picked(item) for p, item in zip(right, items, strict=True)]
+        return [[p, 1 - p] for p in off]
+
+    def _batched(self, right: list[float], _: object) -> list[list[float]]:
+        off = 0.1 if len(right) > 1 else 0.0
+        return [[p + off, 1 - p - off] if p < 0.5 else [p - off, 1 - p + off] for p in right]
+
+    def _jitter(self, right: list[float], _: object) -> list[list[float]]:
+        off = self._number * (1 if self._calls % 2 else -1)
+        return [[p + off, 1 - p - off] for p in right]
+
+    def _unnormalised(self, right: list[float], items: list[list[int]]) -> list[list[float]]:
+        return [[p, 1 - p - 0.05 * picked(item)] for p, item in zip(right, items, strict=True)]
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     """Keep-alive, one thread; counts the calls it answered."""
 
     protocol_version = "HTTP/1.1"
+    # One segment an answer: head and body apart would wait 40 ms for a delayed acknowledgement.
+    wbufsize = -1
+    disable_nagle_algorithm = True
     arguments: argparse.Namespace
     calls = 0
     compiled: set[int] = set()  # noqa: RUF012  one server, one process
+    liar = Liar()
 
     def do_POST(self) -> None:
         """Answer one scoring request."""
@@ -44,8 +131,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             print("Prefill batch. #bid: 1, #cache_miss: 2", flush=True)
         if arguments.crash_at and cls.calls == arguments.crash_at and self._first_life():
             os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(arguments.sleep)
-        scores = [[p, 1 - p] for p in (right_score(body["query"], i) for i in body["items"])]
+        time.sleep(arguments.sleep + arguments.sleep_squared * len(body["items"]) ** 2)
+        scores = cls.liar.scores(body["query"], body["items"])
         status = 200
         if arguments.fail_at and cls.calls == arguments.fail_at:
             status, scores = 500, []
@@ -79,7 +166,15 @@ def main() -> None:
     parser.add_argument("--fail-at", type=int, help="answer 500 to this call")
     parser.add_argument("--compiles", action="store_true", help="compile per new item count")
     parser.add_argument("--sleep", type=float, default=0.0, help="seconds per call")
-    Handler.arguments = parser.parse_args()
+    parser.add_argument("--sleep-squared", type=float, default=0.0, help="times items squared")
+    parser.add_argument("--lie", default="", help="which lie to tell")
+    parser.add_argument("--lie-salts", type=Path, help="lie only about these salts (JSON)")
+    parser.add_argument("--strict", action="store_true", help="refuse arguments it does not know")
+    Handler.arguments, unknown = parser.parse_known_args()
+    if unknown and Handler.arguments.strict:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    salts = Handler.arguments.lie_salts
+    Handler.liar = Liar(Handler.arguments.lie, json.loads(salts.read_text()) if salts else None)
     address = (Handler.arguments.host, Handler.arguments.port)
     try:
         http.server.HTTPServer(address, Handler).serve_forever()

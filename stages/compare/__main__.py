@@ -1,4 +1,4 @@
-"""Stage ``compare``: read the four matrices and write what they add up to.
+"""Stage ``compare``: read everything that was measured and write what it adds up to.
 
 Writes to ``data/compare/``: ``comparison.json``, ``metrics.json`` and, for `dvc plots`,
 ``portable.csv`` and ``best_native.csv``.
@@ -12,13 +12,63 @@ from pathlib import Path
 import click
 
 from stages.canonical import read_workload
-from stages.compare.assemble import assemble
-from stages.compare.belonging import check_belongs, check_comparable
+from stages.compare.assemble import Evidence, assemble
+from stages.compare.belonging import Expected, check_matrix, check_oracle, check_probes
 from stages.compare.exports import metrics, plot_table
-from stages.contract import BACKENDS, VIEWS, load_contract
+from stages.comparison import Comparison
+from stages.contract import BACKENDS, VIEWS, Contract, load_contract
+from stages.environment import requirements_sha256
 from stages.errors import one_line_errors
 from stages.files import write_whole
-from stages.schema import COMPARISON_FILE, MATRIX_FILE, WORKLOAD_FILE, folder_of, read_matrix
+from stages.model_record import read_model
+from stages.oracle_table import ORACLE_FILE, read_oracle
+from stages.probe_table import PROBES_FILE, read_probes
+from stages.schema import (
+    COMPARISON_FILE,
+    MATRIX_FILE,
+    MODEL_FILE,
+    WORKLOAD_FILE,
+    folder_of,
+    read_matrix,
+)
+
+
+def compare(contract: Contract) -> Comparison:
+    """Read, check and compare everything that was measured.
+
+    Raises:
+        UserError: a file is missing, damaged, or does not belong to the others.
+    """
+    workload, digest = read_workload(WORKLOAD_FILE)
+    environments = {b: contract.backends.of(b).launch.environment for b in BACKENDS}
+    expected = Expected(
+        contract=contract,
+        workload_sha256=digest,
+        model_sha256=read_model(MODEL_FILE).sha256,
+        environment_sha256={b: requirements_sha256(name) for b, name in environments.items()},
+    )
+    matrices, probes = {}, {}
+    for backend in BACKENDS:
+        for view in VIEWS:
+            folder = folder_of(backend, view)
+            matrix = read_matrix(folder / MATRIX_FILE)
+            check_matrix(folder / MATRIX_FILE, matrix, backend, view, expected)
+            matrices[backend, view] = matrix
+            probes[backend, view] = read_probes(folder / PROBES_FILE)
+            check_probes(folder / PROBES_FILE, probes[backend, view], matrix)
+    oracle = read_oracle(ORACLE_FILE)
+    check_oracle(ORACLE_FILE, oracle, expected)
+    return assemble(contract, workload, digest, Evidence(matrices, probes, oracle))
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> None:
+    """Write the comparison and what `dvc metrics` and `dvc plots` read."""
+    document = comparison.model_dump_json(indent=1) + "\n"
+    write_whole(folder / COMPARISON_FILE.name, document.encode())
+    summary = json.dumps(metrics(comparison), indent=2) + "\n"
+    write_whole(folder / "metrics.json", summary.encode())
+    for view in comparison.views():
+        write_whole(folder / f"{view.view}.csv", plot_table(view))
 
 
 @click.command()
@@ -26,26 +76,10 @@ from stages.schema import COMPARISON_FILE, MATRIX_FILE, WORKLOAD_FILE, folder_of
 @one_line_errors
 def main(output: Path) -> None:
     """Compare both backends in both views."""
-    contract = load_contract()
-    workload, digest = read_workload(WORKLOAD_FILE)
-    matrices = {}
-    for backend in BACKENDS:
-        for view in VIEWS:
-            path = folder_of(backend, view) / MATRIX_FILE
-            matrix = read_matrix(path)
-            check_belongs(path, matrix, backend, view, digest)
-            matrices[backend, view] = matrix
-            check_comparable(path, matrix, next(iter(matrices.values())).provenance)
-    comparison = assemble(contract, workload, digest, matrices)
-    write_whole(
-        output / COMPARISON_FILE.name, (comparison.model_dump_json(indent=1) + "\n").encode()
-    )
-    write_whole(
-        output / "metrics.json", (json.dumps(metrics(comparison), indent=2) + "\n").encode()
-    )
-    for view_comparison in comparison.views():
-        write_whole(output / f"{view_comparison.view}.csv", plot_table(view_comparison))
-        click.echo(f"{view_comparison.view}: {view_comparison.winner.sentence}")
+    comparison = compare(load_contract())
+    write_comparison(comparison, output)
+    for view in comparison.views():
+        click.echo(f"{view.view}: {view.winner.sentence}")
 
 
 if __name__ == "__main__":

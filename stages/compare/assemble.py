@@ -3,35 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import polars as pl
 
 from stages.canonical import CanonicalWorkload
 from stages.compare.cells import build_cell, reported_seconds
 from stages.compare.gate import judge
+from stages.compare.oracle import against_oracle, oracle_verdict
 from stages.compare.passes import passes_of
+from stages.compare.probes import isolation, noise_floor
 from stages.compare.selection import Samples, decide, mark_guardrail, passed_over, selected
 from stages.comparison import (
     COMPARISON_VERSION,
     Cell,
     Comparison,
+    Isolation,
+    NoiseFloor,
+    OracleResult,
     Scope,
     Source,
     ViewComparison,
 )
-from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, Contract, View
+from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, Contract, Gate, View
+from stages.oracle_table import OracleTable
+from stages.probe_table import Probes
 from stages.schema import TIMED_PHASES, Matrix, Provenance
 
-type Matrices = Mapping[tuple[Backend, View], Matrix]
+BUSY = 0.10
+"""Others' share of the machine's CPU time from which figures are called disturbed."""
+
+NOISY = 0.5
+"""Share of the gate's largest difference from which a noise floor is a warning."""
+
+type Key = tuple[Backend, View]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that was measured.
+
+    Attributes:
+        matrices, probes: of each backend in each view.
+        oracle: the independent scorer's sample.
+    """
+
+    matrices: Mapping[Key, Matrix]
+    probes: Mapping[Key, Probes]
+    oracle: OracleTable
 
 
 def assemble(
-    contract: Contract, workload: CanonicalWorkload, workload_sha256: str, matrices: Matrices
+    contract: Contract, workload: CanonicalWorkload, workload_sha256: str, evidence: Evidence
 ) -> Comparison:
     """Compare both backends in both views."""
+    matrices = evidence.matrices
     first = matrices[REFERENCE, "portable"].provenance
     passes = {key: passes_of(matrix.calls) for key, matrix in matrices.items()}
-    views = {view: _view(contract, view, matrices, passes) for view in VIEWS}
+    views = {view: _view(contract, view, evidence, passes) for view in VIEWS}
     planned = first.contract.passes
     return Comparison(
         version=COMPARISON_VERSION,
@@ -60,9 +89,17 @@ def assemble(
 def _view(
     contract: Contract,
     view: View,
-    matrices: Matrices,
-    passes: Mapping[tuple[Backend, View], pl.DataFrame],
+    evidence: Evidence,
+    passes: Mapping[Key, pl.DataFrame],
 ) -> ViewComparison:
+    matrices = evidence.matrices
+    labels = len(matrices[REFERENCE, view].provenance.label_token_ids)
+    isolations = {b: _isolation(evidence.probes[b, view], contract.gate) for b in BACKENDS}
+    oracle = {
+        b: against_oracle(passes[b, view], evidence.oracle.frame, labels, contract.gate)
+        for b in BACKENDS
+    }
+    noise = {b: noise_floor(evidence.probes[b, view].frame) for b in BACKENDS}
     cells: list[Cell] = []
     seconds = {}
     for backend in BACKENDS:
@@ -70,25 +107,57 @@ def _view(
         for chunk in provenance.contract.chunk_sizes:
             mine = passes[backend, view].filter(pl.col("chunk_size") == chunk)
             gated = backend != REFERENCE
-            gate = judge(mine, passes[REFERENCE, view], contract.gate) if gated else None
+            gate = judge(mine, passes[REFERENCE, view], contract.gate, labels) if gated else None
             price = getattr(contract.prices_usd_per_hour, backend)
-            cells.append(build_cell(mine, provenance, chunk, gate, price))
+            cells.append(build_cell(mine, provenance, chunk, gate, isolations[backend], price))
             seconds[backend, chunk] = reported_seconds(mine)
     guardrail = contract.selection.guardrail
     cells = mark_guardrail(cells, guardrail)
     chosen = selected(cells, guardrail)
-    standing = _standing_flags(contract, [matrices[b, view].provenance for b in BACKENDS])
+    standing = [
+        *_standing_flags(contract, [matrices[b, view].provenance for b in BACKENDS]),
+        *_oracle_flags(oracle),
+        *_noise_flags(noise, contract.gate),
+    ]
     return ViewComparison(
         view=view,
         cells=cells,
         selected={b: c.chunk_size if c else None for b, c in chosen.items()},
         passed_over=passed_over(cells, chosen),
+        isolation=isolations,
+        noise=noise,
+        oracle=oracle,
+        oracle_verdict=oracle_verdict(oracle),
         winner=decide(
             [Samples(c, seconds[c.backend, c.chunk_size]) for c in cells if c.eligible],
             contract.selection,
             lambda decisive: [*standing, *_cell_flags(decisive)],
         ),
     )
+
+
+def _isolation(probes: Probes, gate: Gate) -> Isolation:
+    return isolation(probes.frame, probes.provenance.targets, gate)
+
+
+def _oracle_flags(results: Mapping[Backend, OracleResult]) -> list[str]:
+    return [
+        f"{BACKEND_NAMES[backend]} differs from the oracle by up to {result.max_abs_diff:.2g}"
+        if result.agrees is False
+        else f"the oracle has nothing to compare {BACKEND_NAMES[backend]} with"
+        for backend, result in results.items()
+        if not result.agrees
+    ]
+
+
+def _noise_flags(floors: Mapping[Backend, NoiseFloor], gate: Gate) -> list[str]:
+    """Noise near the gate's limit makes the gate's verdict a matter of luck."""
+    return [
+        f"{BACKEND_NAMES[backend]}'s answers to one identical request differ by up to"
+        f" {floor.max_abs_diff:.2g}"
+        for backend, floor in floors.items()
+        if floor.max_abs_diff is not None and floor.max_abs_diff > NOISY * gate.max_abs_diff
+    ]
 
 
 def _standing_flags(contract: Contract, sources: list[Provenance]) -> list[str]:
@@ -98,6 +167,13 @@ def _standing_flags(contract: Contract, sources: list[Provenance]) -> list[str]:
     prices = contract.prices_usd_per_hour
     if len({s.host.name for s in sources}) > 1 and None in (prices.jax, prices.pytorch):
         flags.append("the backends ran on different hosts and no cost is given for both")
+    busy = [(s.backend, s.foreign_cpu) for s in sources if s.foreign_cpu is not None]
+    flags += [
+        f"other work took {share:.0%} of the machine's CPU time while"
+        f" {BACKEND_NAMES[backend]} was timed"
+        for backend, share in busy
+        if share >= BUSY
+    ]
     return flags
 
 
@@ -135,6 +211,7 @@ def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:
         finished_at=found.finished_at,
         git_commit=found.git_commit,
         restarts=found.restarts,
+        foreign_cpu=found.foreign_cpu,
         compile_cache_entries=found.compile_cache_entries,
         planned_passes=planned.sweep * len(found.contract.chunk_sizes)
         + planned.confirm * len(found.confirm_chunk_sizes),

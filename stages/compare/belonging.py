@@ -1,40 +1,111 @@
-"""Do these matrices belong together? Those that do not are refused by name, not compared."""
+"""Do these tables belong together? Those that do not are refused by name, not compared."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from stages.contract import Backend, View
+import polars as pl
+
+from stages.contract import Backend, Contract, View
 from stages.errors import UserError
-from stages.schema import Matrix, Provenance
+from stages.oracle_table import OracleTable
+from stages.probe_table import Probes
+from stages.schema import Matrix
+
+ROW_SUM_TOLERANCE = 1e-3
+"""How far a softmax row may be from summing to 1; servers answer in single precision."""
 
 
-def check_belongs(
-    path: Path, matrix: Matrix, backend: Backend, view: View, workload_sha256: str
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What every table must speak about.
+
+    Attributes:
+        contract: in force.
+        workload_sha256: of the canonical workload.
+        model_sha256: of the model under test.
+        environment_sha256: of each backend's pinned requirements.
+    """
+
+    contract: Contract
+    workload_sha256: str
+    model_sha256: str
+    environment_sha256: dict[Backend, str]
+
+
+def check_matrix(
+    path: Path, matrix: Matrix, backend: Backend, view: View, expected: Expected
 ) -> None:
-    """Refuse a matrix that is not the one its place says.
+    """Refuse a matrix that is not the one its place says, or was measured differently.
 
     Raises:
         UserError: naming the file, what it is and what it should be.
     """
-    found = matrix.provenance
+    found, contract = matrix.provenance, expected.contract
+    section = contract.backends.of(backend)
     _same(path, "backend", found.backend, backend)
     _same(path, "view", found.view, view)
-    _same(path, "workload", found.workload_sha256, workload_sha256)
-    if matrix.calls.is_empty():
-        raise UserError(f"{path}: holds no calls")
+    _same(path, "workload", found.workload_sha256, expected.workload_sha256)
+    _same(path, "model", found.model.sha256, expected.model_sha256)
+    _same(path, "labels", found.label_token_ids, contract.workload.label_token_ids)
+    _same(path, "softmax", found.apply_softmax, contract.workload.apply_softmax)
+    _same(path, "environment", found.environment_sha256, expected.environment_sha256[backend])
+    measured = found.contract
+    for key in ("chunk_sizes", "passes", "limits", "probes"):
+        _same(path, f"contract ({key})", getattr(measured, key), getattr(contract, key))
+    _same(path, f"contract (backends.{backend}.launch)", measured.launch, section.launch)
+    for flag, value in section.view(view).flags.items():
+        key = f"contract (backends.{backend}.{view}.flags.{flag})"
+        _same(path, key, measured.flags.get(flag), value)
+    _check_scores(path, matrix)
 
 
-def check_comparable(path: Path, matrix: Matrix, first: Provenance) -> None:
-    """Refuse a matrix whose model or labels are not those of ``first``.
+def check_probes(path: Path, probes: Probes, matrix: Matrix) -> None:
+    """Refuse probes that were not run in the session of ``matrix``.
 
     Raises:
         UserError: naming the file, what it is and what it should be.
     """
-    found = matrix.provenance
-    _same(path, "model", found.model.sha256, first.model.sha256)
-    _same(path, "labels", found.label_token_ids, first.label_token_ids)
-    _same(path, "softmax", found.apply_softmax, first.apply_softmax)
+    found, wanted = probes.provenance, matrix.provenance
+    _same(path, "backend", found.backend, wanted.backend)
+    _same(path, "view", found.view, wanted.view)
+    _same(path, "workload", found.workload_sha256, wanted.workload_sha256)
+    _same(path, "model", found.model_sha256, wanted.model.sha256)
+    _same(path, "matrix", found.matrix_sha256, wanted.table_sha256)
+
+
+def check_oracle(path: Path, oracle: OracleTable, expected: Expected) -> None:
+    """Refuse an oracle that scored something else.
+
+    Raises:
+        UserError: naming the file, what it is and what it should be.
+    """
+    found, contract = oracle.provenance, expected.contract
+    _same(path, "workload", found.workload_sha256, expected.workload_sha256)
+    _same(path, "model", found.model_sha256, expected.model_sha256)
+    _same(path, "labels", found.label_token_ids, contract.workload.label_token_ids)
+    _same(path, "softmax", found.apply_softmax, contract.workload.apply_softmax)
+    _same(path, "sample seed", found.sample_seed, contract.oracle.seed)
+    _same(path, "sample size", found.samples_per_chunk, contract.oracle.samples_per_chunk)
+
+
+def _check_scores(path: Path, matrix: Matrix) -> None:
+    """Scores must mean what scores mean: the client checked them, a file may be made by hand."""
+    labels = len(matrix.provenance.label_token_ids)
+    good = matrix.calls.filter(pl.col("status") == "ok")
+    if matrix.calls.is_empty():
+        raise UserError(f"{path}: refused: it holds no calls")
+    count = pl.col("item_count") * labels
+    if good.filter(pl.col("scores").list.len().fill_null(0) != count).height:
+        raise UserError(f"{path}: refused: a successful call has not {labels} scores for each item")
+    scores = good["scores"].list.explode()
+    if not scores.is_finite().all() or (scores < 0).any() or (scores > 1).any():
+        raise UserError(f"{path}: refused: a score is not a number from 0 to 1")
+    if matrix.provenance.apply_softmax and len(scores):
+        sums = scores.to_numpy().reshape(-1, labels).sum(axis=1)
+        if abs(sums - 1).max() > ROW_SUM_TOLERANCE:
+            raise UserError(f"{path}: refused: the label scores of an item do not sum to 1")
 
 
 def _same(path: Path, what: str, found: object, wanted: object) -> None:

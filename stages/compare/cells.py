@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from stages.comparison import Cell, GateResult
+from stages.comparison import Cell, ControlName, GateResult, Isolation
 from stages.schema import TIMED_PHASES, Phase, Provenance
 
 UNSTABLE_STD = 0.10
@@ -69,6 +69,7 @@ def build_cell(
     provenance: Provenance,
     chunk_size: int,
     gate: GateResult | None,
+    isolation: Isolation,
     usd_per_hour: float | None,
 ) -> Cell:
     """Figures, failures and eligibility of one cell (the guardrail comes later).
@@ -78,6 +79,7 @@ def build_cell(
         provenance: of the matrix they are from.
         chunk_size: of the cell.
         gate: the gate's result; ``None`` for the reference, which is not gated.
+        isolation: of the backend in this view; a backend that leaks is not eligible.
         usd_per_hour: price of the host, if known.
     """
     timed = passes.filter(pl.col("phase").is_in(TIMED_PHASES))
@@ -89,7 +91,11 @@ def build_cell(
     planned = _planned(provenance, chunk_size)
     failures = timed.filter(pl.col("status") != "ok").group_by("status").len().sort("status")
     success_rate = good.height / planned
-    reasons = _reasons(success_rate, good.height, planned, figures, gate)
+    reasons = [
+        *_figure_reasons(good.height, planned, figures),
+        *gate_reasons(gate),
+        *isolation_reasons(isolation),
+    ]
     usd = None if usd_per_hour is None or figures is None else usd_per_hour / 3600 * figures.mean_s
     return Cell(
         backend=provenance.backend,
@@ -127,25 +133,50 @@ def _planned(provenance: Provenance, chunk_size: int) -> int:
     return passes.sweep + (passes.confirm if confirmed else 0)
 
 
-def _reasons(
-    success_rate: float,
-    good: int,
-    planned: int,
-    figures: LatencyFigures | None,
-    gate: GateResult | None,
-) -> list[str]:
+def _figure_reasons(good: int, planned: int, figures: LatencyFigures | None) -> list[str]:
     reasons = []
-    if success_rate < 1.0:
+    if good < planned:
         reasons.append(f"only {good} of {planned} timed passes succeeded")
     if figures is None:
         reasons.append("no figures")
     elif not np.isfinite([figures.mean_s, figures.p95_s]).all() or figures.mean_s <= 0:
         reasons.append("figures are not finite")
-    if gate is not None and gate.verdict == "fail":
-        reasons.append("the scores fail the correctness gate")
-    if gate is not None and gate.verdict == "not_compared":
-        reasons.append("no pass could be compared with the reference")
     return reasons
+
+
+_CONTROLS: dict[ControlName, str] = {
+    "items_rotated": "items rotated by one",
+    "labels_swapped": "swapped labels",
+    "mean_score": "the mean score for every item",
+}
+
+
+def gate_reasons(gate: GateResult | None) -> list[str]:
+    """Why the gate makes a cell ineligible; empty when it does not."""
+    if gate is None or gate.verdict == "pass":
+        return []
+    if gate.verdict == "fail":
+        return ["the scores fail the correctness gate"]
+    if gate.verdict == "not_compared":
+        return ["no pass could be compared with the reference"]
+    missed = [_CONTROLS[c.name] for c in gate.controls if not c.caught]
+    return [
+        "the gate is inconclusive: the scores are so flat that it would also pass "
+        + " and ".join(missed)
+    ]
+
+
+def isolation_reasons(isolation: Isolation) -> list[str]:
+    """Why the isolation probe makes a cell ineligible; empty when it does not."""
+    if isolation.verdict == "isolated":
+        return []
+    if isolation.verdict == "not_probed":
+        return ["isolation between items could not be probed"]
+    items = ", ".join(map(str, isolation.leaking_targets))
+    return [
+        f"scores depend on neighbouring items: those of item {items} moved by up to"
+        f" {isolation.largest_change:.2g}"
+    ]
 
 
 def _first_run_penalty(passes: pl.DataFrame) -> float | None:

@@ -3,49 +3,104 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from stages.compare.passes import KEY
-from stages.comparison import GateResult, Verdict
+from stages.comparison import ControlName, ControlResult, GateResult, Verdict
 from stages.contract import Gate
 from stages.schema import TIMED_PHASES
 
+type Array = npt.NDArray[np.float64]
 
-def judge(candidate: pl.DataFrame, reference: pl.DataFrame, gate: Gate) -> GateResult:
+
+def judge(candidate: pl.DataFrame, reference: pl.DataFrame, gate: Gate, labels: int) -> GateResult:
     """Judge one cell by all its successful timed passes; the worst pass counts.
 
     Args:
         candidate: passes of one JAX cell, as ``passes_of`` returns them.
         reference: passes of the reference; rows of other cells do no harm.
         gate: the largest differences that pass.
+        labels: scores per item.
 
     A pass is compared with the reference's pass of the same phase, chunk size, run and
-    salt. NaN never passes, and a cell with nothing to compare does not pass.
+    salt (an ``answer`` pass of the reference is the counterpart of a ``confirm`` pass).
+    NaN never passes, and a cell with nothing to compare does not pass.
     """
     timed = candidate.filter(pl.col("phase").is_in(TIMED_PHASES), pl.col("status") == "ok")
     counterparts = reference.filter(pl.col("status") == "ok").select(
-        *KEY, "salt", pl.col("scores").alias("reference_scores")
+        pl.col("phase").replace("answer", "confirm"),
+        *KEY[1:],
+        "salt",
+        pl.col("scores").alias("reference_scores"),
     )
     # Joined by key and compared by salt: a row's place in the file means nothing.
     pairs = timed.join(counterparts, on=[*KEY, "salt"], how="inner").sort(*KEY)
-    largest = mean = None
-    worst: str | None = None
-    for row in pairs.iter_rows(named=True):
-        pass_max, pass_mean = differences(row["scores"], row["reference_scores"])
-        if _is_worse(pass_max, largest):
-            largest, worst = pass_max, f"{row['phase']} {row['run']}"
-        if _is_worse(pass_mean, mean):
-            mean = pass_mean
+    rows = list(pairs.iter_rows(named=True))
+    right = [row["reference_scores"] for row in rows]
+    largest, mean, worst = worst_of([row["scores"] for row in rows], right)
+    found = verdict(largest, mean, gate)
+    controls = power_controls(right, labels, gate)
+    if found == "pass" and not all(control.caught for control in controls):
+        found = "inconclusive"
     return GateResult(
-        verdict=verdict(largest, mean, gate),
+        verdict=found,
         compared_passes=pairs.height,
         uncompared_passes=timed.height - pairs.height,
         max_abs_diff=largest,
         mean_abs_diff=mean,
-        worst_pass=worst,
+        worst_pass=None if worst is None else f"{rows[worst]['phase']} {rows[worst]['run']}",
+        controls=controls,
     )
+
+
+def worst_of(
+    passes: list[list[float]], reference: list[list[float]]
+) -> tuple[float | None, float | None, int | None]:
+    """Largest difference, largest mean difference, and the pass with the former.
+
+    Args:
+        passes: scores of each pass.
+        reference: scores of its counterpart, in the same order.
+    """
+    largest = mean = None
+    worst: int | None = None
+    for i, (scores, right) in enumerate(zip(passes, reference, strict=True)):
+        pass_max, pass_mean = differences(scores, right)
+        if _is_worse(pass_max, largest):
+            largest, worst = pass_max, i
+        if _is_worse(pass_mean, mean):
+            mean = pass_mean
+    return largest, mean, worst
+
+
+def power_controls(reference: list[list[float]], labels: int, gate: Gate) -> list[ControlResult]:
+    """Put wrong answers made from the reference's scores through the gate.
+
+    Args:
+        reference: scores of each compared pass, item by item.
+        labels: scores per item.
+        gate: the limits; a control they let pass shows scores too flat to judge by.
+    """
+    if not reference:
+        return []
+    makers: dict[ControlName, Callable[[Array], Array]] = {
+        "items_rotated": lambda scores: np.roll(scores, 1, axis=0),
+        "labels_swapped": lambda scores: np.roll(scores, 1, axis=1),
+        "mean_score": lambda scores: np.broadcast_to(scores.mean(axis=0), scores.shape),
+    }
+    results = []
+    for name, make in makers.items():
+        wrong = [make(np.asarray(s).reshape(-1, labels)).ravel().tolist() for s in reference]
+        largest, mean, _ = worst_of(wrong, reference)
+        caught = verdict(largest, mean, gate) == "fail"
+        results.append(
+            ControlResult(name=name, caught=caught, max_abs_diff=largest, mean_abs_diff=mean)
+        )
+    return results
 
 
 def _is_worse(difference: float, so_far: float | None) -> bool:

@@ -9,14 +9,15 @@ import json
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 
 import click
+import pyarrow as pa
 
 from stages.canonical import CanonicalWorkload, read_workload
-from stages.contract import BACKENDS, VIEWS, Backend, Contract, View, load_contract
+from stages.contract import BACKENDS, REFERENCE, VIEWS, Backend, Contract, View, load_contract
 from stages.environment import (
     ensure_environment,
     installed_version,
@@ -27,14 +28,18 @@ from stages.errors import UserError, one_line_errors
 from stages.measure.calibration import CalibrationPass, calibrate
 from stages.measure.drivers import DRIVERS, Driver, Flags, Shape, command_line
 from stages.measure.passes import encode_pass
+from stages.measure.probe import choose_targets
 from stages.measure.progress import PassProgress
-from stages.measure.provenance import read_model, this_host, utc_now
+from stages.measure.provenance import this_host, utc_now
 from stages.measure.schedule import PassKey, calls_of_pass, salt_of
 from stages.measure.server import Server, server_environment
 from stages.measure.session import Session
+from stages.model_record import read_model
+from stages.probe_table import PROBE_SCHEMA, PROBE_TABLE, PROBES_FILE, ProbeProvenance
 from stages.schema import (
     CHECKPOINT_FOLDER,
     MATRIX_FILE,
+    MATRIX_TABLE,
     MATRIX_VERSION,
     MODEL_FILE,
     SERVER_LOG_FILE,
@@ -47,9 +52,8 @@ from stages.schema import (
     folder_of,
     git_state,
     records_to_table,
-    table_sha256,
-    write_matrix,
 )
+from stages.tables import table_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,7 @@ def make_plan(contract: Contract, backend: Backend, view: View) -> Plan:
         chunk_sizes=contract.chunk_sizes,
         passes=contract.passes,
         limits=contract.limits,
+        probes=contract.probes,
         launch=section.launch,
         flags=flags,
     )
@@ -149,6 +154,8 @@ def measure(plan: Plan, folder: Path) -> None:
             driver=plan.driver,
             new_server=new_server,
             notify=progress.notify,
+            probes=plan.contract.probes,
+            answers_all=plan.backend == REFERENCE,
         )
         session.run()
     table = records_to_table(session.records)
@@ -176,6 +183,7 @@ def measure(plan: Plan, folder: Path) -> None:
         host=this_host(),
         compile_cache_entries=cached,
         restarts=session.restarts,
+        foreign_cpu=session.foreign_cpu,
         client_costs=costs,
         seconds=TimeSplit(**spent, other=total - sum(spent.values())),
         started_at=started_at,
@@ -184,9 +192,26 @@ def measure(plan: Plan, folder: Path) -> None:
         git_dirty=dirty,
         table_sha256=table_sha256(table),
     )
-    write_matrix(folder / MATRIX_FILE, table, provenance)
+    MATRIX_TABLE.write(folder / MATRIX_FILE, table, provenance)
+    _write_probes(plan, session, provenance.table_sha256, folder)
     good = sum(1 for r in session.records if r.status == "ok")
     click.echo(f"{plan.title}: {good} of {len(session.records)} calls ok, {total:.0f} s")
+
+
+def _write_probes(plan: Plan, session: Session, matrix_sha256: str, folder: Path) -> None:
+    table = pa.Table.from_pylist([asdict(r) for r in session.probe_records], schema=PROBE_SCHEMA)
+    provenance = ProbeProvenance(
+        schema_version=PROBE_TABLE.version,
+        workload_sha256=plan.workload_sha256,
+        table_sha256=table_sha256(table),
+        backend=plan.backend,
+        view=plan.view,
+        model_sha256=plan.model.sha256,
+        matrix_sha256=matrix_sha256,
+        session=session.session,
+        targets=choose_targets(plan.workload, plan.contract.probes),
+    )
+    PROBE_TABLE.write(folder / PROBES_FILE, table, provenance)
 
 
 def calibrate_client(plan: Plan) -> list[ClientCost]:

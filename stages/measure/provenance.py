@@ -1,4 +1,4 @@
-"""Where a measurement came from: host, model, server."""
+"""Where and when a measurement was made: host and clock."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import platform
 from pathlib import Path
 
 import psutil
-import pydantic
 
-from stages.errors import UserError
-from stages.schema import Host, Model
+from stages.schema import Host
 
 
 def this_host() -> Host:
@@ -43,17 +41,3 @@ def _processor() -> str:
 def utc_now() -> str:
     """Now, in UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def read_model(path: Path) -> Model:
-    """What the ``checkpoint`` stage recorded.
-
-    Raises:
-        UserError: missing or damaged.
-    """
-    try:
-        return Model.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    except pydantic.ValidationError as error:
-        raise UserError(f"{path}: damaged: {error.errors()[0]['msg']}") from error

@@ -57,5 +57,6 @@ def confirm_chunk_sizes(chunk_sizes: list[int], sweep_mean_s: Mapping[int, float
 
 
 def salt_of(workload: CanonicalWorkload, key: PassKey) -> list[int]:
-    """The salt of a pass."""
-    return workload.salt(key.phase, key.chunk_size, key.run)
+    """The salt of a pass; an answer pass is asked what a confirm pass would be."""
+    phase = "confirm" if key.phase == "answer" else key.phase
+    return workload.salt(phase, key.chunk_size, key.run)

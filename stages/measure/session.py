@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from stages.canonical import CanonicalWorkload
-from stages.contract import Limits, Passes
+from stages.contract import Limits, Passes, Probes
 from stages.errors import UserError
 from stages.measure.client import ScoreConnection
 from stages.measure.drivers import Driver, count_compiles
+from stages.measure.load import ForeignLoad
 from stages.measure.passes import pass_seconds, probe_server, run_pass, unsent_pass
+from stages.measure.probe import Prober, choose_targets
 from stages.measure.schedule import PassKey, confirm_chunk_sizes, interleaved
 from stages.measure.server import Server, ServerDiedError, last_useful_lines
+from stages.probe_table import ProbeRecord
 from stages.schema import CallRecord, Phase
 
 type Notify = Callable[[str, PassKey | None], None]
@@ -30,7 +33,12 @@ class Session:
         new_server: makes a server that has not been started.
         records: every call so far, in measuring order.
         restarts: how often a dead server was started again.
+        answers_all: also answer, untimed, the confirm requests of the chunk sizes that are
+            not confirmed here, so that whatever another backend confirms can be compared.
         confirmed: the chunk sizes measured again.
+        probe_records: every item of every probe request.
+        foreign_cpu: share of the machine's CPU time that other processes took while passes
+            were timed; ``None`` where a restart spoilt the account.
         seconds: wall-clock seconds by what they were spent on.
     """
 
@@ -41,9 +49,13 @@ class Session:
     driver: Driver
     new_server: Callable[[], Server]
     notify: Notify
+    probes: Probes
+    answers_all: bool = False
     records: list[CallRecord] = field(default_factory=list)
     restarts: int = 0
     confirmed: list[int] = field(default_factory=list)
+    probe_records: list[ProbeRecord] = field(default_factory=list)
+    foreign_cpu: float | None = None
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _server: Server | None = None
     _connection: ScoreConnection | None = None
@@ -60,12 +72,35 @@ class Session:
         try:
             self._start()
             sweep = interleaved("sweep", self.chunk_sizes, self.passes.sweep, self.passes.seed)
+            load = ForeignLoad()
             self._measure(sweep)
             self.confirmed = confirm_chunk_sizes(self.chunk_sizes, self._sweep_means())
             confirm = interleaved("confirm", self.confirmed, self.passes.confirm, self.passes.seed)
             self._measure(confirm)
+            self.foreign_cpu = None if self.restarts else load.share()
+            if self.answers_all:
+                self._measure(self._unconfirmed())
+            self._probe()
         finally:
             self._stop()
+
+    def _unconfirmed(self) -> list[PassKey]:
+        rest = [chunk for chunk in self.chunk_sizes if chunk not in self.confirmed]
+        return interleaved("answer", rest, self.passes.confirm, self.passes.seed)
+
+    @property
+    def session(self) -> int:
+        """Number of the server session, from 0."""
+        return self._number
+
+    def _probe(self) -> None:
+        """Probe the server that answered the last passes; without one there are no records."""
+        if self._connection is None:
+            return
+        with self._timing("probes"):
+            prober = Prober(self._connection, self.workload)
+            prober.run(self.probes, choose_targets(self.workload, self.probes))
+        self.probe_records = prober.records
 
     def _sweep_means(self) -> dict[int, float]:
         runs: dict[int, dict[int, list[CallRecord]]] = defaultdict(lambda: defaultdict(list))

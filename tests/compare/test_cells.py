@@ -8,7 +8,7 @@ from matrices import matrix, one_pass, passes
 
 from stages.compare.cells import build_cell, instability, latency
 from stages.compare.passes import passes_of
-from stages.comparison import Cell, GateResult
+from stages.comparison import Cell, ControlResult, GateResult, Isolation
 from stages.schema import CallRecord
 
 PASSED = GateResult(
@@ -18,6 +18,17 @@ PASSED = GateResult(
     max_abs_diff=0.0,
     mean_abs_diff=0.0,
     worst_pass="sweep 0",
+    controls=[],
+)
+ISOLATED = Isolation(
+    verdict="isolated",
+    targets=[1],
+    changes={"reversed": 0.0},
+    largest_change=0.0,
+    worst_target=1,
+    worst_layout="reversed",
+    leaking_targets=[],
+    failed_probes=0,
 )
 
 
@@ -27,10 +38,11 @@ def cell(
     gate: GateResult | None = PASSED,
     usd: float | None = None,
     chunk: int = 2,
+    isolation: Isolation = ISOLATED,
 ) -> Cell:
     made = matrix("jax", "portable", records, confirmed=confirmed)
     mine = passes_of(made.calls).filter(pl.col("chunk_size") == chunk)
-    return build_cell(mine, made.provenance, chunk, gate, usd)
+    return build_cell(mine, made.provenance, chunk, gate, isolation, usd)
 
 
 def test_figures_of_five_passes_by_hand() -> None:
@@ -137,3 +149,27 @@ def test_instability_is_said_from_ten_percent_deviation_or_fifty_percent_extreme
     lone = latency(np.array([1.0] * 40 + [1.6]))
     assert lone.std_s < 0.1 * lone.mean_s
     assert [text.split()[0] for text in instability(lone)] == ["slowest"]
+
+
+def test_an_inconclusive_gate_names_the_wrong_answers_it_would_have_passed() -> None:
+    controls = [
+        ControlResult(name="items_rotated", caught=False, max_abs_diff=0.001, mean_abs_diff=0.001),
+        ControlResult(name="labels_swapped", caught=True, max_abs_diff=0.8, mean_abs_diff=0.5),
+    ]
+    blunt = PASSED.model_copy(update={"verdict": "inconclusive", "controls": controls})
+    made = cell(passes({2: 1.0}), gate=blunt)
+    assert not made.eligible
+    (reason,) = made.reasons
+    assert "inconclusive" in reason
+    assert "items rotated by one" in reason
+    assert "swapped labels" not in reason
+
+
+def test_a_leak_makes_the_backend_ineligible_and_names_items_and_size() -> None:
+    leak = {"verdict": "leaks", "leaking_targets": [7, 12], "largest_change": 0.31}
+    made = cell(passes({2: 1.0}), gate=None, isolation=ISOLATED.model_copy(update=leak))
+    assert made.reasons == [
+        "scores depend on neighbouring items: those of item 7, 12 moved by up to 0.31"
+    ]
+    unprobed = ISOLATED.model_copy(update={"verdict": "not_probed"})
+    assert not cell(passes({2: 1.0}), isolation=unprobed).eligible

@@ -37,7 +37,7 @@ def drifted(amount: float, run: int | None = None, item: int | None = None) -> p
 
 
 def test_identical_scores_pass_with_no_difference() -> None:
-    result = judge(drifted(0.0), REFERENCE, GATE)
+    result = judge(drifted(0.0), REFERENCE, GATE, 2)
     assert result.verdict == "pass"
     assert result.max_abs_diff == 0
     assert result.mean_abs_diff == 0
@@ -45,7 +45,7 @@ def test_identical_scores_pass_with_no_difference() -> None:
 
 
 def test_one_bad_item_in_one_pass_fails_and_the_pass_is_named() -> None:
-    result = judge(drifted(0.021, run=3, item=1), REFERENCE, GATE)
+    result = judge(drifted(0.021, run=3, item=1), REFERENCE, GATE, 2)
     assert result.verdict == "fail"
     assert result.max_abs_diff == pytest.approx(0.021)
     # One of four items in both labels: a quarter of the drift.
@@ -54,7 +54,7 @@ def test_one_bad_item_in_one_pass_fails_and_the_pass_is_named() -> None:
 
 
 def test_a_small_drift_everywhere_fails_on_the_mean_alone() -> None:
-    result = judge(drifted(0.011), REFERENCE, GATE)
+    result = judge(drifted(0.011), REFERENCE, GATE, 2)
     assert result.verdict == "fail"
     assert result.max_abs_diff is not None
     assert result.max_abs_diff <= GATE.max_abs_diff
@@ -68,15 +68,15 @@ def test_both_limits_are_themselves_allowed() -> None:
 
 def test_nothing_to_compare_does_not_pass() -> None:
     other_chunk = frame(passes({4: 1.0}))
-    result = judge(drifted(0.0), other_chunk, GATE)
+    result = judge(drifted(0.0), other_chunk, GATE, 2)
     assert result.verdict == "not_compared"
     assert (result.compared_passes, result.uncompared_passes) == (0, 5)
-    assert judge(REFERENCE.clear(), REFERENCE, GATE).verdict == "not_compared"
+    assert judge(REFERENCE.clear(), REFERENCE, GATE, 2).verdict == "not_compared"
 
 
 def test_another_salt_is_another_request_and_is_not_compared() -> None:
     salted = frame(one_pass("sweep", 2, 0, 1.0, salt=[1, 2, 3]))
-    assert judge(salted, REFERENCE, GATE).verdict == "not_compared"
+    assert judge(salted, REFERENCE, GATE, 2).verdict == "not_compared"
 
 
 def test_failed_passes_and_warm_ups_are_not_compared() -> None:
@@ -84,14 +84,14 @@ def test_failed_passes_and_warm_ups_are_not_compared() -> None:
         *one_pass("sweep", 2, 0, 1.0, status="timeout"),
         *one_pass("warmup", 2, 0, 1.0, position=1),
     ]
-    assert judge(frame(records), REFERENCE, GATE).compared_passes == 0
+    assert judge(frame(records), REFERENCE, GATE, 2).compared_passes == 0
     failed_reference = frame(one_pass("sweep", 2, 0, 1.0, status="http_5xx"))
-    assert judge(drifted(0.0), failed_reference, GATE).verdict == "not_compared"
+    assert judge(drifted(0.0), failed_reference, GATE, 2).verdict == "not_compared"
 
 
 def test_a_pass_without_counterpart_is_counted_and_the_rest_is_judged() -> None:
     shorter = REFERENCE.filter(pl.col("run") < 2)
-    result = judge(drifted(0.0), shorter, GATE)
+    result = judge(drifted(0.0), shorter, GATE, 2)
     assert result.verdict == "pass"
     assert (result.compared_passes, result.uncompared_passes) == (2, 3)
 
@@ -99,8 +99,8 @@ def test_a_pass_without_counterpart_is_counted_and_the_rest_is_judged() -> None:
 @pytest.mark.parametrize("where", [0, 1, 2, 3])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_nan_and_infinity_never_pass_wherever_they_are(bad: float, where: int) -> None:
-    assert judge(drifted(bad, run=where, item=where), REFERENCE, GATE).verdict == "fail"
-    swapped = judge(REFERENCE, drifted(bad, run=where, item=where), GATE)
+    assert judge(drifted(bad, run=where, item=where), REFERENCE, GATE, 2).verdict == "fail"
+    swapped = judge(REFERENCE, drifted(bad, run=where, item=where), GATE, 2)
     assert swapped.verdict == "fail"
 
 
@@ -113,26 +113,80 @@ def test_a_missing_score_is_not_silently_cut_off() -> None:
 def test_the_order_of_rows_in_the_file_does_not_matter(order: list[int]) -> None:
     calls = matrix("jax", "portable", passes({2: 1.0})).calls
     shuffled = passes_of(calls[list(order)])
-    assert judge(shuffled, REFERENCE, GATE) == judge(frame(passes({2: 1.0})), REFERENCE, GATE)
+    assert judge(shuffled, REFERENCE, GATE, 2) == judge(frame(passes({2: 1.0})), REFERENCE, GATE, 2)
 
 
 @given(st.floats(0, 0.05), st.floats(0, 0.05))
 def test_more_drift_never_turns_a_fail_into_a_pass(a: float, b: float) -> None:
     small, large = sorted([a, b])
-    if judge(drifted(large), REFERENCE, GATE).verdict == "pass":
-        assert judge(drifted(small), REFERENCE, GATE).verdict == "pass"
+    if judge(drifted(large), REFERENCE, GATE, 2).verdict == "pass":
+        assert judge(drifted(small), REFERENCE, GATE, 2).verdict == "pass"
 
 
 def test_items_shifted_by_one_fail() -> None:
     def shifted(phase, chunk, run, item):
         return plain_score(phase, chunk, run, (item + 1) % 4)
 
-    assert judge(frame(passes({2: 1.0}, score=shifted)), REFERENCE, GATE).verdict == "fail"
+    assert judge(frame(passes({2: 1.0}, score=shifted)), REFERENCE, GATE, 2).verdict == "fail"
 
 
 def test_calls_are_put_in_order_before_scores_are_compared() -> None:
     records = one_pass("sweep", 1, 0, 1.0)
     swapped = [replace(r, call=3 - r.call, first_item=3 - r.first_item) for r in records]
     reference = frame(records)
-    assert judge(frame(swapped), reference, GATE).verdict == "fail"
-    assert judge(frame(records[::-1]), reference, GATE).verdict == "pass"
+    assert judge(frame(swapped), reference, GATE, 2).verdict == "fail"
+    assert judge(frame(records[::-1]), reference, GATE, 2).verdict == "pass"
+
+
+def test_every_control_is_caught_where_scores_differ_between_items() -> None:
+    result = judge(drifted(0.0), REFERENCE, GATE, 2)
+    assert {c.name: c.caught for c in result.controls} == {
+        "items_rotated": True,
+        "labels_swapped": True,
+        "mean_score": True,
+    }
+    by_name = {c.name: c for c in result.controls}
+    # Scores 0.1, 0.3, 0.5, 0.7: rotated by one the last meets the first, 0.6 away; swapped
+    # labels put 0.9 where 0.1 was; the mean is 0.4, 0.3 from either end.
+    assert by_name["items_rotated"].max_abs_diff == pytest.approx(0.6)
+    assert by_name["labels_swapped"].max_abs_diff == pytest.approx(0.8, abs=0.01)
+    assert by_name["mean_score"].max_abs_diff == pytest.approx(0.3)
+
+
+def flat(value: float) -> pl.DataFrame:
+    return frame(passes({2: 1.0}, score=lambda *_: value))
+
+
+def test_scores_too_flat_to_tell_right_from_wrong_are_inconclusive_not_passed() -> None:
+    result = judge(flat(0.3), flat(0.3), GATE, 2)
+    assert result.verdict == "inconclusive"
+    caught = {c.name: c.caught for c in result.controls}
+    assert caught == {"items_rotated": False, "labels_swapped": True, "mean_score": False}
+    assert judge(flat(0.5), flat(0.5), GATE, 2).controls[1].caught is False
+
+
+def test_flat_scores_that_differ_from_the_reference_fail_rather_than_excuse_themselves() -> None:
+    assert judge(flat(0.3), flat(0.4), GATE, 2).verdict == "fail"
+
+
+def test_an_untimed_answer_of_the_reference_is_the_counterpart_of_a_confirm_pass() -> None:
+    confirm = frame(passes({2: 1.0}, phase="confirm", runs=2))
+    salts = {r["run"]: r["salt"] for r in confirm.iter_rows(named=True)}
+    answers = [
+        r
+        for run in range(2)
+        for r in one_pass("answer", 2, run, 9.0, salt=salts[run], score=as_confirm)
+    ]
+    result = judge(confirm, frame(answers), GATE, 2)
+    assert (result.verdict, result.compared_passes) == ("pass", 2)
+
+
+def as_confirm(phase, chunk, run, item):
+    return plain_score("confirm", chunk, run, item)
+
+
+@given(st.floats(0, 0.2), st.integers(0, 4), st.integers(0, 3))
+def test_the_gate_judges_the_distance_not_the_direction(drift: float, run: int, item: int) -> None:
+    up = judge(drifted(drift, run=run, item=item), REFERENCE, GATE, 2)
+    down = judge(drifted(-drift, run=run, item=item), REFERENCE, GATE, 2)
+    assert up.verdict == down.verdict

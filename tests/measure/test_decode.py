@@ -158,6 +158,10 @@ def test_a_server_out_of_memory_is_told_from_other_errors(status, body):
     assert decode_scores(status, body, 2, 2, True).status == "oom"
 
 
+def test_a_redirect_is_no_memory_error_whatever_it_says():
+    assert decode_scores(307, b"Location: /docs/out of memory", 2, 2, True).status == "http_4xx"
+
+
 def test_scores_that_came_are_not_out_of_memory_whatever_else_the_answer_says():
     body = {"scores": [[0.5, 0.5]], "note": "out of memory"}
     assert decode(body, items=1).status == "ok"

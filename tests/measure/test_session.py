@@ -10,22 +10,25 @@ import pytest
 from contracts import ROOT, contract
 from scoring_server import right_score
 
+from stages.canonical import CanonicalWorkload
+from stages.contract import Contract
 from stages.errors import UserError
 from stages.measure.drivers import DRIVERS
 from stages.measure.server import Server, is_listening, server_environment
 from stages.measure.session import Session
 from stages.workload import build_workload
 
-MADE = contract(
-    workload__items=4,
-    workload__query_tokens=16,
-    chunk_sizes=[1, 2, 4],
-    passes__sweep=3,
-    passes__confirm=2,
-    limits__call_timeout_s=20,
-    limits__start_timeout_s=30,
-    limits__restarts=2,
-)
+SMALL = {
+    "workload__items": 4,
+    "workload__query_tokens": 16,
+    "chunk_sizes": [1, 2, 4],
+    "passes__sweep": 3,
+    "passes__confirm": 2,
+    "limits__call_timeout_s": 20,
+    "limits__start_timeout_s": 30,
+    "limits__restarts": 2,
+}
+MADE = contract(**SMALL)
 WORKLOAD = build_workload(MADE.workload, MADE.vocabulary)
 PROBES = 1
 
@@ -33,7 +36,14 @@ PROBES = 1
 class Run:
     """A session on the scoring server, the messages it gave, and its servers."""
 
-    def __init__(self, tmp_path: Path, *arguments: str, backend: str = "jax") -> None:
+    def __init__(
+        self,
+        tmp_path: Path,
+        *arguments: str,
+        backend: str = "jax",
+        made: Contract = MADE,
+        workload: CanonicalWorkload = WORKLOAD,
+    ) -> None:
         self.messages: list[str] = []
         self.servers: list[Server] = []
 
@@ -49,10 +59,12 @@ class Run:
             return self.servers[-1]
 
         self.session = Session(
-            workload=WORKLOAD,
-            chunk_sizes=MADE.chunk_sizes,
+            workload=workload,
+            chunk_sizes=made.chunk_sizes,
             passes=MADE.passes,
             limits=MADE.limits,
+            probes=MADE.probes,
+            answers_all=backend == "pytorch",
             driver=DRIVERS[backend],  # type: ignore[index]
             new_server=new_server,
             notify=lambda problem, key: self.messages.append(problem),
@@ -154,7 +166,7 @@ def test_a_server_that_keeps_dying_is_given_up_and_every_pass_is_accounted_for(t
 
 
 def test_a_server_that_cannot_start_is_one_clear_error(tmp_path) -> None:
-    run = Run(tmp_path, "--no-such-flag")
+    run = Run(tmp_path, "--strict", "--no-such-flag")
     with pytest.raises(UserError) as caught:
         run.measure()
     message = str(caught.value)
@@ -162,3 +174,35 @@ def test_a_server_that_cannot_start_is_one_clear_error(tmp_path) -> None:
     assert "exit code 2" in message
     assert "unrecognized arguments: --no-such-flag" in message
     assert "\n" not in message
+
+
+def test_the_reference_answers_untimed_what_only_the_other_backend_may_confirm(tmp_path) -> None:
+    made = contract(**SMALL | {"workload__items": 8, "chunk_sizes": [1, 2, 4, 8]})
+    workload = build_workload(made.workload, made.vocabulary)
+    # At 20 ms a call the largest chunk size is by far the fastest.
+    arguments = ("--sleep", "0.02")
+    run = Run(tmp_path, *arguments, backend="pytorch", made=made, workload=workload)
+    session = run.measure()
+    assert session.confirmed == [1, 4, 8]
+    answered = {r.run: r.salt for r in session.records if r.phase == "answer"}
+    assert {r.chunk_size for r in session.records if r.phase == "answer"} == {2}
+    assert answered == {n: workload.salt("confirm", 2, n) for n in range(2)}
+    other = Run(tmp_path, *arguments, backend="jax", made=made, workload=workload).measure()
+    assert not any(r.phase == "answer" for r in other.records)
+
+
+def test_probes_run_in_the_session_of_the_timed_passes_and_after_them(tmp_path) -> None:
+    session = Run(tmp_path).measure()
+    repeats = [r for r in session.probe_records if r.kind == "repeat"]
+    assert len(repeats) == MADE.probes.repeats * 4
+    by_target: dict[int, set[str]] = {}
+    for record in session.probe_records:
+        assert record.status == "ok"
+        query = WORKLOAD.salted_query(WORKLOAD.salt("probe", 0, 0))
+        right = right_score(query, WORKLOAD.items[record.item])
+        assert record.scores == [right, 1 - right], "the target is the target in every layout"
+        if record.kind == "isolation":
+            by_target.setdefault(record.item, set()).add(record.layout)
+    layouts = {"alone", "original", "reversed", "replaced", "before_1", "before_all"}
+    assert by_target == dict.fromkeys(by_target, layouts)
+    assert len(by_target) == MADE.probes.targets

@@ -56,6 +56,26 @@ def test_both_backends_agree_within_1e_4_in_every_cell(pipeline: Pipeline) -> No
         assert gate["max_abs_diff"] < 1e-4
 
 
+def test_the_scores_stand_every_check_in_both_views(pipeline: Pipeline) -> None:
+    comparison = pipeline.json("data/compare/comparison.json")
+    for name in ("portable", "best_native"):
+        view = comparison[name]
+        for cell in view["cells"]:
+            controls = (cell["gate"] or {}).get("controls", [])
+            assert len(controls) == (3 if cell["backend"] == "jax" else 0)
+            assert all(control["caught"] for control in controls)
+        for backend in ("jax", "pytorch"):
+            found = view["isolation"][backend]
+            assert found["verdict"] == "isolated"
+            assert found["failed_probes"] == 0
+            assert found["largest_change"] < 1e-4
+            assert view["noise"][backend]["repeats"] == 5
+            assert view["noise"][backend]["max_abs_diff"] < 1e-4
+            assert view["oracle"][backend]["compared"] == 2 * 8
+            assert view["oracle"][backend]["max_abs_diff"] < 1e-4
+        assert view["oracle_verdict"]["sides_with"] == "both"
+
+
 def test_the_matrices_hold_every_planned_pass_and_real_scores(pipeline: Pipeline) -> None:
     for backend in ("jax", "pytorch"):
         for view in ("portable", "best_native"):
@@ -113,13 +133,16 @@ def test_a_threshold_or_a_price_reruns_only_compare_and_report(
 @pytest.mark.parametrize(
     ("key", "value", "stale"),
     [
-        ("backends.jax.portable.flags.page-size", 2, ["measure@jax-portable"]),
-        ("backends.pytorch.best_native.flags.mem-fraction-static", 0.4, MEASURE[3:]),
-        ("backends.jax.launch.dtype", "bfloat16", MEASURE[:2]),
-        ("chunk_sizes", [1, 4], MEASURE),
-        ("passes.sweep", 3, MEASURE),
+        ("backends.jax.portable.flags.page-size", 2, ["measure@jax-portable", "compare"]),
+        ("backends.pytorch.best_native.flags.mem-fraction-static", 0.4, [*MEASURE[3:], "compare"]),
+        ("backends.jax.launch.dtype", "bfloat16", [*MEASURE[:2], "compare"]),
+        ("chunk_sizes", [1, 4], ["oracle", *MEASURE, "compare"]),
+        ("passes.sweep", 3, ["oracle", *MEASURE, "compare"]),
+        ("passes.confirm", 3, [*MEASURE, "compare"]),
+        ("oracle.seed", 1, ["oracle", "compare"]),
+        ("probes.targets", 2, [*MEASURE, "compare"]),
         ("model.seed", 1, ["checkpoint"]),
-        ("workload.seed", 1, ["workload"]),
+        ("workload.seed", 1, ["workload", "compare"]),
         ("vocabulary.size", 16385, ["checkpoint", "workload"]),
         ("selection.guardrail", 1.5, ["compare"]),
         ("identity.target", "other", ["compare"]),
@@ -138,7 +161,7 @@ def test_an_experiment_with_other_chunk_sizes_is_measured_and_compared(
     restored: Pipeline,
 ) -> None:
     ran = restored.ran("dvc", "exp", "run", "--name", "other-chunks", "-S", "chunk_sizes=[1,4]")
-    assert ran == [*MEASURE, "compare", "report"]
+    assert ran == ["oracle", *MEASURE, "compare", "report"]
     assert {c["chunk_size"] for c in cells(restored)} == {1, 4}
     assert "other-chunks" in restored.run("dvc", "exp", "show", "--csv")
     difference = restored.run("dvc", "metrics", "diff")

@@ -1,0 +1,125 @@
+"""Probes of a server: is it deterministic, and does an item's score depend on its neighbours?
+
+They run in the server session of the matrix they speak for, after its timed passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from stages.canonical import CanonicalWorkload, draw_ids
+from stages.contract import Probes
+from stages.measure.client import CallFailed, ScoreConnection, encode_call
+from stages.measure.decode import Decoded, decode_scores
+from stages.probe_table import Layout, ProbeRecord
+
+_BEFORE: dict[Layout, int] = {"before_1": 1, "before_5": 5, "before_20": 20}
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRequest:
+    """One request around a target item.
+
+    Attributes:
+        layout: how it was built.
+        items: token ids of every item sent.
+        place: where the target stands among them.
+    """
+
+    layout: Layout
+    items: list[list[int]]
+    place: int
+
+
+def choose_targets(workload: CanonicalWorkload, probes: Probes) -> list[int]:
+    """The target items: seeded, distinct, in rising order; all items where fewer exist."""
+    count = len(workload.items)
+    draws = draw_ids(f"targets/{probes.seed}", [(0, count)])
+    chosen: dict[int, None] = {}
+    while len(chosen) < min(probes.targets, count):
+        chosen[next(draws)] = None
+    return sorted(chosen)
+
+
+def layouts(workload: CanonicalWorkload, target: int) -> Iterator[ProbeRequest]:
+    """Every request around ``target``; only its neighbours change, never the target.
+
+    Alone; as in a pass of one call; that order reversed; all neighbours replaced; and
+    with 1, 5, 20 and all other items before it, as far as the workload has as many.
+    """
+    items = workload.items
+    others = [item for i, item in enumerate(items) if i != target]
+    yield ProbeRequest("alone", [items[target]], 0)
+    yield ProbeRequest("original", items, target)
+    yield ProbeRequest("reversed", items[::-1], len(items) - 1 - target)
+    replaced = _replacements(workload)
+    replaced[target] = items[target]
+    yield ProbeRequest("replaced", replaced, target)
+    for layout, count in _BEFORE.items():
+        if count < len(others):
+            yield ProbeRequest(layout, [*others[:count], items[target]], count)
+    yield ProbeRequest("before_all", [*others, items[target]], len(others))
+
+
+def _replacements(workload: CanonicalWorkload) -> list[list[int]]:
+    """As many new items of the same lengths, none of them in the workload where possible."""
+    draws = draw_ids(f"replacements/{workload.seed}", workload.pool)
+    return [list(islice(draws, len(item))) for item in workload.items]
+
+
+class Prober:
+    """Sends probe requests and keeps their records.
+
+    Args:
+        connection: to the server under test.
+        workload: whose items are probed; every request has the same salt.
+    """
+
+    def __init__(self, connection: ScoreConnection, workload: CanonicalWorkload) -> None:
+        self._connection = connection
+        self._workload = workload
+        self._query = workload.salted_query(workload.salt("probe", 0, 0))
+        self.records: list[ProbeRecord] = []
+
+    def run(self, probes: Probes, targets: list[int]) -> None:
+        """All probes: first the repetitions, then every layout of every target."""
+        items = self._workload.items
+        for run in range(probes.repeats):
+            decoded = self._send(items)
+            for item in range(len(items)):
+                self._keep("repeat", ProbeRequest("original", items, item), run, item, decoded)
+        for target in targets:
+            for request in layouts(self._workload, target):
+                self._keep("isolation", request, 0, target, self._send(request.items))
+
+    def _send(self, items: list[list[int]]) -> Decoded:
+        workload = self._workload
+        labels, softmax = workload.label_token_ids, workload.apply_softmax
+        body = encode_call(self._query, items, labels, softmax, workload.item_first)
+        try:
+            reply = self._connection.send(self._connection.prepare(body))
+        except CallFailed as failure:
+            return Decoded(failure.kind, failure.detail, None)
+        return decode_scores(reply.status, reply.body, len(items), len(labels), softmax)
+
+    def _keep(
+        self, kind: str, request: ProbeRequest, run: int, item: int, decoded: Decoded
+    ) -> None:
+        labels = len(self._workload.label_token_ids)
+        at = request.place * labels
+        scores = None if decoded.scores is None else decoded.scores[at : at + labels]
+        self.records.append(
+            ProbeRecord(
+                kind="repeat" if kind == "repeat" else "isolation",
+                layout=request.layout,
+                run=run,
+                item=item,
+                place=request.place,
+                items=len(request.items),
+                status=decoded.status,
+                detail=decoded.detail,
+                scores=scores,
+            )
+        )

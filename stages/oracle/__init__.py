@@ -1,0 +1,1 @@
+"""Stage `oracle`: an independent score for a seeded sample of the prompts."""

@@ -1,0 +1,63 @@
+"""Which items of which passes the oracle scores, and the prompts they are.
+
+The sample follows from the contract alone, and only from passes that every matrix
+plans: those of the sweep.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stages.canonical import CanonicalWorkload, draw_ids
+from stages.schema import Phase
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SampledItem:
+    """One item of one pass; ``run`` and ``item`` count from 0."""
+
+    phase: Phase
+    chunk_size: int
+    run: int
+    item: int
+
+
+def sample_items(
+    *, chunk_sizes: list[int], runs: int, items: int, samples_per_chunk: int, seed: int
+) -> list[SampledItem]:
+    """For every chunk size, so many pairs of (sweep run, item), without replacement.
+
+    The pairs of a chunk size are numbered run by run, and numbers are drawn from a
+    SHAKE-256 stream keyed by the seed and the chunk size until enough different ones
+    are there. So a chunk size's sample depends on no other chunk size, and a larger
+    sample contains the smaller ones.
+
+    Args:
+        chunk_sizes: those of the contract, in any order.
+        runs: sweep passes of each chunk size.
+        items: items of the workload.
+        samples_per_chunk: pairs of each chunk size; all of them where fewer exist.
+        seed: the oracle's.
+
+    Returns:
+        The sample, sorted.
+    """
+    pairs = runs * items
+    sampled = []
+    for chunk in chunk_sizes:
+        if samples_per_chunk >= pairs:
+            drawn = set(range(pairs))
+        else:
+            drawn = set()
+            draws = draw_ids(f"oracle/{seed}/{chunk}", [(0, pairs)])
+            while len(drawn) < samples_per_chunk:
+                drawn.add(next(draws))
+        sampled += [SampledItem("sweep", chunk, *divmod(pair, items)) for pair in drawn]
+    return sorted(sampled)
+
+
+def prompt_of(workload: CanonicalWorkload, sampled: SampledItem) -> list[int]:
+    """The token ids of one sampled prompt: the salted query and the item, in contract order."""
+    salt = workload.salt(sampled.phase, sampled.chunk_size, sampled.run)
+    query, item = workload.salted_query(salt), workload.items[sampled.item]
+    return item + query if workload.item_first else query + item

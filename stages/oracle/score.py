@@ -1,0 +1,140 @@
+"""The oracle itself: plain float32 forward passes, one prompt at a time.
+
+A program of its own that runs in the backend environment that holds torch, by file
+path. It imports nothing of the harness and no serving stack, so that no bug of either
+can reach its scores. Standard input holds one JSON job (:class:`Job`); standard output
+gets one JSON object: ``scores`` (a list of label scores for each prompt) with the
+``torch_version`` and ``transformers_version`` that made them, or an ``error`` that the
+user can put right.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to score.
+
+    Attributes:
+        model: folder of a checkpoint, or a repository of the hub when ``revision`` is given.
+        revision: commit of the repository.
+        prompts: token ids of every prompt.
+        label_token_ids: the ids whose probability at the next position is the score.
+        apply_softmax: whether the labels' probabilities are made to sum to 1.
+        threads: of the forward pass.
+    """
+
+    model: str
+    revision: str | None
+    prompts: list[list[int]]
+    label_token_ids: list[int]
+    apply_softmax: bool
+    threads: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The scores, prompt by prompt, and what made them."""
+
+    scores: list[list[float]]
+    torch_version: str
+    transformers_version: str
+
+
+class ModelError(Exception):
+    """The model cannot be loaded as it stands."""
+
+
+def load_model(job: Job) -> Any:  # torch and transformers are not in the harness
+    """The model in float32 with eager attention, on the CPU.
+
+    Raises:
+        ModelError: it cannot be reached or read, or does not have all weights.
+    """
+    import torch
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        model, info = transformers.AutoModelForCausalLM.from_pretrained(
+            job.model,
+            revision=job.revision or "main",
+            # A folder that is not there must not be looked up as a hub repository.
+            local_files_only=job.revision is None,
+            dtype=torch.float32,
+            attn_implementation="eager",
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except Exception as error:  # OSError, ValueError, RuntimeError and safetensors' own
+        cause = " ".join(str(error).split())[:200]
+        raise ModelError(f"model {job.model}: cannot be loaded: {cause}") from error
+    # transformers would fill what is missing with random numbers, and go on.
+    if missing := [*info["missing_keys"], *info["mismatched_keys"]]:
+        raise ModelError(f"model {job.model}: {len(missing)} weights are missing or misshapen")
+    return model.eval()
+
+
+def score_prompt(model: Any, prompt: list[int], job: Job) -> list[float]:
+    """The label scores of one prompt: no batch, no cache, nothing kept from the last one."""
+    import torch
+
+    with torch.no_grad():
+        ids = torch.tensor([prompt], dtype=torch.long)
+        logits = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[0, -1]
+        # The forward pass is float32; normalising over the vocabulary adds no error to it.
+        logprobs = torch.log_softmax(logits.double(), dim=-1)[job.label_token_ids]
+    if job.apply_softmax:
+        logprobs = torch.log_softmax(logprobs, dim=-1)
+    return [math.exp(logprob) for logprob in logprobs.tolist()]
+
+
+def score(job: Job) -> Answer:
+    """Score every prompt of the job.
+
+    Raises:
+        ModelError: see :func:`load_model`.
+    """
+    import torch
+    import transformers
+
+    torch.use_deterministic_algorithms(True)
+    torch.set_float32_matmul_precision("highest")
+    torch.set_num_threads(job.threads)
+    model = load_model(job)
+    scores, told = [], time.monotonic()
+    for i, prompt in enumerate(job.prompts):
+        if time.monotonic() - told > _SECONDS_BETWEEN_LINES:
+            told = time.monotonic()
+            print(f"oracle: {i} of {len(job.prompts)} prompts", file=sys.stderr, flush=True)
+        scores.append(score_prompt(model, prompt, job))
+    return Answer(scores, torch.__version__, transformers.__version__)
+
+
+def main() -> int:
+    """Answer the job on standard input."""
+    job = Job(**json.load(sys.stdin))
+    try:
+        # Whatever a library prints must not get between the answer's bytes.
+        with contextlib.redirect_stdout(sys.stderr):
+            answer = score(job)
+    except ModelError as error:
+        json.dump({"error": str(error)}, sys.stdout)
+        return 1
+    json.dump(asdict(answer), sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

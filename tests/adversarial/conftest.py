@@ -1,0 +1,183 @@
+"""Lying backends, measured and compared by the real code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import yaml
+from contracts import ROOT, raw_contract
+from scoring_server import right_score
+
+from stages.canonical import CanonicalWorkload
+from stages.compare.__main__ import compare
+from stages.comparison import Comparison
+from stages.contract import BACKENDS, VIEWS, Backend, Contract, View, parse_contract
+from stages.files import write_whole
+from stages.measure.__main__ import make_plan, measure
+from stages.oracle.sample import sample_items
+from stages.oracle_table import ORACLE_FILE, ORACLE_SCHEMA, ORACLE_TABLE, OracleProvenance
+from stages.schema import (
+    CHECKPOINT_FOLDER,
+    MODEL_FILE,
+    WORKLOAD_FILE,
+    Model,
+    folder_of,
+)
+from stages.tables import table_sha256
+from stages.workload import build_workload
+
+ITEMS = 30
+CHUNKS = [1, 5, 15, 30]
+# JAX is fastest at chunk 5 and confirms 1, 5 and 15; the reference is fastest at 30 and
+# confirms 1, 15 and 30. So what JAX confirms at 5, the reference only answers untimed.
+PACE: dict[Backend, list[str]] = {
+    "jax": ["--sleep", "0.002", "--sleep-squared", "0.0001"],
+    "pytorch": ["--sleep", "0.006"],
+}
+
+
+@contextlib.contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """Run a block in ``folder``, as a stage runs in the repository's root."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def make_contract(flags: dict[Backend, dict[str, str]]) -> Contract:
+    """A small contract whose backends are scoring servers, with these flags when portable."""
+    raw: dict[str, Any] = raw_contract(
+        workload__items=ITEMS,
+        workload__query_tokens=16,
+        chunk_sizes=CHUNKS,
+        passes__sweep=2,
+        passes__confirm=2,
+        limits__start_timeout_s=30,
+        limits__call_timeout_s=20,
+        selection__resamples=200,
+        probes__repeats=4,
+        oracle__samples_per_chunk=20,
+    )
+    for backend in BACKENDS:
+        program = str(ROOT / "tests" / "scoring_server.py")
+        raw["backends"][backend]["launch"]["entry"] = [program, *PACE[backend]]
+        raw["backends"][backend]["launch"]["environ"] = {}
+        raw["backends"][backend]["portable"]["flags"] |= flags.get(backend, {})
+    return parse_contract(raw)
+
+
+HONEST = make_contract({})
+WORKLOAD = build_workload(HONEST.workload, HONEST.vocabulary)
+
+
+@dataclass
+class Bench:
+    """A folder like the repository's root, in which both backends are measured once.
+
+    Attributes:
+        folder: where ``data/`` lies.
+        measured: (backend, view, lie) -> the folder its matrix and probes are kept in.
+    """
+
+    folder: Path
+    measured: dict[tuple[Backend, View, str], Path] = field(default_factory=dict)
+
+    def result(self, lies: dict[Backend, str], salts: list[list[int]] | None = None) -> Comparison:
+        """The comparison when ``lies`` are told in the portable view and none otherwise."""
+        contract = make_contract({b: self._flags(lie, salts) for b, lie in lies.items()})
+        with inside(self.folder):
+            for backend in BACKENDS:
+                for view in VIEWS:
+                    lie = lies.get(backend, "") if view == "portable" else ""
+                    self._place(contract, backend, view, lie + "/some" * bool(salts and lie))
+            return compare(contract)
+
+    def _flags(self, lie: str, salts: list[list[int]] | None) -> dict[str, str]:
+        if salts is None:
+            return {"lie": lie}
+        path = self.folder / f"{lie}.json"
+        path.write_text(json.dumps(salts))
+        return {"lie": lie, "lie-salts": str(path)}
+
+    def _place(self, contract: Contract, backend: Backend, view: View, lie: str) -> None:
+        """Put the matrix where the pipeline looks for it, measuring it if it is new."""
+        kept = self.measured.get((backend, view, lie))
+        if kept is None:
+            kept = self.folder / "kept" / f"{len(self.measured)}"
+            measure(make_plan(contract, backend, view), kept)
+            self.measured[backend, view, lie] = kept
+        place = self.folder / folder_of(backend, view)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        place.symlink_to(kept)
+
+
+def write_oracle(workload: CanonicalWorkload, digest: str) -> None:
+    """An oracle that knows the right scores of the scoring server."""
+    sample = sample_items(
+        chunk_sizes=CHUNKS,
+        runs=HONEST.passes.sweep,
+        items=ITEMS,
+        samples_per_chunk=HONEST.oracle.samples_per_chunk,
+        seed=HONEST.oracle.seed,
+    )
+    rows = []
+    for s in sample:
+        query = workload.salted_query(workload.salt("sweep", s.chunk_size, s.run))
+        p = right_score(query, workload.items[s.item])
+        rows.append(
+            {
+                "phase": "sweep",
+                "chunk_size": s.chunk_size,
+                "run": s.run,
+                "item": s.item,
+                "scores": [p, 1 - p],
+            }
+        )
+    table = pa.Table.from_pylist(rows, schema=ORACLE_SCHEMA)
+    provenance = OracleProvenance(
+        schema_version=1,
+        workload_sha256=digest,
+        model_sha256="b" * 64,
+        label_token_ids=workload.label_token_ids,
+        apply_softmax=True,
+        sample_seed=HONEST.oracle.seed,
+        samples_per_chunk=HONEST.oracle.samples_per_chunk,
+        dtype="float32",
+        torch_version="none",
+        transformers_version="none",
+        threads=1,
+        environment_sha256="c" * 64,
+        table_sha256=table_sha256(table),
+    )
+    ORACLE_TABLE.write(ORACLE_FILE, table, provenance)
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """The folder, with everything in it but the matrices."""
+    from stages.files import sha256
+
+    folder = tmp_path_factory.mktemp("bench")
+    (folder / "backends").symlink_to(ROOT / "backends")
+    (folder / "stages").symlink_to(ROOT / "stages")
+    with inside(folder):
+        (folder / "params.yaml").write_text(yaml.safe_dump(HONEST.model_dump(mode="json")))
+        data = WORKLOAD.canonical_bytes()
+        write_whole(WORKLOAD_FILE, data)
+        model = Model(title="m", sha256="b" * 64, trained=True, path="nowhere", revision=None)
+        write_whole(MODEL_FILE, model.model_dump_json().encode())
+        write_whole(CHECKPOINT_FOLDER / "config.json", b'{"num_attention_heads": 4}')
+        write_oracle(WORKLOAD, sha256(data))
+    return Bench(folder)

@@ -1,0 +1,318 @@
+"""Every lie gets the right verdict for the right reason, and no check is decoration.
+
+The backends are real HTTP servers that answer correctly except for one lie at a time.
+They are measured and compared by the code that measures and compares the real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from conftest import CHUNKS, WORKLOAD, Bench  # type: ignore[import-not-found]
+
+import stages.compare.assemble as assemble
+import stages.compare.gate as gate
+import stages.measure.decode as decode
+from stages.comparison import Comparison, Isolation, NoiseFloor, OracleResult, Verdict
+from stages.contract import Backend
+
+pytestmark = pytest.mark.servers
+
+
+@dataclass(frozen=True)
+class Lie:
+    """A lie and what must be said about it.
+
+    Attributes:
+        told: what each backend lies about.
+        verdicts: the gate's verdict on JAX at each chunk size.
+        winner: who may still win the view, or ``none``.
+        isolation: backends that are said to leak.
+        sides_with: whose side the oracle takes.
+        words: what the reasons or flags must say, in one place or another.
+        only_confirm: tell it only in confirm passes.
+    """
+
+    told: dict[Backend, str]
+    verdicts: dict[int, Verdict]
+    winner: tuple[str, ...]
+    isolation: tuple[Backend, ...] = ()
+    sides_with: str | None = "both"
+    words: tuple[str, ...] = ()
+    only_confirm: bool = False
+    silent: tuple[str, ...] = field(default=())
+
+
+def everywhere(verdict: Verdict) -> dict[int, Verdict]:
+    return dict.fromkeys(CHUNKS, verdict)
+
+
+def but(verdict: Verdict, **chunks: Verdict) -> dict[int, Verdict]:
+    return everywhere(verdict) | {int(c[1:]): v for c, v in chunks.items()}
+
+
+FAILS = "fail the correctness gate"
+LIES = {
+    "no lie at all": Lie({}, everywhere("pass"), ("jax", "pytorch", "tie")),
+    "items shifted by one": Lie(
+        {"jax": "shift:1"},
+        but("fail", c1="pass"),
+        ("pytorch",),
+        isolation=("jax",),
+        sides_with="pytorch",
+        words=(FAILS,),
+    ),
+    "items shifted by 21": Lie(
+        {"jax": "shift:21"},
+        but("fail", c1="pass"),
+        ("pytorch",),
+        isolation=("jax",),
+        sides_with="pytorch",
+        words=(FAILS,),
+    ),
+    "neighbours leak": Lie(
+        {"jax": "leak"},
+        but("fail", c1="pass"),
+        ("pytorch",),
+        isolation=("jax",),
+        sides_with="pytorch",
+        words=("scores depend on neighbouring items",),
+    ),
+    "neighbours leak in both backends alike": Lie(
+        {"jax": "leak", "pytorch": "leak"},
+        everywhere("pass"),
+        ("none",),
+        isolation=("jax", "pytorch"),
+        sides_with="neither",
+        words=("scores depend on neighbouring items",),
+    ),
+    "only the last item of each call wrong": Lie(
+        {"jax": "last"},
+        everywhere("fail"),
+        ("pytorch",),
+        isolation=("jax",),
+        sides_with="pytorch",
+        words=(FAILS,),
+    ),
+    "labels swapped": Lie(
+        {"jax": "swap"}, everywhere("fail"), ("pytorch",), sides_with="pytorch", words=(FAILS,)
+    ),
+    "a constant": Lie(
+        {"jax": "constant"}, everywhere("fail"), ("pytorch",), sides_with="pytorch", words=(FAILS,)
+    ),
+    "the same constant from both backends": Lie(
+        {"jax": "constant", "pytorch": "constant"},
+        everywhere("inconclusive"),
+        ("pytorch",),
+        sides_with="neither",
+        words=("so flat that it would also pass items rotated by one",),
+    ),
+    "scores of the previous pass": Lie(
+        {"jax": "stale"}, everywhere("fail"), ("pytorch",), sides_with="pytorch", words=(FAILS,)
+    ),
+    "right in the sweep and wrong in the confirm": Lie(
+        {"jax": "swap"},
+        but("fail", c30="pass"),
+        ("jax", "pytorch", "tie"),
+        words=(FAILS,),
+        only_confirm=True,
+    ),
+    "NaN in one item": Lie(
+        {"jax": "nan"},
+        everywhere("not_compared"),
+        ("pytorch",),
+        sides_with=None,
+        words=("only 0 of", "bad_score"),
+    ),
+    "label scores that do not sum to one": Lie(
+        {"jax": "unnormalised"},
+        everywhere("not_compared"),
+        ("pytorch",),
+        sides_with=None,
+        words=("only 0 of", "bad_score"),
+    ),
+    "rounded to two decimals": Lie(
+        {"jax": "round"}, everywhere("pass"), ("jax", "pytorch", "tie"), silent=(FAILS,)
+    ),
+    "drift just inside the mean": Lie(
+        {"jax": "drift:0.0099"}, everywhere("pass"), ("jax", "pytorch", "tie"), silent=(FAILS,)
+    ),
+    "drift just outside the mean": Lie(
+        {"jax": "drift:0.0101"},
+        everywhere("fail"),
+        ("pytorch",),
+        sides_with="pytorch",
+        words=(FAILS,),
+    ),
+    "one item just inside the maximum": Lie(
+        {"jax": "one:0.0199"}, everywhere("pass"), ("jax", "pytorch", "tie"), silent=(FAILS,)
+    ),
+    "one item just outside the maximum": Lie(
+        {"jax": "one:0.0201"},
+        everywhere("fail"),
+        ("pytorch",),
+        sides_with="pytorch",
+        words=(FAILS,),
+    ),
+    "right but only at chunk 1": Lie(
+        {"jax": "batched"},
+        but("fail", c1="pass"),
+        ("pytorch",),
+        isolation=("jax",),
+        sides_with="pytorch",
+        words=(FAILS,),
+    ),
+    "the reference lies": Lie(
+        {"pytorch": "swap"},
+        everywhere("fail"),
+        ("pytorch",),
+        sides_with="jax",
+        words=("PyTorch differs from the oracle",),
+    ),
+    "both backends drift alike": Lie(
+        {"jax": "drift:0.05", "pytorch": "drift:0.05"},
+        everywhere("pass"),
+        ("jax", "pytorch", "tie"),
+        sides_with="neither",
+        words=("JAX differs from the oracle", "PyTorch differs from the oracle"),
+    ),
+    "answers that jitter inside the gate": Lie(
+        {"jax": "jitter:0.009"},
+        everywhere("pass"),
+        ("jax", "pytorch", "tie"),
+        words=("JAX's answers to one identical request differ by up to 0.018",),
+    ),
+}
+
+CONFIRM_SALTS = [WORKLOAD.salt("confirm", chunk, run) for chunk in CHUNKS for run in range(2)]
+
+
+def complaints(name: str, result: Comparison) -> list[str]:
+    """What of the expected verdict on a lie is not so; empty when all is as it must be."""
+    lie, view = LIES[name], result.portable
+    wrong = []
+    verdicts = {c.chunk_size: c.gate.verdict for c in view.cells if c.gate is not None}
+    if verdicts != lie.verdicts:
+        wrong.append(f"gate: {verdicts}, not {lie.verdicts}")
+    leaking = tuple(b for b, found in view.isolation.items() if found.verdict == "leaks")
+    if leaking != lie.isolation:
+        wrong.append(f"isolation: {leaking}, not {lie.isolation}")
+    if view.oracle_verdict.sides_with != lie.sides_with:
+        wrong.append(f"oracle: {view.oracle_verdict}, not {lie.sides_with}")
+    if view.winner.outcome not in lie.winner:
+        wrong.append(f"winner: {view.winner}, not one of {lie.winner}")
+    if leader := view.winner.leader:
+        chosen = view.cell(leader, view.winner.chunk_size or 0)
+        if chosen.gate is not None and chosen.gate.verdict != "pass":
+            wrong.append("the winner failed the gate")
+        if leader in leaking:
+            wrong.append("the winner leaks")
+    said = " ".join(
+        [*view.winner.flags, *(r for c in view.cells for r in [*c.reasons, *c.failures])]
+    )
+    wrong += [f"not said: {words}" for words in lie.words if words not in said]
+    wrong += [f"said: {words}" for words in lie.silent if words in said]
+    # The honest view of the same run stays clean.
+    wrong += [f"best-native: {c.reasons}" for c in result.best_native.cells if c.reasons]
+    return wrong
+
+
+def result_of(bench: Bench, name: str) -> Comparison:
+    lie = LIES[name]
+    return bench.result(lie.told, CONFIRM_SALTS if lie.only_confirm else None)
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_every_lie_gets_the_right_verdict_for_the_right_reason(bench: Bench, name: str) -> None:
+    assert complaints(name, result_of(bench, name)) == []
+
+
+def always(value: object) -> Callable[..., object]:
+    return lambda *args, **kwargs: value
+
+
+ISOLATED = Isolation(
+    verdict="isolated",
+    targets=[0],
+    changes={},
+    largest_change=0.0,
+    worst_target=None,
+    worst_layout=None,
+    leaking_targets=[],
+    failed_probes=0,
+)
+AGREES = OracleResult(compared=1, missing=0, max_abs_diff=0.0, mean_abs_diff=0.0, agrees=True)
+
+CHECKS: dict[str, tuple[object, str, object, str]] = {
+    "the gate": (gate, "verdict", always("pass"), "labels swapped"),
+    "the gate's maximum": (
+        gate,
+        "verdict",
+        lambda largest, mean, g: "pass" if mean is not None and mean <= g.mean_abs_diff else "fail",
+        "one item just outside the maximum",
+    ),
+    "the gate's mean": (
+        gate,
+        "verdict",
+        lambda largest, mean, g: (
+            "pass" if largest is not None and largest <= g.max_abs_diff else "fail"
+        ),
+        "drift just outside the mean",
+    ),
+    "the power controls": (
+        gate,
+        "power_controls",
+        always([]),
+        "the same constant from both backends",
+    ),
+    "the isolation probe": (
+        assemble,
+        "isolation",
+        always(ISOLATED),
+        "neighbours leak in both backends alike",
+    ),
+    "the oracle": (assemble, "against_oracle", always(AGREES), "both backends drift alike"),
+    "the noise floor": (
+        assemble,
+        "noise_floor",
+        always(NoiseFloor(repeats=4, max_abs_diff=0.0)),
+        "answers that jitter inside the gate",
+    ),
+}
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_with_any_check_switched_off_some_lie_gets_through(
+    bench: Bench, check: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, function, off, caught_by_it = CHECKS[check]
+    assert complaints(caught_by_it, result_of(bench, caught_by_it)) == []
+    monkeypatch.setattr(module, function, off)
+    assert complaints(caught_by_it, result_of(bench, caught_by_it)) != []
+
+
+@pytest.mark.parametrize("lie", ["nan", "unnormalised"])
+def test_without_the_check_of_scores_at_the_door_the_file_is_refused(
+    bench: Bench, lie: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two doors: the client checks every answer, and whoever reads a matrix checks it again.
+    from stages.errors import UserError
+
+    monkeypatch.setattr(decode, "_value_fault", always(None))
+    fresh = Bench(bench.folder)
+    fresh.measured = {k: v for k, v in bench.measured.items() if k[2] != lie}
+    with pytest.raises(UserError, match="refused: "):
+        fresh.result({"jax": lie})
+
+
+def test_without_the_untimed_answers_a_lie_in_the_confirm_would_get_through(bench: Bench) -> None:
+    # Chunk 5 is confirmed by JAX alone: what the reference answers untimed is all there is.
+    name = "right in the sweep and wrong in the confirm"
+    result = result_of(bench, name)
+    found = result.portable.cell("jax", 5)
+    assert found.phase == "confirm"
+    assert result.portable.cell("pytorch", 5).phase == "sweep"
+    assert found.gate is not None
+    assert found.gate.uncompared_passes == 0

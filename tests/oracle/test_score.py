@@ -1,0 +1,349 @@
+"""The oracle agrees with a second implementation that shares nothing with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import yaml
+from contracts import ROOT, contract, raw_contract
+from safetensors.numpy import load_file, save_file
+
+from stages.checkpoint import build_config, build_weights
+from stages.contract import SyntheticModel
+from stages.environment import ensure_environment
+from stages.errors import UserError
+from stages.oracle.__main__ import SCORER, run_scorer
+from stages.oracle.sample import prompt_of, sample_items
+from stages.oracle.score import Answer, Job
+from stages.oracle_table import read_oracle
+
+type Array = npt.NDArray[np.float64]
+
+LABELS = [9454, 2753]
+
+
+# A forward pass of Qwen3, written from its definition: numpy, float64, no library model.
+
+
+def rms_norm(x: Array, weight: Array, epsilon: float) -> Array:
+    return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + epsilon) * weight
+
+
+def rotate(x: Array, theta: float) -> Array:
+    """Rotary embedding: the pair (i, i + d/2) of position p turns by p / theta^(2i/d)."""
+    positions, half = x.shape[0], x.shape[-1] // 2
+    turns = np.arange(positions)[:, None] / theta ** (np.arange(half) / half)
+    cosine, sine = np.cos(turns)[:, None, :], np.sin(turns)[:, None, :]
+    a, b = x[..., :half], x[..., half:]
+    return np.concatenate([a * cosine - b * sine, b * cosine + a * sine], axis=-1)
+
+
+def attention(x: Array, w: dict[str, Array], config: dict[str, Any]) -> Array:
+    """One query position and head at a time: slow, and hard to get wrong."""
+    length, d = x.shape[0], config["head_dim"]
+    heads, groups = config["num_attention_heads"], config["num_key_value_heads"]
+    epsilon, theta = config["rms_norm_eps"], config["rope_theta"]
+    q = (x @ w["self_attn.q_proj"].T).reshape(length, heads, d)
+    k = (x @ w["self_attn.k_proj"].T).reshape(length, groups, d)
+    v = (x @ w["self_attn.v_proj"].T).reshape(length, groups, d)
+    q = rotate(rms_norm(q, w["self_attn.q_norm"], epsilon), theta)
+    k = rotate(rms_norm(k, w["self_attn.k_norm"], epsilon), theta)
+    mixed = np.empty((length, heads, d))
+    for head in range(heads):
+        group = head // (heads // groups)
+        for at in range(length):
+            weights = k[: at + 1, group] @ q[at, head] / np.sqrt(d)
+            weights = np.exp(weights - weights.max())
+            mixed[at, head] = weights / weights.sum() @ v[: at + 1, group]
+    return mixed.reshape(length, heads * d) @ w["self_attn.o_proj"].T
+
+
+def feed_forward(x: Array, w: dict[str, Array]) -> Array:
+    gate = x @ w["mlp.gate_proj"].T
+    return (gate / (1 + np.exp(-gate)) * (x @ w["mlp.up_proj"].T)) @ w["mlp.down_proj"].T
+
+
+def reference_scores(folder: Path, prompt: list[int], labels: list[int], softmax: bool) -> Array:
+    config = json.loads((folder / "config.json").read_bytes())
+    stored = {k: v.astype(np.float64) for k, v in load_file(folder / "model.safetensors").items()}
+    epsilon = config["rms_norm_eps"]
+    x = stored["model.embed_tokens.weight"][prompt]
+    for layer in range(config["num_hidden_layers"]):
+        prefix = f"model.layers.{layer}."
+        w = {
+            name.removeprefix(prefix).removesuffix(".weight"): tensor
+            for name, tensor in stored.items()
+            if name.startswith(prefix)
+        }
+        x = x + attention(rms_norm(x, w["input_layernorm"], epsilon), w, config)
+        x = x + feed_forward(rms_norm(x, w["post_attention_layernorm"], epsilon), w)
+    last = rms_norm(x[-1], stored["model.norm.weight"], epsilon)
+    logits = stored["model.embed_tokens.weight"] @ last
+    odds = np.exp(logits - logits.max())
+    chosen = (odds / odds.sum())[labels]
+    return chosen / chosen.sum() if softmax else chosen
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One run of the real scorer."""
+
+    folder: Path
+    job: Job
+    answer: Answer
+
+
+def write_checkpoint(folder: Path, *, plain_norms: bool) -> Path:
+    made = contract()
+    assert isinstance(made.model, SyntheticModel)
+    weights = build_weights(made.model, made.vocabulary)
+    if not plain_norms:
+        # The checkpoint's norms are all 1, which a forward pass that forgets them survives.
+        drawn = np.random.Generator(np.random.PCG64(5))
+        for name, tensor in weights.items():
+            if "norm" in name:
+                weights[name] = drawn.uniform(0.5, 1.5, tensor.shape).astype(np.float32)
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(build_config(made.model, made.vocabulary)))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def prompts() -> list[list[int]]:
+    """Several lengths; the last two differ in their first token alone."""
+    drawn = random.Random(1)
+    made = [[drawn.randrange(256, 16384) for _ in range(n)] for n in (1, 2, 17, 64, 136)]
+    return [*made, [made[-1][0] + 1, *made[-1][1:]]]
+
+
+def scored(folder: Path, **changes: Any) -> Scored:
+    plain = Job(str(folder), None, prompts(), LABELS, apply_softmax=True, threads=2)
+    job = replace(plain, **changes)
+    return Scored(folder, job, run_scorer(ensure_environment("sglang_pytorch"), job))
+
+
+@pytest.fixture(scope="module")
+def other_norms(tmp_path_factory: pytest.TempPathFactory) -> Scored:
+    folder = tmp_path_factory.mktemp("oracle") / "norms"
+    return scored(write_checkpoint(folder, plain_norms=False))
+
+
+@pytest.fixture(scope="module")
+def as_built(tmp_path_factory: pytest.TempPathFactory) -> Scored:
+    folder = tmp_path_factory.mktemp("oracle") / "built"
+    return scored(write_checkpoint(folder, plain_norms=True), apply_softmax=False)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("run", ["as_built", "other_norms"])
+def test_it_agrees_with_a_forward_pass_written_from_the_definition(
+    run: str, request: pytest.FixtureRequest
+) -> None:
+    made: Scored = request.getfixturevalue(run)
+    assert len(made.answer.scores) == len(made.job.prompts)
+    for prompt, scores in zip(made.job.prompts, made.answer.scores, strict=True):
+        expected = reference_scores(made.folder, prompt, LABELS, made.job.apply_softmax)
+        np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=0)
+        assert np.abs(np.array(scores) - expected).max() < 1e-5
+
+
+@pytest.mark.servers
+def test_one_changed_token_far_from_the_end_changes_the_scores(other_norms: Scored) -> None:
+    *_, one, other = other_norms.answer.scores
+    assert max(abs(a - b) for a, b in zip(one, other, strict=True)) > 1e-4
+
+
+@pytest.mark.servers
+def test_swapped_labels_swap_the_scores_and_a_second_run_repeats_them(other_norms: Scored) -> None:
+    swapped = scored(other_norms.folder, label_token_ids=LABELS[::-1]).answer.scores
+    assert swapped == [row[::-1] for row in other_norms.answer.scores], "to the last bit"
+    assert max(abs(row[0] - row[1]) for row in swapped) > 0.1, "so swapping them shows"
+
+
+@pytest.mark.servers
+def test_no_score_depends_on_the_prompts_around_it(other_norms: Scored) -> None:
+    few = [other_norms.job.prompts[i] for i in (4, 2)]
+    scores = scored(other_norms.folder, prompts=few).answer.scores
+    assert scores == [other_norms.answer.scores[i] for i in (4, 2)]
+
+
+@pytest.mark.servers
+def test_no_serving_stack_and_nothing_of_the_harness_is_imported(other_norms: Scored) -> None:
+    program = (
+        "import runpy, sys\n"
+        "try:\n"
+        f"    runpy.run_path({str(SCORER)!r}, run_name='__main__')\n"
+        "finally:\n"
+        "    print(*sys.modules, file=sys.stderr)\n"
+    )
+    job = {**vars(other_norms.job), "prompts": [[300]]}
+    done = subprocess.run(
+        [ensure_environment("sglang_pytorch"), "-P", "-c", program],
+        input=json.dumps(job).encode(),
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        check=True,
+    )
+    loaded = {name.partition(".")[0] for name in done.stderr.decode().split()}
+    assert {"torch", "transformers"} <= loaded
+    assert not {"sglang", "sgl_kernel", "sgl_jax", "jax", "stages"} & loaded
+
+
+@pytest.mark.servers
+def test_a_checkpoint_that_lacks_a_weight_is_refused(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "lacking", plain_norms=True)
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match="1 weights are missing or misshapen"):
+        scored(folder)
+
+
+@pytest.mark.servers
+def test_a_folder_that_is_not_there_is_not_looked_up_on_the_hub(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="model data/nowhere: cannot be loaded") as caught:
+        scored(Path("data/nowhere"))
+    assert "\n" not in str(caught.value)
+
+
+def fake_scorer(tmp_path: Path, program: str) -> Answer:
+    path = tmp_path / "fake.py"
+    path.write_text(program)
+    job = Job("m", None, [[1]], LABELS, apply_softmax=True, threads=1)
+    return run_scorer(Path(sys.executable), job, path)
+
+
+def test_the_scorer_gets_the_job_and_sees_no_gpu(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/nowhere")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    answer = fake_scorer(
+        tmp_path,
+        "import json, os, sys\n"
+        "job = json.load(sys.stdin)\n"
+        "assert job['prompts'] == [[1]]\n"
+        "assert os.environ['CUDA_VISIBLE_DEVICES'] == ''\n"
+        "assert 'PYTHONPATH' not in os.environ\n"
+        "assert not os.path.exists(os.path.join(sys.path[0], 'fake.py'))\n"
+        'print(\'{"scores": [[0.5, NaN]], "torch_version": "1",'
+        ' "transformers_version": "2"}\')\n',
+    )
+    assert answer.torch_version == "1"
+    assert str(answer.scores) == "[[0.5, nan]]"
+
+
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        ("raise SystemExit(3)", "ended with exit code 3 and no answer"),
+        ("print('loading...')", "ended with exit code 0 and no answer"),
+        ('print(\'{"scores": "none"}\')', "ended with exit code 0 and no answer"),
+        ("import os; os.kill(os.getpid(), 9)", "ended with exit code -9 and no answer"),
+        ('print(\'{"error": "the hub is away"}\')', "^the hub is away$"),
+    ],
+)
+def test_a_scorer_without_an_answer_is_one_line(tmp_path: Path, program: str, why: str) -> None:
+    with pytest.raises(UserError, match=why) as caught:
+        fake_scorer(tmp_path, program)
+    assert "\n" not in str(caught.value)
+
+
+def stage(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", f"stages.{name}"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def tiny(folder: Path, **changes: Any) -> None:
+    raw = raw_contract(
+        workload__query_tokens=24,
+        workload__items=4,
+        workload__item_tokens=4,
+        chunk_sizes=[2, 4],
+        passes__sweep=2,
+        oracle__samples_per_chunk=3,
+        **changes,
+    )
+    (folder / "params.yaml").write_text(yaml.safe_dump(raw))
+    (folder / "backends").symlink_to(ROOT / "backends")
+
+
+@pytest.mark.parametrize("missing", ["workload", "checkpoint"])
+def test_without_its_inputs_the_stage_ends_in_one_line(tmp_path: Path, missing: str) -> None:
+    tiny(tmp_path)
+    for needed in {"workload", "checkpoint"} - {missing}:
+        assert stage(tmp_path, needed).returncode == 0
+    done = stage(tmp_path, "oracle")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: data/{missing}/")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "data/oracle").exists()
+
+
+def test_a_wrong_contract_ends_in_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    raw = raw_contract()
+    raw["oracle"]["sample_per_chunk"] = raw["oracle"].pop("samples_per_chunk")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw))
+    done = stage(tmp_path, "oracle")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: params.yaml: oracle.sample_per_chunk: ")
+    assert "did you mean 'samples_per_chunk'?" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.servers
+def test_the_stage_scores_its_sample_end_to_end_and_repeats_itself(tmp_path: Path) -> None:
+    from stages.canonical import read_workload
+    from stages.environment import requirements_sha256
+    from stages.model_record import read_model
+
+    tiny(tmp_path, workload__item_first=True)
+    assert stage(tmp_path, "workload").returncode == 0
+    assert stage(tmp_path, "checkpoint").returncode == 0
+    done = stage(tmp_path, "oracle")
+    assert (done.returncode, done.stdout) == (0, "oracle: 6 prompts scored\n"), done.stderr
+    path = tmp_path / "data/oracle/oracle.parquet"
+    first = path.read_bytes()
+    table = read_oracle(path)
+
+    workload, workload_sha256 = read_workload(tmp_path / "data/workload/canonical_workload.json")
+    sample = sample_items(
+        chunk_sizes=[2, 4], runs=2, items=4, samples_per_chunk=3, seed=table.provenance.sample_seed
+    )
+    for sampled, row in zip(sample, table.frame.iter_rows(named=True), strict=True):
+        scores = row.pop("scores")
+        assert row == {
+            "phase": sampled.phase,
+            "chunk_size": sampled.chunk_size,
+            "run": sampled.run,
+            "item": sampled.item,
+        }
+        prompt = prompt_of(workload, sampled)
+        assert prompt[:4] == workload.items[sampled.item]
+        expected = reference_scores(tmp_path / "data/checkpoint", prompt, LABELS, softmax=True)
+        assert np.abs(np.array(scores) - expected).max() < 1e-5
+
+    said = table.provenance
+    assert said.workload_sha256 == workload_sha256
+    assert said.model_sha256 == read_model(tmp_path / "data/checkpoint/model.json").sha256
+    assert said.environment_sha256 == requirements_sha256("sglang_pytorch")
+    assert (said.samples_per_chunk, said.label_token_ids) == (3, LABELS)
+    assert said.torch_version.startswith("2.")
+    assert said.transformers_version.startswith("5.")
+
+    path.unlink()
+    assert stage(tmp_path, "oracle").returncode == 0
+    assert path.read_bytes() == first, "the same contract on the same machine, the same bytes"
