@@ -1,0 +1,274 @@
+"""Files that do not belong together are refused by name, in one line, and nothing is written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from click.testing import CliRunner
+from contracts import ROOT, contract
+from matrices import matrix, passes
+
+from stages.compare.__main__ import main
+from stages.contract import BACKENDS, VIEWS, Backend, View
+from stages.environment import requirements_sha256
+from stages.files import sha256, write_whole
+from stages.oracle_table import ORACLE_FILE, ORACLE_SCHEMA, ORACLE_TABLE, OracleProvenance
+from stages.probe_table import PROBE_SCHEMA, PROBE_TABLE, PROBES_FILE, ProbeProvenance, ProbeRecord
+from stages.schema import (
+    MATRIX_FILE,
+    MATRIX_TABLE,
+    MODEL_FILE,
+    WORKLOAD_FILE,
+    Provenance,
+    folder_of,
+)
+from stages.tables import table_sha256
+from stages.workload import build_workload
+
+MADE = contract(workload__items=4, chunk_sizes=[1, 2, 4], selection__resamples=100)
+WORKLOAD = build_workload(MADE.workload, MADE.vocabulary).canonical_bytes()
+
+
+def write_matrix(
+    backend: Backend, view: View, change: Callable[[Provenance], Provenance] = lambda p: p
+) -> None:
+    made = matrix(
+        backend,
+        view,
+        passes({1: 1.0, 2: 0.8, 4: 0.9}),
+        workload_sha256=sha256(WORKLOAD),
+        environment_sha256=requirements_sha256(MADE.backends.of(backend).launch.environment),
+    )
+    path = folder_of(backend, view) / MATRIX_FILE
+    provenance = change(made.provenance)
+    MATRIX_TABLE.write(path, made.calls.to_arrow().cast(MATRIX_TABLE.schema), provenance)
+    rows = [
+        ProbeRecord("isolation", layout, 0, 1, 0, 4, "ok", "", [0.5, 0.5])  # type: ignore[arg-type]
+        for layout in ("alone", "reversed")
+    ]
+    table = pa.Table.from_pylist([asdict(r) for r in rows], schema=PROBE_SCHEMA)
+    PROBE_TABLE.write(
+        path.with_name(PROBES_FILE),
+        table,
+        ProbeProvenance(
+            schema_version=1,
+            workload_sha256=sha256(WORKLOAD),
+            table_sha256=table_sha256(table),
+            backend=backend,
+            view=view,
+            model_sha256="b" * 64,
+            matrix_sha256=made.provenance.table_sha256,
+            session=0,
+            targets=[1],
+        ),
+    )
+
+
+def write_oracle(**changes: Any) -> None:
+    table = pa.Table.from_pylist(
+        [{"phase": "sweep", "chunk_size": 1, "run": 0, "item": 0, "scores": [0.5, 0.5]}],
+        schema=ORACLE_SCHEMA,
+    )
+    provenance = OracleProvenance(
+        schema_version=1,
+        workload_sha256=sha256(WORKLOAD),
+        table_sha256=table_sha256(table),
+        model_sha256="b" * 64,
+        label_token_ids=[9454, 2753],
+        apply_softmax=True,
+        sample_seed=MADE.oracle.seed,
+        samples_per_chunk=MADE.oracle.samples_per_chunk,
+        dtype="float32",
+        torch_version="1",
+        transformers_version="1",
+        threads=1,
+        environment_sha256="e",
+    )
+    ORACLE_TABLE.write(ORACLE_FILE, table, provenance.model_copy(update=changes))
+
+
+@pytest.fixture(autouse=True)
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Everything `compare` reads, belonging together."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "backends").symlink_to(ROOT / "backends")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(MADE.model_dump(mode="json")))
+    write_whole(WORKLOAD_FILE, WORKLOAD)
+    model = '{"title": "m", "sha256": "%s", "trained": true, "path": "p", "revision": "r"}'
+    write_whole(MODEL_FILE, (model % ("b" * 64)).encode())
+    for backend in BACKENDS:
+        for view in VIEWS:
+            write_matrix(backend, view)
+    write_oracle()
+    return tmp_path
+
+
+def refusal() -> str:
+    """The one line with which `compare` refuses."""
+    done = CliRunner().invoke(main)
+    assert done.exit_code == 1, done.output
+    (line,) = done.stderr.splitlines()
+    assert not Path("data/compare").exists(), "nothing may be written"
+    return line
+
+
+def test_what_belongs_together_is_compared(tree: Path) -> None:
+    done = CliRunner().invoke(main)
+    assert done.exit_code == 0, done.output
+    assert (tree / "data/compare/comparison.json").exists()
+
+
+def changed(**changes: Any) -> Callable[[Provenance], Provenance]:
+    return lambda provenance: provenance.model_copy(update=changes)
+
+
+def measured(**changes: Any) -> Callable[[Provenance], Provenance]:
+    return lambda p: p.model_copy(update={"contract": p.contract.model_copy(update=changes)})
+
+
+JAX = "data/measure/jax-portable/matrix.parquet"
+LAUNCH = MADE.backends.jax.launch
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (changed(workload_sha256="f" * 64), "workload is fff"),
+        (changed(label_token_ids=[2753, 9454]), "labels is [2753, 9454]"),
+        (changed(apply_softmax=False), "softmax is False"),
+        (changed(view="best_native"), "view is best_native"),
+        (changed(backend="pytorch"), "backend is pytorch"),
+        (changed(environment_sha256="f" * 64), "environment is fff"),
+        (changed(schema_version=99), "schema version 99"),
+        (measured(chunk_sizes=[1, 2]), "contract (chunk_sizes) is [1, 2]"),
+        (measured(passes=MADE.passes.model_copy(update={"sweep": 9})), "contract (passes)"),
+        (
+            measured(limits=MADE.limits.model_copy(update={"restarts": 9})),
+            "contract (limits)",
+        ),
+        (
+            measured(launch=LAUNCH.model_copy(update={"dtype": "bfloat16"})),
+            "contract (backends.jax.launch)",
+        ),
+        (
+            measured(flags={**MADE.backends.jax.portable.flags, "page-size": 64}),
+            "contract (backends.jax.portable.flags.page-size) is 64",
+        ),
+    ],
+)
+def test_a_matrix_of_something_else_is_refused(
+    change: Callable[[Provenance], Provenance], what: str
+) -> None:
+    write_matrix("jax", "portable", change)
+    line = refusal()
+    assert line.startswith(f"error: {JAX}: ")
+    assert what in line
+
+
+def test_a_matrix_of_another_model_is_refused() -> None:
+    write_matrix(
+        "jax",
+        "portable",
+        lambda p: p.model_copy(update={"model": p.model.model_copy(update={"sha256": "f" * 64})}),
+    )
+    assert f"{JAX}: refused: its model is fff" in refusal()
+
+
+def test_a_baseline_from_another_environment_than_the_pinned_one_is_refused() -> None:
+    write_matrix("pytorch", "portable", changed(environment_sha256="0" * 64))
+    line = refusal()
+    assert "pytorch-portable/matrix.parquet: refused: its environment is 000" in line
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "what"),
+    [
+        ("jax-portable", "jax-best_native", "view is portable"),
+        ("pytorch-portable", "jax-portable", "backend is pytorch"),
+    ],
+)
+def test_swapped_files_are_refused(source: str, target: str, what: str) -> None:
+    shutil.copytree(f"data/measure/{source}", f"data/measure/{target}", dirs_exist_ok=True)
+    line = refusal()
+    assert f"data/measure/{target}/matrix.parquet: refused" in line
+    assert what in line
+
+
+@pytest.mark.parametrize(
+    "path", [JAX, "data/measure/pytorch-best_native/probes.parquet", str(ORACLE_FILE)]
+)
+@pytest.mark.parametrize("keep", [0, 10, 0.5, -1])
+def test_a_truncated_file_is_refused(path: str, keep: float) -> None:
+    data = Path(path).read_bytes()
+    size = int(len(data) * keep) if isinstance(keep, float) else keep
+    Path(path).write_bytes(data[:size])
+    assert refusal().startswith(f"error: {path}: not a readable Parquet file")
+
+
+@pytest.mark.parametrize("path", [JAX, str(ORACLE_FILE)])
+def test_a_missing_file_is_named_with_what_to_do(path: str) -> None:
+    Path(path).unlink()
+    line = refusal()
+    assert line.startswith(f"error: {path}: no such")
+    assert "dvc repro" in line
+
+
+def test_rows_edited_by_hand_are_refused() -> None:
+    table = pq.read_table(JAX)
+    for column, value in (("end_ns", 1), ("status", "ok"), ("run", 0), ("compiles", 7)):
+        frame = pl.from_arrow(table).with_columns(pl.lit(value).alias(column))  # type: ignore[union-attr]
+        if frame.equals(pl.from_arrow(table)):  # type: ignore[arg-type]
+            continue
+        edited = frame.to_arrow().cast(table.schema.remove_metadata())
+        pq.write_table(edited.replace_schema_metadata(table.schema.metadata), JAX)
+        assert refusal() == (
+            f"error: {JAX}: its rows are not those that were written; it was changed"
+        )
+
+
+def test_a_file_of_another_origin_is_refused() -> None:
+    pq.write_table(pa.table({"a": [1]}), JAX)
+    assert "carries no provenance" in refusal()
+    shutil.copy(ORACLE_FILE, JAX)
+    assert "carries no provenance of a matrix" in refusal()
+
+
+def test_probes_of_another_measurement_are_refused() -> None:
+    path = folder_of("jax", "portable") / PROBES_FILE
+    table = pq.read_table(path).cast(PROBE_SCHEMA)
+    _, provenance = PROBE_TABLE.read(path)
+    stale = provenance.model_copy(update={"matrix_sha256": "d" * 64})
+    PROBE_TABLE.write(path, table, stale)
+    assert f"{path}: refused: its matrix is ddd" in refusal()
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"workload_sha256": "f" * 64}, "workload"),
+        ({"model_sha256": "f" * 64}, "model"),
+        ({"label_token_ids": [1, 2]}, "labels"),
+        ({"sample_seed": 99}, "sample seed"),
+        ({"samples_per_chunk": 99}, "sample size"),
+    ],
+)
+def test_an_oracle_that_scored_something_else_is_refused(
+    changes: dict[str, Any], what: str
+) -> None:
+    write_oracle(**changes)
+    assert f"{ORACLE_FILE}: refused: its {what} is" in refusal()
+
+
+def test_a_workload_or_a_model_swapped_under_the_matrices_is_refused() -> None:
+    other = contract(workload__items=4, workload__seed=1, chunk_sizes=[1, 2, 4])
+    write_whole(WORKLOAD_FILE, build_workload(other.workload, other.vocabulary).canonical_bytes())
+    assert "its workload is" in refusal()
