@@ -18,6 +18,11 @@ from stages.schema import Host, Model, Phase, TimeSplit
 
 COMPARISON_VERSION = 1
 
+BUSY = 0.10
+"""Others' share of the machine's CPU time from which figures are called disturbed."""
+NOISY = 0.5
+"""Share of the gate's largest difference from which a noise floor is a warning."""
+
 type Verdict = Literal["pass", "fail", "inconclusive", "not_compared"]
 type ControlName = Literal["items_rotated", "labels_swapped", "mean_score"]
 type IsolationVerdict = Literal["isolated", "leaks", "not_probed"]
@@ -307,6 +312,10 @@ class Comparison(Part):
         return (self.portable, self.best_native)
 
 
+class _Versioned(BaseModel):
+    version: int
+
+
 def load_comparison(path: Path) -> Comparison:
     """Read ``comparison.json``.
 
@@ -314,7 +323,14 @@ def load_comparison(path: Path) -> Comparison:
         UserError: it is missing, damaged or of another version.
     """
     try:
-        return Comparison.model_validate_json(path.read_bytes())
+        data = path.read_bytes()
+        version = pydantic.TypeAdapter(_Versioned).validate_json(data).version
+        if version != COMPARISON_VERSION:
+            raise UserError(
+                f"{path}: version {version}, but this pipeline reads {COMPARISON_VERSION};"
+                " compare again with `dvc repro compare`"
+            )
+        return Comparison.model_validate_json(data)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
     except pydantic.ValidationError as error:

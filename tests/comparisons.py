@@ -9,7 +9,13 @@ from stages.comparison import (
     COMPARISON_VERSION,
     Cell,
     Comparison,
+    ControlName,
+    ControlResult,
     GateResult,
+    Isolation,
+    NoiseFloor,
+    OracleResult,
+    OracleVerdict,
     Scope,
     Source,
     ViewComparison,
@@ -19,6 +25,18 @@ from stages.contract import BACKENDS, VIEWS, Backend, Gate, Identity, Selection,
 from stages.schema import Host, Model, TimeSplit
 
 ITEMS = 32
+
+
+def control(name: ControlName, largest: float, mean: float, caught: bool = True) -> ControlResult:
+    """A wrong answer with these differences."""
+    return ControlResult(name=name, caught=caught, max_abs_diff=largest, mean_abs_diff=mean)
+
+
+CAUGHT = [
+    control("items_rotated", 0.62, 0.125),
+    control("labels_swapped", 0.82, 0.25),
+    control("mean_score", 0.52, 0.0625),
+]
 PASSED = GateResult(
     verdict="pass",
     compared_passes=12,
@@ -26,13 +44,61 @@ PASSED = GateResult(
     max_abs_diff=1e-6,
     mean_abs_diff=1e-7,
     worst_pass="confirm 3",
+    controls=CAUGHT,
 )
 
 
 def gate(verdict: str, largest: float | None, mean: float | None) -> GateResult:
     """A gate result with these figures."""
-    changes = {"verdict": verdict, "max_abs_diff": largest, "mean_abs_diff": mean}
+    changes: dict[str, Any] = {
+        "verdict": verdict,
+        "max_abs_diff": largest,
+        "mean_abs_diff": mean,
+        "controls": [] if verdict == "not_compared" else CAUGHT,
+    }
     return PASSED.model_copy(update=changes)
+
+
+def inconclusive(*passing: ControlResult) -> GateResult:
+    """A gate that would also pass these controls."""
+    names = {one.name for one in passing}
+    controls = [*passing, *(one for one in CAUGHT if one.name not in names)]
+    return PASSED.model_copy(update={"verdict": "inconclusive", "controls": controls})
+
+
+def isolation(verdict: str = "isolated", **changes: Any) -> Isolation:
+    """Three probed items; the largest change is 2e-07 at item 31, unless a test says otherwise."""
+    fields: dict[str, Any] = {
+        "verdict": verdict,
+        "targets": [0, 15, 31],
+        "changes": {"original": 1e-7, "reversed": 2e-7},
+        "largest_change": 2e-7,
+        "worst_target": 31,
+        "worst_layout": "reversed",
+        "leaking_targets": [],
+        "failed_probes": 0,
+    }
+    return Isolation(**{**fields, **changes})
+
+
+def noise(difference: float | None, repeats: int = 5) -> NoiseFloor:
+    """A noise floor."""
+    return NoiseFloor(repeats=repeats, max_abs_diff=difference)
+
+
+def oracle(largest: float | None, mean: float | None, agrees: bool | None = True) -> OracleResult:
+    """A backend against the oracle, on 24 sampled items."""
+    compared = 0 if largest is None else 24
+    return OracleResult(
+        compared=compared,
+        missing=24 - compared,
+        max_abs_diff=largest,
+        mean_abs_diff=mean,
+        agrees=agrees,
+    )
+
+
+AGREED = OracleVerdict(sides_with="both", sentence="The oracle agrees with both backends.")
 
 
 def cell(backend: Backend, view: View, chunk_size: int, items_per_s: float, **changes: Any) -> Cell:
@@ -119,6 +185,10 @@ def view_of(view: View, cells: list[Cell], **changes: Any) -> ViewComparison:
         "cells": cells,
         "selected": {b: c.chunk_size if c else None for b, c in chosen.items()},
         "passed_over": [],
+        "isolation": dict.fromkeys(BACKENDS, isolation()),
+        "noise": dict.fromkeys(BACKENDS, noise(0.0)),
+        "oracle": dict.fromkeys(BACKENDS, oracle(3e-7, 4e-8)),
+        "oracle_verdict": AGREED,
         "winner": winner(ranked[0], ranked[1] if len(ranked) > 1 else None)
         if ranked
         else no_winner(),
@@ -143,7 +213,9 @@ def speeds(
 def replaced(view: ViewComparison, *cells: Cell) -> ViewComparison:
     """``view`` with ``cells`` in the place of its own, selected anew."""
     new = {(c.backend, c.chunk_size): c for c in cells}
-    return view_of(view.view, [new.get((c.backend, c.chunk_size), c) for c in view.cells])
+    kept = {name: getattr(view, name) for name in ("isolation", "noise", "oracle")}
+    kept["oracle_verdict"] = view.oracle_verdict
+    return view_of(view.view, [new.get((c.backend, c.chunk_size), c) for c in view.cells], **kept)
 
 
 def source(backend: Backend, view: View, **changes: Any) -> Source:
@@ -169,6 +241,7 @@ def source(backend: Backend, view: View, **changes: Any) -> Source:
         "finished_at": "2026-02-11T10:05:00+00:00",
         "git_commit": "c0ffee" * 6,
         "restarts": 0,
+        "foreign_cpu": 0.03,
         "compile_cache_entries": 0 if backend == "jax" else None,
         "planned_passes": 15,
         "good_passes": 15,

@@ -15,7 +15,9 @@ from stages.compare.passes import passes_of
 from stages.compare.probes import isolation, noise_floor
 from stages.compare.selection import Samples, decide, mark_guardrail, passed_over, selected
 from stages.comparison import (
+    BUSY,
     COMPARISON_VERSION,
+    NOISY,
     Cell,
     Comparison,
     Isolation,
@@ -29,12 +31,6 @@ from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, 
 from stages.oracle_table import OracleTable
 from stages.probe_table import Probes
 from stages.schema import TIMED_PHASES, Matrix, Provenance
-
-BUSY = 0.10
-"""Others' share of the machine's CPU time from which figures are called disturbed."""
-
-NOISY = 0.5
-"""Share of the gate's largest difference from which a noise floor is a warning."""
 
 type Key = tuple[Backend, View]
 

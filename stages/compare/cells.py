@@ -172,9 +172,10 @@ def isolation_reasons(isolation: Isolation) -> list[str]:
         return []
     if isolation.verdict == "not_probed":
         return ["isolation between items could not be probed"]
-    items = ", ".join(map(str, isolation.leaking_targets))
+    *most, last = map(str, isolation.leaking_targets)
+    items = f"items {', '.join(most)} and {last}" if most else f"item {last}"
     return [
-        f"scores depend on neighbouring items: those of item {items} moved by up to"
+        f"scores depend on neighbouring items: those of {items} moved by up to"
         f" {isolation.largest_change:.2g}"
     ]
 

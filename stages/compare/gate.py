@@ -112,7 +112,9 @@ def differences(scores: list[float], reference: list[float]) -> tuple[float, flo
     """Largest and mean absolute difference; NaN when a score is NaN or a count differs."""
     if len(scores) != len(reference) or not scores:
         return float("nan"), float("nan")
-    difference = np.abs(np.asarray(scores) - np.asarray(reference))
+    # Infinity minus infinity is NaN, which no limit lets pass: as it should be.
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(np.asarray(scores) - np.asarray(reference))
     return float(difference.max()), float(difference.mean())
 
 

@@ -10,25 +10,18 @@ Rules:
 * A tie or the absence of a winner is said as such; with a tie, items per USD decides
   where a cost is given for both backends, else nothing is preferred.
 * The confidence is that of the best-native winner, and none where no decision can be drawn.
-* JAX's priorities, in this order: cells that fail the gate, then those not compared; failed
-  passes; the ``WORST`` chunk sizes with the lowest items/s ratio below level, per view;
-  first-run penalties over ``PENALTY`` (the largest of each view); compilations in timed
-  passes; unstable cells.
+* JAX's priorities: see ``priorities``.
 * A backend without one good pass in a view makes the whole result partial.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stages.comparison import Cell, Comparison, Scope, ViewComparison, Winner
+from stages.comparison import Comparison, Scope, ViewComparison, Winner
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
 from stages.report import format as f
-from stages.report.ratios import cells, pairs
-
-WORST = 2
-PENALTY = 10.0
+from stages.report.priorities import priorities
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,100 +171,3 @@ def sureness(winner: Winner) -> str:
     if winner.flags:
         behind.append(f"lowered by: {'; '.join(winner.flags)}")
     return f"{winner.confidence} ({'; '.join(behind)})" if behind else winner.confidence
-
-
-def priorities(comparison: Comparison) -> Iterator[str]:
-    """What to work on in JAX, the most urgent first; one sentence if there is nothing."""
-    found = [
-        *_wrong(comparison),
-        *_failing(comparison),
-        *_slow(comparison),
-        *_first_runs(comparison),
-        *_compiling(comparison),
-        *_unsteady(comparison),
-    ]
-    yield from found or ["Nothing measured here calls for work on JAX."]
-
-
-def _jax(comparison: Comparison) -> list[Cell]:
-    return [cell for cell in cells(comparison) if cell.backend == "jax"]
-
-
-def _wrong(comparison: Comparison) -> Iterator[str]:
-    gated = [(cell, cell.gate) for cell in _jax(comparison) if cell.gate]
-    limits = comparison.gate
-    for cell, gate in gated:
-        if gate.verdict == "fail":
-            yield (
-                f"Correct scores: {f.at(cell)} fails the gate"
-                f" (max {f.difference(gate.max_abs_diff)} against {f.plain(limits.max_abs_diff)},"
-                f" mean {f.difference(gate.mean_abs_diff)} against"
-                f" {f.plain(limits.mean_abs_diff)})."
-            )
-    for cell, gate in gated:
-        # A cell that failed altogether is told under its failures.
-        if gate.verdict == "not_compared" and not cell.failures:
-            yield f"Comparable scores: {f.at(cell)} could not be compared with the reference."
-
-
-def _failing(comparison: Comparison) -> Iterator[str]:
-    for cell in _jax(comparison):
-        if cell.failures:
-            kinds = f.join([f"{n} {kind}" for kind, n in sorted(cell.failures.items())])
-            yield f"Failures: {f.at(cell)}, timed passes that failed: {kinds}."
-
-
-def _slow(comparison: Comparison) -> Iterator[str]:
-    for view in comparison.views():
-        behind = [
-            (ratio, pair)
-            for pair in pairs(view)
-            if pair.side("items_per_s") == "worse"
-            and (ratio := pair.ratio("items_per_s")) is not None
-        ]
-        for ratio, pair in sorted(behind, key=lambda one: one[0])[:WORST]:
-            yield f"Throughput: {f.at(pair.jax)} reaches {f.factor(ratio)} PyTorch's items/s."
-
-
-def _first_runs(comparison: Comparison) -> Iterator[str]:
-    for view in comparison.views():
-        slow = [
-            (c.first_run_penalty, c)
-            for c in view.cells
-            if c.backend == "jax" and (c.first_run_penalty or 0) > PENALTY
-        ]
-        for penalty, cell in sorted(slow, key=lambda one: -(one[0] or 0))[:1]:
-            times = f.factor(penalty or 0)
-            yield f"First runs: {f.at(cell)}, the first pass takes {times} a timed one."
-
-
-def _compiling(comparison: Comparison) -> Iterator[str]:
-    for view in comparison.views():
-        found = [c for c in view.cells if c.backend == "jax" and c.compiled_passes]
-        if found:
-            passes = sum(cell.compiled_passes or 0 for cell in found)
-            yield (
-                f"Compilations: {f.backend_view('jax', view.view)} compiled in"
-                f" {f.count(passes, 'timed pass', 'timed passes')}, at {_sizes(found, view)}."
-            )
-
-
-def _unsteady(comparison: Comparison) -> Iterator[str]:
-    for view in comparison.views():
-        mine = [c for c in view.cells if c.backend == "jax"]
-        found = [c for c in mine if c.instability]
-        if found:
-            worst = max(found, key=_spread)
-            yield (
-                f"Steadiness: {f.backend_view('jax', view.view)} is unstable in {len(found)} of"
-                f" {f.count(len(mine), 'cell')}, at {_sizes(found, view)}; the widest spread is at"
-                f" chunk size {worst.chunk_size} ({', '.join(worst.instability)})."
-            )
-
-
-def _spread(cell: Cell) -> float:
-    return (cell.std_s or 0.0) / cell.mean_s if cell.mean_s else 0.0
-
-
-def _sizes(of: list[Cell], view: ViewComparison) -> str:
-    return f.chunk_sizes([c.chunk_size for c in of], sorted({c.chunk_size for c in view.cells}))

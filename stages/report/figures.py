@@ -2,32 +2,25 @@
 
 ``throughput.svg`` (items/s) and ``latency.svg`` (p95) have one panel a view; chunk sizes
 run along a log2 axis. ``time_split.svg`` shows where each measurement's wall clock went.
+``correctness.svg`` has a module of its own, ``score_figure``.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
-from itertools import pairwise
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter
 
 from stages.comparison import Cell, Comparison, ViewComparison
-from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.contract import BACKEND_NAMES, BACKENDS
 from stages.report import format as f
+from stages.report.drawing import INK, LINES, STYLE, chunk_axis, legend_below, svg
+from stages.report.score_figure import score_differences
 from stages.schema import TimeSplit
 
-# Okabe and Ito's colours, told apart by colour-blind readers; marker and line differ too.
-_LINES: dict[Backend, dict[str, str]] = {
-    "jax": {"color": "#0072B2", "marker": "o", "linestyle": "-"},
-    "pytorch": {"color": "#D55E00", "marker": "s", "linestyle": "--"},
-}
-_INK = "#222222"
 _PARTS: list[tuple[str, str, str]] = [
     ("server_start", "server start", "#0072B2"),
     ("warmup", "warm-up", "#E69F00"),
@@ -41,33 +34,18 @@ assert [name for name, _, _ in _PARTS] == list(TimeSplit.model_fields)  # noqa: 
 # Beyond this spread a linear axis hides the small values.
 _LOG_SPREAD = 20.0
 
-# Typed loosely: the stubs spell out every key, and one dictionary of both kinds of value fits none.
-_STYLE: dict[Any, Any] = {
-    # Identifiers inside the SVG are hashed with this salt instead of a random one.
-    "svg.hashsalt": "scoreparity",
-    "svg.fonttype": "path",
-    "font.family": ["DejaVu Sans"],
-    "font.size": 10.0,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
-
 
 def draw_all(comparison: Comparison) -> dict[str, bytes]:
     """Every figure, by file name."""
     # Nothing of a user's own matplotlibrc may reach the bytes.
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)
+        mpl.rcParams.update(STYLE)
         return {
-            "throughput.svg": _svg(throughput(comparison)),
-            "latency.svg": _svg(latency(comparison)),
-            "time_split.svg": _svg(time_split(comparison)),
+            "throughput.svg": svg(throughput(comparison)),
+            "correctness.svg": svg(score_differences(comparison)),
+            "latency.svg": svg(latency(comparison)),
+            "time_split.svg": svg(time_split(comparison)),
         }
 
 
@@ -107,14 +85,7 @@ def _panels(
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     left.set_ylabel(f"{label} (log scale)" if logarithmic else label)
     drawing.suptitle(title, fontsize=12)
-    handles = {h.get_label(): h for axes in (left, right) for h in axes.get_lines()}
-    drawing.legend(
-        [h for name, h in handles.items() if not str(name).startswith("_")],
-        [str(name) for name in handles if not str(name).startswith("_")],
-        loc="outside lower center",
-        ncols=3,
-        frameon=False,
-    )
+    legend_below(drawing, ncols=3)
     return drawing
 
 
@@ -129,20 +100,10 @@ def _panel(axes: Axes, view: ViewComparison, figure_of: Callable[[Cell], float |
             label=BACKEND_NAMES[backend],
             linewidth=1.8,
             markersize=5.5,
-            **_LINES[backend],  # type: ignore[arg-type]
+            **LINES[backend],  # type: ignore[arg-type]
         )
     _mark_winner(axes, view, figure_of)
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(FixedLocator(sizes))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(value)}"))
-    crowded = any(after < 1.3 * before for before, after in pairwise(sizes))
-    axes.tick_params(axis="x", labelrotation=45 if crowded else 0)
-    axes.set_xlabel("chunk size, items per request")
-    axes.set_title(f"{f.VIEW_NAMES[view.view]} view", fontsize=10)
-    axes.grid(visible=True, color="#dddddd", linewidth=0.7)
-    axes.set_axisbelow(True)
+    chunk_axis(axes, view, sizes)
 
 
 def _mark_winner(
@@ -160,7 +121,7 @@ def _mark_winner(
         marker="o",
         markersize=15,
         markerfacecolor="none",
-        markeredgecolor=_INK,
+        markeredgecolor=INK,
         markeredgewidth=1.8,
     )
 
@@ -197,11 +158,3 @@ def _write_totals(axes: Axes, totals: Sequence[float]) -> None:
             va="center",
         )
     axes.set_xlim(0, 1.12 * max(totals, default=1.0) or 1.0)
-
-
-def _svg(drawing: Figure) -> bytes:
-    FigureCanvasSVG(drawing)
-    sink = io.BytesIO()
-    # Neither the clock nor the version of matplotlib may reach the bytes.
-    drawing.savefig(sink, format="svg", metadata={"Date": None, "Creator": None})
-    return sink.getvalue()

@@ -7,27 +7,20 @@ Rules (every number is one of the comparison's, or a ratio or count of them):
   is named with the reason and does not count as better.
 * A finding that stands on unsteady cells (unstable, or compiling in a timed pass) says at
   which chunk sizes.
-* Outlier: a gated cell whose largest difference is both over ``OUTLIER`` times the median
-  of at least ``OUTLIER_CELLS`` cells and over ``OUTLIER_GATE`` of the gate's limit; smaller
-  drift is rounding, whatever its multiple.
-* "Agree within" is said only where every JAX cell was compared.
+* How far the scores can be trusted: see ``correctness``.
 """
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from stages.comparison import Cell, Comparison
+from stages.comparison import Comparison
 from stages.contract import BACKENDS
 from stages.report import format as f
-from stages.report.ratios import QUANTITIES, Group, Pair, Side, barred, cells, groups, pairs
+from stages.report.correctness import correctness
+from stages.report.ratios import QUANTITIES, Group, Pair, Side, barred, groups, pairs
 from stages.report.stability import client, stability
-
-OUTLIER = 10.0
-OUTLIER_CELLS = 4
-OUTLIER_GATE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,73 +133,6 @@ def _only(view: Sequence[Pair], backend: str) -> Iterator[str]:
         where = f.chunk_sizes(sizes, [pair.chunk_size for pair in view])
         name = f.VIEW_NAMES[view[0].view].capitalize()
         yield f"{name} view, {where}: only {'JAX' if mine == 'jax' else 'PyTorch'} has figures."
-
-
-def correctness(comparison: Comparison) -> list[str]:
-    """How JAX's scores stand against the reference's."""
-    gated = [cell for cell in cells(comparison) if cell.gate]
-    verdicts = [cell.gate.verdict for cell in gated if cell.gate]
-    gate = comparison.gate
-    said = [
-        f"Of {f.count(len(gated), 'gated JAX cell')}, {verdicts.count('pass')} pass,"
-        f" {verdicts.count('fail')} fail and {verdicts.count('not_compared')} could not be"
-        f" compared (limits: max {f.plain(gate.max_abs_diff)},"
-        f" mean {f.plain(gate.mean_abs_diff)})."
-    ]
-    said += [_failed_gate(cell) for cell in gated if cell.gate and cell.gate.verdict == "fail"]
-    missing = [f.at(cell) for cell in gated if cell.gate and cell.gate.verdict == "not_compared"]
-    if missing:
-        said.append(f"Not compared: {'; '.join(missing)}.")
-    return said + _drift(gated, comparison)
-
-
-def _failed_gate(cell: Cell) -> str:
-    assert cell.gate is not None  # noqa: S101  the caller filtered
-    where = f", worst in {cell.gate.worst_pass}" if cell.gate.worst_pass else ""
-    figures = (
-        f"max abs diff {f.difference(cell.gate.max_abs_diff)},"
-        f" mean abs diff {f.difference(cell.gate.mean_abs_diff)}"
-    )
-    if cell.gate.max_abs_diff is None:
-        figures = "no finite difference"
-    return f"Fails the gate: {f.at(cell)} ({figures}{where})."
-
-
-def _drift(gated: Sequence[Cell], comparison: Comparison) -> list[str]:
-    highest = _largest(gated, "max_abs_diff")
-    mean = _largest(gated, "mean_abs_diff")
-    if highest is None or mean is None:
-        return []
-    said = [
-        f"The largest difference of one score is {f.difference(highest[0])} ({f.at(highest[1])});"
-        f" the largest mean difference is {f.difference(mean[0])} ({f.at(mean[1])})."
-    ]
-    diffs = [c.gate.max_abs_diff for c in gated if c.gate and c.gate.max_abs_diff is not None]
-    if len(diffs) == len(gated):
-        said.append(f"Both backends' scores agree within {f.difference(highest[0])} in every cell.")
-    if len(diffs) >= OUTLIER_CELLS:
-        said.append(_outliers(gated, statistics.median_low(diffs), comparison.gate.max_abs_diff))
-    return said
-
-
-def _largest(gated: Sequence[Cell], field: str) -> tuple[float, Cell] | None:
-    known = [(value, c) for c in gated if (value := getattr(c.gate, field)) is not None]
-    return max(known, key=lambda one: one[0], default=None)
-
-
-def _outliers(gated: Sequence[Cell], median: float, limit: float) -> str:
-    bar = max(OUTLIER * median, OUTLIER_GATE * limit)
-    found = [
-        f"{f.at(c)} ({f.difference(c.gate.max_abs_diff)})"
-        for c in gated
-        if c.gate and c.gate.max_abs_diff is not None and c.gate.max_abs_diff > bar
-    ]
-    if not found:
-        return "No chunk size stands out by its drift."
-    return (
-        f"Outliers, over {OUTLIER:.0f} times the median of {f.difference(median)}:"
-        f" {'; '.join(found)}."
-    )
 
 
 def cost(comparison: Comparison) -> list[str]:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, Decimal
 
-from stages.comparison import Cell, Verdict
+from stages.comparison import Cell, ControlName, Verdict
 from stages.contract import BACKEND_NAMES, Backend, View
 
 ABSENT = "—"
 
 VIEW_NAMES: dict[View, str] = {"portable": "portable", "best_native": "best-native"}
-VERDICT_NAMES: dict[Verdict, str] = {"pass": "yes", "fail": "no", "not_compared": "not compared"}
+VERDICT_NAMES: dict[Verdict, str] = {
+    "pass": "yes",
+    "fail": "no",
+    "inconclusive": "inconclusive",
+    "not_compared": "not compared",
+}
+CONTROL_NAMES: dict[ControlName, str] = {
+    "items_rotated": "items rotated by one",
+    "labels_swapped": "labels swapped",
+    "mean_score": "the mean score for every item",
+}
 
 
 def number(value: float | None) -> str:
@@ -61,7 +72,7 @@ def percent(share: float | None) -> str:
 
 def difference(value: float | None) -> str:
     """A score difference to three digits, rounded up: it never reads smaller than it is."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return ABSENT
     if value == 0:
         return "0"
@@ -108,6 +119,11 @@ def count(number_of: int, noun: str, plural: str | None = None) -> str:
     return f"{number_of or 'no'} {noun if number_of == 1 else many}"
 
 
+def items(of: Sequence[int]) -> str:
+    """``item 3``, ``items 3 and 15``."""
+    return f"item{'s' if len(of) > 1 else ''} {join([str(item) for item in of])}"
+
+
 def chunk_sizes(of: Sequence[int], every: Sequence[int]) -> str:
     """Chunk sizes ``of`` a cell or more in words, neighbours in ``every`` (rising) drawn together.
 
@@ -134,6 +150,11 @@ def sizes(of: Sequence[int], every: Sequence[int]) -> str:
 def backend_view(backend: Backend, view: View) -> str:
     """``JAX, portable view``."""
     return f"{BACKEND_NAMES[backend]}, {VIEW_NAMES[view]} view"
+
+
+def in_view(view: View, sentence: str) -> str:
+    """``Portable view: the sentence.``, made from ``The sentence.``."""
+    return f"{VIEW_NAMES[view].capitalize()} view: {sentence[:1].lower()}{sentence[1:]}"
 
 
 def place(backend: Backend, view: View, chunk_size: int) -> str:

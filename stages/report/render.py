@@ -16,6 +16,7 @@ from stages.report import format as f
 from stages.report import tables
 from stages.report.conclusion import conclude, sureness
 from stages.report.findings import find
+from stages.report.trust import PROVES, trust
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~$#])")
@@ -115,6 +116,8 @@ def _context(comparison: Comparison) -> dict[str, object]:
             (table.name, table.sentence, sureness(view.winner))
             for table, view in zip(view_tables, comparison.views(), strict=True)
         ],
+        "trust": trust(comparison),
+        "proves": PROVES,
         "findings": find(comparison),
         "conclusion": conclude(comparison),
         "time_rows": tables.time_rows(comparison),

@@ -10,6 +10,7 @@ from stages.comparison import Cell, Comparison, Source, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Gate
 from stages.report import format as f
 from stages.report.ratios import cells, flagged, pairs
+from stages.report.trust import ineligible
 from stages.schema import MATRIX_FILE, SERVER_LOG_FILE, folder_of
 
 DESCRIPTIVE_BELOW = 72
@@ -61,7 +62,7 @@ class ViewTables:
 
     Attributes:
         rows: one a chunk size, rising.
-        missing: why a figure is absent or a cell may not be selected, a sentence a cell.
+        missing: why figures are absent or cells may not be selected, in sentences.
         flagged: whether a row carries a dagger.
         selected: one a backend.
         gate: max, mean and verdict of JAX's selected cell, as text.
@@ -84,7 +85,7 @@ def view_tables(view: ViewComparison, gate: Gate) -> ViewTables:
         name=f.VIEW_NAMES[view.view],
         key=view.view,
         rows=_rows(view),
-        missing=[sentence for cell in view.cells if (sentence := _why_not(cell))],
+        missing=ineligible(view),
         flagged=any(flagged(cell) for cell in view.cells),
         selected=[_selected(view, backend) for backend in BACKENDS],
         gate=_gate_of_selected(view, gate),
@@ -118,20 +119,6 @@ def _figure(view: ViewComparison, cell: Cell) -> Figure:
     won = winner.outcome == cell.backend and winner.chunk_size == cell.chunk_size
     dagger = " †" if flagged(cell) else ""
     return Figure(f.milliseconds(cell.p95_s), f.number(cell.items_per_s) + dagger, won)
-
-
-def _why_not(cell: Cell) -> str | None:
-    failures = f.join(
-        [f"{kind} in {f.count(n, 'pass', 'passes')}" for kind, n in sorted(cell.failures.items())]
-    )
-    reasons = [*cell.reasons, *([failures] if failures else [])]
-    if not reasons and cell.items_per_s is None:
-        reasons = ["no figures"]
-    return (
-        f"{f.place(cell.backend, cell.view, cell.chunk_size)}: {'; '.join(reasons)}."
-        if (reasons)
-        else None
-    )
 
 
 def _selected(view: ViewComparison, backend: Backend) -> Selected:
@@ -184,8 +171,13 @@ def provenance_rows(sources: list[Source]) -> list[list[str]]:
         ["Commit", *((s.git_commit or f.ABSENT)[:12] for s in sources)],
         ["Good timed passes", *(f"{s.good_passes} of {s.planned_passes}" for s in sources)],
         ["Server restarts", *(str(s.restarts) for s in sources)],
+        ["CPU time taken by other work", *(_foreign(s.foreign_cpu) for s in sources)],
         ["Compile cache at the start", *(_cache(s.compile_cache_entries) for s in sources)],
     ]
+
+
+def _foreign(share: float | None) -> str:
+    return "not known" if share is None else f.percent(share)
 
 
 def _cache(entries: int | None) -> str:
@@ -207,7 +199,9 @@ def artifacts(comparison: Comparison) -> Iterator[tuple[str, str]]:
             name = f.backend_view(backend, view.view)
             folder = folder_of(backend, view.view)
             yield str(folder / MATRIX_FILE), f"every call: {name}"
+            yield str(folder / "probes.parquet"), f"repeated and isolation probes: {name}"
             yield str(folder / SERVER_LOG_FILE), f"what the server logged: {name}"
+    yield "data/oracle/oracle.parquet", "what the independent scorer says of the sampled items"
     yield "data/compare/comparison.json", "every figure of this report"
     yield "data/compare/metrics.json", "the figures that dvc metrics diff compares"
     yield "data/report/comparison.md", "the tables and winners alone"

@@ -17,7 +17,7 @@ from stages.report import figures
 
 JAX = {1: 40.0, 2: 90.0, 4: 110.0}
 PYTORCH = {1: 100.0, 2: 150.0, 4: 200.0}
-NAMES = ["latency.svg", "throughput.svg", "time_split.svg"]
+NAMES = ["correctness.svg", "latency.svg", "throughput.svg", "time_split.svg"]
 
 
 def comparison(portable: build.ViewComparison | None = None) -> Comparison:
@@ -112,6 +112,44 @@ def test_the_winner_is_ringed_and_a_tie_is_not() -> None:
 
     assert ring(figures.throughput(comparison(won))) == {4: 200.0}
     assert ring(figures.throughput(comparison(won.model_copy(update={"winner": tie})))) == {}
+
+
+def test_score_differences_stand_against_the_limit_the_noise_and_wrong_answers() -> None:
+    drift = build.cell("jax", "portable", 2, 90.0, gate=build.gate("pass", 0.00125, 2e-4))
+    floors = {"jax": build.noise(1.5e-7), "pytorch": build.noise(0.0)}
+    base = build.speeds("portable", JAX, PYTORCH, noise=floors)
+    left, right = figures.score_differences(comparison(build.replaced(base, drift))).axes
+
+    assert points(left, "JAX against PyTorch") == {1: 1e-6, 2: 0.00125, 4: 1e-6}
+    assert set(line(left, "gate's limit").get_ydata()) == {0.02}
+    assert set(line(left, "noise floor, JAX").get_ydata()) == {1.5e-7}
+    # Nothing is the best there is, and is drawn as the foot of the axis.
+    assert set(line(left, "noise floor, PyTorch").get_ydata()) == {0.0}
+    assert left.get_ylim()[0] == 0.0
+    wrong = ["items rotated by one", "labels swapped", "the mean score for every item"]
+    heights = [set(line(left, f"wrong: {name}").get_ydata()) for name in wrong]
+    assert heights == [{0.62}, {0.82}, {0.52}]
+    assert len({line(left, f"wrong: {name}").get_marker() for name in wrong}) == 3
+    assert "wrong, and passes the gate" not in [one.get_label() for one in left.get_lines()]
+    assert right.get_title() == "best-native view"
+
+
+def test_a_wrong_answer_that_passes_is_ringed_and_missing_figures_are_not_drawn() -> None:
+    flat = build.inconclusive(build.control("labels_swapped", 0.0031, 0.0012, False))
+    base = build.speeds(
+        "portable", JAX, PYTORCH, noise=dict.fromkeys(("jax", "pytorch"), build.noise(None, 1))
+    )
+    changed = build.replaced(
+        base,
+        build.cell("jax", "portable", 2, 90.0, gate=flat),
+        build.failed("jax", "portable", 4, "oom"),
+    )
+    left, _ = figures.score_differences(comparison(changed)).axes
+
+    assert points(left, "wrong, and passes the gate") == {2: 0.0031}
+    assert math.isnan(points(left, "JAX against PyTorch")[4])
+    assert points(left, "wrong: labels swapped") == {1: 0.82, 2: 0.0031}
+    assert all(math.isnan(y) for y in line(left, "noise floor, JAX").get_ydata())
 
 
 def test_a_view_without_any_figure_still_draws() -> None:

@@ -14,14 +14,19 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from stages.comparison import Comparison
+from stages.oracle_table import ORACLE_FILE
+from stages.probe_table import PROBES_FILE
 from stages.report.__main__ import main
 from stages.report.render import code, md, render_all
+from stages.report.tables import artifacts
+from stages.schema import folder_of
 
 PARSER = MarkdownIt("commonmark").enable("table")
 
 HOSTILE = "a|b\nc `d` <img src=x> **e** _f_ [g](h) &amp; \x1b[0m \\| $k$"
 
 SECTIONS = [
+    "Can these scores be trusted?",
     "Scope",
     "Known TPU limitation",
     "Workload contract",
@@ -137,6 +142,26 @@ def test_the_answer_of_each_view_precedes_every_table() -> None:
     assert head.count("Confidence: high") == 2
 
 
+def test_every_check_is_a_row_with_its_verdict_first_in_both_views() -> None:
+    rows = table_after(report(plain_comparison()), "## Can these scores be trusted?")
+
+    assert rows[0] == ["Check", "Portable view", "Best-native view"]
+    assert len(rows) == 12
+    gate, power = rows[1:3]
+    assert gate[0] == "Gate"
+    assert all(cell.startswith("**pass**: 2 of 2 JAX cells pass") for cell in gate[1:])
+    assert all(cell.startswith("**all caught**: 6 wrong answers") for cell in power[1:])
+
+
+def test_the_files_of_the_probes_and_the_oracle_are_where_their_stages_put_them() -> None:
+    listed = {path for path, _ in artifacts(plain_comparison())}
+
+    assert str(ORACLE_FILE) in listed
+    probes = [path for path in listed if path.endswith(PROBES_FILE)]
+    assert str(folder_of("jax", "best_native") / PROBES_FILE) in probes
+    assert len(probes) == 4
+
+
 def test_a_failed_cell_is_a_dash_with_the_failure_underneath() -> None:
     base = plain_comparison()
     failed = build.failed("jax", "portable", 1, "timeout")
@@ -197,7 +222,15 @@ def hostile_comparison(text: str) -> Comparison:
     )
     portable = build.replaced(base.portable, cell)
     winner = portable.winner.model_copy(update={"sentence": text, "flags": [text]})
-    portable = portable.model_copy(update={"winner": winner, "passed_over": [text]})
+    probed = build.isolation(worst_layout=text)
+    told = portable.oracle_verdict.model_copy(update={"sides_with": "neither", "sentence": text})
+    changed = {
+        "winner": winner,
+        "passed_over": [text],
+        "isolation": {"jax": probed, "pytorch": probed},
+        "oracle_verdict": told,
+    }
+    portable = portable.model_copy(update=changed)
     return base.model_copy(update={"portable": portable})
 
 
@@ -253,7 +286,7 @@ def test_the_command_writes_the_pages_and_figures(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     linked = set(re.findall(r"\((figures/\w+\.svg)\)", (out / "report.md").read_text()))
-    assert len(linked) == 3
+    assert len(linked) == 4
     assert written == {"report.md", "comparison.md", *linked}
 
 

@@ -1,0 +1,264 @@
+"""What each check of the scores says in one view. Pure: a comparison's parts in, text out.
+
+Rules:
+
+* An answer is a verdict in a word or two and the figures behind it. A view's gate takes the
+  worst verdict of its cells.
+* An answer that is not the good one also says what it holds against the scores, except where
+  the reasons of the cells it bars say it already (gate, power, leaking or unprobed items).
+* Of the wrong answers the gate catches, the one closest to passing is the one that is over
+  a limit by the smallest factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from stages.comparison import (
+    BUSY,
+    NOISY,
+    ControlResult,
+    GateResult,
+    Isolation,
+    OracleSide,
+    Source,
+    Verdict,
+    ViewComparison,
+)
+from stages.contract import Backend, Gate
+from stages.report import format as f
+
+_WORST_FIRST: dict[Verdict, str] = {
+    "fail": "fail",
+    "inconclusive": "inconclusive",
+    "not_compared": "not compared",
+}
+_SIDES: dict[OracleSide | None, str] = {
+    "jax": "sides with JAX",
+    "pytorch": "sides with PyTorch",
+    "both": "both agree",
+    "neither": "neither agrees",
+    None: "not known",
+}
+_LAYOUTS = {
+    "original": "among its own neighbours",
+    "reversed": "with the order reversed",
+    "replaced": "with all other items replaced",
+    "before_all": "with all other items before it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one check says in one view.
+
+    Attributes:
+        word: the verdict.
+        figure: what it stands on.
+        against: sentences on what it says against the scores, beyond the cells' reasons.
+    """
+
+    word: str
+    figure: str
+    against: list[str] = field(default_factory=list)
+
+
+type _Gated = list[tuple[int, GateResult]]
+
+
+def _gated(view: ViewComparison) -> _Gated:
+    found = [(cell.chunk_size, cell.gate) for cell in view.cells if cell.gate]
+    return sorted(found, key=lambda one: one[0])
+
+
+def _at(of: _Gated, every: _Gated) -> str:
+    return f.chunk_sizes([size for size, _ in of], [size for size, _ in every])
+
+
+def gate_answer(view: ViewComparison, limits: Gate) -> Answer:
+    """How many JAX cells pass, which do not, and the largest differences."""
+    gated = _gated(view)
+    if not gated:
+        return Answer("not compared", "no JAX cell was measured")
+    by = {v: [one for one in gated if one[1].verdict == v] for v in _WORST_FIRST}
+    passed = len(gated) - sum(map(len, by.values()))
+    text = f"{passed} of {f.count(len(gated), 'JAX cell')} {'passes' if passed == 1 else 'pass'}"
+    text += "".join(f"; {_WORST_FIRST[v]} at {_at(some, gated)}" for v, some in by.items() if some)
+    lost = [one for one in gated if one[1].uncompared_passes]
+    missing = f.count(sum(g.uncompared_passes for _, g in lost), "pass", "passes")
+    against = (
+        f"{f.backend_view('jax', view.view)}, {_at(lost, gated)}: {missing} could not be compared,"
+        " because the reference's counterpart is missing."
+    )
+    return Answer(
+        next((_WORST_FIRST[v] for v, some in by.items() if some), "pass"),
+        text + _differences(gated, limits) + (f"; {missing} not compared" if lost else ""),
+        [against] if lost else [],
+    )
+
+
+def _differences(gated: _Gated, limits: Gate) -> str:
+    largest = [g.max_abs_diff for _, g in gated if g.max_abs_diff is not None]
+    means = [g.mean_abs_diff for _, g in gated if g.mean_abs_diff is not None]
+    if not largest or not means:
+        return ""
+    # A score that is not a number leaves no difference, and must not hide behind the others.
+    odd = [one for one in gated if one[1].verdict == "fail" and one[1].max_abs_diff is None]
+    return (
+        f" (largest difference {f.difference(max(largest))}, limit {f.plain(limits.max_abs_diff)};"
+        f" mean {f.difference(max(means))}, limit {f.plain(limits.mean_abs_diff)}"
+        f"{f'; no finite difference at {_at(odd, gated)}' if odd else ''})"
+    )
+
+
+def power_answer(view: ViewComparison, limits: Gate) -> Answer:
+    """Whether the gate catches every wrong answer, and which comes closest to passing."""
+    gated = _gated(view)
+    tried = [(size, control) for size, gate in gated for control in gate.controls]
+    if not tried:
+        return Answer("not tried", "no pass was compared, so no wrong answer could be made")
+    untried = [one for one in gated if not one[1].controls]
+    rest = f"; none could be made at {_at(untried, gated)}" if untried else ""
+    missed = [(size, control) for size, control in tried if not control.caught]
+    if missed:
+        named = "; ".join(_passing(missed, gated))
+        verb = "passes" if len(missed) == 1 else "pass"
+        count = f"{len(missed)} of {f.count(len(tried), 'wrong answer')}"
+        text = f"{count} {verb} the gate, so a pass there means nothing: {named}{rest}"
+        return _barring(view, "jax", "not all caught", text)
+    size, closest = min(tried, key=lambda one: _over(one[1], limits)[0])
+    text = f"{f.count(len(tried), 'wrong answer')} (the closest to passing: "
+    return Answer(
+        "all caught", f"{text}{_wrong(size, closest)}, {_over(closest, limits)[1]}){rest}"
+    )
+
+
+def _wrong(size: int, control: ControlResult) -> str:
+    return f"{f.CONTROL_NAMES[control.name]} at chunk size {size}"
+
+
+def _passing(missed: list[tuple[int, ControlResult]], gated: _Gated) -> Iterator[str]:
+    """Wrong answers that pass the gate, a kind at a time, with the most they differ by."""
+    for name, words in f.CONTROL_NAMES.items():
+        mine = [(size, control) for size, control in missed if control.name == name]
+        if mine:
+            where = f.chunk_sizes([size for size, _ in mine], [size for size, _ in gated])
+            largest = f.difference(max(c.max_abs_diff or 0.0 for _, c in mine))
+            mean = f.difference(max(c.mean_abs_diff or 0.0 for _, c in mine))
+            yield f"{words} at {where} (largest difference {largest}, mean {mean})"
+
+
+def _over(control: ControlResult, limits: Gate) -> tuple[float, str]:
+    """By which factor a control is over the limit that catches it, and by which figure."""
+    largest = _factor(control.max_abs_diff, limits.max_abs_diff)
+    mean = _factor(control.mean_abs_diff, limits.mean_abs_diff)
+    if largest >= mean:
+        figure, limit, of = control.max_abs_diff, limits.max_abs_diff, ""
+    else:
+        figure, limit, of = control.mean_abs_diff, limits.mean_abs_diff, "mean "
+    return max(largest, mean), f"{of}{f.difference(figure)} against the limit {f.plain(limit)}"
+
+
+def _factor(difference: float | None, limit: float) -> float:
+    if difference is None:
+        return float("inf")
+    return difference / limit if limit else float("inf" if difference else 0)
+
+
+def noise_answer(view: ViewComparison, backend: Backend, limits: Gate) -> Answer:
+    """How far one backend's answers to one identical request differ."""
+    floor, where = view.noise[backend], f.backend_view(backend, view.view)
+    answers, limit = f.count(floor.repeats, "answer"), f.plain(limits.max_abs_diff)
+    if floor.max_abs_diff is None:
+        against = [f"{where}: the noise floor is not known."]
+        return Answer("not known", f"{answers} to the repeated request, too few", against)
+    if floor.max_abs_diff == 0:
+        return Answer("none", f"{answers} to one request are identical")
+    difference = f.difference(floor.max_abs_diff)
+    text = f"{answers} to one request differ by at most {difference}"
+    if floor.max_abs_diff <= NOISY * limits.max_abs_diff:
+        return Answer("small", text)
+    return Answer(
+        "large",
+        f"{text} (the gate's limit is {limit})",
+        [
+            f"{where}: answers to one request differ by {difference},"
+            f" more than {f.percent(NOISY)} of the limit of {limit}."
+        ],
+    )
+
+
+def isolation_answer(view: ViewComparison, backend: Backend, limits: Gate) -> Answer:
+    """Whether one backend's scores depend on neighbouring items, and where most."""
+    found, where = view.isolation[backend], f.backend_view(backend, view.view)
+    failed = f.count(found.failed_probes, "probe request")
+    also = f"; {failed} failed" if found.failed_probes else ""
+    worst, limit = _worst(found), f.plain(limits.max_abs_diff)
+    if found.verdict == "leaks":
+        verb = "depends" if len(found.leaking_targets) == 1 else "depend"
+        text = f"{f.items(found.leaking_targets)} {verb} on the neighbours, by up to {worst}"
+        return _barring(view, backend, "leaks", f"{text}, limit {limit}{also}")
+    if found.verdict == "not_probed":
+        seen = f"; the others move a score by at most {worst}" if worst else ""
+        text = f"{failed} failed{seen}" if found.failed_probes else f"no complete probe{seen}"
+        return _barring(view, backend, "not probed", text)
+    moved = f"move by at most {worst}, limit {limit}" if found.largest_change else "do not move"
+    text = f"scores of {f.count(len(found.targets), 'probed item')} {moved}{also}"
+    against = [f"{where}: {failed} of the isolation check failed."] if also else []
+    return Answer("isolated", text, against)
+
+
+def _barring(view: ViewComparison, backend: Backend, word: str, figure: str) -> Answer:
+    """A bad answer; it is told against the scores where no barred cell's reasons can tell it."""
+    told = any(not cell.eligible for cell in view.cells if cell.backend == backend)
+    sentence = f"{f.backend_view(backend, view.view)}: {word}, {figure}."
+    return Answer(word, figure, [] if told else [sentence])
+
+
+def _worst(found: Isolation) -> str:
+    if found.largest_change is None:
+        return ""
+    size, layout = f.difference(found.largest_change), found.worst_layout
+    if found.worst_target is None or layout is None:
+        return size
+    before = layout.removeprefix("before_")
+    how = f"with {f.count(int(before), 'item')} before it" if before.isdecimal() else layout
+    return f"{size} (item {found.worst_target} {_LAYOUTS.get(layout, how)})"
+
+
+def oracle_answer(view: ViewComparison, backend: Backend, limits: Gate) -> Answer:
+    """How far one backend is from the independent scorer."""
+    found = view.oracle[backend]
+    missing = f.count(found.missing, "sampled item")
+    if found.agrees is None:
+        text = f"no answer to {missing}" if found.missing else "nothing was sampled"
+        return Answer("not compared", text)
+    return Answer(
+        "agrees" if found.agrees else "differs",
+        f"{f.count(found.compared, 'sampled item')} (largest difference"
+        f" {f.difference(found.max_abs_diff)}, limit {f.plain(limits.max_abs_diff)};"
+        f" mean {f.difference(found.mean_abs_diff)}, limit {f.plain(limits.mean_abs_diff)})"
+        + (f"; no answer to {missing} more" if found.missing else ""),
+    )
+
+
+def verdict_answer(view: ViewComparison) -> Answer:
+    """Which backend the oracle sides with; anything but both stands against the scores."""
+    found = view.oracle_verdict
+    against = [] if found.sides_with == "both" else [f.in_view(view.view, found.sentence)]
+    return Answer(_SIDES[found.sides_with], found.sentence, against)
+
+
+def load_answer(view: ViewComparison, backend: Backend, source: Source | None) -> Answer:
+    """How much of the machine other work took while one backend was timed."""
+    where = f.backend_view(backend, view.view)
+    share = source.foreign_cpu if source else None
+    if share is None:
+        why = "the server was restarted" if source and source.restarts else "it was not measured"
+        against = [f"{where}: how much other work the machine did is not known."]
+        return Answer("not known", why, against)
+    text = f"{f.percent(share)} of the machine's CPU time"
+    if share < BUSY:
+        return Answer("quiet", text)
+    return Answer("busy", text, [f"{where}: other work took {text} while passes were timed."])

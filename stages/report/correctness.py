@@ -1,0 +1,169 @@
+"""How far the scores can be trusted, in sentences. Pure: a comparison in, plain text out.
+
+Rules:
+
+* Outlier: a gated cell whose largest difference is both over ``OUTLIER`` times the median
+  of at least ``OUTLIER_CELLS`` cells and over ``OUTLIER_GATE`` of the gate's limit; smaller
+  drift is rounding, whatever its multiple.
+* "Agree within" is said only where every JAX cell was compared.
+* In each view the drift is told beside the larger noise floor, as a multiple of it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+
+from stages.comparison import Cell, Comparison, Verdict, ViewComparison
+from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.report import format as f
+from stages.report.ratios import cells
+
+OUTLIER = 10.0
+OUTLIER_CELLS = 4
+OUTLIER_GATE = 0.01
+
+_VERBS: dict[Verdict, tuple[str, str]] = {
+    "pass": ("passes", "pass"),
+    "fail": ("fails", "fail"),
+    "inconclusive": ("is inconclusive", "are inconclusive"),
+    "not_compared": ("could not be compared", "could not be compared"),
+}
+
+
+def correctness(comparison: Comparison) -> list[str]:
+    """The gate, the drift beside the noise, isolation, and the oracle."""
+    gated = [cell for cell in cells(comparison) if cell.gate]
+    said = [_tally(gated, comparison), *_not_passing(gated), *_drift(gated, comparison)]
+    return [*said, *_noise(comparison), *_isolation(comparison), *_oracle(comparison)]
+
+
+def _tally(gated: Sequence[Cell], comparison: Comparison) -> str:
+    limits = (
+        f"(limits: max {f.plain(comparison.gate.max_abs_diff)},"
+        f" mean {f.plain(comparison.gate.mean_abs_diff)})"
+    )
+    verdicts = [cell.gate.verdict for cell in gated if cell.gate]
+    counts = {verdict: verdicts.count(verdict) for verdict in _VERBS}
+    told = [f"{n} {_VERBS[verdict][n != 1]}" for verdict, n in counts.items() if n]
+    if counts["pass"] == len(gated) > 1:
+        return f"All {len(gated)} gated JAX cells pass {limits}."
+    return f"Of {f.count(len(gated), 'gated JAX cell')}, {f.join(told) or 'none passes'} {limits}."
+
+
+def _not_passing(gated: Sequence[Cell]) -> Iterator[str]:
+    for cell in gated:
+        if cell.gate and cell.gate.verdict == "fail":
+            yield _failed_gate(cell)
+    for cell in gated:
+        if cell.gate and cell.gate.verdict == "inconclusive":
+            missed = [f.CONTROL_NAMES[c.name] for c in cell.gate.controls if not c.caught]
+            yield f"Inconclusive: {f.at(cell)} (the gate would also pass {f.join(missed)})."
+    missing = [f.at(cell) for cell in gated if cell.gate and cell.gate.verdict == "not_compared"]
+    if missing:
+        yield f"Not compared: {'; '.join(missing)}."
+
+
+def _failed_gate(cell: Cell) -> str:
+    assert cell.gate is not None  # noqa: S101  the caller filtered
+    where = f", worst in {cell.gate.worst_pass}" if cell.gate.worst_pass else ""
+    figures = (
+        f"max abs diff {f.difference(cell.gate.max_abs_diff)},"
+        f" mean abs diff {f.difference(cell.gate.mean_abs_diff)}"
+    )
+    if cell.gate.max_abs_diff is None:
+        figures = "no finite difference"
+    return f"Fails the gate: {f.at(cell)} ({figures}{where})."
+
+
+def _drift(gated: Sequence[Cell], comparison: Comparison) -> list[str]:
+    highest = _largest(gated, "max_abs_diff")
+    mean = _largest(gated, "mean_abs_diff")
+    if highest is None or mean is None:
+        return []
+    said = [
+        f"The largest difference of one score is {f.difference(highest[0])} ({f.at(highest[1])});"
+        f" the largest mean difference is {f.difference(mean[0])} ({f.at(mean[1])})."
+    ]
+    diffs = [c.gate.max_abs_diff for c in gated if c.gate and c.gate.max_abs_diff is not None]
+    if len(diffs) == len(gated):
+        said.append(f"Both backends' scores agree within {f.difference(highest[0])} in every cell.")
+    if len(diffs) >= OUTLIER_CELLS:
+        said.append(_outliers(gated, statistics.median_low(diffs), comparison.gate.max_abs_diff))
+    return said
+
+
+def _largest(gated: Sequence[Cell], field: str) -> tuple[float, Cell] | None:
+    known = [(value, c) for c in gated if (value := getattr(c.gate, field)) is not None]
+    return max(known, key=lambda one: one[0], default=None)
+
+
+def _outliers(gated: Sequence[Cell], median: float, limit: float) -> str:
+    bar = max(OUTLIER * median, OUTLIER_GATE * limit)
+    found = [
+        f"{f.at(c)} ({f.difference(c.gate.max_abs_diff)})"
+        for c in gated
+        if c.gate and c.gate.max_abs_diff is not None and c.gate.max_abs_diff > bar
+    ]
+    if not found:
+        return "No chunk size stands out by its drift."
+    return (
+        f"Outliers, over {OUTLIER:.0f} times the median of {f.difference(median)}:"
+        f" {'; '.join(found)}."
+    )
+
+
+def _noise(comparison: Comparison) -> Iterator[str]:
+    for view in comparison.views():
+        floors = {b: view.noise[b].max_abs_diff for b in BACKENDS}
+        known = [(value, BACKEND_NAMES[b]) for b, value in floors.items() if value is not None]
+        unknown = [BACKEND_NAMES[b] for b, value in floors.items() if value is None]
+        if known:
+            floor, name = max(known, key=lambda one: one[0])
+            differ = f"differ by up to {f.difference(floor)} ({name})" if floor else "are identical"
+            of = "" if floor or not unknown else f" of {f.join([name for _, name in known])}"
+            said = f"Answers{of} to one identical request {differ}{_beside(view, floor)}."
+            yield f.in_view(view.view, said)
+        if unknown:
+            yield f.in_view(view.view, f"The noise floor of {f.join(unknown)} is not known.")
+
+
+def _beside(view: ViewComparison, floor: float) -> str:
+    found = _largest([cell for cell in view.cells if cell.gate], "max_abs_diff")
+    if found is None:
+        return ""
+    drift = f"; the backends' scores differ by up to {f.difference(found[0])}"
+    if found[0] <= floor:
+        return f"{drift}, which is no more than the noise"
+    return f"{drift}, {f.factor(found[0] / floor)} the noise" if floor else drift
+
+
+def _isolation(comparison: Comparison) -> Iterator[str]:
+    every = [(view.isolation[b], f.backend_view(b, view.view)) for view, b in _sides(comparison)]
+    for found, where in every:
+        if found.verdict == "leaks":
+            yield (
+                f"Scores depend on neighbouring items: {where} ({f.items(found.leaking_targets)},"
+                f" by up to {f.difference(found.largest_change)})."
+            )
+    missing = [where for found, where in every if found.verdict == "not_probed"]
+    if missing:
+        yield f"Isolation between items could not be probed: {'; '.join(missing)}."
+    isolated = [
+        (found.largest_change, where)
+        for found, where in every
+        if found.verdict == "isolated" and found.largest_change is not None
+    ]
+    if len(isolated) == len(every):
+        change, where = max(isolated, key=lambda one: one[0])
+        moved = f"by more than {f.difference(change)} ({where})" if change else "at all"
+        yield f"No probed score moved {moved} when only its neighbours changed."
+
+
+def _oracle(comparison: Comparison) -> Iterator[str]:
+    for view in comparison.views():
+        yield f.in_view(view.view, view.oracle_verdict.sentence)
+
+
+def _sides(comparison: Comparison) -> list[tuple[ViewComparison, Backend]]:
+    return [(view, backend) for view in comparison.views() for backend in BACKENDS]

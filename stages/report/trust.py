@@ -1,0 +1,109 @@
+"""Can the scores be trusted? Every check on them, for both views. Pure: text out.
+
+What stands against the scores is told once: a cell's own reasons say it where they do, and
+every other check whose answer is not the good one adds its sentences (see ``checks``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from stages.comparison import Cell, Comparison, ViewComparison
+from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.report import checks as say
+from stages.report import format as f
+from stages.report.checks import Answer
+
+PROVES = [
+    ("Gate", "JAX must give the frozen reference's scores for the identical requests."),
+    (
+        "Power",
+        "the same gate must catch wrong answers made from the measured scores, or passing it"
+        " means nothing.",
+    ),
+    (
+        "Noise floor",
+        "how far a server's answers to one identical request differ; less than that means nothing.",
+    ),
+    ("Isolation", "an item's score must not move when only its neighbours change."),
+    (
+        "Oracle",
+        "plain forward passes without a server, one prompt at a time, say which backend is"
+        " right where they differ.",
+    ),
+    ("Other work on the machine", "a busy machine disturbs the times, not the scores."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check in both views, portable first."""
+
+    name: str
+    answers: list[Answer]
+
+    @property
+    def short(self) -> str:
+        """The verdicts alone: ``Gate: pass in both views.``."""
+        portable, native = (answer.word for answer in self.answers)
+        if portable == native:
+            return f"{self.name}: {portable} in both views."
+        return f"{self.name}: {portable} in the portable view, {native} in the best-native view."
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Every check, and a sentence for each thing that stands against the scores."""
+
+    checks: list[Check]
+    against: list[str]
+
+
+def trust(comparison: Comparison) -> Trust:
+    """Everything the report says about how far the scores can be trusted."""
+    limits, views = comparison.gate, comparison.views()
+
+    def each(name: str, answer: Callable[[ViewComparison, Backend], Answer]) -> Iterator[Check]:
+        for b in BACKENDS:
+            yield Check(f"{name}, {BACKEND_NAMES[b]}", [answer(view, b) for view in views])
+
+    sources = {(source.backend, source.view): source for source in comparison.sources}
+    checks = [
+        Check("Gate", [say.gate_answer(view, limits) for view in views]),
+        Check("Power", [say.power_answer(view, limits) for view in views]),
+        *each("Noise floor", lambda view, b: say.noise_answer(view, b, limits)),
+        *each("Isolation", lambda view, b: say.isolation_answer(view, b, limits)),
+        *each("Oracle", lambda view, b: say.oracle_answer(view, b, limits)),
+        Check("Oracle's verdict", [say.verdict_answer(view) for view in views]),
+        *each(
+            "Other work on the machine",
+            lambda view, b: say.load_answer(view, b, sources.get((b, view.view))),
+        ),
+    ]
+    against = [sentence for view in views for sentence in ineligible(view)]
+    against += [s for check in checks for answer in check.answers for s in answer.against]
+    return Trust(checks, against)
+
+
+def ineligible(view: ViewComparison) -> list[str]:
+    """Why cells may not be selected; chunk sizes with the same reasons in one sentence."""
+    found: dict[tuple[Backend, str], list[int]] = {}
+    for cell in view.cells:
+        if reasons := _why_not(cell):
+            found.setdefault((cell.backend, reasons), []).append(cell.chunk_size)
+    every = sorted({cell.chunk_size for cell in view.cells})
+    return [
+        f"{f.backend_view(backend, view.view)}, {f.chunk_sizes(sizes, every)}: {reasons}."
+        for (backend, reasons), sizes in found.items()
+    ]
+
+
+def _why_not(cell: Cell) -> str:
+    failures = f.join(
+        [f"{kind} in {f.count(n, 'pass', 'passes')}" for kind, n in sorted(cell.failures.items())]
+    )
+    reasons = [*cell.reasons, *([failures] if failures else [])]
+    if not reasons and cell.items_per_s is None:
+        reasons = ["no figures"]
+    return "; ".join(reasons)
