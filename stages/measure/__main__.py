@@ -236,9 +236,11 @@ def calibrate_client(plan: Plan) -> list[ClientCost]:
 
 def _expected_passes(plan: Plan) -> int:
     passes, chunks = plan.contract.passes, len(plan.contract.chunk_sizes)
-    # Compiling servers need about three warm-up passes, and four chunk sizes are confirmed.
+    # Compiling servers need about three warm-up passes; four chunk sizes are confirmed, and
+    # the reference answers the confirm requests of the others too.
     warmup = passes.warmup if plan.driver.compile_pattern is None else 3
-    return chunks * (warmup + passes.sweep) + min(chunks, 4) * passes.confirm
+    confirmed = chunks if plan.backend == REFERENCE else min(chunks, 4)
+    return chunks * (warmup + passes.sweep) + confirmed * passes.confirm
 
 
 def _stop_on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001

@@ -69,7 +69,7 @@ class PassProgress:
 
     def _say_plainly(self, key: PassKey, total: int) -> None:
         now = time.monotonic()
-        if now - self._said < _PLAIN_EVERY_S and self._done != total:
+        if now - self._said < _PLAIN_EVERY_S and self._done != self._expected:
             return
         self._said = now
         left = ""
