@@ -1,0 +1,59 @@
+"""Other work on the machine is told from the measurement's own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from stages.measure.load import ForeignLoad
+
+BUSY = "while True: pass"
+SECONDS = 2.0
+
+
+@pytest.fixture
+def stranger() -> Iterator[psutil.Process]:
+    """A busy process that is no descendant of this one."""
+    script = (
+        "import subprocess, sys;"
+        f" print(subprocess.Popen([sys.executable, '-c', {BUSY!r}], stdout=subprocess.DEVNULL).pid)"
+    )
+    # Its parent ends at once, and the orphan is adopted by somebody above this process.
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    process = psutil.Process(int(done.stdout))
+    try:
+        assert process not in psutil.Process().children(recursive=True)
+        yield process
+    finally:
+        process.kill()
+
+
+def share_over(seconds: float) -> float:
+    load = ForeignLoad()
+    time.sleep(seconds)
+    return load.share()
+
+
+def test_a_strangers_work_counts_and_a_childs_does_not(stranger: psutil.Process) -> None:
+    # Compared within one run, so that whatever else is busy here is in both.
+    one_core = 1 / (os.cpu_count() or 1)
+    with_stranger = share_over(SECONDS)
+    stranger.suspend()
+    with subprocess.Popen([sys.executable, "-c", BUSY]) as child:
+        try:
+            time.sleep(0.2)
+            with_child = share_over(SECONDS)
+        finally:
+            child.kill()
+    assert with_stranger - with_child > 0.4 * one_core
+
+
+def test_a_share_is_a_share() -> None:
+    assert 0 <= share_over(0.05) <= 1
+    assert 0 <= ForeignLoad().share() <= 1
