@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import polars as pl
 import pyarrow as pa
@@ -37,7 +37,9 @@ type Status = Literal[
 ]
 
 TIMED_PHASES: tuple[Phase, ...] = ("sweep", "confirm")
-STATUSES: tuple[Status, ...] = get_args(Status.__value__)
+
+ROW_SUM_TOLERANCE = 1e-3
+"""How far a softmax row of scores may be from summing to 1; servers answer in float32."""
 
 MATRIX_SCHEMA = pa.schema(
     [

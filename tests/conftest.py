@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from contracts import ROOT
 from hypothesis import HealthCheck, settings
+from hypothesis.configuration import set_hypothesis_home_dir
+
+# Beside the other tools' caches, where git and a reader's eye do not meet it.
+set_hypothesis_home_dir(ROOT / ".venv" / ".cache" / "hypothesis")
 
 # No example database: a test run leaves nothing behind. No deadline: speed is not tested here.
 settings.register_profile(

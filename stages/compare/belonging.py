@@ -11,10 +11,7 @@ from stages.contract import Backend, Contract, View
 from stages.errors import UserError
 from stages.oracle_table import OracleTable
 from stages.probe_table import Probes
-from stages.schema import Matrix
-
-ROW_SUM_TOLERANCE = 1e-3
-"""How far a softmax row may be from summing to 1; servers answer in single precision."""
+from stages.schema import ROW_SUM_TOLERANCE, Matrix
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from stages.schema import Status
-
-ROW_SUM_TOLERANCE = 1e-3
-"""How far a softmax row's sum may be from 1."""
+from stages.schema import ROW_SUM_TOLERANCE, Status
 
 DETAIL_CHARACTERS = 200
 

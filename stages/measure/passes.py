@@ -9,7 +9,7 @@ from stages.canonical import CanonicalWorkload
 from stages.measure.client import CallFailed, ScoreConnection, encode_call
 from stages.measure.decode import Decoded, decode_scores
 from stages.measure.schedule import PassKey, calls_of_pass, salt_of
-from stages.schema import CallRecord, Phase, Status
+from stages.schema import CallRecord, Status
 
 _DEATH_NOTICE_S = 2.0
 _PROBE_ITEMS = 2
@@ -172,8 +172,3 @@ def pass_seconds(records: list[CallRecord]) -> float | None:
     assert first is not None  # noqa: S101  an ok call was sent
     assert last is not None  # noqa: S101
     return (last - first) / 1e9
-
-
-def is_timed(phase: Phase) -> bool:
-    """Whether passes of the phase count."""
-    return phase != "warmup"

@@ -72,7 +72,7 @@ class Server:
         with self.log.open("ab") as log:
             self._read_to = log.tell()
             self._guard = subprocess.Popen(
-                [sys.executable, "-m", "stages.measure.guard", *self.argv],
+                [sys.executable, "-B", "-m", "stages.measure.guard", *self.argv],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,

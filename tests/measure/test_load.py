@@ -25,7 +25,9 @@ def stranger() -> Iterator[psutil.Process]:
         f" print(subprocess.Popen([sys.executable, '-c', {BUSY!r}], stdout=subprocess.DEVNULL).pid)"
     )
     # Its parent ends at once, and the orphan is adopted by somebody above this process.
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     process = psutil.Process(int(done.stdout))
     try:
         assert process not in psutil.Process().children(recursive=True)
