@@ -203,7 +203,8 @@ class Winner(Part):
         leader: the backend with the highest items/s, also in a tie.
         chunk_size, items_per_s: of the leading cell.
         other, other_chunk_size, other_items_per_s: the other backend's selected cell.
-        ratio: items_per_s / other_items_per_s.
+        ratio: items_per_s / other_items_per_s; ``None`` where the other cell has more items/s
+            but is outside the guardrail.
         same_backend_share: share of resamples in which the same backend leads.
         same_cell_share: share in which the same backend and chunk size lead.
         confidence: ``high``, ``medium`` or ``low``; ``none`` where there is no winner.

@@ -143,8 +143,7 @@ def decide(
             else "A tie: both backends are exactly as fast at the same chunk size.",
             cells,
         )
-    others = selected(cells, selection.guardrail)
-    rival = next((c for b, c in others.items() if b != leader.backend), None)
+    rival = _rival(cells, leader, selection.guardrail)
     same_backend, same_cell = resampled_shares(samples, leader, selection)
     flags = standing_flags([leader, *([rival] if rival else [])])
     if rival is None:
@@ -152,6 +151,9 @@ def decide(
     tie = same_backend < SURE
     outcome: Outcome = "tie" if tie else leader.backend
     ratio = _known(leader.items_per_s) / _known(rival.items_per_s) if rival else None
+    if ratio is not None and ratio < 1:
+        # The guardrail shut the rival out, so items/s do not say by how much it lost.
+        ratio = None
     return Winner(
         outcome=outcome,
         leader=leader.backend,
@@ -169,6 +171,13 @@ def decide(
     )
 
 
+def _rival(cells: Sequence[Cell], leader: Cell, guardrail: float) -> Cell | None:
+    """The other backend's best cell: inside the view's guardrail if it has one there."""
+    theirs = [c for c in mark_guardrail(cells, guardrail) if c.backend != leader.backend]
+    inside = [c for c in theirs if c.inside_guardrail]
+    return choose(inside or theirs, guardrail)
+
+
 def _confidence(share: float, flags: list[str]) -> Confidence:
     if share < SURE:
         return "none"
@@ -182,12 +191,18 @@ def _sentence(
 ) -> str:
     name = f"{BACKEND_NAMES[leader.backend]} at chunk {leader.chunk_size}"
     speed = f"{_known(leader.items_per_s):.1f} items/s"
-    if rival is None or ratio is None:
+    if rival is None:
         return f"{name} wins with {speed}: the other backend has no eligible cell."
     against = (
         f"{BACKEND_NAMES[rival.backend]} at chunk {rival.chunk_size}"
         f" ({_known(rival.items_per_s):.1f} items/s)"
     )
+    if ratio is None:
+        verdict = f"but in only {share:.1%} of resamples" if tie else "and wins"
+        opening = "Not decisive: " if tie else ""
+        return (
+            f"{opening}{name} ({speed}) leads, since {against} is outside the guardrail, {verdict}."
+        )
     if tie:
         return (
             f"Not decisive: {name} ({speed}) leads {against} by {ratio:.2f}x,"

@@ -126,8 +126,13 @@ def _standing(view: ViewComparison) -> str:
         return f"The {name} view is {kind}."
     leader = f"{BACKEND_NAMES[winner.leader]} at chunk size {winner.chunk_size}"
     speed = f"{f.number(winner.items_per_s)} items/s"
-    if winner.other is None or winner.ratio is None:
+    if winner.other is None:
         against = "the other backend has no eligible cell"
+    elif winner.ratio is None:
+        against = (
+            f"since {BACKEND_NAMES[winner.other]} at chunk size {winner.other_chunk_size}"
+            f" ({f.number(winner.other_items_per_s)} items/s) is outside the guardrail"
+        )
     else:
         against = (
             f"{f.factor(winner.ratio)} the {f.number(winner.other_items_per_s)} of"

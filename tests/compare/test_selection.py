@@ -128,6 +128,32 @@ def test_the_guardrail_excludes_the_fastest_when_its_tail_is_long() -> None:
     assert [c.inside_guardrail for c in marked] == [False, True]
 
 
+def test_a_faster_rival_outside_the_guardrail_is_not_said_to_be_slower() -> None:
+    erratic = samples(cell("pytorch", 8, 250, p95_s=2.0), 0.01)
+    for spread in (0.01, 0.4):
+        won = winner(samples(cell("jax", 8, 200), spread), erratic)
+        assert won.leader == "jax"
+        assert (won.other, won.other_chunk_size, won.ratio) == ("pytorch", 8, None)
+        assert "x PyTorch" not in won.sentence
+        assert "PyTorch at chunk 8 (250.0 items/s)" in won.sentence
+        assert "outside the guardrail" in won.sentence
+
+
+def test_the_rival_is_the_other_backends_best_inside_the_guardrail() -> None:
+    won = winner(
+        samples(cell("jax", 8, 200, p95_s=0.5), 0.01),
+        samples(cell("pytorch", 32, 300, p95_s=0.9), 0.01),
+        samples(cell("pytorch", 4, 190, p95_s=0.52), 0.01),
+    )
+    assert (won.other, won.other_chunk_size) == ("pytorch", 4)
+    assert won.ratio == pytest.approx(200 / 190)
+
+
+def test_a_rival_that_is_slower_and_outside_the_guardrail_is_compared_as_ever() -> None:
+    won = winner(samples(cell("jax", 8, 300), 0.01), samples(cell("pytorch", 4, 100), 0.01))
+    assert won.ratio == pytest.approx(3)
+
+
 def test_the_guardrail_itself_is_allowed_and_an_ineligible_cell_does_not_set_it() -> None:
     assert inside_guardrail([1.0, 1.25, 1.26], 1.25) == [True, True, False]
     cells = [cell("jax", 1, 500, p95_s=0.1, reasons=["fails"]), cell("jax", 8, 100, p95_s=1.0)]

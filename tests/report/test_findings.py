@@ -240,6 +240,14 @@ def test_a_tie_is_said_as_such() -> None:
     assert "81%" in standing
 
 
+def test_a_faster_backend_outside_the_guardrail_is_named_with_its_speed() -> None:
+    standing = decided(ratio=None, other_items_per_s=912.0)[1]
+
+    assert "912" in standing
+    assert "outside the guardrail" in standing
+    assert "no eligible cell" not in standing
+
+
 def test_an_exact_tie_has_no_leader_to_name() -> None:
     exact = build.no_winner(outcome="tie").model_dump()
 
