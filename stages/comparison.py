@@ -16,7 +16,7 @@ from stages.contract import Backend, Gate, Identity, Selection, View
 from stages.errors import UserError
 from stages.schema import Host, Model, Phase, TimeSplit
 
-COMPARISON_VERSION = 1
+COMPARISON_VERSION = 2
 
 BUSY = 0.10
 """Others' share of the machine's CPU time from which figures are called disturbed."""
@@ -142,6 +142,23 @@ class GateResult(Part):
     controls: list[ControlResult]
 
 
+class Interval(Part):
+    """Where a figure lies.
+
+    Attributes:
+        low, high: its ends, in the figure's unit. Items/s have no upper end (``None``) where
+            the interval of the mean pass reaches down to zero seconds.
+        level: the share of cases, 0 to 1, in which such an interval holds the truth at least,
+            over the kinds of noise it was simulated with.
+        method: how it was made.
+    """
+
+    low: float
+    high: float | None
+    level: float
+    method: str
+
+
 class Cell(Part):
     """The figures of one backend x view x chunk size.
 
@@ -154,6 +171,8 @@ class Cell(Part):
         mean_s, p50_s, p95_s, std_s, min_s, max_s: pass latency in seconds (p95 by linear
             interpolation; descriptive at these pass counts).
         items_per_s: items / mean_s.
+        mean_s_interval, p50_s_interval, items_per_s_interval: of the figures they are named
+            after; ``None`` with fewer than two good passes.
         first_run_penalty: first warm-up pass / median timed pass.
         warmup_passes: warm-up passes it took.
         compiled_passes: timed passes in which the server compiled; ``None`` where the
@@ -182,6 +201,9 @@ class Cell(Part):
     min_s: float | None
     max_s: float | None
     items_per_s: float | None
+    mean_s_interval: Interval | None
+    p50_s_interval: Interval | None
+    items_per_s_interval: Interval | None
     first_run_penalty: float | None
     warmup_passes: int
     compiled_passes: int | None
@@ -207,6 +229,9 @@ class Winner(Part):
             but is outside the guardrail.
         same_backend_share: share of resamples in which the same backend leads.
         same_cell_share: share in which the same backend and chunk size lead.
+        passes_to_decide: when not decisive, how many passes per cell would tell the leading
+            cells of both backends apart at their noise; ``None`` when decisive, when their
+            means are equal, or when it is not their means that leave the winner open.
         confidence: ``high``, ``medium`` or ``low``; ``none`` where there is no winner.
         flags: what lowers the confidence, in words.
         sentence: the result in one sentence.
@@ -222,6 +247,7 @@ class Winner(Part):
     ratio: float | None
     same_backend_share: float | None
     same_cell_share: float | None
+    passes_to_decide: int | None
     confidence: Confidence
     flags: list[str]
     sentence: str

@@ -12,6 +12,7 @@ from stages.comparison import (
     ControlName,
     ControlResult,
     GateResult,
+    Interval,
     Isolation,
     NoiseFloor,
     OracleResult,
@@ -101,8 +102,16 @@ def oracle(largest: float | None, mean: float | None, agrees: bool | None = True
 AGREED = OracleVerdict(sides_with="both", sentence="The oracle agrees with both backends.")
 
 
+def interval(low: float, high: float, level: float = 0.9) -> Interval:
+    """An interval with these ends."""
+    return Interval(low=low, high=high, level=level, method="Student's t")
+
+
 def cell(backend: Backend, view: View, chunk_size: int, items_per_s: float, **changes: Any) -> Cell:
-    """An eligible, steady cell; its p95 is its mean unless a test says otherwise."""
+    """An eligible, steady cell; its p95 is its mean unless a test says otherwise.
+
+    Its items/s lie from 4/5 to 5/4 of themselves, and so does its mean.
+    """
     mean = ITEMS / items_per_s
     fields: dict[str, Any] = {
         "backend": backend,
@@ -116,6 +125,9 @@ def cell(backend: Backend, view: View, chunk_size: int, items_per_s: float, **ch
         **dict.fromkeys(("mean_s", "p50_s", "p95_s", "min_s", "max_s"), mean),
         "std_s": 0.0,
         "items_per_s": items_per_s,
+        "mean_s_interval": interval(0.8 * mean, 1.25 * mean),
+        "p50_s_interval": interval(0.8 * mean, 1.25 * mean),
+        "items_per_s_interval": interval(0.8 * items_per_s, 1.25 * items_per_s),
         "first_run_penalty": 1.0,
         "warmup_passes": 1,
         "compiled_passes": 0 if backend == "jax" else None,
@@ -134,8 +146,9 @@ def cell(backend: Backend, view: View, chunk_size: int, items_per_s: float, **ch
 def failed(backend: Backend, view: View, chunk_size: int, kind: str) -> Cell:
     """A cell of which every timed pass failed with ``kind``."""
     figures = ("mean_s", "p50_s", "p95_s", "std_s", "min_s", "max_s", "items_per_s")
+    intervals = ("mean_s_interval", "p50_s_interval", "items_per_s_interval")
     changes: dict[str, Any] = {
-        **dict.fromkeys([*figures, "client_share", "first_run_penalty"]),
+        **dict.fromkeys([*figures, *intervals, "client_share", "first_run_penalty"]),
         "good_passes": 0,
         "success_rate": 0.0,
         "failures": {kind: 5},
@@ -169,6 +182,7 @@ def winner(leader: Cell, other: Cell | None, **changes: Any) -> Winner:
         "ratio": leader.items_per_s / rival if rival else None,
         "same_backend_share": 1.0,
         "same_cell_share": 0.9,
+        "passes_to_decide": None,
         "confidence": "high",
         "flags": [],
         "sentence": f"{leader.backend} wins at chunk {leader.chunk_size}.",

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from stages.compare.intervals import mean_interval, median_interval, rate_interval
 from stages.comparison import Cell, ControlName, GateResult, Isolation
 from stages.schema import TIMED_PHASES, Phase, Provenance
 
@@ -88,6 +89,7 @@ def build_cell(
     of_phase = timed.filter(pl.col("phase") == phase)
     seconds = reported_seconds(passes)
     figures = latency(seconds) if seconds.size else None
+    mean_s_interval = mean_interval(seconds)
     planned = _planned(provenance, chunk_size)
     failures = timed.filter(pl.col("status") != "ok").group_by("status").len().sort("status")
     success_rate = good.height / planned
@@ -113,6 +115,9 @@ def build_cell(
         min_s=figures and figures.min_s,
         max_s=figures and figures.max_s,
         items_per_s=provenance.items / figures.mean_s if figures else None,
+        mean_s_interval=mean_s_interval,
+        p50_s_interval=median_interval(seconds),
+        items_per_s_interval=rate_interval(provenance.items, mean_s_interval),
         first_run_penalty=_first_run_penalty(passes),
         warmup_passes=passes.filter(pl.col("phase") == "warmup").height,
         compiled_passes=_compiled_passes(timed),

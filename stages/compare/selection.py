@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from stages.compare.sample_size import in_words, passes_to_decide
 from stages.comparison import Cell, Confidence, Outcome, Winner
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Selection
 
@@ -154,6 +155,8 @@ def decide(
     if ratio is not None and ratio < 1:
         # The guardrail shut the rival out, so items/s do not say by how much it lost.
         ratio = None
+    # Behind the guardrail it is not the means that leave the winner open.
+    needed = passes_to_decide(leader, rival) if tie and rival and ratio is not None else None
     return Winner(
         outcome=outcome,
         leader=leader.backend,
@@ -165,9 +168,10 @@ def decide(
         ratio=ratio,
         same_backend_share=same_backend,
         same_cell_share=same_cell,
+        passes_to_decide=needed,
         confidence=_confidence(same_backend, flags),
         flags=flags,
-        sentence=_sentence(leader, rival, ratio, same_backend, tie),
+        sentence=_sentence(leader, rival, ratio, same_backend, tie, needed),
     )
 
 
@@ -187,7 +191,12 @@ def _confidence(share: float, flags: list[str]) -> Confidence:
 
 
 def _sentence(
-    leader: Cell, rival: Cell | None, ratio: float | None, share: float, tie: bool
+    leader: Cell,
+    rival: Cell | None,
+    ratio: float | None,
+    share: float,
+    tie: bool,
+    needed: int | None,
 ) -> str:
     name = f"{BACKEND_NAMES[leader.backend]} at chunk {leader.chunk_size}"
     speed = f"{_known(leader.items_per_s):.1f} items/s"
@@ -204,9 +213,10 @@ def _sentence(
             f"{opening}{name} ({speed}) leads, since {against} is outside the guardrail, {verdict}."
         )
     if tie:
+        settle = f"; about {in_words(needed)} passes per cell would settle it" if needed else ""
         return (
             f"Not decisive: {name} ({speed}) leads {against} by {ratio:.2f}x,"
-            f" but in only {share:.1%} of resamples."
+            f" but in only {share:.1%} of resamples{settle}."
         )
     return f"{name} wins with {speed}, {ratio:.2f}x {against}."
 
@@ -223,6 +233,7 @@ def _no_winner(sentence: str, cells: Sequence[Cell]) -> Winner:
         ratio=None,
         same_backend_share=None,
         same_cell_share=None,
+        passes_to_decide=None,
         confidence="none",
         flags=[],
         sentence=sentence,

@@ -8,7 +8,7 @@ from matrices import matrix, one_pass, passes
 
 from stages.compare.cells import build_cell, instability, latency
 from stages.compare.passes import passes_of
-from stages.comparison import Cell, ControlResult, GateResult, Isolation
+from stages.comparison import Cell, ControlResult, GateResult, Interval, Isolation
 from stages.schema import CallRecord
 
 PASSED = GateResult(
@@ -56,6 +56,13 @@ def test_figures_of_five_passes_by_hand() -> None:
     # 4 items in 3 seconds on average.
     assert made.items_per_s == pytest.approx(4 / 3)
     assert made.client_share == pytest.approx(0.01 / 3)
+    # t at 98.5 % with 4 degrees of freedom is 3.298, the mean's half-width 3.298 * sqrt(2.5 / 5).
+    mean, rate, median = made.mean_s_interval, made.items_per_s_interval, made.p50_s_interval
+    assert mean is not None
+    assert rate is not None
+    assert (mean.low, mean.high) == pytest.approx((0.668, 5.332), abs=1e-3)
+    assert (rate.low, rate.high) == pytest.approx((4 / 5.332, 4 / 0.668), rel=1e-3)
+    assert median == Interval(low=1.0, high=5.0, level=0.9, method="order statistics")
     assert made.eligible
 
 
@@ -93,8 +100,22 @@ def test_a_cell_with_no_good_pass_has_no_figures_rather_than_zero() -> None:
     assert made.mean_s is None
     assert made.p95_s is None
     assert made.items_per_s is None
+    assert made.mean_s_interval is made.p50_s_interval is made.items_per_s_interval is None
     assert made.failures == {"oom": 5}
     assert not made.eligible
+
+
+def test_one_good_pass_has_figures_but_no_interval() -> None:
+    made = cell(passes({2: 1.0}, runs=1))
+    assert made.mean_s == pytest.approx(1.0)
+    assert made.mean_s_interval is made.p50_s_interval is made.items_per_s_interval is None
+
+
+def test_intervals_stand_on_the_passes_the_figures_come_from() -> None:
+    records = passes({2: [1.0, 9.0, 1.0, 9.0, 1.0]}) + passes({2: 2.0}, phase="confirm", runs=7)
+    made = cell(records, confirmed=(2,)).mean_s_interval
+    assert made is not None
+    assert (made.low, made.high, made.level) == (2.0, 2.0, 0.95)
 
 
 def test_warm_up_passes_count_for_nothing_but_the_first_run_penalty() -> None:

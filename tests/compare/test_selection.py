@@ -48,6 +48,9 @@ def cell(
         min_s=mean,
         max_s=mean,
         items_per_s=items_per_s,
+        mean_s_interval=None,
+        p50_s_interval=None,
+        items_per_s_interval=None,
         first_run_penalty=1.0,
         warmup_passes=1,
         compiled_passes=0,
@@ -87,6 +90,26 @@ def test_a_lead_within_the_noise_is_a_tie_and_says_not_decisive() -> None:
     assert "Not decisive" in won.sentence
     assert won.same_backend_share is not None
     assert won.same_backend_share < 0.95
+
+
+def test_a_tie_says_how_many_passes_would_settle_it() -> None:
+    fast, slow = (
+        cell(b, 8, rate).model_copy(update={"std_s": 0.1})
+        for b, rate in (("jax", 105), ("pytorch", 100))
+    )
+    tie = winner(samples(fast, 0.3), samples(slow, 0.3))
+    assert tie.outcome == "tie"
+    # Means of 1 and 100/105 seconds: 7.8489 * (0.1^2 + 0.1^2) / (5/105)^2 = 69.2.
+    assert tie.passes_to_decide == 70
+    assert tie.sentence.endswith("of resamples; about 70 passes per cell would settle it.")
+
+
+def test_a_decisive_result_and_an_exact_tie_ask_for_no_passes() -> None:
+    won = winner(samples(cell("jax", 8, 200), 0.02), samples(cell("pytorch", 4, 100), 0.02))
+    level = winner(*[samples(cell(b, 8, 100), 0.3) for b in ("jax", "pytorch")])
+    assert (won.outcome, won.passes_to_decide) == ("jax", None)
+    assert (level.outcome, level.passes_to_decide) == ("tie", None)
+    assert "settle" not in won.sentence + level.sentence
 
 
 def test_doubt_between_chunk_sizes_of_one_backend_is_no_doubt_about_the_backend() -> None:

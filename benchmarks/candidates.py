@@ -1,0 +1,153 @@
+"""The intervals that were tried: every method by name, over many cells at once.
+
+Each takes seconds of shape ``(cells, passes)`` and returns the ends of one interval a cell.
+The ones the pipeline uses are its own functions. The others are its rivals: the bootstrap
+ones draw from a fixed seed, the same resamples for every cell, so that a run can be repeated
+bit for bit on one machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from statistics import NormalDist
+
+import numpy as np
+
+from stages.compare.intervals import (
+    NOMINAL,
+    TARGET,
+    Array,
+    order_bounds,
+    student_bounds,
+    student_quantile,
+)
+
+RESAMPLES = 999
+SEED = 20260211
+
+type Bounds = tuple[Array, Array]
+type Method = Callable[[Array], Bounds]
+
+_TAIL = (1 - TARGET) / 2
+_phi = np.vectorize(NormalDist().cdf, otypes=[np.float64])
+_phi_inverse = np.vectorize(NormalDist().inv_cdf, otypes=[np.float64])
+
+
+def student(seconds: Array) -> Bounds:
+    """Student's t on the raw seconds, at its 95 % quantile."""
+    return student_bounds(seconds, TARGET)
+
+
+def student_widened(seconds: Array) -> Bounds:
+    """The same at its 97 % quantile."""
+    return student_bounds(seconds, NOMINAL)
+
+
+def student_on_logs(seconds: Array) -> Bounds:
+    """Student's t on the logarithms: strictly, of the geometric mean, not of the mean."""
+    low, high = student_bounds(np.log(seconds), TARGET)
+    return np.exp(low), np.exp(high)
+
+
+def student_on_logs_corrected(seconds: Array) -> Bounds:
+    """Cox's interval of the mean of lognormal seconds: on the logarithms, plus half the variance.
+
+    Source: Zhou and Gao, Statistics in Medicine 16 (1997), 783-790, with Student's quantile.
+    """
+    logs = np.log(seconds)
+    passes = seconds.shape[-1]
+    variance = logs.var(axis=-1, ddof=1)
+    error = np.sqrt(variance / passes + variance**2 / (2 * (passes - 1)))
+    half = student_quantile(1 - _TAIL, passes - 1) * error
+    middle = logs.mean(axis=-1) + variance / 2
+    return np.exp(middle - half), np.exp(middle + half)
+
+
+def bootstrap_percentile(seconds: Array) -> Bounds:
+    """Percentiles of the resampled means."""
+    mean, off = _centred(seconds)
+    resampled = off @ _weights(seconds.shape[-1]).T
+    low, high = np.quantile(resampled, [_TAIL, 1 - _TAIL], axis=-1, method="inverted_cdf")
+    return mean + low, mean + high
+
+
+def bootstrap_t(seconds: Array) -> Bounds:
+    """Percentiles of the resampled Student statistics; a resample of one value is infinite."""
+    mean, off = _centred(seconds)
+    weights = _weights(seconds.shape[-1])
+    resampled = off @ weights.T
+    spread = np.sqrt(np.maximum(off**2 @ weights.T - resampled**2, 0))
+    # Values that differ by rounding alone are one value.
+    spread[spread < 1e-7 * np.abs(off).max(axis=-1, keepdims=True)] = 0
+    with np.errstate(divide="ignore"):
+        statistics = resampled / spread
+    low, high = np.quantile(statistics, [_TAIL, 1 - _TAIL], axis=-1, method="inverted_cdf")
+    own = seconds.std(axis=-1)
+    return mean - high * own, mean - low * own
+
+
+def bootstrap_bca(seconds: Array) -> Bounds:
+    """Percentiles of the resampled means, corrected for bias and acceleration.
+
+    Source: Efron, Journal of the American Statistical Association 82 (1987), 171-185.
+    """
+    mean, off = _centred(seconds)
+    resampled = np.sort(off @ _weights(seconds.shape[-1]).T, axis=-1)
+    below = ((resampled < 0).mean(axis=-1) + (resampled <= 0).mean(axis=-1)) / 2
+    bias = _phi_inverse(np.clip(below, 1 / RESAMPLES, 1 - 1 / RESAMPLES))
+    acceleration = (off**3).sum(axis=-1) / (6 * (off**2).sum(axis=-1) ** 1.5)
+    ends = []
+    for tail in (_TAIL, 1 - _TAIL):
+        shifted = bias + NormalDist().inv_cdf(tail)
+        share = _phi(bias + shifted / (1 - acceleration * shifted))
+        rank = np.clip(np.ceil(share * RESAMPLES).astype(int) - 1, 0, RESAMPLES - 1)
+        ends.append(mean + np.take_along_axis(resampled, rank[:, None], axis=-1)[:, 0])
+    return ends[0], ends[1]
+
+
+def bootstrap_median(seconds: Array) -> Bounds:
+    """Percentiles of the resampled medians."""
+    resampled = np.median(seconds[:, _picks(seconds.shape[-1])], axis=-1)
+    low, high = np.quantile(resampled, [_TAIL, 1 - _TAIL], axis=-1, method="inverted_cdf")
+    return low, high
+
+
+MEAN_METHODS: Mapping[str, Method] = {
+    "Student's t": student,
+    "Student's t, 97 % quantile": student_widened,
+    "Student's t on logs": student_on_logs,
+    "Student's t on logs, Cox": student_on_logs_corrected,
+    "bootstrap, percentile": bootstrap_percentile,
+    "bootstrap-t": bootstrap_t,
+    "bootstrap, BCa": bootstrap_bca,
+}
+MEDIAN_METHODS: Mapping[str, Method] = {
+    "order statistics": order_bounds,
+    "bootstrap, percentile": bootstrap_median,
+}
+CHOSEN_MEAN = "Student's t, 97 % quantile"
+CHOSEN_MEDIAN = "order statistics"
+
+
+def _centred(seconds: Array) -> tuple[Array, Array]:
+    mean = seconds.mean(axis=-1)
+    return mean, seconds - mean[:, None]
+
+
+def _picks(passes: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    random = np.random.Generator(np.random.PCG64([SEED, passes]))
+    return random.integers(0, passes, (RESAMPLES, passes))
+
+
+def _weights(passes: int) -> Array:
+    """Share of each pass in each resample: means of resamples are one matrix product."""
+    picks = _picks(passes)
+    return np.stack([(picks == own).sum(axis=1) for own in range(passes)], axis=1) / float(passes)
+
+
+def half_width(bounds: Bounds) -> float:
+    """The median half-width over all cells."""
+    low, high = bounds
+    width = float(np.median(high - low)) / 2
+    return width if math.isfinite(width) else math.inf

@@ -1,0 +1,171 @@
+"""95 % intervals for pass latency and items/s at the few passes a cell has. Pure.
+
+The mean gets Student's t on the raw seconds, at its 97 % quantile: at the 95 % quantile the
+worst of the simulated kinds of noise is covered in only 94 % of cases. The median gets order
+statistics. How often each covers the truth, and which methods were tried and left, is
+simulated by ``benchmarks/coverage.py``; its table stands in ``docs/methodology.md``.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.comparison import Interval
+
+TARGET = 0.95
+"""The level that is asked for; no interval is ever printed with a higher one."""
+NOMINAL = 0.97
+"""The level whose Student quantile is used, so that ``TARGET`` is reached (see above)."""
+
+STUDENT = "Student's t"
+ORDER_STATISTICS = "order statistics"
+
+type Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """The share of cases, 0 to 1, in which an interval holds the truth at least.
+
+    Attributes:
+        mean: of the mean, hence of items/s.
+        median: of the median.
+    """
+
+    mean: float
+    median: float
+
+
+SUPPORTED_LEVELS: Mapping[int, Levels] = MappingProxyType(
+    {
+        2: Levels(mean=0.90, median=0.50),
+        3: Levels(mean=0.80, median=0.75),
+        4: Levels(mean=0.85, median=0.85),
+        5: Levels(mean=0.90, median=0.90),
+        **{passes: Levels(mean=TARGET, median=TARGET) for passes in range(6, 13)},
+    }
+)
+"""Passes -> the level the simulation supports: the worst over the kinds of noise, rounded
+down to a multiple of 5 %, and ``TARGET`` at most. More passes are as good as twelve."""
+
+
+def supported(passes: int) -> Levels:
+    """The levels to print for at least two passes."""
+    return SUPPORTED_LEVELS[min(passes, max(SUPPORTED_LEVELS))]
+
+
+def mean_interval(seconds: Array) -> Interval | None:
+    """The interval of the mean of ``seconds``, shape ``(passes,)``; ``None`` below two passes.
+
+    A pass takes no negative time, so the interval is cut off at zero.
+    """
+    if seconds.size < 2 or not np.isfinite(seconds).all():
+        return None
+    low, high = student_bounds(seconds, NOMINAL)
+    return Interval(
+        low=max(0.0, float(low)),
+        high=float(high),
+        level=supported(seconds.size).mean,
+        method=STUDENT,
+    )
+
+
+def median_interval(seconds: Array) -> Interval | None:
+    """The interval of the median of ``seconds``, shape ``(passes,)``; ``None`` below two."""
+    if seconds.size < 2 or not np.isfinite(seconds).all():
+        return None
+    low, high = order_bounds(seconds)
+    return Interval(
+        low=float(low),
+        high=float(high),
+        level=supported(seconds.size).median,
+        method=ORDER_STATISTICS,
+    )
+
+
+def rate_interval(items: int, mean: Interval | None) -> Interval | None:
+    """Items per second from the interval of the mean pass, whose ends change places.
+
+    A mean that may be as small as zero leaves the rate without an upper end. ``None`` where
+    the mean has no interval, or took no time at all.
+    """
+    if mean is None or not mean.high:
+        return None
+    ends = {"low": items / mean.high, "high": items / mean.low if mean.low > 0 else None}
+    return mean.model_copy(update=ends)
+
+
+def student_bounds(seconds: Array, nominal: float) -> tuple[Array, Array]:
+    """Ends of Student's interval of the mean, along the last axis of ``seconds``."""
+    passes = seconds.shape[-1]
+    mean = seconds.mean(axis=-1)
+    error = seconds.std(axis=-1, ddof=1) / math.sqrt(passes)
+    half = student_quantile(0.5 + nominal / 2, passes - 1) * error
+    return np.asarray(mean - half), np.asarray(mean + half)
+
+
+def order_bounds(seconds: Array) -> tuple[Array, Array]:
+    """Ends of the median's interval, along the last axis: two of the seconds themselves."""
+    rank = order_rank(seconds.shape[-1])
+    ordered = np.sort(seconds, axis=-1)
+    return ordered[..., rank - 1], ordered[..., -rank]
+
+
+def order_rank(passes: int) -> int:
+    """The k for which the k-th fastest to the k-th slowest pass hold the median at ``TARGET``.
+
+    The largest such k, which gives the narrowest interval; 1 where none reaches ``TARGET``.
+    """
+    ranks = range(1, (passes + 1) // 2 + 1)
+    return max((k for k in ranks if order_coverage(passes, k) >= TARGET), default=1)
+
+
+def order_coverage(passes: int, rank: int) -> float:
+    """Probability that the ``rank``-th fastest and slowest of ``passes`` enclose the median.
+
+    Each pass is below the median with probability 1/2 whatever the distribution, so the
+    interval misses when fewer than ``rank`` passes are on one side.
+    """
+    missed = sum(math.comb(passes, below) for below in range(rank))
+    return 1 - 2 * missed / float(2**passes)
+
+
+@functools.cache
+def student_quantile(probability: float, freedom: int) -> float:
+    """The value below which Student's t lies with ``probability``, which is from 0.5 to 1.
+
+    Found by bisection, to the last bit; ``freedom`` is the degrees of freedom, at least 1.
+    """
+    low, high = 0.0, 1.0
+    while student_cdf(high, freedom) < probability:
+        high *= 2
+    while low < (middle := (low + high) / 2) < high:
+        if student_cdf(middle, freedom) < probability:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def student_cdf(value: float, freedom: int) -> float:
+    """Probability that Student's t with ``freedom`` degrees of freedom is below ``value``.
+
+    The finite series for whole degrees of freedom: Abramowitz and Stegun, 26.7.3 and 26.7.4.
+    """
+    angle = math.atan(value / math.sqrt(freedom))
+    cos, sin = math.cos(angle), math.sin(angle)
+    odd = freedom % 2
+    term = cos if odd else 1.0
+    series = term if freedom > 1 else 0.0
+    for k in range(2 + odd, freedom, 2):
+        term *= cos * cos * (k - 1) / k
+        series += term
+    between = 2 / math.pi * (angle + sin * series) if odd else sin * series
+    return 0.5 + between / 2
