@@ -1,8 +1,8 @@
 """The report's figures as SVG: the same comparison gives the same bytes.
 
-``throughput.svg`` (items/s) and ``latency.svg`` (p95) have one panel a view; chunk sizes
-run along a log2 axis. ``time_split.svg`` shows where each measurement's wall clock went.
-``correctness.svg`` has a module of its own, ``score_figure``.
+``throughput.svg`` (items/s with intervals) and ``latency.svg`` (p95) have one panel a view;
+chunk sizes run along a log2 axis. ``time_split.svg`` shows where each measurement's wall clock
+went. ``correctness.svg`` has a module of its own, ``score_figure``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from stages.comparison import Cell, Comparison, ViewComparison
+from stages.comparison import Cell, Comparison, Interval, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS
 from stages.report import format as f
 from stages.report.drawing import INK, LINES, STYLE, chunk_axis, legend_below, svg
@@ -33,6 +33,12 @@ assert [name for name, _, _ in _PARTS] == list(TimeSplit.model_fields)  # noqa: 
 
 # Beyond this spread a linear axis hides the small values.
 _LOG_SPREAD = 20.0
+# A panel ends at this multiple of the largest figure: a longer bar runs out of it, rather than
+# flatten the figures.
+_HIGHEST_BAR = 1.6
+
+type FigureOf = Callable[[Cell], float | None]
+type IntervalOf = Callable[[Cell], Interval | None]
 
 
 def draw_all(comparison: Comparison) -> dict[str, bytes]:
@@ -55,7 +61,8 @@ def throughput(comparison: Comparison) -> Figure:
         comparison,
         lambda cell: cell.items_per_s,
         "items per second",
-        "Throughput (higher is better)",
+        "Throughput and its intervals (higher is better)",
+        lambda cell: cell.items_per_s_interval,
     )
 
 
@@ -69,19 +76,33 @@ def latency(comparison: Comparison) -> Figure:
     )
 
 
+def _no_interval(_: Cell) -> None:
+    return None
+
+
 def _panels(
-    comparison: Comparison, figure_of: Callable[[Cell], float | None], label: str, title: str
+    comparison: Comparison,
+    figure_of: FigureOf,
+    label: str,
+    title: str,
+    interval_of: IntervalOf = _no_interval,
 ) -> Figure:
     drawing = Figure(figsize=(9.6, 3.9), facecolor="white", layout="constrained")
     left, right = drawing.subplots(1, 2, sharey=True)
+    cells = [cell for view in comparison.views() for cell in view.cells]
+    known = [value for cell in cells if (value := figure_of(cell))]
+    most = max(known, default=1.0)
+    ceiling = _HIGHEST_BAR * most
     for axes, view in zip((left, right), comparison.views(), strict=True):
         _panel(axes, view, figure_of)
-    known = [v for view in comparison.views() for c in view.cells if (v := figure_of(c))]
+        _draw_intervals(axes, view, interval_of, 2 * ceiling)
     logarithmic = bool(known) and max(known) > _LOG_SPREAD * min(known)
     if logarithmic:
         left.set_yscale("log")
     else:
-        left.set_ylim(0, 1.15 * max(known, default=1.0))
+        bars = [bar for cell in cells if (bar := interval_of(cell))]
+        tops = [ceiling if bar.high is None else min(bar.high, ceiling) for bar in bars]
+        left.set_ylim(0, max(1.15 * most, 1.05 * max(tops, default=0.0)))
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     left.set_ylabel(f"{label} (log scale)" if logarithmic else label)
     drawing.suptitle(title, fontsize=12)
@@ -89,7 +110,7 @@ def _panels(
     return drawing
 
 
-def _panel(axes: Axes, view: ViewComparison, figure_of: Callable[[Cell], float | None]) -> None:
+def _panel(axes: Axes, view: ViewComparison, figure_of: FigureOf) -> None:
     sizes = sorted({cell.chunk_size for cell in view.cells})
     for backend in BACKENDS:
         # A missing figure is a gap in the line: NaN is not drawn.
@@ -106,9 +127,26 @@ def _panel(axes: Axes, view: ViewComparison, figure_of: Callable[[Cell], float |
     chunk_axis(axes, view, sizes)
 
 
-def _mark_winner(
-    axes: Axes, view: ViewComparison, figure_of: Callable[[Cell], float | None]
+def _draw_intervals(
+    axes: Axes, view: ViewComparison, interval_of: IntervalOf, beyond: float
 ) -> None:
+    """A bar from end to end of each interval; one that has no upper end runs up to ``beyond``."""
+    for cell in view.cells:
+        interval = interval_of(cell)
+        if interval is not None:
+            high = beyond if interval.high is None else min(interval.high, beyond)
+            axes.plot(
+                [cell.chunk_size] * 2,
+                [interval.low, high],
+                label="_interval",
+                color=LINES[cell.backend]["color"],
+                linewidth=1.0,
+                marker="_",
+                markersize=7,
+            )
+
+
+def _mark_winner(axes: Axes, view: ViewComparison, figure_of: FigureOf) -> None:
     winner = view.winner
     if winner.outcome not in BACKENDS or winner.leader is None or winner.chunk_size is None:
         return

@@ -7,10 +7,11 @@ import math
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, Decimal
 
-from stages.comparison import Cell, ControlName, Verdict
+from stages.comparison import Cell, ControlName, Interval, Verdict
 from stages.contract import BACKEND_NAMES, Backend, View
 
 ABSENT = "—"
+TO = "\N{EN DASH}"
 
 VIEW_NAMES: dict[View, str] = {"portable": "portable", "best_native": "best-native"}
 VERDICT_NAMES: dict[Verdict, str] = {
@@ -36,6 +37,20 @@ def number(value: float | None) -> str:
     if size < 9.995:
         return f"{value:.2f}"
     return f"{value:.1f}" if size < 999.95 else f"{value:,.0f}"
+
+
+def bounded(value: float | None, interval: Interval | None) -> str:
+    """A figure and where it lies: both ends in brackets, or ``—`` without an interval.
+
+    An interval without an upper end reads ``373.6 (over 361.0)``.
+    """
+    if value is None:
+        return ABSENT
+    if interval is None:
+        return f"{number(value)} ({ABSENT})"
+    if interval.high is None:
+        return f"{number(value)} (over {number(interval.low)})"
+    return f"{number(value)} ({number(interval.low)}{TO}{number(interval.high)})"
 
 
 def milliseconds(seconds: float | None) -> str:

@@ -22,7 +22,8 @@ class Figure:
     """Latency and throughput of one cell, as text.
 
     Attributes:
-        p95_ms, items_per_s: ``—`` where there is none; a dagger marks a flagged cell.
+        p95_ms, items_per_s: ``—`` where there is none; items/s with its interval in brackets;
+            a dagger marks a flagged cell.
         won: whether the cell is the winner of its view.
     """
 
@@ -64,6 +65,7 @@ class ViewTables:
         rows: one a chunk size, rising.
         missing: why figures are absent or cells may not be selected, in sentences.
         flagged: whether a row carries a dagger.
+        intervals: what the brackets beside items/s are, in a sentence.
         selected: one a backend.
         gate: max, mean and verdict of JAX's selected cell, as text.
     """
@@ -73,6 +75,7 @@ class ViewTables:
     rows: list[Row]
     missing: list[str]
     flagged: bool
+    intervals: str
     selected: list[Selected]
     gate: tuple[str, str, str]
     passed_over: list[str]
@@ -87,6 +90,7 @@ def view_tables(view: ViewComparison, gate: Gate) -> ViewTables:
         rows=_rows(view),
         missing=ineligible(view),
         flagged=any(flagged(cell) for cell in view.cells),
+        intervals=interval_levels(view),
         selected=[_selected(view, backend) for backend in BACKENDS],
         gate=_gate_of_selected(view, gate),
         passed_over=view.passed_over,
@@ -118,7 +122,24 @@ def _figure(view: ViewComparison, cell: Cell) -> Figure:
     winner = view.winner
     won = winner.outcome == cell.backend and winner.chunk_size == cell.chunk_size
     dagger = " †" if flagged(cell) else ""
-    return Figure(f.milliseconds(cell.p95_s), f.number(cell.items_per_s) + dagger, won)
+    items_per_s = f.bounded(cell.items_per_s, cell.items_per_s_interval)
+    return Figure(f.milliseconds(cell.p95_s), items_per_s + dagger, won)
+
+
+def interval_levels(view: ViewComparison) -> str:
+    """What the brackets beside items/s are, and their level by the passes they stand on."""
+    levels = {
+        cell.good_passes: cell.items_per_s_interval.level
+        for cell in view.cells
+        if cell.items_per_s_interval is not None
+    }
+    if not levels:
+        return "No cell has passes enough for an interval of its items/s."
+    told = [
+        f"{f.percent(level)} with {f.count(passes, 'pass', 'passes')}"
+        for passes, level in sorted(levels.items())
+    ]
+    return f"In brackets: the interval of items/s, {f.join(told)}."
 
 
 def _selected(view: ViewComparison, backend: Backend) -> Selected:

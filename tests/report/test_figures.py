@@ -91,6 +91,51 @@ def test_the_backends_differ_by_more_than_colour() -> None:
     assert jax.get_color() != pytorch.get_color()
 
 
+def bars(axes: Axes) -> dict[tuple[int, str], tuple[float, float]]:
+    """Ends of every interval drawn, by chunk size and colour."""
+    return {
+        (int(one.get_xdata()[0]), str(one.get_color())): tuple(map(float, one.get_ydata()))
+        for one in axes.get_lines()
+        if one.get_label() == "_interval"
+    }
+
+
+def test_throughput_shows_the_interval_of_every_figure() -> None:
+    jax = build.cell("jax", "portable", 2, 90.0, items_per_s_interval=build.interval(70.0, 115.0))
+    bare = build.cell("pytorch", "portable", 4, 200.0, items_per_s_interval=None)
+    drawn = figures.throughput(
+        comparison(build.replaced(build.speeds("portable", JAX, PYTORCH), jax, bare))
+    )
+    left, right = (bars(axes) for axes in drawn.axes)
+    blue, orange = (line(drawn.axes[0], name).get_color() for name in ("JAX", "PyTorch"))
+
+    assert left[2, blue] == (70.0, 115.0)
+    assert (4, orange) not in left
+    assert len(left) == 5
+    assert right[4, orange] == pytest.approx((160.0, 250.0))
+    # The tallest bar is inside the panel.
+    assert drawn.axes[0].get_ylim()[1] > 250.0
+    assert "_interval" not in [text.get_text() for text in drawn.legends[0].get_texts()]
+
+
+def test_an_endless_interval_runs_out_of_the_panel_without_flattening_the_rest() -> None:
+    endless = build.interval(60.0, 0.0).model_copy(update={"high": None})
+    huge = build.interval(60.0, 1e6)
+    base = build.speeds("portable", JAX, PYTORCH)
+    for wide in (endless, huge):
+        cell = build.cell("jax", "portable", 2, 90.0, items_per_s_interval=wide)
+        drawn = figures.throughput(comparison(build.replaced(base, cell)))
+        axes = drawn.axes[0]
+        top = axes.get_ylim()[1]
+        assert 200.0 < top < 2 * 200.0
+        blue = line(axes, "JAX").get_color()
+        assert bars(axes)[2, blue][1] > top
+
+
+def test_latency_is_drawn_without_intervals() -> None:
+    assert [bars(axes) for axes in figures.latency(comparison()).axes] == [{}, {}]
+
+
 def test_a_missing_figure_is_a_gap_not_a_zero() -> None:
     base = build.speeds("portable", JAX, PYTORCH)
     gap = build.replaced(base, build.failed("jax", "portable", 2, "timeout"))

@@ -103,9 +103,49 @@ def test_a_chunk_size_is_a_row_with_its_figures() -> None:
     assert heading[0] == "Chunk"
     assert heading[-1] == "Correctness Pass"
     # 32 items at 40 and 100 items/s take 800 and 320 ms.
-    assert one == ["1", "800.0", "40.0", "320.0", "100.0", "1.00e-06", "1.00e-07", "yes"]
+    jax, pytorch = "40.0 (32.0\N{EN DASH}50.0)", "100.0 (80.0\N{EN DASH}125.0)"
+    assert one == ["1", "800.0", jax, "320.0", pytorch, "1.00e-06", "1.00e-07", "yes"]
     # The winner of the view, 32 items at 200 items/s, is bold.
-    assert four[1:5] == ["290.9", "110.0", "**160.0**", "**200.0**"]
+    jax, pytorch = "110.0 (88.0\N{EN DASH}137.5)", "**200.0 (160.0\N{EN DASH}250.0)**"
+    assert four[1:5] == ["290.9", jax, "**160.0**", pytorch]
+
+
+def test_the_line_under_the_table_tells_the_level_of_the_intervals_by_passes() -> None:
+    base = plain_comparison()
+    seven = build.cell(
+        "jax",
+        "portable",
+        4,
+        110.0,
+        good_passes=7,
+        items_per_s_interval=build.interval(100.0, 120.0, level=0.95),
+    )
+    text = report(build.comparison(build.replaced(base.portable, seven), base.best_native))
+    told = "In brackets: the interval of items/s, 90% with 5 passes"
+
+    assert f"{told} and 95% with 7 passes." in text[: text.index("## Best-native view results")]
+    assert f"{told}." in text[text.index("## Best-native view results") :]
+
+
+def test_an_interval_without_an_upper_end_and_a_missing_one_are_said_as_such() -> None:
+    base = plain_comparison()
+    wide = build.interval(12.0, 0.0).model_copy(update={"high": None})
+    portable = build.replaced(
+        base.portable,
+        build.cell("jax", "portable", 1, 40.0, items_per_s_interval=wide),
+        build.cell("pytorch", "portable", 1, 100.0, good_passes=1, items_per_s_interval=None),
+    )
+    row = table_after(report(build.comparison(portable, base.best_native)), "## Portable view")[1]
+
+    assert (row[2], row[4]) == ("40.0 (over 12.0)", "100.0 (—)")
+
+
+def test_without_any_interval_the_line_says_so() -> None:
+    base = plain_comparison()
+    bare = [c.model_copy(update={"items_per_s_interval": None}) for c in base.portable.cells]
+    text = report(build.comparison(build.replaced(base.portable, *bare), base.best_native))
+
+    assert "No cell has passes enough for an interval of its items/s." in text
 
 
 def test_the_best_native_section_shows_the_selected_cells_and_their_gate() -> None:
@@ -169,7 +209,8 @@ def test_a_failed_cell_is_a_dash_with_the_failure_underneath() -> None:
     text = report(build.comparison(portable, base.best_native))
 
     row = table_after(text, "## Portable view results")[1]
-    assert row == ["1", "—", "—", "320.0", "100.0", "—", "—", "not compared"]
+    pytorch = "100.0 (80.0\N{EN DASH}125.0)"
+    assert row == ["1", "—", "—", "320.0", pytorch, "—", "—", "not compared"]
     underneath = text[text.index("## Portable view results") : text.index("Portable winner")]
     assert "JAX, portable view, chunk size 1: only 0 of 5" in underneath
     assert "timeout in 5 passes" in underneath
@@ -193,7 +234,7 @@ def test_an_unsteady_figure_carries_a_dagger() -> None:
     shaky = build.cell("jax", "portable", 1, 40.0, compiled_passes=1)
     text = report(build.comparison(build.replaced(base.portable, shaky), base.best_native))
 
-    assert table_after(text, "## Portable view results")[1][2] == "40.0 †"
+    assert table_after(text, "## Portable view results")[1][2] == "40.0 (32.0\N{EN DASH}50.0) †"
     assert "† unstable" in text
     assert "†" not in report(base)
 
