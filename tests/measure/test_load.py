@@ -21,8 +21,9 @@ SECONDS = 2.0
 def stranger() -> Iterator[psutil.Process]:
     """A busy process that is no descendant of this one."""
     script = (
-        "import subprocess, sys;"
-        f" print(subprocess.Popen([sys.executable, '-c', {BUSY!r}], stdout=subprocess.DEVNULL).pid)"
+        "import subprocess as s, sys;"
+        # The orphan must hold none of our pipes open, or waiting for their end never ends.
+        f" print(s.Popen([sys.executable, '-c', {BUSY!r}], stdout=s.DEVNULL, stderr=s.DEVNULL).pid)"
     )
     # Its parent ends at once, and the orphan is adopted by somebody above this process.
     done = subprocess.run(
