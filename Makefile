@@ -25,6 +25,7 @@ setup: $(HARNESS)
 	@$(RUN) python -m stages.environment
 
 remeasure: setup ## measure all four matrices anew, even if nothing changed
+	@$(RUN) dvc repro workload checkpoint oracle
 	@$(RUN) dvc repro --force --no-run-cache --downstream $$(dvc stage list --name-only | grep '^measure@')
 
 params: $(HARNESS) ## write params.yaml as the composition of conf/'s defaults
