@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from typing import get_args
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from stages.measure.decode import decode_scores
-from stages.schema import STATUSES
+from stages.schema import Status
 
 TWO_ITEMS = b'{"scores": [[0.25, 0.75], [1, 0]]}'
 
@@ -192,7 +193,7 @@ answers = (
 @given(st.integers(100, 999) | st.just(200), answers, st.integers(1, 3), st.booleans())
 def test_any_bytes_end_in_one_known_status_with_a_printable_line(status, body, labels, softmax):
     decoded = decode_scores(status, body, 2, labels, softmax)
-    assert decoded.status in STATUSES
+    assert decoded.status in get_args(Status.__value__)
     assert decoded.detail.isprintable()
     assert len(decoded.detail) <= 200
     assert (decoded.status == "ok") == (decoded.detail == "") == (decoded.scores is not None)
