@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict
 
 from stages.contract import Backend, Gate, Identity, Selection, View
 from stages.errors import UserError
-from stages.schema import Host, Model, Phase, TimeSplit
+from stages.schema import Host, Model, Phase, Status, TimeSplit
 
-COMPARISON_VERSION = 2
+COMPARISON_VERSION = 3
 
 BUSY = 0.10
 """Others' share of the machine's CPU time from which figures are called disturbed."""
@@ -27,7 +27,7 @@ type Verdict = Literal["pass", "fail", "inconclusive", "not_compared"]
 type ControlName = Literal["items_rotated", "labels_swapped", "mean_score"]
 type IsolationVerdict = Literal["isolated", "leaks", "not_probed"]
 type OracleSide = Literal["jax", "pytorch", "both", "neither"]
-type Outcome = Literal["jax", "pytorch", "tie", "none"]
+type Outcome = Literal["jax", "pytorch", "tie", "none", "deferred"]
 type Confidence = Literal["high", "medium", "low", "none"]
 
 
@@ -217,16 +217,98 @@ class Cell(Part):
     items_per_usd: float | None
 
 
+class PassTime(Part):
+    """One timed pass.
+
+    Attributes:
+        chunk_size, phase, run: which pass.
+        session: the server session it ran in, from 0.
+        started_s: seconds from the start of the matrix's first timed pass; ``None`` if the
+            pass was never sent.
+        seconds: its latency; ``None`` unless ``ok``.
+        status: ``ok`` or the failure kind.
+        compiled: whether the server compiled during it; ``None`` where it does not report.
+    """
+
+    chunk_size: int
+    phase: Phase
+    run: int
+    session: int
+    started_s: float | None
+    seconds: float | None
+    status: Status
+    compiled: bool | None
+
+
+class ItemDifference(Part):
+    """How far JAX's scores of one item are from the reference's, over all compared passes.
+
+    Attributes:
+        item: index in the workload.
+        max_abs_diff: the largest over labels, passes and chunk sizes; ``chunk_size`` says where.
+        mean_abs_diff: over all of them.
+    """
+
+    item: int
+    chunk_size: int
+    max_abs_diff: float
+    mean_abs_diff: float
+
+
+class Ratio(Part):
+    """JAX / PyTorch at one chunk size; ``None`` where either figure is absent.
+
+    Attributes:
+        items_per_s: above 1 JAX scores more items per second.
+        items_per_s_interval: of that ratio; its end is ``None`` where it has no upper end.
+        p95_s: below 1 JAX is faster; descriptive, as p95 is.
+    """
+
+    chunk_size: int
+    items_per_s: float | None
+    items_per_s_interval: Interval | None
+    p95_s: float | None
+
+
+class Alternative(Part):
+    """The cell that would lead if one rule were otherwise.
+
+    Attributes:
+        backend, chunk_size, items_per_s: of that cell.
+        guardrail: the guardrail nearest to the one in force with which it would lead;
+            ``None`` where another rule is meant.
+    """
+
+    backend: Backend
+    chunk_size: int
+    items_per_s: float
+    guardrail: float | None
+
+
+class Turning(Part):
+    """What would change the leading backend of a view; ``None`` where a rule changes nothing.
+
+    Attributes:
+        guardrail: another guardrail.
+        eligibility: if every cell with figures were eligible (right scores, no failures).
+    """
+
+    guardrail: Alternative | None
+    eligibility: Alternative | None
+
+
 class Winner(Part):
     """The winner of one view, or why there is none.
 
     Attributes:
-        outcome: the winning backend, ``tie``, or ``none``.
+        outcome: the winning backend, ``tie``, ``none``, or ``deferred`` while a backend is
+            unavailable.
         leader: the backend with the highest items/s, also in a tie.
         chunk_size, items_per_s: of the leading cell.
         other, other_chunk_size, other_items_per_s: the other backend's selected cell.
         ratio: items_per_s / other_items_per_s; ``None`` where the other cell has more items/s
             but is outside the guardrail.
+        ratio_interval: of the ratio.
         same_backend_share: share of resamples in which the same backend leads.
         same_cell_share: share in which the same backend and chunk size lead.
         passes_to_decide: when not decisive, how many passes per cell would tell the leading
@@ -245,6 +327,7 @@ class Winner(Part):
     other_chunk_size: int | None
     other_items_per_s: float | None
     ratio: float | None
+    ratio_interval: Interval | None
     same_backend_share: float | None
     same_cell_share: float | None
     passes_to_decide: int | None
@@ -254,11 +337,17 @@ class Winner(Part):
 
 
 class Source(Part):
-    """Where one matrix came from, as far as a reader of the report needs it."""
+    """Where one matrix came from, as far as a reader of the report needs it.
+
+    Attributes:
+        unavailable: why the backend could not run, if it could not; the matrix is then empty.
+        backend_version: ``None`` for an unavailable backend.
+    """
 
     backend: Backend
     view: View
-    backend_version: str
+    unavailable: str | None
+    backend_version: str | None
     environment_sha256: str
     repaired: bool
     dtype: str
@@ -284,6 +373,10 @@ class ViewComparison(Part):
         selected: backend -> the chunk size it would be deployed with, if any is eligible.
         passed_over: a sentence for each backend whose fastest cell was not eligible.
         isolation, noise, oracle: of each backend, in this view.
+        ratios: JAX / PyTorch, by rising chunk size.
+        passes: backend -> every timed pass, in measuring order.
+        item_differences: a line per item; empty when nothing was compared.
+        turning: what would change the leading backend.
     """
 
     view: View
@@ -295,6 +388,10 @@ class ViewComparison(Part):
     oracle: dict[Backend, OracleResult]
     oracle_verdict: OracleVerdict
     winner: Winner
+    ratios: list[Ratio]
+    passes: dict[Backend, list[PassTime]]
+    item_differences: list[ItemDifference]
+    turning: Turning
 
     def cell(self, backend: Backend, chunk_size: int) -> Cell:
         """The cell of ``backend`` at ``chunk_size``."""
@@ -324,9 +421,16 @@ class Scope(Part):
 
 
 class Comparison(Part):
-    """The whole result."""
+    """The whole result.
+
+    Attributes:
+        answer: the answer to the question, in one sentence.
+        unavailable: backend -> why it could not run.
+    """
 
     version: int
+    answer: str
+    unavailable: dict[Backend, str]
     scope: Scope
     gate: Gate
     selection: Selection

@@ -175,8 +175,14 @@ class ServerView(Strict):
 
 
 class BackendContract(Strict):
-    """One backend: how it is launched, and its server flags in each view."""
+    """One backend: how it is launched, and its server flags in each view.
 
+    Attributes:
+        unavailable: why the backend cannot run, in one line; the other one is then measured
+            and reported alone. ``None`` where it can.
+    """
+
+    unavailable: Annotated[str, Field(min_length=1, pattern=r"^[^\n\r]*\S[^\n\r]*$")] | None
     launch: Launch
     portable: ServerView
     best_native: ServerView

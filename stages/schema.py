@@ -18,7 +18,7 @@ import pyarrow as pa
 from stages.contract import Backend, FlagValue, Launch, Limits, Passes, Probes, View
 from stages.tables import Record, TableKind, TableProvenance
 
-MATRIX_VERSION = 1
+MATRIX_VERSION = 2
 
 type Phase = Literal["warmup", "sweep", "confirm", "answer"]
 """``answer`` passes are not timed: the reference answers there what only JAX may confirm."""
@@ -152,7 +152,12 @@ class Measured(Record):
 
 
 class Provenance(TableProvenance):
-    """Everything needed to say what a matrix is, and to refuse one that does not belong."""
+    """Everything needed to say what a matrix is, and to refuse one that does not belong.
+
+    Attributes:
+        unavailable: why nothing was measured; the matrix then has no rows and
+            ``backend_version`` is ``None``.
+    """
 
     backend: Backend
     view: View
@@ -161,8 +166,9 @@ class Provenance(TableProvenance):
     apply_softmax: bool
     model: Model
     contract: Measured
+    unavailable: str | None
     confirm_chunk_sizes: list[int]
-    backend_version: str
+    backend_version: str | None
     environment_sha256: str
     repaired: bool
     argv: list[str]

@@ -14,11 +14,15 @@ from stages.comparison import (
     GateResult,
     Interval,
     Isolation,
+    ItemDifference,
     NoiseFloor,
     OracleResult,
     OracleVerdict,
+    PassTime,
+    Ratio,
     Scope,
     Source,
+    Turning,
     ViewComparison,
     Winner,
 )
@@ -180,6 +184,11 @@ def winner(leader: Cell, other: Cell | None, **changes: Any) -> Winner:
         "other_chunk_size": other.chunk_size if other else None,
         "other_items_per_s": rival,
         "ratio": leader.items_per_s / rival if rival else None,
+        "ratio_interval": interval(
+            0.9 * leader.items_per_s / rival, 1.1 * leader.items_per_s / rival
+        )
+        if rival
+        else None,
         "same_backend_share": 1.0,
         "same_cell_share": 0.9,
         "passes_to_decide": None,
@@ -206,8 +215,53 @@ def view_of(view: View, cells: list[Cell], **changes: Any) -> ViewComparison:
         "winner": winner(ranked[0], ranked[1] if len(ranked) > 1 else None)
         if ranked
         else no_winner(),
+        "ratios": [ratio(cells, size) for size in sorted({c.chunk_size for c in cells})],
+        "passes": {b: timed_passes([c for c in cells if c.backend == b]) for b in BACKENDS},
+        "item_differences": [
+            ItemDifference(item=i, chunk_size=1, max_abs_diff=1e-6, mean_abs_diff=1e-7)
+            for i in range(ITEMS)
+        ],
+        "turning": Turning(guardrail=None, eligibility=None),
     }
     return ViewComparison(**{**fields, **changes})
+
+
+def ratio(cells: list[Cell], chunk_size: int) -> Ratio:
+    """JAX / PyTorch at ``chunk_size``; the ratio of items/s lies from 9/10 to 11/10 of itself."""
+    mine = {c.backend: c for c in cells if c.chunk_size == chunk_size}
+    jax, pytorch = mine.get("jax"), mine.get("pytorch")
+    rate = jax.items_per_s / pytorch.items_per_s if _both(jax, pytorch, "items_per_s") else None
+    p95 = jax.p95_s / pytorch.p95_s if _both(jax, pytorch, "p95_s") else None
+    return Ratio(
+        chunk_size=chunk_size,
+        items_per_s=rate,
+        items_per_s_interval=None if rate is None else interval(0.9 * rate, 1.1 * rate),
+        p95_s=p95,
+    )
+
+
+def _both(jax: Cell | None, pytorch: Cell | None, figure: str) -> bool:
+    return all(c is not None and getattr(c, figure) for c in (jax, pytorch))
+
+
+def timed_passes(cells: list[Cell]) -> list[PassTime]:
+    """Two sweep passes of each cell, one after the other, of its mean latency."""
+    made: list[PassTime] = []
+    for run in range(2):
+        for c in cells:
+            made.append(
+                PassTime(
+                    chunk_size=c.chunk_size,
+                    phase="sweep",
+                    run=run,
+                    session=0,
+                    started_s=float(len(made)),
+                    seconds=c.mean_s,
+                    status="ok" if c.mean_s is not None else next(iter(c.failures), "timeout"),
+                    compiled=None if c.compiled_passes is None else bool(c.compiled_passes),
+                )
+            )
+    return made
 
 
 def _fastest(cells: list[Cell], backend: Backend) -> Cell | None:
@@ -237,6 +291,7 @@ def source(backend: Backend, view: View, **changes: Any) -> Source:
     fields: dict[str, Any] = {
         "backend": backend,
         "view": view,
+        "unavailable": None,
         "backend_version": "1.2.3",
         "environment_sha256": "ab" * 32,
         "repaired": backend == "jax",
@@ -279,6 +334,8 @@ def comparison(
     """A whole comparison of two views."""
     return Comparison(
         version=COMPARISON_VERSION,
+        answer=best_native.winner.sentence,
+        unavailable={},
         scope=Scope(
             identity=Identity(target=target, contract="quick"),
             model=model,

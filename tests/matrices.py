@@ -133,6 +133,7 @@ def matrix(
             launch=section.launch,
             flags=section.view(view).flags,
         ),
+        unavailable=None,
         confirm_chunk_sizes=list(confirmed),
         backend_version="1.0",
         environment_sha256="c" * 64,

@@ -25,6 +25,7 @@ from stages.comparison import (
     OracleResult,
     Scope,
     Source,
+    Turning,
     ViewComparison,
 )
 from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, Contract, Gate, View
@@ -60,6 +61,8 @@ def assemble(
     planned = first.contract.passes
     return Comparison(
         version=COMPARISON_VERSION,
+        answer=views["best_native"].winner.sentence,
+        unavailable={},
         scope=Scope(
             identity=contract.identity,
             model=first.model,
@@ -129,6 +132,10 @@ def _view(
             contract.selection,
             lambda decisive: [*standing, *_cell_flags(decisive)],
         ),
+        ratios=[],
+        passes={b: [] for b in BACKENDS},
+        item_differences=[],
+        turning=Turning(guardrail=None, eligibility=None),
     )
 
 
@@ -196,6 +203,7 @@ def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:
     return Source(
         backend=found.backend,
         view=found.view,
+        unavailable=None,
         backend_version=found.backend_version,
         environment_sha256=found.environment_sha256,
         repaired=found.repaired,

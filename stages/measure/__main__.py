@@ -172,6 +172,7 @@ def measure(plan: Plan, folder: Path) -> None:
         apply_softmax=plan.workload.apply_softmax,
         model=plan.model,
         contract=plan.contract,
+        unavailable=None,
         confirm_chunk_sizes=session.confirmed,
         backend_version=installed_version(environment, plan.driver.package),
         environment_sha256=requirements_sha256(environment),

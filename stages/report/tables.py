@@ -178,7 +178,7 @@ def provenance_rows(sources: list[Source]) -> list[list[str]]:
     """A row a property, a column a measurement; the first row is the heading."""
     return [
         ["", *(f.backend_view(s.backend, s.view) for s in sources)],
-        ["Server version", *(s.backend_version for s in sources)],
+        ["Server version", *(s.backend_version or f.ABSENT for s in sources)],
         ["Environment SHA-256", *(s.environment_sha256[:12] for s in sources)],
         ["Release repaired at launch", *("yes" if s.repaired else "no" for s in sources)],
         ["dtype", *(s.dtype for s in sources)],
