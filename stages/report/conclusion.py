@@ -87,7 +87,7 @@ def recommendation(comparison: Comparison) -> list[str]:
 
 def _decision(view: ViewComparison) -> str:
     winner = view.winner
-    if winner.outcome in ("none", "deferred"):
+    if winner.outcome == "none" or winner.outcome == "deferred":
         return "No recommendation can be given."
     if winner.outcome == "tie":
         return _decision_by_cost(view)
