@@ -30,15 +30,8 @@ def judge(candidate: pl.DataFrame, reference: pl.DataFrame, gate: Gate, labels: 
     salt (an ``answer`` pass of the reference is the counterpart of a ``confirm`` pass).
     NaN never passes, and a cell with nothing to compare does not pass.
     """
-    timed = candidate.filter(pl.col("phase").is_in(TIMED_PHASES), pl.col("status") == "ok")
-    counterparts = reference.filter(pl.col("status") == "ok").select(
-        pl.col("phase").replace("answer", "confirm"),
-        *KEY[1:],
-        "salt",
-        pl.col("scores").alias("reference_scores"),
-    )
-    # Joined by key and compared by salt: a row's place in the file means nothing.
-    pairs = timed.join(counterparts, on=[*KEY, "salt"], how="inner").sort(*KEY)
+    timed = _good_timed(candidate)
+    pairs = identical_requests(candidate, reference)
     rows = list(pairs.iter_rows(named=True))
     right = [row["reference_scores"] for row in rows]
     largest, mean, worst = worst_of([row["scores"] for row in rows], right)
@@ -55,6 +48,31 @@ def judge(candidate: pl.DataFrame, reference: pl.DataFrame, gate: Gate, labels: 
         worst_pass=None if worst is None else f"{rows[worst]['phase']} {rows[worst]['run']}",
         controls=controls,
     )
+
+
+def identical_requests(candidate: pl.DataFrame, reference: pl.DataFrame) -> pl.DataFrame:
+    """The candidate's good timed passes that the reference has answered too.
+
+    Args:
+        candidate: passes of any cells, as ``passes_of`` returns them.
+        reference: the same of the reference.
+
+    Returns:
+        The candidate's columns and ``reference_scores``, by phase, chunk size and run.
+    """
+    counterparts = reference.filter(pl.col("status") == "ok").select(
+        pl.col("phase").replace("answer", "confirm"),
+        *KEY[1:],
+        "salt",
+        pl.col("scores").alias("reference_scores"),
+    )
+    # Joined by key and compared by salt: a row's place in the file means nothing.
+    paired = _good_timed(candidate).join(counterparts, on=[*KEY, "salt"], how="inner")
+    return paired.sort(*KEY)
+
+
+def _good_timed(passes: pl.DataFrame) -> pl.DataFrame:
+    return passes.filter(pl.col("phase").is_in(TIMED_PHASES), pl.col("status") == "ok")
 
 
 def worst_of(

@@ -16,6 +16,7 @@ def passes_of(calls: pl.DataFrame) -> pl.DataFrame:
     Returns:
         ``phase, chunk_size, run, position, session, salt``, and
         ``status``: ``ok`` or the kind of the pass's failed call;
+        ``started_ns``: monotonic clock before the first byte, null if none was sent;
         ``seconds``: first byte sent to last answer validated, null unless ``ok``;
         ``compiles``: compilations logged during the pass, null where not reported;
         ``scores``: all scores of the pass, item by item, empty unless ``ok``.
@@ -30,6 +31,7 @@ def passes_of(calls: pl.DataFrame) -> pl.DataFrame:
             .then(pl.lit("ok"))
             .otherwise(pl.col("status").filter(pl.col("status") != "ok").first())
             .alias("status"),
+            pl.col("start_ns").min().alias("started_ns"),
             pl.when(ok)
             .then((pl.col("end_ns").max() - pl.col("start_ns").min()) / 1e9)
             .alias("seconds"),
