@@ -1,65 +1,110 @@
-"""The comparison for `dvc metrics` and `dvc plots`: flat, with names that stay the same."""
+"""The comparison for `dvc metrics` and `dvc plots`: flat, with names that stay the same.
+
+Figures are rounded to four significant digits: `dvc metrics diff` prints a row for every
+value that is not the same to the last bit. `comparison.json` has them in full.
+"""
 
 from __future__ import annotations
 
 import io
-from typing import Any
+import math
+from collections.abc import Iterable
 
 import polars as pl
 
 from stages.comparison import Cell, Comparison, ViewComparison
-from stages.contract import BACKENDS
+from stages.contract import BACKENDS, Backend, Gate
+
+type Figure = float | int | str | None
+type Figures = dict[str, Figure | dict[str, Figure]]
 
 
-def metrics(comparison: Comparison) -> dict[str, Any]:
-    """What `dvc metrics diff` shows: each view's selected cells, their ratio and the gate."""
-    return {view.view: _view_metrics(view) for view in comparison.views()}
+def metrics(comparison: Comparison) -> dict[str, Figures]:
+    """What `dvc metrics diff` shows of each view: winner, selected cells, their ratio, the gate.
+
+    Units are in the names; a figure that is absent is ``None``, so that every name is there
+    in every run.
+    """
+    return {view.view: _view_metrics(view, comparison.gate) for view in comparison.views()}
 
 
-def _view_metrics(view: ViewComparison) -> dict[str, Any]:
-    figures: dict[str, Any] = {}
-    for backend in BACKENDS:
-        cell = view.selected_cell(backend)
-        figures[backend] = {
-            "chunk_size": cell and cell.chunk_size,
-            "items_per_s": cell and cell.items_per_s,
-            "p95_ms": cell and _milliseconds(cell.p95_s),
-            "success_rate": cell and cell.success_rate,
-        }
-    fast = [figures[b]["items_per_s"] for b in ("jax", "pytorch")]
-    figures["jax_over_pytorch"] = fast[0] / fast[1] if all(fast) else None
+def _view_metrics(view: ViewComparison, limits: Gate) -> Figures:
+    return {
+        "winner": view.winner.outcome,
+        "winner_confidence": view.winner.confidence,
+        **{backend: _selected(view, backend) for backend in BACKENDS},
+        "jax_over_pytorch": _jax_over_pytorch(view),
+        "gate": _gate(view, limits),
+    }
+
+
+def _selected(view: ViewComparison, backend: Backend) -> dict[str, Figure]:
+    names = ("chunk_size", "items_per_s", "items_per_s_low", "items_per_s_high")
+    figures: dict[str, Figure] = dict.fromkeys((*names, "p95_ms", "success_rate"))
+    cell = view.selected_cell(backend)
+    if cell is None:
+        return figures
+    if interval := cell.items_per_s_interval:
+        figures["items_per_s_low"] = _rounded(interval.low)
+        figures["items_per_s_high"] = _rounded(interval.high)
+    return figures | {
+        "chunk_size": cell.chunk_size,
+        "items_per_s": _rounded(cell.items_per_s),
+        "p95_ms": _rounded(_milliseconds(cell.p95_s)),
+        "success_rate": _rounded(cell.success_rate),
+    }
+
+
+def _jax_over_pytorch(view: ViewComparison) -> float | None:
+    jax, pytorch = (view.selected_cell(backend) for backend in ("jax", "pytorch"))
+    if not (jax and jax.items_per_s and pytorch and pytorch.items_per_s):
+        return None
+    return _rounded(jax.items_per_s / pytorch.items_per_s)
+
+
+def _gate(view: ViewComparison, limits: Gate) -> dict[str, Figure]:
     gates = [c.gate for c in view.cells if c.gate is not None]
-    figures["gate"] = {
+    largest = _largest(g.max_abs_diff for g in gates)
+    mean = _largest(g.mean_abs_diff for g in gates)
+    return {
         "passed_cells": sum(g.verdict == "pass" for g in gates),
         "cells": len(gates),
-        "max_abs_diff": _largest([g.max_abs_diff for g in gates]),
-        "mean_abs_diff": _largest([g.mean_abs_diff for g in gates]),
+        # dvc prints five decimals, and a right score is off by a millionth.
+        "max_abs_diff_pct_of_limit": _percent_of(largest, limits.max_abs_diff),
+        "mean_abs_diff_pct_of_limit": _percent_of(mean, limits.mean_abs_diff),
     }
-    figures["winner"] = view.winner.outcome
-    return figures
 
 
-def _largest(values: list[float | None]) -> float | None:
+def _largest(values: Iterable[float | None]) -> float | None:
     known = [v for v in values if v is not None]
-    # max() would skip a NaN depending on its place.
-    if any(v != v for v in known):
-        return float("nan")
-    return max(known, default=None)
+    # A score that is not a number must not hide behind the others.
+    return max(known, default=None) if all(map(math.isfinite, known)) else None
+
+
+def _percent_of(value: float | None, limit: float) -> float | None:
+    return None if value is None or not limit else _rounded(100 * value / limit)
 
 
 def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else seconds * 1e3
 
 
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
 def plot_table(view: ViewComparison) -> bytes:
-    """CSV: a row a chunk size, a column a backend and figure, for `dvc plots show`."""
+    """CSV: a row a chunk size, a column a backend and figure, for `dvc plots`.
+
+    The field of an absent figure is empty, and the plot's line has a gap there.
+    """
     rows = []
     for chunk in sorted({c.chunk_size for c in view.cells}):
         row: dict[str, float | int | None] = {"chunk_size": chunk}
         for backend in BACKENDS:
             cell: Cell = view.cell(backend, chunk)
-            row[f"{backend}_items_per_s"] = cell.items_per_s
-            row[f"{backend}_p95_ms"] = _milliseconds(cell.p95_s)
+            row[f"{backend}_items_per_s"] = _rounded(cell.items_per_s)
+            row[f"{backend}_p95_ms"] = _rounded(_milliseconds(cell.p95_s))
         rows.append(row)
     sink = io.BytesIO()
     pl.DataFrame(rows).write_csv(sink)

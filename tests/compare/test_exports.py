@@ -1,0 +1,179 @@
+"""What `dvc metrics diff` and `dvc plots diff` show, with the real dvc."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import comparisons as made
+import polars as pl
+import pytest
+import yaml
+from contracts import ROOT
+
+from stages.compare.__main__ import write_comparison
+from stages.compare.exports import metrics, plot_table
+from stages.comparison import Comparison, ViewComparison
+
+JAX = {1: 40.0, 8: 123.456789}
+PYTORCH = {1: 50.0, 8: 400.0}
+
+
+def steady() -> ViewComparison:
+    return made.speeds("portable", JAX, PYTORCH)
+
+
+def whole(portable: ViewComparison) -> Comparison:
+    return made.comparison(portable, made.speeds("best_native", JAX, PYTORCH))
+
+
+def names(figures: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Dotted names, as dvc flattens them."""
+    flat: dict[str, Any] = {}
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            flat |= names(value, f"{before}{name}.")
+        else:
+            flat[before + name] = value
+    return flat
+
+
+def portable(view: ViewComparison) -> dict[str, Any]:
+    return names(metrics(whole(view))["portable"])
+
+
+def test_a_view_shows_winner_selected_cells_noise_ratio_and_gate() -> None:
+    # Intervals of the hand-built cells: 4/5 to 5/4 of the figure; p95 = 32 items / (items/s).
+    assert portable(steady()) == {
+        "winner": "pytorch",
+        "winner_confidence": "high",
+        "jax.chunk_size": 8,
+        "jax.items_per_s": 123.5,
+        "jax.items_per_s_low": 98.77,
+        "jax.items_per_s_high": 154.3,
+        "jax.p95_ms": 259.2,
+        "jax.success_rate": 1.0,
+        "pytorch.chunk_size": 8,
+        "pytorch.items_per_s": 400.0,
+        "pytorch.items_per_s_low": 320.0,
+        "pytorch.items_per_s_high": 500.0,
+        "pytorch.p95_ms": 80.0,
+        "pytorch.success_rate": 1.0,
+        "jax_over_pytorch": 0.3086,
+        "gate.passed_cells": 2,
+        "gate.cells": 2,
+        # The largest difference 1e-6 of 0.02, the mean 1e-7 of 0.01.
+        "gate.max_abs_diff_pct_of_limit": 0.005,
+        "gate.mean_abs_diff_pct_of_limit": 0.001,
+    }
+
+
+def test_names_are_the_same_when_a_backend_has_no_figures() -> None:
+    down = made.replaced(
+        steady(), *(made.failed("jax", "portable", size, "timeout") for size in JAX)
+    )
+    found = portable(down)
+    assert list(found) == list(portable(steady()))
+    for name in ("chunk_size", "items_per_s", "items_per_s_low", "p95_ms", "success_rate"):
+        assert found[f"jax.{name}"] is None
+    assert found["jax_over_pytorch"] is None
+    assert found["gate.max_abs_diff_pct_of_limit"] is None
+    assert (found["gate.passed_cells"], found["gate.cells"]) == (0, 2)
+
+
+def test_an_interval_without_an_upper_end_leaves_only_that_end_out() -> None:
+    wide = made.interval(90.0, 1.0).model_copy(update={"high": None})
+    cell = made.cell("jax", "portable", 8, JAX[8], items_per_s_interval=wide)
+    found = portable(made.replaced(steady(), cell))
+    assert found["jax.items_per_s_low"] == 90.0
+    assert found["jax.items_per_s_high"] is None
+
+
+def test_a_difference_that_is_not_a_number_does_not_hide_behind_the_others() -> None:
+    odd = made.cell(
+        "jax", "portable", 1, 40.0, gate=made.gate("fail", float("nan"), 1e-7), eligible=False
+    )
+    found = portable(made.replaced(steady(), odd))
+    assert found["gate.max_abs_diff_pct_of_limit"] is None
+    assert found["gate.passed_cells"] == 1
+
+
+def test_a_failed_cell_leaves_its_fields_of_the_plot_empty() -> None:
+    view = made.replaced(steady(), made.failed("jax", "portable", 1, "oom"))
+    table = pl.read_csv(io.BytesIO(plot_table(view)))
+    assert table.row(0, named=True) == {
+        "chunk_size": 1,
+        "jax_items_per_s": None,
+        "jax_p95_ms": None,
+        "pytorch_items_per_s": 50.0,
+        "pytorch_p95_ms": 640.0,
+    }
+    assert table["chunk_size"].to_list() == [1, 8]
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with this project's metrics and plots, and two versions of the figures."""
+    folder = tmp_path_factory.mktemp("exports")
+    sections = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    kept = {name: sections[name] for name in ("metrics", "plots")}
+    (folder / "dvc.yaml").write_text(yaml.safe_dump(kept, sort_keys=False))
+    dvc(folder, "git", "init", "-q")
+    dvc(folder, "dvc", "init", "-q")
+    shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots")
+    write_comparison(whole(steady()), folder / "data" / "compare")
+    dvc(folder, "git", "add", ".")
+    dvc(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "old")
+    faster = made.replaced(steady(), made.cell("jax", "portable", 8, 500.0))
+    write_comparison(whole(faster), folder / "data" / "compare")
+    return folder
+
+
+def dvc(folder: Path, *command: str) -> str:
+    binaries = str(Path(sys.executable).parent)
+    environ = {
+        **os.environ,
+        "PATH": binaries + os.pathsep + os.environ["PATH"],
+        "DVC_SITE_CACHE_DIR": str(folder.parent / "dvc-site-cache"),
+        "DVC_NO_ANALYTICS": "1",
+    }
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_dvc_metrics_diff_shows_what_changed_and_only_that(repository: Path) -> None:
+    found = json.loads(dvc(repository, "dvc", "metrics", "diff", "--json"))
+    changed = found["data/compare/metrics.json"]
+    assert {name: (row["old"], row["new"]) for name, row in changed.items()} == {
+        "portable.winner": ("pytorch", "jax"),
+        "portable.jax.items_per_s": (123.5, 500.0),
+        "portable.jax.items_per_s_low": (98.77, 400.0),
+        "portable.jax.items_per_s_high": (154.3, 625.0),
+        "portable.jax.p95_ms": (259.2, 64.0),
+        "portable.jax_over_pytorch": (0.3086, 1.25),
+    }
+
+
+def test_dvc_plots_diff_draws_both_revisions_of_both_backends(repository: Path) -> None:
+    found = json.loads(dvc(repository, "dvc", "plots", "diff", "HEAD", "--json"))
+    assert not found.get("errors")
+    assert len(found["data"]) == 4
+    [drawing] = found["data"]["Items per second, portable view"]
+    drawn = drawing["content"]
+    assert "<DVC_METRIC" not in json.dumps(drawn)
+    values = {(row["rev"], row["field"]) for row in drawn["data"]["values"]}
+    assert values == {
+        (rev, field)
+        for rev in ("HEAD", "workspace")
+        for field in ("jax_items_per_s", "pytorch_items_per_s")
+    }
+    assert set(drawn["encoding"]["color"]["scale"]["domain"]) == {"HEAD", "workspace"}
+    assert drawn["encoding"]["strokeDash"]["field"] == "field"
