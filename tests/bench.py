@@ -1,0 +1,71 @@
+"""A folder like the repository's root, whose backends are scoring servers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from contracts import ROOT, raw_contract
+
+from stages.contract import BACKENDS, parse_contract
+from stages.files import write_whole
+from stages.schema import CHECKPOINT_FOLDER, MODEL_FILE, WORKLOAD_FILE, Model
+from stages.workload import build_workload
+
+SCORING_SERVER = str(ROOT / "tests" / "scoring_server.py")
+
+SMALL: dict[str, Any] = {
+    "workload__items": 4,
+    "workload__query_tokens": 16,
+    "chunk_sizes": [1, 2, 4],
+    "passes__sweep": 3,
+    "passes__confirm": 2,
+    "limits__call_timeout_s": 20,
+    "limits__start_timeout_s": 30,
+    "limits__restarts": 2,
+    "probes__repeats": 4,
+}
+
+
+def bench_contract(*arguments: str, **changes: Any) -> dict[str, Any]:
+    """A small contract, as ``params.yaml`` holds it, with the scoring server as both backends.
+
+    Args:
+        arguments: to the scoring server.
+        changes: further keys, dots as ``__``.
+    """
+    raw = raw_contract(**{**SMALL, **changes})
+    for backend in BACKENDS:
+        raw["backends"][backend]["launch"]["entry"] = [SCORING_SERVER, *arguments]
+        raw["backends"][backend]["launch"]["environ"] = {}
+    return raw
+
+
+def make_bench(folder: Path, raw: dict[str, Any], model_sha256: str = "b" * 64) -> None:
+    """Fill ``folder`` with everything ``python -m stages.measure`` reads there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("backends", "stages"):
+        if not (folder / name).exists():
+            (folder / name).symlink_to(ROOT / name)
+    made = parse_contract(raw)
+    (folder / "params.yaml").write_text(yaml.safe_dump(raw))
+    workload = build_workload(made.workload, made.vocabulary)
+    write_whole(folder / WORKLOAD_FILE, workload.canonical_bytes())
+    model = Model(title="m", sha256=model_sha256, trained=True, path="nowhere", revision=None)
+    write_whole(folder / MODEL_FILE, model.model_dump_json().encode())
+    write_whole(folder / CHECKPOINT_FOLDER / "config.json", b'{"num_attention_heads": 4}')
+
+
+@contextlib.contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """Run a block in ``folder``, as a stage runs in the repository's root."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

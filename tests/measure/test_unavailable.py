@@ -1,0 +1,71 @@
+"""A backend that cannot run: nothing is started, and the tables say why there is nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bench import bench_contract, inside, make_bench
+from click.testing import CliRunner, Result
+
+from stages.contract import parse_contract
+from stages.environment import requirements_sha256
+from stages.measure.__main__ import main
+from stages.measure.plan import make_plan
+from stages.probe_table import read_probes
+from stages.schema import read_matrix
+
+REASON = "a quota of 0 GPUs"
+FOLDER = Path("data/measure/jax-portable")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # An empty cache: whatever needed an environment would have to build it there.
+    monkeypatch.setenv("SCOREPARITY_CACHE", str(tmp_path / "cache"))
+    raw = bench_contract(backends__jax__unavailable=REASON)
+    # Were it started, this would fail.
+    raw["backends"]["jax"]["launch"]["entry"] = ["no/such/program.py"]
+    make_bench(tmp_path / "bench", raw)
+    return tmp_path / "bench"
+
+
+def run(bench: Path) -> Result:
+    with inside(bench):
+        return CliRunner().invoke(main, ["jax", "portable"])
+
+
+def test_an_unavailable_backend_ends_in_empty_tables_that_carry_the_reason(bench: Path) -> None:
+    result = run(bench)
+    assert result.exit_code == 0, result.output
+    assert result.output == f"jax-portable: not measured, JAX is unavailable: {REASON}\n"
+    matrix = read_matrix(bench / FOLDER / "matrix.parquet")
+    assert matrix.calls.height == 0
+    found = matrix.provenance
+    assert (found.unavailable, found.backend_version) == (REASON, None)
+    assert (found.devices, found.confirm_chunk_sizes, found.restarts) == ([], [], 0)
+    assert set(found.seconds.model_dump().values()) == {0}
+    assert found.argv[:2] == ["python", "no/such/program.py"]
+    assert "--chunked-prefill-size" in found.argv
+    assert (bench / FOLDER / "server.log").read_bytes() == b""
+    probes = read_probes(bench / FOLDER / "probes.parquet")
+    assert probes.frame.height == 0
+    assert probes.provenance.matrix_sha256 == found.table_sha256
+    assert len(probes.provenance.targets) == 3
+
+
+def test_nothing_is_built_for_an_unavailable_backend(bench: Path, tmp_path: Path) -> None:
+    run(bench)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_its_matrix_belongs_to_the_contract_it_was_planned_under(bench: Path) -> None:
+    run(bench)
+    found = read_matrix(bench / FOLDER / "matrix.parquet").provenance
+    raw = bench_contract()
+    raw["backends"]["jax"]["launch"]["entry"] = ["no/such/program.py"]
+    with inside(bench):
+        available = make_plan(parse_contract(raw), "jax", "portable")
+    assert found.contract == available.contract
+    assert found.environment_sha256 == requirements_sha256("sglang_jax")
+    assert found.workload_sha256 == available.workload_sha256
