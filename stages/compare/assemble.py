@@ -13,7 +13,17 @@ from stages.compare.gate import judge
 from stages.compare.oracle import against_oracle, oracle_verdict
 from stages.compare.passes import passes_of
 from stages.compare.probes import isolation, noise_floor
-from stages.compare.selection import Samples, decide, mark_guardrail, passed_over, selected
+from stages.compare.selection import (
+    Samples,
+    decide,
+    mark_guardrail,
+    passed_over,
+    selected,
+    without_winner,
+)
+from stages.compare.series import chunk_ratios, item_differences, pass_times
+from stages.compare.turning import turning
+from stages.compare.wording import answer, deferred_sentence
 from stages.comparison import (
     BUSY,
     COMPARISON_VERSION,
@@ -34,6 +44,8 @@ from stages.probe_table import Probes
 from stages.schema import TIMED_PHASES, Matrix, Provenance
 
 type Key = tuple[Backend, View]
+
+GATED: Backend = next(b for b in BACKENDS if b != REFERENCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +71,11 @@ def assemble(
     passes = {key: passes_of(matrix.calls) for key, matrix in matrices.items()}
     views = {view: _view(contract, view, evidence, passes) for view in VIEWS}
     planned = first.contract.passes
+    unavailable = _unavailable(contract)
     return Comparison(
         version=COMPARISON_VERSION,
-        answer=views["best_native"].winner.sentence,
-        unavailable={},
+        answer=answer([views[view] for view in VIEWS], unavailable),
+        unavailable=unavailable,
         scope=Scope(
             identity=contract.identity,
             model=first.model,
@@ -83,6 +96,11 @@ def assemble(
         portable=views["portable"],
         best_native=views["best_native"],
     )
+
+
+def _unavailable(contract: Contract) -> dict[Backend, str]:
+    reasons = {b: contract.backends.of(b).unavailable for b in BACKENDS}
+    return {b: reason for b, reason in reasons.items() if reason is not None}
 
 
 def _view(
@@ -110,6 +128,7 @@ def _view(
             price = getattr(contract.prices_usd_per_hour, backend)
             cells.append(build_cell(mine, provenance, chunk, gate, isolations[backend], price))
             seconds[backend, chunk] = reported_seconds(mine)
+    unavailable = _unavailable(contract)
     guardrail = contract.selection.guardrail
     cells = mark_guardrail(cells, guardrail)
     chosen = selected(cells, guardrail)
@@ -127,15 +146,20 @@ def _view(
         noise=noise,
         oracle=oracle,
         oracle_verdict=oracle_verdict(oracle),
-        winner=decide(
+        winner=without_winner("deferred", deferred_sentence(unavailable, cells))
+        if unavailable
+        else decide(
             [Samples(c, seconds[c.backend, c.chunk_size]) for c in cells if c.eligible],
+            cells,
             contract.selection,
             lambda decisive: [*standing, *_cell_flags(decisive)],
         ),
-        ratios=[],
-        passes={b: [] for b in BACKENDS},
-        item_differences=[],
-        turning=Turning(guardrail=None, eligibility=None),
+        ratios=chunk_ratios(cells, seconds),
+        passes={b: pass_times(passes[b, view]) for b in BACKENDS},
+        item_differences=item_differences(passes[GATED, view], passes[REFERENCE, view], labels),
+        turning=Turning(guardrail=None, eligibility=None)
+        if unavailable
+        else turning(cells, guardrail),
     )
 
 
@@ -203,7 +227,7 @@ def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:
     return Source(
         backend=found.backend,
         view=found.view,
-        unavailable=None,
+        unavailable=found.unavailable,
         backend_version=found.backend_version,
         environment_sha256=found.environment_sha256,
         repaired=found.repaired,
@@ -217,7 +241,9 @@ def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:
         restarts=found.restarts,
         foreign_cpu=found.foreign_cpu,
         compile_cache_entries=found.compile_cache_entries,
-        planned_passes=planned.sweep * len(found.contract.chunk_sizes)
+        planned_passes=0
+        if found.unavailable
+        else planned.sweep * len(found.contract.chunk_sizes)
         + planned.confirm * len(found.confirm_chunk_sizes),
         good_passes=timed.filter(pl.col("status") == "ok").height,
         seconds=found.seconds,

@@ -48,6 +48,7 @@ def check_matrix(
     _same(path, "labels", found.label_token_ids, contract.workload.label_token_ids)
     _same(path, "softmax", found.apply_softmax, contract.workload.apply_softmax)
     _same(path, "environment", found.environment_sha256, expected.environment_sha256[backend])
+    _same(path, "unavailability", found.unavailable, section.unavailable)
     measured = found.contract
     for key in ("chunk_sizes", "passes", "limits", "probes"):
         _same(path, f"contract ({key})", getattr(measured, key), getattr(contract, key))
@@ -91,8 +92,9 @@ def _check_scores(path: Path, matrix: Matrix) -> None:
     """Scores must mean what scores mean: the client checked them, a file may be made by hand."""
     labels = len(matrix.provenance.label_token_ids)
     good = matrix.calls.filter(pl.col("status") == "ok")
-    if matrix.calls.is_empty():
-        raise UserError(f"{path}: refused: it holds no calls")
+    if matrix.calls.is_empty() != (matrix.provenance.unavailable is not None):
+        holds = "no calls" if matrix.calls.is_empty() else "calls of an unavailable backend"
+        raise UserError(f"{path}: refused: it holds {holds}")
     count = pl.col("item_count") * labels
     if good.filter(pl.col("scores").list.len().fill_null(0) != count).height:
         raise UserError(f"{path}: refused: a successful call has not {labels} scores for each item")

@@ -92,19 +92,23 @@ def build_cell(
     mean_s_interval = mean_interval(seconds)
     planned = _planned(provenance, chunk_size)
     failures = timed.filter(pl.col("status") != "ok").group_by("status").len().sort("status")
-    success_rate = good.height / planned
-    reasons = [
-        *_figure_reasons(good.height, planned, figures),
-        *gate_reasons(gate),
-        *isolation_reasons(isolation),
-    ]
+    success_rate = good.height / planned if planned else 0.0
+    reasons = (
+        [f"unavailable: {provenance.unavailable}"]
+        if provenance.unavailable
+        else [
+            *_figure_reasons(good.height, planned, figures),
+            *gate_reasons(gate),
+            *isolation_reasons(isolation),
+        ]
+    )
     usd = None if usd_per_hour is None or figures is None else usd_per_hour / 3600 * figures.mean_s
     return Cell(
         backend=provenance.backend,
         view=provenance.view,
         chunk_size=chunk_size,
         phase=phase,
-        planned_passes=getattr(provenance.contract.passes, phase),
+        planned_passes=getattr(provenance.contract.passes, phase) if planned else 0,
         good_passes=of_phase.filter(pl.col("status") == "ok").height,
         success_rate=success_rate,
         failures=dict(failures.iter_rows()),
@@ -133,6 +137,8 @@ def build_cell(
 
 
 def _planned(provenance: Provenance, chunk_size: int) -> int:
+    if provenance.unavailable:
+        return 0
     passes = provenance.contract.passes
     confirmed = chunk_size in provenance.confirm_chunk_sizes
     return passes.sweep + (passes.confirm if confirmed else 0)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stages.compare.sample_size import in_words, passes_to_decide
-from stages.comparison import Cell, Confidence, Outcome, Winner
+from stages.compare.intervals import ratio_interval
+from stages.compare.sample_size import passes_to_decide
+from stages.compare.wording import no_winner_sentence, winner_sentence
+from stages.comparison import Cell, Confidence, Interval, Outcome, Winner
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Selection
 
 SURE = 0.95
@@ -125,6 +127,7 @@ def _resample(samples: Samples, selection: Selection) -> Array:
 
 def decide(
     samples: Sequence[Samples],
+    everyone: Sequence[Cell],
     selection: Selection,
     standing_flags: Callable[[list[Cell]], list[str]],
 ) -> Winner:
@@ -132,18 +135,14 @@ def decide(
 
     Args:
         samples: every eligible cell of the view with its passes.
+        everyone: every cell of the view, eligible or not.
         selection: guardrail and resampling.
         standing_flags: what lowers the confidence in a decision between these cells.
     """
     cells = [s.cell for s in samples]
     leader = choose(cells, selection.guardrail)
     if leader is None:
-        return _no_winner(
-            "No winner: no cell is eligible."
-            if not cells
-            else "A tie: both backends are exactly as fast at the same chunk size.",
-            cells,
-        )
+        return without_winner("tie" if cells else "none", no_winner_sentence(everyone))
     rival = _rival(cells, leader, selection.guardrail)
     same_backend, same_cell = resampled_shares(samples, leader, selection)
     flags = standing_flags([leader, *([rival] if rival else [])])
@@ -166,13 +165,24 @@ def decide(
         other_chunk_size=rival.chunk_size if rival else None,
         other_items_per_s=rival.items_per_s if rival else None,
         ratio=ratio,
-        ratio_interval=None,
+        ratio_interval=_ratio_interval(samples, leader, rival) if ratio is not None else None,
         same_backend_share=same_backend,
         same_cell_share=same_cell,
         passes_to_decide=needed,
         confidence=_confidence(same_backend, flags),
         flags=flags,
-        sentence=_sentence(leader, rival, ratio, same_backend, tie, needed),
+        sentence=winner_sentence(leader, rival, ratio, same_backend, tie, needed, everyone),
+    )
+
+
+def _ratio_interval(
+    samples: Sequence[Samples], leader: Cell, rival: Cell | None
+) -> Interval | None:
+    if rival is None:
+        return None
+    of = {(s.cell.backend, s.cell.chunk_size): s.seconds for s in samples}
+    return ratio_interval(
+        of[rival.backend, rival.chunk_size], of[leader.backend, leader.chunk_size]
     )
 
 
@@ -191,40 +201,10 @@ def _confidence(share: float, flags: list[str]) -> Confidence:
     return "high" if share >= VERY_SURE else "medium"
 
 
-def _sentence(
-    leader: Cell,
-    rival: Cell | None,
-    ratio: float | None,
-    share: float,
-    tie: bool,
-    needed: int | None,
-) -> str:
-    name = f"{BACKEND_NAMES[leader.backend]} at chunk {leader.chunk_size}"
-    speed = f"{_known(leader.items_per_s):.1f} items/s"
-    if rival is None:
-        return f"{name} wins with {speed}: the other backend has no eligible cell."
-    against = (
-        f"{BACKEND_NAMES[rival.backend]} at chunk {rival.chunk_size}"
-        f" ({_known(rival.items_per_s):.1f} items/s)"
-    )
-    if ratio is None:
-        verdict = f"but in only {share:.1%} of resamples" if tie else "and wins"
-        opening = "Not decisive: " if tie else ""
-        return (
-            f"{opening}{name} ({speed}) leads, since {against} is outside the guardrail, {verdict}."
-        )
-    if tie:
-        settle = f"; about {in_words(needed)} passes per cell would settle it" if needed else ""
-        return (
-            f"Not decisive: {name} ({speed}) leads {against} by {ratio:.2f}x,"
-            f" but in only {share:.1%} of resamples{settle}."
-        )
-    return f"{name} wins with {speed}, {ratio:.2f}x {against}."
-
-
-def _no_winner(sentence: str, cells: Sequence[Cell]) -> Winner:
+def without_winner(outcome: Outcome, sentence: str) -> Winner:
+    """No backend leads: ``outcome`` is ``tie``, ``none`` or ``deferred``."""
     return Winner(
-        outcome="tie" if cells else "none",
+        outcome=outcome,
         leader=None,
         chunk_size=None,
         items_per_s=None,

@@ -55,12 +55,18 @@ def conclude(comparison: Comparison) -> Conclusion:
 
 
 def partial(comparison: Comparison) -> list[str]:
-    """A sentence for each backend and view without one good pass."""
-    return [
+    """Which backend is unavailable and how to complete the report; which has no good pass."""
+    missing = [
+        f"{BACKEND_NAMES[backend]} is unavailable: {reason.rstrip('.')}. Where it can run,"
+        f" `dvc exp run -S backends.{backend}.unavailable=null` completes this report."
+        for backend, reason in comparison.unavailable.items()
+    ]
+    return missing + [
         f"{f.backend_view(backend, view.view)}: no timed pass succeeded."
         for view in comparison.views()
         for backend in BACKENDS
-        if not any(c.mean_s is not None for c in view.cells if c.backend == backend)
+        if backend not in comparison.unavailable
+        and not any(c.mean_s is not None for c in view.cells if c.backend == backend)
     ]
 
 

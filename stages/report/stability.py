@@ -45,7 +45,7 @@ def _failures(comparison: Comparison) -> list[str]:
     short = [
         f"{f.at(c)} ({f.percent(c.success_rate)})"
         for c in cells(comparison)
-        if c.success_rate < 1 and not c.failures
+        if c.success_rate < 1 and not c.failures and c.backend not in comparison.unavailable
     ]
     if short:
         said.append(f"Planned passes that were never made: {'; '.join(short)}.")
@@ -68,7 +68,7 @@ def _restarts(comparison: Comparison) -> str:
 
 
 def _spread(comparison: Comparison) -> Iterator[str]:
-    every = cells(comparison)
+    every = [cell for cell in cells(comparison) if cell.mean_s is not None]
     found = [cell for cell in every if cell.instability]
     if not found:
         yield "No cell is unstable."
@@ -87,7 +87,7 @@ def _compiles(comparison: Comparison) -> Iterator[str]:
             for c in mine
         ]
         yield f"Compiled inside timed passes, {name}: {f.join(told)}."
-    for backend in BACKENDS:
+    for backend in (b for b in BACKENDS if b not in comparison.unavailable):
         counts = [cell.compiled_passes for cell in every if cell.backend == backend]
         if all(count is None for count in counts):
             yield f"{BACKEND_NAMES[backend]}'s server reports no compilations."

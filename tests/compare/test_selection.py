@@ -71,7 +71,7 @@ def samples(made: Cell, spread: float = 0.0, passes: int = 7) -> Samples:
 
 
 def winner(*cells: Samples, flags: Sequence[str] = ()) -> Winner:
-    return decide(cells, RULES, lambda _: list(flags))
+    return decide(cells, [s.cell for s in cells], RULES, lambda _: list(flags))
 
 
 def test_a_clear_winner_is_named_with_ratio_and_confidence() -> None:
@@ -203,7 +203,7 @@ def test_the_only_backend_left_wins_with_low_confidence_and_says_why() -> None:
 def test_nothing_eligible_means_no_winner() -> None:
     won = winner()
     assert (won.outcome, won.confidence) == ("none", "none")
-    assert won.sentence == "No winner: no cell is eligible."
+    assert won.sentence.startswith("No winner: none of the 0 cells is eligible")
 
 
 def test_any_standing_flag_lowers_the_confidence_to_low() -> None:

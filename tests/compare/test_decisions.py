@@ -1,0 +1,410 @@
+"""The decision table: matrices with a known answer, and what the whole comparison says of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from contracts import contract
+from matrices import ITEMS, Score, matrix, one_pass, plain_score
+
+from stages.compare.assemble import Evidence, assemble
+from stages.comparison import Comparison
+from stages.contract import BACKENDS, VIEWS, Backend, Contract, View
+from stages.oracle_table import ORACLE_SCHEMA, OracleProvenance, OracleTable
+from stages.probe_table import PROBE_SCHEMA, ProbeProvenance, ProbeRecord, Probes
+from stages.report.render import render_all
+from stages.schema import CallRecord, Host, Matrix, Model, Status
+from stages.workload import build_workload
+
+CHUNKS = (1, 2, 4)
+RUNS = 5
+
+type Seconds = Mapping[int, float | Sequence[float]]
+
+
+def steady(fastest: float) -> Seconds:
+    """Passes that hardly vary; chunk 2 is the fastest, 1 and 4 take half as long again."""
+    jitter = [-0.002, -0.001, 0.0, 0.001, 0.002]
+    return {c: [fastest * f * (1 + j) for j in jitter] for c, f in {1: 1.5, 2: 1, 4: 1.5}.items()}
+
+
+def wrong_item(phase: Any, chunk: int, run: int, item: int) -> float:
+    return plain_score(phase, chunk, run, (item + 1) % ITEMS)
+
+
+@dataclass
+class Situation:
+    """What was measured; both views alike unless said otherwise.
+
+    Attributes:
+        jax, pytorch: seconds of the passes by chunk size.
+        jax_score: the scores JAX answers; the reference and the oracle are right.
+        failing: backend -> runs whose last call fails.
+        native: seconds in the best-native view, where they differ.
+    """
+
+    jax: Seconds = field(default_factory=lambda: steady(1.0))
+    pytorch: Seconds = field(default_factory=lambda: steady(2.0))
+    jax_score: Score = plain_score
+    failing: Mapping[Backend, Sequence[int]] = field(default_factory=dict)
+    native: Mapping[Backend, Seconds] = field(default_factory=dict)
+    unavailable: Mapping[Backend, str] = field(default_factory=dict)
+    prices: Mapping[Backend, float] = field(default_factory=dict)
+    hosts: Mapping[Backend, str] = field(default_factory=dict)
+    trained: bool = True
+
+    def compare(self) -> Comparison:
+        made = self._contract()
+        workload = build_workload(made.workload, made.vocabulary)
+        keys = [(b, v) for b in BACKENDS for v in VIEWS]
+        evidence = Evidence(
+            matrices={(b, v): self._matrix(b, v) for b, v in keys},
+            probes={(b, v): probes(b, v, b not in self.unavailable) for b, v in keys},
+            oracle=oracle(made),
+        )
+        return assemble(made, workload, "a" * 64, evidence)
+
+    def _contract(self) -> Contract:
+        changes: dict[str, Any] = {
+            f"backends__{b}__unavailable": reason for b, reason in self.unavailable.items()
+        }
+        changes |= {f"prices_usd_per_hour__{b}": usd for b, usd in self.prices.items()}
+        return contract(
+            workload__items=ITEMS,
+            chunk_sizes=list(CHUNKS),
+            passes__sweep=RUNS,
+            selection__resamples=1000,
+            **changes,
+        )
+
+    def _matrix(self, backend: Backend, view: View) -> Matrix:
+        series = self.native.get(backend) if view == "best_native" else None
+        series = series or (self.jax if backend == "jax" else self.pytorch)
+        host = Host(
+            name=self.hosts.get(backend, "h"),
+            system="s",
+            machine="m",
+            processor="p",
+            cpus=2,
+            memory_bytes=1,
+        )
+        reason = self.unavailable.get(backend)
+        return matrix(
+            backend,
+            view,
+            [] if reason else self._records(backend, series),
+            chunk_sizes=CHUNKS,
+            host=host,
+            unavailable=reason,
+            model=Model(title="m", sha256="b" * 64, trained=self.trained, path="p", revision="r"),
+        )
+
+    def _records(self, backend: Backend, series: Seconds) -> list[CallRecord]:
+        score = self.jax_score if backend == "jax" else plain_score
+        failing = self.failing.get(backend, ())
+        records: list[CallRecord] = []
+        for chunk, value in series.items():
+            seconds = [value] * RUNS if isinstance(value, int | float) else list(value)
+            for run, taken in enumerate(seconds):
+                status: Status = "timeout" if run in failing else "ok"
+                position = len({r.position for r in records})
+                records += one_pass(
+                    "sweep", chunk, run, taken, position=position, score=score, status=status
+                )
+        return records
+
+
+def probes(backend: Backend, view: View, ran: bool) -> Probes:
+    """An isolated, deterministic server."""
+    alone = [("isolation", layout, 0, 1) for layout in ("alone", "reversed", "replaced")]
+    repeated = [("repeat", "repeat", run, item) for run in range(3) for item in range(ITEMS)]
+    rows = [
+        ProbeRecord(kind, layout, run, item, 0, ITEMS, "ok", "", [0.25, 0.75])  # type: ignore[arg-type]
+        for kind, layout, run, item in [*alone, *repeated]
+    ]
+    frame = pl.from_arrow(pa.Table.from_pylist([asdict(r) for r in rows], schema=PROBE_SCHEMA))
+    assert isinstance(frame, pl.DataFrame)
+    provenance = ProbeProvenance(
+        schema_version=1,
+        workload_sha256="a" * 64,
+        table_sha256="",
+        backend=backend,
+        view=view,
+        model_sha256="b" * 64,
+        matrix_sha256="",
+        session=0,
+        targets=[1],
+    )
+    return Probes(frame if ran else frame.clear(), provenance)
+
+
+def oracle(made: Contract) -> OracleTable:
+    """The right scores of every item of the first sweep run."""
+    rows = []
+    for chunk in CHUNKS:
+        for item in range(ITEMS):
+            p = plain_score("sweep", chunk, 0, item)
+            where = {"phase": "sweep", "chunk_size": chunk, "run": 0, "item": item}
+            rows.append({**where, "scores": [p, 1 - p]})
+    frame = pl.from_arrow(pa.Table.from_pylist(rows, schema=ORACLE_SCHEMA))
+    assert isinstance(frame, pl.DataFrame)
+    provenance = OracleProvenance(
+        schema_version=1,
+        workload_sha256="a" * 64,
+        model_sha256="b" * 64,
+        label_token_ids=[9454, 2753],
+        apply_softmax=True,
+        sample_seed=made.oracle.seed,
+        samples_per_chunk=made.oracle.samples_per_chunk,
+        dtype="float32",
+        torch_version="t",
+        transformers_version="t",
+        threads=1,
+        environment_sha256="c" * 64,
+        table_sha256="",
+    )
+    return OracleTable(frame, provenance)
+
+
+@dataclass
+class Row:
+    """A situation, and what must come of it (in both views, unless a view is named).
+
+    Attributes:
+        first: the whole first sentence; figures of a resampling are written ``#``.
+    """
+
+    situation: Situation
+    outcome: str
+    confidence: str
+    first: str
+    leader: str | None = None
+    chunk_size: int | None = None
+
+
+# Two of five passes take a twentieth of the others: more items/s, and a p95 beyond the guardrail.
+ERRATIC = {1: 3.0, 2: [0.05, 1.65, 0.05, 1.65, 1.65], 4: 3.0}
+# Slow and fast passes on both sides, whose means differ by less than either spread.
+WAVERING = {1: 3.0, 2: [0.96, 1.04, 0.98, 1.02, 1.0], 4: 3.0}
+HARDLY_SLOWER = {1: 3.0, 2: [0.97, 1.05, 0.99, 1.03, 1.01], 4: 3.0}
+# Five times as fast, but the slowest pass takes twice the mean.
+UNSTEADY = {1: 3.0, 2: [0.1, 0.1, 0.1, 0.1, 0.35], 4: 3.0}
+
+TABLE = {
+    "clear winner": Row(
+        Situation(),
+        "jax",
+        "high",
+        "JAX is faster in both views: 2.00x PyTorch's items/s in the portable view and 2.00x in"
+        " the best-native view.",
+        leader="jax",
+        chunk_size=2,
+    ),
+    "clear winner, the other way": Row(
+        Situation(jax=steady(3.0), pytorch=steady(2.0)),
+        "pytorch",
+        "high",
+        "PyTorch is faster in both views: 1.50x JAX's items/s in the portable view and 1.50x in"
+        " the best-native view.",
+        leader="pytorch",
+        chunk_size=2,
+    ),
+    "tie": Row(
+        Situation(jax=WAVERING, pytorch=HARDLY_SLOWER),
+        "tie",
+        "none",
+        "In the portable view, not decisive (JAX leads by 1.01x, but in only #% of resamples); in"
+        " the best-native view, not decisive (JAX leads by 1.01x, but in only #% of resamples).",
+        leader="jax",
+        chunk_size=2,
+    ),
+    "exact tie": Row(
+        Situation(jax=steady(2.0), pytorch=steady(2.0)),
+        "tie",
+        "none",
+        "In both views, a tie: both backends score exactly 2.0 items/s at chunk 2.",
+    ),
+    "JAX faster but wrong": Row(
+        Situation(jax_score=wrong_item),
+        "pytorch",
+        "low",
+        "In both views, PyTorch wins with 2.0 items/s, as JAX has no eligible cell (the scores"
+        " fail the correctness gate at 3 of 3 chunk sizes).",
+        leader="pytorch",
+        chunk_size=2,
+    ),
+    "PyTorch fails half its passes": Row(
+        Situation(jax=steady(2.0), pytorch=steady(1.0), failing={"pytorch": (1, 3)}),
+        "jax",
+        "low",
+        "In both views, JAX wins with 2.0 items/s, as PyTorch has no eligible cell (only 3 of 5"
+        " timed passes succeeded at 3 of 3 chunk sizes).",
+        leader="jax",
+        chunk_size=2,
+    ),
+    "noisy": Row(
+        Situation(jax=UNSTEADY, pytorch=steady(2.0)),
+        "jax",
+        "low",
+        "JAX is faster in both views: 13.33x PyTorch's items/s in the portable view and 13.33x"
+        " in the best-native view.",
+        leader="jax",
+        chunk_size=2,
+    ),
+    "PyTorch missing": Row(
+        Situation(unavailable={"pytorch": "a quota of 0 GPUs"}),
+        "deferred",
+        "none",
+        "No answer yet: PyTorch is unavailable (a quota of 0 GPUs); JAX alone reaches 4.0 items/s"
+        " in the portable view (chunk 2) and 4.0 items/s in the best-native view (chunk 2).",
+    ),
+    "JAX missing": Row(
+        Situation(unavailable={"jax": "no TPU in this zone"}),
+        "deferred",
+        "none",
+        "No answer yet: JAX is unavailable (no TPU in this zone); PyTorch alone reaches 2.0"
+        " items/s in the portable view (chunk 2) and 2.0 items/s in the best-native view"
+        " (chunk 2).",
+    ),
+    "both missing": Row(
+        Situation(unavailable={"jax": "no TPU", "pytorch": "no GPU"}),
+        "deferred",
+        "none",
+        "No answer yet: JAX is unavailable (no TPU) and PyTorch is unavailable (no GPU).",
+    ),
+    "guardrail excludes the fastest": Row(
+        # JAX: 4 items in 1.01 s on average; PyTorch: 4 items in 1.05 s.
+        Situation(jax=ERRATIC, pytorch=steady(1.05)),
+        "pytorch",
+        "low",
+        "In both views, PyTorch wins with 3.8 items/s, as JAX's 4.0 items/s are outside the"
+        " latency guardrail.",
+        leader="pytorch",
+        chunk_size=2,
+    ),
+    "everything failed": Row(
+        Situation(failing={"jax": range(RUNS), "pytorch": range(RUNS)}),
+        "none",
+        "none",
+        "In both views, no winner: none of the 6 cells is eligible (JAX: only 0 of 5 timed passes"
+        " succeeded at 3 of 3 chunk sizes; PyTorch: only 0 of 5 timed passes succeeded at 3 of 3"
+        " chunk sizes).",
+    ),
+    "untrained model": Row(
+        Situation(trained=False),
+        "jax",
+        "low",
+        "JAX is faster in both views: 2.00x PyTorch's items/s in the portable view and 2.00x in"
+        " the best-native view.",
+        leader="jax",
+        chunk_size=2,
+    ),
+    "different hosts without a cost": Row(
+        Situation(hosts={"jax": "tpu-vm", "pytorch": "gpu-vm"}),
+        "jax",
+        "low",
+        "JAX is faster in both views: 2.00x PyTorch's items/s in the portable view and 2.00x in"
+        " the best-native view.",
+        leader="jax",
+        chunk_size=2,
+    ),
+    "different hosts with a cost": Row(
+        Situation(
+            hosts={"jax": "tpu-vm", "pytorch": "gpu-vm"}, prices={"jax": 1.2, "pytorch": 2.0}
+        ),
+        "jax",
+        "high",
+        "JAX is faster in both views: 2.00x PyTorch's items/s in the portable view and 2.00x in"
+        " the best-native view.",
+        leader="jax",
+        chunk_size=2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_decision_table(name: str) -> None:
+    row = TABLE[name]
+    found = row.situation.compare()
+    for view in found.views():
+        assert view.winner.outcome == row.outcome
+        assert view.winner.confidence == row.confidence
+        assert (view.winner.leader, view.winner.chunk_size) == (row.leader, row.chunk_size)
+    assert without_shares(found.answer) == row.first
+    report = render_all(found)["report.md"]
+    first_line = report.splitlines()[0]
+    nothing_there = row.situation.unavailable or name == "everything failed"
+    assert ("PARTIAL" in first_line) == bool(nothing_there)
+
+
+def without_shares(sentence: str) -> str:
+    return re.sub(r"[\d.]+% of resamples", "#% of resamples", sentence)
+
+
+def test_the_views_may_disagree() -> None:
+    found = Situation(native={"jax": steady(4.0)}).compare()
+    assert (found.portable.winner.outcome, found.best_native.winner.outcome) == ("jax", "pytorch")
+    assert found.answer == (
+        "In the portable view, JAX is faster with 2.00x PyTorch's items/s; in the best-native"
+        " view, PyTorch is faster with 2.00x JAX's items/s."
+    )
+
+
+@pytest.mark.parametrize("missing", BACKENDS)
+def test_one_backend_missing_leaves_the_others_figures_whole(missing: Backend) -> None:
+    (there,) = (b for b in BACKENDS if b != missing)
+    complete = Situation().compare()
+    found = Situation(unavailable={missing: "a quota of 0"}).compare()
+    for whole, part in zip(complete.views(), found.views(), strict=True):
+        assert part.isolation[there] == whole.isolation[there]
+        assert part.noise[there] == whole.noise[there]
+        assert part.oracle[there] == whole.oracle[there]
+        assert part.passes[there] == whole.passes[there]
+        assert part.passes[missing] == []
+        for chunk in CHUNKS:
+            mine, other = part.cell(there, chunk), part.cell(missing, chunk)
+            for figure in ("items_per_s", "items_per_s_interval", "p50_s", "p95_s", "success_rate"):
+                assert getattr(mine, figure) == getattr(whole.cell(there, chunk), figure)
+            assert (other.items_per_s, other.planned_passes, other.failures) == (None, 0, {})
+            assert other.reasons == ["unavailable: a quota of 0"]
+
+
+@pytest.mark.parametrize("missing", BACKENDS)
+def test_a_partial_report_says_why_and_which_command_completes_it(missing: Backend) -> None:
+    found = Situation(unavailable={missing: "a quota of 0"}).compare()
+    for name, page in render_all(found).items():
+        assert "PARTIAL" in page.splitlines()[0], name
+        assert "a quota of 0" in page, name
+        assert f"dvc exp run -S backends.{missing}.unavailable=null" in page, name
+        assert "no timed pass succeeded" not in page, name
+
+
+def test_an_unmeasured_backend_is_not_called_failing() -> None:
+    found = Situation(unavailable={"pytorch": "a quota of 0"}).compare()
+    source = next(s for s in found.sources if s.backend == "pytorch")
+    assert (source.planned_passes, source.good_passes, source.unavailable) == (0, 0, "a quota of 0")
+    report = render_all(found)["report.md"]
+    assert "30 of 30 timed passes succeeded" in report  # JAX's 15 in each view
+
+
+@pytest.mark.parametrize(
+    ("change", "flag"),
+    [
+        (lambda s: s, None),
+        (lambda s: setattr(s, "hosts", {"jax": "a", "pytorch": "b"}), "different hosts"),
+        (lambda s: setattr(s, "trained", False), "untrained"),
+    ],
+)
+def test_what_lowers_the_confidence_is_named(
+    change: Callable[[Situation], None], flag: str | None
+) -> None:
+    situation = Situation()
+    change(situation)
+    flags = situation.compare().portable.winner.flags
+    assert any(flag in f for f in flags) if flag else flags == []
