@@ -58,6 +58,12 @@ def python_of(name: str) -> Path:
     return environment_folder(name) / "bin" / "python"
 
 
+def clean_environ() -> dict[str, str]:
+    """This process's environment variables, without traces of the harness's own Python."""
+    own = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE"}
+    return {name: value for name, value in os.environ.items() if name not in own}
+
+
 def installed_version(name: str, package: str) -> str:
     """The version of ``package`` in a built environment.
 

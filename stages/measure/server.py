@@ -6,7 +6,6 @@ measurement ends, the guard ends every process of the server.
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from stages.environment import clean_environ
 from stages.errors import UserError
 
 _STOP_TIMEOUT_S = 30.0
@@ -87,10 +87,14 @@ class Server:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop()
+        # Who interrupts a measurement does not wait for the server's own farewell.
+        self.stop(gently=kind is None or issubclass(kind, Exception))
 
-    def stop(self) -> None:
+    def stop(self, *, gently: bool = True) -> None:
         """End every process of the server and make sure that it is gone.
+
+        Args:
+            gently: let the server end by itself first, within the guard's grace period.
 
         Raises:
             UserError: something still listens on its port.
@@ -100,7 +104,8 @@ class Server:
             return
         assert guard.stdin is not None  # noqa: S101  opened with PIPE
         try:
-            guard.stdin.write(b"stop\n")
+            if gently:
+                guard.stdin.write(b"stop\n")
             guard.stdin.close()
         except BrokenPipeError:
             pass  # the server ended on its own, and its guard with it
@@ -178,8 +183,7 @@ def server_environment(extra: dict[str, str], caches: dict[str, Path]) -> dict[s
         extra: variables of the contract; a relative ``PYTHONPATH`` is made absolute.
         caches: variables that name cache folders.
     """
-    own = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE"}
-    environ = {name: value for name, value in os.environ.items() if name not in own}
+    environ = clean_environ()
     # Byte code makes the second start of the PyTorch server take half as long.
     environ |= {name: str(folder) for name, folder in caches.items()}
     environ |= extra

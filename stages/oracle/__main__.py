@@ -19,7 +19,12 @@ import pydantic
 
 from stages.canonical import read_workload
 from stages.contract import load_contract
-from stages.environment import ensure_environment, requirements_sha256, scratch_folder
+from stages.environment import (
+    clean_environ,
+    ensure_environment,
+    requirements_sha256,
+    scratch_folder,
+)
 from stages.errors import UserError, one_line_errors
 from stages.model_record import read_model
 from stages.oracle.sample import SampledItem, prompt_of, sample_items
@@ -54,9 +59,7 @@ def run_scorer(python: Path, job: Job, scorer: Path = SCORER) -> Answer:
     Raises:
         UserError: the model cannot be loaded, or the scorer ended without an answer.
     """
-    own = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE"}
-    environ = {name: value for name, value in os.environ.items() if name not in own}
-    environ |= {
+    environ = clean_environ() | {
         "CUDA_VISIBLE_DEVICES": "",
         # A library that used fewer threads under load would add in another order.
         "MKL_DYNAMIC": "FALSE",
