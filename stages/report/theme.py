@@ -14,6 +14,7 @@ LIGHT: dict[str, str] = {
     "--ink": "#222222",
     "--muted": "#595959",
     "--grid": "#dddddd",
+    "--band": "#f0f0f0",
     "--jax": "#0072b2",
     "--pytorch": "#d55e00",
     "--sky": "#2f8ac4",
@@ -24,14 +25,15 @@ LIGHT: dict[str, str] = {
 }
 """CSS variable -> its colour on a light page, after Okabe and Ito's palette, darkened where a
 colour of theirs is too pale for white. ``--ink`` and ``--muted`` are for text (contrast with
-``--page`` at least 4.5:1), ``--grid`` for lines that may be overlooked, the rest for what is
-measured (at least 3:1)."""
+``--page`` at least 4.5:1), ``--grid`` and ``--band`` for lines and areas behind the rest, which
+is for what is measured (at least 3:1)."""
 
 DARK: dict[str, str] = {
     "--page": "#14171a",
     "--ink": "#e8e8e8",
     "--muted": "#b4bac0",
     "--grid": "#363c42",
+    "--band": "#22272c",
     "--jax": "#56b4e9",
     "--pytorch": "#ff9150",
     "--sky": "#9ad4f7",

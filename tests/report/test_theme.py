@@ -46,7 +46,7 @@ def test_contrast_is_that_of_wcag() -> None:
 
 
 def test_both_themes_name_the_same_colours_on_the_pages_they_are_for() -> None:
-    assert set(LIGHT) == set(DARK) == {"--page", "--grid", *TEXT, *SERIES}
+    assert set(LIGHT) == set(DARK) == {"--page", "--grid", "--band", *TEXT, *SERIES}
     assert (LIGHT["--page"], DARK["--page"]) == ("#ffffff", "#14171a")
     assert len(set(LIGHT.values())) == len(LIGHT)
 
