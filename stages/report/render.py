@@ -18,10 +18,14 @@ from stages.report.conclusion import conclude, sureness
 from stages.report.findings import find
 from stages.report.trust import PROVES, trust
 
-_TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~$#])")
 # What would open a list, a rule or a heading at the start of a line.
 _OPENING = re.compile(r"^([-+=]|\d+(?=[.)](?: |$)))")
+
+QUESTION = (
+    "How well does sglang-jax multi-item scoring perform next to a frozen PyTorch sglang baseline?"
+)
 
 PAGES = ("report.md", "comparison.md")
 
@@ -32,13 +36,17 @@ class Verbatim(str):
     __slots__ = ()
 
 
-def md(text: str) -> Verbatim:
-    """``text`` as one line of Markdown that reads as the text itself.
+def one_line(text: str) -> str:
+    """``text`` in one line.
 
     White space runs, newlines too, become one blank; control characters vanish.
     """
-    line = "".join(c for c in " ".join(text.split()) if c.isprintable())
-    escaped = _MARKUP.sub(r"\\\1", line.replace("&", "&amp;"))
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())
+
+
+def md(text: str) -> Verbatim:
+    """``text`` as one line of Markdown that reads as the text itself."""
+    escaped = _MARKUP.sub(r"\\\1", one_line(text).replace("&", "&amp;"))
     return Verbatim(_OPENING.sub(_disarmed, escaped))
 
 
@@ -57,7 +65,7 @@ def code(text: str) -> Verbatim:
 
 def span(text: str) -> Verbatim:
     """``text`` as a code span of a table's row (where a bar must be escaped in code too)."""
-    line = "".join(c for c in " ".join(text.split()) if c.isprintable()).replace("|", "\\|")
+    line = one_line(text).replace("|", "\\|")
     longest = max((len(run) for run in re.findall("`+", line)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if longest else ""
@@ -80,7 +88,7 @@ def _printed(value: object) -> str:
 def render_all(comparison: Comparison) -> dict[str, str]:
     """Every page, by file name."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # noqa: S701  Markdown, not HTML: `finalize` escapes it
         finalize=_printed,
@@ -93,12 +101,18 @@ def render_all(comparison: Comparison) -> dict[str, str]:
     return {page: environment.get_template(f"{page}.j2").render(context) for page in PAGES}
 
 
+def date_of(comparison: Comparison) -> str:
+    """The day the latest measurement ended, in UTC."""
+    finished = [f.instant(source.finished_at) for source in comparison.sources]
+    return f"{max(finished):%Y-%m-%d}" if finished else f.ABSENT
+
+
 def _context(comparison: Comparison) -> dict[str, object]:
     scope, sources = comparison.scope, comparison.sources
-    finished = [f.instant(source.finished_at) for source in sources]
     view_tables = [tables.view_tables(view, comparison.gate) for view in comparison.views()]
     return {
-        "date": f"{max(finished):%Y-%m-%d}" if finished else f.ABSENT,
+        "date": date_of(comparison),
+        "question": QUESTION,
         "scope": scope,
         "on_cpu": scope.identity.target == "cpu",
         "labels": ", ".join(map(str, scope.label_token_ids)),
