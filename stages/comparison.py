@@ -183,7 +183,7 @@ class Cell(Part):
         eligible: whether the cell may be selected.
         reasons: why it may not, in words.
         inside_guardrail: p95 within the guardrail of its view.
-        usd_per_pass, items_per_usd: where an hourly price is given.
+        usd_per_pass, items_per_usd, usd_per_million_items: where an hourly price is given.
     """
 
     backend: Backend
@@ -215,6 +215,7 @@ class Cell(Part):
     inside_guardrail: bool
     usd_per_pass: float | None
     items_per_usd: float | None
+    usd_per_million_items: float | None
 
 
 class PassTime(Part):

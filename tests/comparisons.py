@@ -143,6 +143,7 @@ def cell(backend: Backend, view: View, chunk_size: int, items_per_s: float, **ch
         "inside_guardrail": True,
         "usd_per_pass": None,
         "items_per_usd": None,
+        "usd_per_million_items": None,
     }
     return Cell(**{**fields, **changes})
 

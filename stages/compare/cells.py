@@ -133,6 +133,7 @@ def build_cell(
         inside_guardrail=False,
         usd_per_pass=usd,
         items_per_usd=provenance.items / usd if usd else None,
+        usd_per_million_items=None if usd is None else 1e6 * usd / provenance.items,
     )
 
 

@@ -10,7 +10,7 @@ Rules:
 * A tie or the absence of a winner is said as such; with a tie, items per USD decides
   where a cost is given for both backends, else nothing is preferred.
 * The confidence is that of the best-native winner, and none where no decision can be drawn.
-* JAX's priorities: see ``priorities``.
+* What would change it: see ``turning``. JAX's priorities: see ``priorities``.
 * A backend without one good pass in a view makes the whole result partial.
 """
 
@@ -22,6 +22,7 @@ from stages.comparison import Comparison, Scope, ViewComparison, Winner
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
 from stages.report import format as f
 from stages.report.priorities import priorities
+from stages.report.turning import turning_points
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Conclusion:
         caveat: what makes a deployment decision impossible, or ``None``.
         recommendation: sentences.
         confidence: sentences, best-native view first.
+        turning: what would change the conclusion.
         priorities: for optimising JAX, the most urgent first.
     """
 
@@ -40,6 +42,7 @@ class Conclusion:
     caveat: str | None
     recommendation: list[str]
     confidence: list[str]
+    turning: list[str]
     priorities: list[str]
 
 
@@ -50,6 +53,7 @@ def conclude(comparison: Comparison) -> Conclusion:
         caveat=caveat(comparison.scope),
         recommendation=recommendation(comparison),
         confidence=confidence(comparison),
+        turning=turning_points(comparison),
         priorities=list(priorities(comparison)),
     )
 
@@ -94,7 +98,8 @@ def recommendation(comparison: Comparison) -> list[str]:
 def _decision(view: ViewComparison) -> str:
     winner = view.winner
     if winner.outcome == "none" or winner.outcome == "deferred":
-        return "No recommendation can be given."
+        waiting = " until both backends are measured" if winner.outcome == "deferred" else ""
+        return f"No recommendation can be given{waiting}."
     if winner.outcome == "tie":
         return _decision_by_cost(view)
     backend: Backend = winner.outcome
@@ -128,6 +133,8 @@ def _standing(view: ViewComparison) -> str:
     """Who leads in ``view``, with the figures."""
     winner, name = view.winner, f.VIEW_NAMES[view.view]
     if winner.leader is None:
+        if winner.outcome == "deferred":
+            return f"The winner of the {name} view is deferred."
         kind = "a tie" if winner.outcome == "tie" else "without a winner"
         return f"The {name} view is {kind}."
     leader = f"{BACKEND_NAMES[winner.leader]} at chunk size {winner.chunk_size}"

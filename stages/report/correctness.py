@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Iterator, Sequence
 
@@ -34,6 +35,10 @@ _VERBS: dict[Verdict, tuple[str, str]] = {
 def correctness(comparison: Comparison) -> list[str]:
     """The gate, the drift beside the noise, isolation, and the oracle."""
     gated = [cell for cell in cells(comparison) if cell.gate]
+    if comparison.unavailable:
+        names = f.join([BACKEND_NAMES[b] for b in BACKENDS if b in comparison.unavailable])
+        said = [f"None of {f.count(len(gated), 'JAX cell')} was compared: {names} unavailable."]
+        return [*said, *_noise(comparison), *_isolation(comparison), *_oracle(comparison)]
     said = [_tally(gated, comparison), *_not_passing(gated), *_drift(gated, comparison)]
     return [*said, *_noise(comparison), *_isolation(comparison), *_oracle(comparison)]
 
@@ -59,9 +64,16 @@ def _not_passing(gated: Sequence[Cell]) -> Iterator[str]:
         if cell.gate and cell.gate.verdict == "inconclusive":
             missed = [f.CONTROL_NAMES[c.name] for c in cell.gate.controls if not c.caught]
             yield f"Inconclusive: {f.at(cell)} (the gate would also pass {f.join(missed)})."
-    missing = [f.at(cell) for cell in gated if cell.gate and cell.gate.verdict == "not_compared"]
+    missing = [cell for cell in gated if cell.gate and cell.gate.verdict == "not_compared"]
     if missing:
-        yield f"Not compared: {'; '.join(missing)}."
+        yield f"Not compared: {'; '.join(_where(missing, gated))}."
+
+
+def _where(some: Sequence[Cell], every: Sequence[Cell]) -> Iterator[str]:
+    for view, mine in itertools.groupby(some, key=lambda cell: cell.view):
+        listed = sorted(cell.chunk_size for cell in every if cell.view == view)
+        sizes = f.chunk_sizes([cell.chunk_size for cell in mine], listed)
+        yield f"{f.backend_view('jax', view)}, {sizes}"
 
 
 def _failed_gate(cell: Cell) -> str:
@@ -117,7 +129,8 @@ def _noise(comparison: Comparison) -> Iterator[str]:
     for view in comparison.views():
         floors = {b: view.noise[b].max_abs_diff for b in BACKENDS}
         known = [(value, BACKEND_NAMES[b]) for b, value in floors.items() if value is not None]
-        unknown = [BACKEND_NAMES[b] for b, value in floors.items() if value is None]
+        measured = [b for b in BACKENDS if b not in comparison.unavailable]
+        unknown = [BACKEND_NAMES[b] for b in measured if floors[b] is None]
         if known:
             floor, name = max(known, key=lambda one: one[0])
             differ = f"differ by up to {f.difference(floor)} ({name})" if floor else "are identical"
@@ -154,7 +167,7 @@ def _isolation(comparison: Comparison) -> Iterator[str]:
         for found, where in every
         if found.verdict == "isolated" and found.largest_change is not None
     ]
-    if len(isolated) == len(every):
+    if isolated and len(isolated) == len(every):
         change, where = max(isolated, key=lambda one: one[0])
         moved = f"by more than {f.difference(change)} ({where})" if change else "at all"
         yield f"No probed score moved {moved} when only its neighbours changed."
@@ -166,4 +179,5 @@ def _oracle(comparison: Comparison) -> Iterator[str]:
 
 
 def _sides(comparison: Comparison) -> list[tuple[ViewComparison, Backend]]:
-    return [(view, backend) for view in comparison.views() for backend in BACKENDS]
+    measured = [b for b in BACKENDS if b not in comparison.unavailable]
+    return [(view, backend) for view in comparison.views() for backend in measured]

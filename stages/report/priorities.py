@@ -33,6 +33,9 @@ def priorities(comparison: Comparison) -> Iterator[str]:
         *_compiling(comparison),
         *_unsteady(comparison),
     ]
+    if "jax" in comparison.unavailable:
+        yield f"JAX first of all: it could not be measured ({comparison.unavailable['jax']})."
+        return
     yield from found or ["Nothing measured here calls for work on JAX."]
 
 
@@ -85,7 +88,7 @@ def _unjudged(comparison: Comparison) -> Iterator[str]:
             )
     for cell, gate in gated:
         # A cell that failed altogether is told under its failures.
-        if gate.verdict == "not_compared" and not cell.failures:
+        if gate.verdict == "not_compared" and not cell.failures and not comparison.unavailable:
             yield f"Comparable scores: {f.at(cell)} could not be compared with the reference."
 
 

@@ -6,8 +6,9 @@ every other check whose answer is not the good one adds its sentences (see ``che
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from stages.comparison import Cell, Comparison, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
@@ -63,33 +64,56 @@ class Trust:
 def trust(comparison: Comparison) -> Trust:
     """Everything the report says about how far the scores can be trusted."""
     limits, views = comparison.gate, comparison.views()
+    unavailable = comparison.unavailable
 
     def each(name: str, answer: Callable[[ViewComparison, Backend], Answer]) -> Iterator[Check]:
         for b in BACKENDS:
-            yield Check(f"{name}, {BACKEND_NAMES[b]}", [answer(view, b) for view in views])
+            absent = Answer("unavailable", unavailable[b]) if b in unavailable else None
+            yield Check(
+                f"{name}, {BACKEND_NAMES[b]}", [absent or answer(view, b) for view in views]
+            )
+
+    def between(name: str, answer: Callable[[ViewComparison], Answer]) -> Check:
+        absent = Answer("not compared", f"{_names(unavailable)} unavailable")
+        return Check(name, [absent if unavailable else answer(view) for view in views])
 
     sources = {(source.backend, source.view): source for source in comparison.sources}
     checks = [
-        Check("Gate", [say.gate_answer(view, limits) for view in views]),
-        Check("Power", [say.power_answer(view, limits) for view in views]),
+        between("Gate", lambda view: say.gate_answer(view, limits)),
+        between("Power", lambda view: say.power_answer(view, limits)),
         *each("Noise floor", lambda view, b: say.noise_answer(view, b, limits)),
         *each("Isolation", lambda view, b: say.isolation_answer(view, b, limits)),
         *each("Oracle", lambda view, b: say.oracle_answer(view, b, limits)),
-        Check("Oracle's verdict", [say.verdict_answer(view) for view in views]),
+        between("Oracle's verdict", say.verdict_answer),
         *each(
             "Other work on the machine",
             lambda view, b: say.load_answer(view, b, sources.get((b, view.view))),
         ),
     ]
-    against = [sentence for view in views for sentence in ineligible(view)]
+    against = [s for view in views for s in ineligible(view, unavailable)]
+    if unavailable:
+        against.insert(0, f"{_names(unavailable)} unavailable, so no scores were compared.")
     against += [s for check in checks for answer in check.answers for s in answer.against]
     return Trust(checks, against)
 
 
-def ineligible(view: ViewComparison) -> list[str]:
-    """Why cells may not be selected; chunk sizes with the same reasons in one sentence."""
+def _names(unavailable: Mapping[Backend, str]) -> str:
+    names = [BACKEND_NAMES[b] for b in BACKENDS if b in unavailable]
+    return f"{f.join(names)} {'is' if len(names) == 1 else 'are'}"
+
+
+def ineligible(
+    view: ViewComparison, unavailable: Mapping[Backend, str] = MappingProxyType({})
+) -> list[str]:
+    """Why cells may not be selected; chunk sizes with the same reasons in one sentence.
+
+    What follows from the absence of an ``unavailable`` backend alone is left out.
+    """
     found: dict[tuple[Backend, str], list[int]] = {}
     for cell in view.cells:
+        alone = unavailable and cell.gate is not None and cell.gate.verdict == "not_compared"
+        if cell.backend in unavailable or (alone and len(cell.reasons) == 1):
+            continue
         if reasons := _why_not(cell):
             found.setdefault((cell.backend, reasons), []).append(cell.chunk_size)
     every = sorted({cell.chunk_size for cell in view.cells})

@@ -159,6 +159,7 @@ def test_cost_by_hand() -> None:
     made = cell(passes({2: 2.0}), usd=7.2)
     assert made.usd_per_pass == pytest.approx(0.004)
     assert made.items_per_usd == pytest.approx(1000)
+    assert made.usd_per_million_items == pytest.approx(1000)
     assert cell(passes({2: 2.0})).usd_per_pass is None
 
 

@@ -62,6 +62,7 @@ def cell(
         inside_guardrail=False,
         usd_per_pass=None,
         items_per_usd=None,
+        usd_per_million_items=None,
     )
 
 

@@ -1,0 +1,102 @@
+"""What would change the conclusion, view by view. Pure: a comparison in, plain text out.
+
+Rules, in each view, best-native first:
+
+* Deferred: the measurement of the missing backend.
+* A tie: the passes that would settle it, where that can be told.
+* Speed: by how much the backend behind would have to be faster to lead.
+* Guardrail: the nearest one with which another backend leads.
+* Eligibility: the cell that would lead if its scores were right and its passes complete.
+* Cost: the ratio of hourly prices at which both score as many items per USD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stages.comparison import Alternative, Comparison, ViewComparison
+from stages.contract import BACKEND_NAMES, BACKENDS
+from stages.report import format as f
+
+
+def turning_points(comparison: Comparison) -> list[str]:
+    """What would change the conclusion; at least one sentence."""
+    if comparison.unavailable:
+        names = f.join([BACKEND_NAMES[b] for b in BACKENDS if b in comparison.unavailable])
+        return [f"Everything: without {names} there is nothing to compare with."]
+    said = [
+        f"In the {f.VIEW_NAMES[view.view]} view, {clause}."
+        for view in (comparison.best_native, comparison.portable)
+        for clause in _of(view, comparison.selection.guardrail)
+    ]
+    return said or ["Nothing that was measured here: no cell leads, and none would."]
+
+
+def _of(view: ViewComparison, guardrail: float) -> Iterator[str]:
+    yield from _passes(view)
+    yield from _speed(view)
+    yield from _guardrail(view, guardrail)
+    yield from _eligibility(view)
+    yield from _cost(view)
+
+
+def _passes(view: ViewComparison) -> Iterator[str]:
+    needed = view.winner.passes_to_decide
+    if needed is not None:
+        yield (
+            f"about {needed:,} passes per cell, at the noise of these, would tell the two leading"
+            " cells apart"
+        )
+
+
+def _speed(view: ViewComparison) -> Iterator[str]:
+    winner = view.winner
+    if winner.outcome not in BACKENDS or winner.ratio is None or winner.other is None:
+        return
+    assert winner.leader is not None  # noqa: S101  a ratio has two sides
+    yield (
+        f"{BACKEND_NAMES[winner.other]} at chunk size {winner.other_chunk_size} would have to score"
+        f" {f.bounded(winner.ratio, winner.ratio_interval)} times its"
+        f" {f.number(winner.other_items_per_s)} items/s to reach the"
+        f" {f.number(winner.items_per_s)} of {BACKEND_NAMES[winner.leader]}"
+    )
+
+
+def _guardrail(view: ViewComparison, guardrail: float) -> Iterator[str]:
+    found = view.turning.guardrail
+    if found is None or found.guardrail is None:
+        if view.winner.leader is not None and view.winner.other is not None:
+            yield f"no other guardrail than {f.plain(guardrail)} lets the other backend lead"
+        return
+    reach = (
+        f"of {f.number(found.guardrail)} or more"
+        if found.guardrail > guardrail
+        else f"below {f.number(found.guardrail)}"
+    )
+    yield f"a guardrail {reach} (now {f.plain(guardrail)}) would let {_named(found)} lead"
+
+
+def _eligibility(view: ViewComparison) -> Iterator[str]:
+    found = view.turning.eligibility
+    if found is not None:
+        cell = view.cell(found.backend, found.chunk_size)
+        why = "; ".join(cell.reasons) or "a cell that set the guardrail is not eligible"
+        yield f"{_named(found)} would lead if every cell were eligible; it is not: {why}"
+
+
+def _cost(view: ViewComparison) -> Iterator[str]:
+    winner = view.winner
+    if winner.outcome not in BACKENDS or winner.ratio is None or winner.other is None:
+        return
+    assert winner.leader is not None  # noqa: S101  a ratio has two sides
+    yield (
+        f"{BACKEND_NAMES[winner.other]} scores as many items per USD where an hour of"
+        f" {BACKEND_NAMES[winner.leader]}'s host costs {f.factor(winner.ratio)} an hour of its own"
+    )
+
+
+def _named(found: Alternative) -> str:
+    return (
+        f"{BACKEND_NAMES[found.backend]} at chunk size {found.chunk_size}"
+        f" ({f.number(found.items_per_s)} items/s)"
+    )
