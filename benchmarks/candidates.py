@@ -1,6 +1,7 @@
 """The intervals that were tried: every method by name, over many cells at once.
 
-Each takes seconds of shape ``(cells, passes)`` and returns the ends of one interval a cell.
+Each takes seconds of shape ``(cells, passes)`` and returns the ends of one interval a cell; a
+method for ratios takes the seconds of the numerator and of the denominator.
 The ones the pipeline uses are its own functions. The others are its rivals: the bootstrap
 ones draw from a fixed seed, the same resamples for every cell, so that a run can be repeated
 bit for bit on one machine.
@@ -19,8 +20,11 @@ from stages.compare.intervals import (
     TARGET,
     Array,
     order_bounds,
+    ratio_bounds,
     student_bounds,
     student_quantile,
+    student_quantiles,
+    welch,
 )
 
 RESAMPLES = 999
@@ -28,6 +32,7 @@ SEED = 20260211
 
 type Bounds = tuple[Array, Array]
 type Method = Callable[[Array], Bounds]
+type PairMethod = Callable[[Array, Array], Bounds]
 
 _TAIL = (1 - TARGET) / 2
 _phi = np.vectorize(NormalDist().cdf, otypes=[np.float64])
@@ -113,6 +118,64 @@ def bootstrap_median(seconds: Array) -> Bounds:
     return low, high
 
 
+def welch_on_logs(numerator: Array, denominator: Array) -> Bounds:
+    """Welch's t on the logarithms of the means, at its 95 % quantile."""
+    return ratio_bounds(numerator, denominator, TARGET)
+
+
+def welch_on_logs_widened(numerator: Array, denominator: Array) -> Bounds:
+    """The same at its 97 % quantile."""
+    return ratio_bounds(numerator, denominator, NOMINAL)
+
+
+def fieller(numerator: Array, denominator: Array) -> Bounds:
+    """Every ratio r for which numerator - r * denominator is zero within its Welch error.
+
+    Source: Fieller, Journal of the Royal Statistical Society B 16 (1954), 175-185. Without
+    ends where the denominator may be zero.
+    """
+    return _fieller(numerator, denominator, TARGET)
+
+
+def fieller_widened(numerator: Array, denominator: Array) -> Bounds:
+    """The same at its 97 % quantile."""
+    return _fieller(numerator, denominator, NOMINAL)
+
+
+def _fieller(numerator: Array, denominator: Array, nominal: float) -> Bounds:
+    (above, of_above), (below, of_below) = (
+        (side.mean(axis=-1), side.std(axis=-1, ddof=1) / math.sqrt(side.shape[-1]))
+        for side in (numerator, denominator)
+    )
+    freedoms = (numerator.shape[-1] - 1, denominator.shape[-1] - 1)
+    _, freedom = welch(of_above / above, of_below / below, *freedoms)
+    reach = student_quantiles(0.5 + nominal / 2, freedom) ** 2
+    # a r^2 - 2 b r + c = 0 at both ends.
+    a, b, c = below**2 - reach * of_below**2, above * below, above**2 - reach * of_above**2
+    root = np.sqrt(np.maximum(b**2 - a * c, 0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = (b - root) / a, (b + root) / a
+    return np.where(a > 0, low, -np.inf), np.where(a > 0, high, np.inf)
+
+
+def ends_divided(numerator: Array, denominator: Array) -> Bounds:
+    """What a reader does with the intervals of the two means: far end over near end."""
+    low, high = student_bounds(numerator, NOMINAL)
+    lower, upper = student_bounds(denominator, NOMINAL)
+    with np.errstate(divide="ignore"):
+        return np.maximum(low, 0) / upper, np.where(lower > 0, high / lower, np.inf)
+
+
+def bootstrap_ratio(numerator: Array, denominator: Array) -> Bounds:
+    """Percentiles of the ratios of resampled means."""
+    above = numerator @ _weights(numerator.shape[-1]).T
+    below = denominator @ _weights(denominator.shape[-1], SEED + 1).T
+    low, high = np.quantile(
+        above / below, [_TAIL, 1 - _TAIL], axis=-1, method="inverted_cdf", overwrite_input=True
+    )
+    return low, high
+
+
 MEAN_METHODS: Mapping[str, Method] = {
     "Student's t": student,
     "Student's t, 97 % quantile": student_widened,
@@ -126,8 +189,17 @@ MEDIAN_METHODS: Mapping[str, Method] = {
     "order statistics": order_bounds,
     "bootstrap, percentile": bootstrap_median,
 }
+RATIO_METHODS: Mapping[str, PairMethod] = {
+    "Welch's t on logs": welch_on_logs,
+    "Welch's t on logs, 97 % quantile": welch_on_logs_widened,
+    "Fieller": fieller,
+    "Fieller, 97 % quantile": fieller_widened,
+    "ends of the means' intervals divided": ends_divided,
+    "bootstrap, percentile": bootstrap_ratio,
+}
 CHOSEN_MEAN = "Student's t, 97 % quantile"
 CHOSEN_MEDIAN = "order statistics"
+CHOSEN_RATIO = "Welch's t on logs, 97 % quantile"
 
 
 def _centred(seconds: Array) -> tuple[Array, Array]:
@@ -135,14 +207,14 @@ def _centred(seconds: Array) -> tuple[Array, Array]:
     return mean, seconds - mean[:, None]
 
 
-def _picks(passes: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    random = np.random.Generator(np.random.PCG64([SEED, passes]))
+def _picks(passes: int, seed: int = SEED) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    random = np.random.Generator(np.random.PCG64([seed, passes]))
     return random.integers(0, passes, (RESAMPLES, passes))
 
 
-def _weights(passes: int) -> Array:
+def _weights(passes: int, seed: int = SEED) -> Array:
     """Share of each pass in each resample: means of resamples are one matrix product."""
-    picks = _picks(passes)
+    picks = _picks(passes, seed)
     return np.stack([(picks == own).sum(axis=1) for own in range(passes)], axis=1) / float(passes)
 
 

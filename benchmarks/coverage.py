@@ -1,45 +1,43 @@
 """How often an interval holds the truth: ``python -m benchmarks.coverage``.
 
-Draws many cells of a few passes each from noise whose truth is known, makes an interval of
-each by every method of ``candidates``, and counts how many hold the truth. The mean and the
-median pass take one second in every kind of noise that counts, and one pass varies by 10 %:
+Draws many cells of a few passes each from the noise of ``noise``, makes an interval of each
+by every method of ``candidates``, and counts how many hold the truth.
 
-- normal;
-- lognormal, skewed to the slow side (its median is below its mean);
-- bimodal: a fast and a slow mode, equally likely, each with a spread of 3 %;
-- drift: a straight line over the passes, as much variance as the normal noise about it.
-
-Two more show a limit and do not count: a slow mode that 3, or 1, of 10 passes are in. Where
-none of the few passes is, nothing in them can show it.
+A ratio is that of two cells drawn apart from each other: every kind of noise against every
+kind, with the same spread on both sides and with 3 % on one side against 10 % on the other.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.candidates import (
     CHOSEN_MEAN,
     CHOSEN_MEDIAN,
+    CHOSEN_RATIO,
     MEAN_METHODS,
     MEDIAN_METHODS,
+    RATIO_METHODS,
     Method,
+    PairMethod,
     half_width,
 )
+from benchmarks.noise import LIMITS, NOISES, cells_of, spread
 from stages.compare.intervals import TARGET, Array
 from stages.files import write_whole
 
 PASSES = (5, 7, 12)
-VARIATION = 0.10
-WITHIN_MODE = 0.03
-SEED = 11
+PAIRS = ((5, 5), (5, 7), (7, 7), (12, 12))
+SPREADS = ((1.0, 1.0), (1.0, 0.3), (0.3, 1.0))
+"""How wide the noise of the numerator and of the denominator is, as a share of 10 %."""
 BATCH = 2000
 """Cells simulated at once, which bounds the memory of the bootstrap methods."""
 
@@ -48,73 +46,18 @@ BEGIN, END = "<!-- coverage: begin -->", "<!-- coverage: end -->"
 
 
 @dataclass(frozen=True, slots=True)
-class Noise:
-    """A kind of noise with known truth.
-
-    Attributes:
-        draw: (generator, cells, passes) -> seconds, shape ``(cells, passes)``.
-        mean, median: the truth, in seconds.
-    """
-
-    draw: Callable[[np.random.Generator, int, int], Array]
-    mean: float
-    median: float
-
-
-def _normal(random: np.random.Generator, cells: int, passes: int) -> Array:
-    return 1 + VARIATION * random.standard_normal((cells, passes))
-
-
-_LOG_VARIANCE = math.log(1 + VARIATION**2)
-
-
-def _lognormal(random: np.random.Generator, cells: int, passes: int) -> Array:
-    logs = random.standard_normal((cells, passes)) * math.sqrt(_LOG_VARIANCE)
-    return np.exp(logs - _LOG_VARIANCE / 2)
-
-
-def _drift(random: np.random.Generator, cells: int, passes: int) -> Array:
-    line = np.linspace(-1, 1, passes)
-    line /= line.std()
-    noise = random.standard_normal((cells, passes))
-    return 1 + VARIATION * math.sqrt(0.5) * (line + noise)
-
-
-def _modes(slow_share: float) -> Callable[[np.random.Generator, int, int], Array]:
-    gap = math.sqrt((VARIATION**2 - WITHIN_MODE**2) / (slow_share * (1 - slow_share)))
-
-    def draw(random: np.random.Generator, cells: int, passes: int) -> Array:
-        slow = random.random((cells, passes)) < slow_share
-        noise = random.standard_normal((cells, passes))
-        return 1 + gap * (slow - slow_share) + WITHIN_MODE * noise
-
-    return draw
-
-
-NOISES: Mapping[str, Noise] = {
-    "normal": Noise(_normal, 1.0, 1.0),
-    "lognormal": Noise(_lognormal, 1.0, math.exp(-_LOG_VARIANCE / 2)),
-    "bimodal": Noise(_modes(0.5), 1.0, 1.0),
-    "drift": Noise(_drift, 1.0, 1.0),
-}
-LIMITS: Mapping[str, Noise] = {
-    "slow 3 of 10": Noise(_modes(0.3), 1.0, math.nan),
-    "slow 1 of 10": Noise(_modes(0.1), 1.0, math.nan),
-}
-
-
-@dataclass(frozen=True, slots=True)
 class Coverage:
     """What one method reaches at one number of passes.
 
     Attributes:
+        passes: as text; of both sides of a ratio.
         shares: kind of noise -> share of cells whose interval holds the truth.
-        limits: the same for the kinds that do not count; empty for the median.
+        limits: the same for the kinds that do not count; empty but for the mean.
         half_width: median half-width under normal noise, as a share of the truth.
     """
 
     method: str
-    passes: int
+    passes: str
     shares: Mapping[str, float]
     limits: Mapping[str, float]
     half_width: float
@@ -136,13 +79,6 @@ def printed_level(worst: float) -> float:
     return min(TARGET, math.floor(worst * 20 + 1e-9) / 20)
 
 
-def cells_of(name: str, passes: int, draws: int) -> Array:
-    """``draws`` cells of one kind of noise, the same on every call."""
-    every = {**NOISES, **LIMITS}
-    seed = [SEED, list(every).index(name), passes]
-    return every[name].draw(np.random.Generator(np.random.PCG64(seed)), draws, passes)
-
-
 def share_covered(method: Method, seconds: Array, truth: float) -> float:
     """The share of cells whose interval holds ``truth``."""
     held = 0
@@ -162,7 +98,7 @@ def of_mean(name: str, passes: int, draws: int) -> Coverage:
     }
     return Coverage(
         method=name,
-        passes=passes,
+        passes=str(passes),
         shares={kind: shares[kind] for kind in NOISES},
         limits={kind: shares[kind] for kind in LIMITS},
         half_width=half_width(method(cells_of("normal", passes, min(draws, BATCH)))),
@@ -174,13 +110,60 @@ def of_median(name: str, passes: int, draws: int) -> Coverage:
     method = MEDIAN_METHODS[name]
     return Coverage(
         method=name,
-        passes=passes,
+        passes=str(passes),
         shares={
             kind: share_covered(method, cells_of(kind, passes, draws), noise.median)
             for kind, noise in NOISES.items()
         },
         limits={},
         half_width=half_width(method(cells_of("normal", passes, min(draws, BATCH)))),
+    )
+
+
+def share_of_pairs(method: PairMethod, numerator: Array, denominator: Array) -> float:
+    """The share of pairs of cells, both of mean 1, whose interval holds the ratio 1."""
+    held = 0
+    for start in range(0, len(numerator), BATCH):
+        batch = slice(start, start + BATCH)
+        low, high = method(numerator[batch], denominator[batch])
+        held += int(((low <= 1) & (high >= 1)).sum())
+    return held / len(numerator)
+
+
+def of_pairs(
+    method: PairMethod, passes: tuple[int, int], draws: int
+) -> Iterator[tuple[str, str, bool, float]]:
+    """Coverage of the ratio: kinds of noise of both sides, equal spreads or not, the share."""
+    for one, other in itertools.product(NOISES, repeat=2):
+        numerator = cells_of(one, passes[0], draws)
+        denominator = cells_of(other, passes[1], draws, "denominator")
+        for wide, narrow in SPREADS:
+            share = share_of_pairs(method, spread(numerator, wide), spread(denominator, narrow))
+            yield one, other, wide == narrow, share
+
+
+def of_ratio(name: str, passes: tuple[int, int], draws: int) -> Coverage:
+    """Coverage of the ratio of two means by one method.
+
+    ``mixed`` is the worst of two different kinds of noise, ``unequal`` the worst of all
+    kinds with unequal spreads.
+    """
+    method = RATIO_METHODS[name]
+    found = list(of_pairs(method, passes, draws))
+    few = min(draws, BATCH)
+    width = method(
+        cells_of("normal", passes[0], few), cells_of("normal", passes[1], few, "denominator")
+    )
+    return Coverage(
+        method=name,
+        passes=" / ".join(map(str, passes)),
+        shares={
+            **{one: share for one, other, equal, share in found if equal and one == other},
+            "mixed": min(share for one, other, equal, share in found if equal and one != other),
+            "unequal": min(share for _, _, equal, share in found if not equal),
+        },
+        limits={},
+        half_width=half_width(width),
     )
 
 
@@ -191,16 +174,16 @@ def percent(share: float) -> str:
 
 def rows(results: Sequence[Coverage]) -> list[list[str]]:
     """The table of one figure: the heading, then a row a method and number of passes."""
-    limits = list(results[0].limits)
-    heading = ["method", "passes", *NOISES, "worst", "printed", "± %", *limits]
-    chosen = (CHOSEN_MEAN, CHOSEN_MEDIAN)
+    kinds, limits = list(results[0].shares), list(results[0].limits)
+    heading = ["method", "passes", *kinds, "worst", "printed", "± %", *limits]
+    chosen = (CHOSEN_MEAN, CHOSEN_MEDIAN, CHOSEN_RATIO)
     return [
         heading,
         *(
             [
                 f"{one.method}{' (used)' if one.method in chosen else ''}",
-                str(one.passes),
-                *(percent(one.shares[kind]) for kind in NOISES),
+                one.passes,
+                *(percent(one.shares[kind]) for kind in kinds),
                 percent(one.worst),
                 f"{one.level:.0%}",
                 percent(one.half_width),
@@ -232,11 +215,19 @@ def between_markers(page: str, text: str) -> str:
 @click.option("--write", is_flag=True, help=f"Put the tables into {METHODOLOGY}.")
 def main(draws: int, write: bool) -> None:
     """Print the coverage tables."""
-    means = rows([of_mean(name, n, draws) for name in MEAN_METHODS for n in PASSES])
-    medians = rows([of_median(name, n, draws) for name in MEDIAN_METHODS for n in PASSES])
-    titles = [f"Coverage of the {figure}, %, {draws:,} cells each" for figure in ("mean", "median")]
+    tables = {
+        "mean": rows([of_mean(name, n, draws) for name in MEAN_METHODS for n in PASSES]),
+        "median": rows([of_median(name, n, draws) for name in MEDIAN_METHODS for n in PASSES]),
+        "ratio of two means": rows(
+            [of_ratio(name, pair, draws) for name in RATIO_METHODS for pair in PAIRS]
+        ),
+    }
+    titled = {
+        f"Coverage of the {figure}, %, {draws:,} draws each": table
+        for figure, table in tables.items()
+    }
     console = Console()
-    for title, (heading, *body) in zip(titles, (means, medians), strict=True):
+    for title, (heading, *body) in titled.items():
         table = Table(title=title)
         for number, column in enumerate(heading):
             table.add_column(column, justify="right" if number else "left")
@@ -244,10 +235,7 @@ def main(draws: int, write: bool) -> None:
             table.add_row(*row)
         console.print(table)
     if write:
-        text = "\n\n".join(
-            f"{title}:\n\n{as_markdown(table)}"
-            for title, table in zip(titles, (means, medians), strict=True)
-        )
+        text = "\n\n".join(f"{title}:\n\n{as_markdown(table)}" for title, table in titled.items())
         page = between_markers(METHODOLOGY.read_text(), f"\n{text}\n")
         write_whole(METHODOLOGY, page.encode())
 

@@ -154,7 +154,7 @@ def ratio_bounds(numerator: Array, denominator: Array, nominal: float) -> tuple[
         numerator.shape[-1] - 1,
         denominator.shape[-1] - 1,
     )
-    factor = np.exp(_quantiles(0.5 + nominal / 2, freedom) * error)
+    factor = np.exp(student_quantiles(0.5 + nominal / 2, freedom) * error)
     return np.asarray(ratio / factor), np.asarray(ratio * factor)
 
 
@@ -181,12 +181,6 @@ def welch(one: Array, other: Array, of_one: int, of_other: int) -> tuple[Array, 
 def _relative_error(seconds: Array) -> Array:
     error = seconds.std(axis=-1, ddof=1) / math.sqrt(seconds.shape[-1])
     return np.asarray(error / seconds.mean(axis=-1))
-
-
-def _quantiles(probability: float, freedom: Array) -> Array:
-    known, where = np.unique(freedom, return_inverse=True)
-    quantiles = np.array([student_quantile(probability, int(one)) for one in known])
-    return np.asarray(quantiles[where].reshape(freedom.shape))
 
 
 def order_bounds(seconds: Array) -> tuple[Array, Array]:
@@ -230,6 +224,13 @@ def student_quantile(probability: float, freedom: int) -> float:
         else:
             high = middle
     return high
+
+
+def student_quantiles(probability: float, freedom: Array) -> Array:
+    """``student_quantile`` of each of many degrees of freedom, whole numbers of any shape."""
+    known, where = np.unique(freedom, return_inverse=True)
+    quantiles = np.array([student_quantile(probability, int(one)) for one in known])
+    return np.asarray(quantiles[where].reshape(freedom.shape))
 
 
 def student_cdf(value: float, freedom: int) -> float:

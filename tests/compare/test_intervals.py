@@ -12,37 +12,51 @@ from click import ClickException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.candidates import CHOSEN_MEAN, CHOSEN_MEDIAN, MEAN_METHODS, MEDIAN_METHODS
+from benchmarks.candidates import (
+    CHOSEN_MEAN,
+    CHOSEN_MEDIAN,
+    CHOSEN_RATIO,
+    MEAN_METHODS,
+    MEDIAN_METHODS,
+    RATIO_METHODS,
+)
 from benchmarks.coverage import (
     BEGIN,
     END,
-    NOISES,
+    PAIRS,
+    PASSES,
     between_markers,
-    cells_of,
     of_median,
+    of_pairs,
     printed_level,
     share_covered,
 )
+from benchmarks.noise import NOISES, cells_of
 from stages.compare.intervals import (
     NOMINAL,
     ORDER_STATISTICS,
     STUDENT,
     SUPPORTED_LEVELS,
     TARGET,
+    WELCH,
     mean_interval,
     median_interval,
     order_bounds,
     order_coverage,
     order_rank,
     rate_interval,
+    ratio_bounds,
+    ratio_interval,
     student_bounds,
     student_cdf,
     student_quantile,
     supported,
+    welch,
 )
 from stages.comparison import Interval
 
 DRAWS = 40_000
+PAIR_DRAWS = 8_000
 METHODOLOGY = Path(__file__).parents[2] / "docs/methodology.md"
 
 several = st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=15).map(np.array)
@@ -132,6 +146,77 @@ def test_too_few_or_broken_passes_have_no_interval(seconds: list[float]) -> None
     assert rate_interval(10, None) is None
 
 
+def test_the_degrees_of_freedom_are_welchs() -> None:
+    # Variances 4/10 and 16/5 of the two means: 3.6^2 / (0.4^2 / 9 + 3.2^2 / 4) = 5.03.
+    error, freedom = welch(np.array([math.sqrt(0.4)]), np.array([math.sqrt(3.2)]), 9, 4)
+
+    assert error == pytest.approx([math.sqrt(3.6)])
+    assert freedom.tolist() == [5.0]
+    # Equal errors of five passes each share all eight degrees of freedom.
+    assert welch(np.array([0.3]), np.array([0.3]), 4, 4)[1].tolist() == [8.0]
+
+
+def test_the_interval_of_a_ratio_by_hand() -> None:
+    slow = np.array([1.0, 2.0, 3.0, 4.0, 5.0]) + 10
+    fast = slow / 2
+    made = ratio_interval(slow, fast)
+
+    # Mean 13, deviation sqrt(2.5): relative error sqrt(0.5) / 13 on either side, hence
+    # 1 / 13 together, with 8 degrees of freedom, whose quantile at 98.5 % is 2.634.
+    assert made is not None
+    assert made.low == pytest.approx(2 * math.exp(-2.634 / 13), abs=1e-4)
+    assert made.high == pytest.approx(2 * math.exp(2.634 / 13), abs=1e-4)
+    assert (made.level, made.method) == (0.90, WELCH)
+
+
+def test_the_side_with_fewer_passes_sets_the_level_of_a_ratio() -> None:
+    five, twelve = np.arange(1.0, 6.0) + 9, np.arange(1.0, 13.0) + 9
+
+    for pair in ((five, twelve), (twelve, five)):
+        made = ratio_interval(*pair)
+        assert made is not None
+        assert made.level == SUPPORTED_LEVELS[5].ratio
+    both = ratio_interval(twelve, twelve)
+    assert both is not None
+    assert both.level == TARGET
+
+
+def test_passes_without_spread_leave_the_ratio_without_doubt() -> None:
+    made = ratio_interval(np.array([3.0, 3.0]), np.array([4.0, 4.0, 4.0]))
+
+    assert made is not None
+    assert (made.low, made.high) == (0.75, 0.75)
+
+
+@pytest.mark.parametrize("broken", [[], [1.0], [1.0, math.nan], [math.inf, 1.0], [0.0, 0.0]])
+def test_a_ratio_needs_two_passes_and_time_on_both_sides(broken: list[float]) -> None:
+    fine = np.array([1.0, 2.0])
+
+    assert ratio_interval(np.array(broken), fine) is None
+    assert ratio_interval(fine, np.array(broken)) is None
+
+
+@given(several, several)
+def test_a_ratio_lies_in_its_interval_and_turned_round_it_is_the_same_answer(
+    one: np.ndarray, other: np.ndarray
+) -> None:
+    there, back = ratio_interval(one, other), ratio_interval(other, one)
+    assert there is not None
+    assert back is not None
+    assert there.high is not None
+
+    assert 0 <= there.low <= float(one.mean() / other.mean()) <= there.high
+    assert back.low == pytest.approx(1 / there.high)
+    assert there.low == pytest.approx(1 / (back.high or math.inf))
+
+
+@given(several, several, st.integers(-8, 8))
+def test_the_unit_of_time_cancels_out_of_a_ratio(
+    one: np.ndarray, other: np.ndarray, power: int
+) -> None:
+    assert ratio_interval(one * 2.0**power, other * 2.0**power) == ratio_interval(one, other)
+
+
 @given(several)
 def test_an_interval_contains_its_figure(seconds: np.ndarray) -> None:
     mean, median = mean_interval(seconds), median_interval(seconds)
@@ -200,9 +285,44 @@ def test_the_chosen_methods_are_those_of_the_pipeline() -> None:
         assert (used.low, used.high) == (low[0], high[0])
 
 
-def reached(share: float, level: float) -> bool:
+@pytest.mark.parametrize("name", RATIO_METHODS)
+def test_every_method_for_ratios_gives_the_same_bits_again_and_contains_the_ratio(
+    name: str,
+) -> None:
+    pair = cells_of("lognormal", 7, 50), cells_of("bimodal", 5, 50, "denominator")
+    low, high = RATIO_METHODS[name](*pair)
+    again = RATIO_METHODS[name](*pair)
+
+    assert np.array_equal(low, again[0])
+    assert np.array_equal(high, again[1])
+    ratio = pair[0].mean(axis=-1) / pair[1].mean(axis=-1)
+    assert ((low <= ratio) & (ratio <= high)).all()
+
+
+def test_fieller_has_no_ends_where_the_denominator_may_be_zero() -> None:
+    low, high = RATIO_METHODS["Fieller"](np.array([[1.0, 1.1]]), np.array([[0.1, 3.0]]))
+
+    assert (low[0], high[0]) == (-math.inf, math.inf)
+
+
+def test_both_sides_of_a_simulated_ratio_are_drawn_apart() -> None:
+    one, other = cells_of("normal", 7, 2000), cells_of("normal", 7, 2000, "denominator")
+
+    assert abs(float(np.corrcoef(one.ravel(), other.ravel())[0, 1])) < 0.05
+
+
+def test_the_chosen_method_for_ratios_is_that_of_the_pipeline() -> None:
+    numerator, denominator = cells_of("drift", 5, 1), cells_of("bimodal", 7, 1, "denominator")
+    low, high = RATIO_METHODS[CHOSEN_RATIO](numerator, denominator)
+    used = ratio_interval(numerator[0], denominator[0])
+
+    assert used is not None
+    assert (used.low, used.high) == (pytest.approx(low[0]), pytest.approx(high[0]))
+
+
+def reached(share: float, level: float, draws: int = DRAWS) -> bool:
     """Whether ``share`` of the draws is ``level``, within three Monte-Carlo standard errors."""
-    return share + 3 * math.sqrt(level * (1 - level) / DRAWS) >= level
+    return share + 3 * math.sqrt(level * (1 - level) / draws) >= level
 
 
 def worst_mean(passes: int, nominal: float) -> float:
@@ -217,6 +337,29 @@ def worst_median(passes: int) -> float:
         share_covered(order_bounds, cells_of(kind, passes, DRAWS), of.median)
         for kind, of in NOISES.items()
     )
+
+
+def worst_ratio(passes: tuple[int, int], nominal: float) -> float:
+    def method(numerator: np.ndarray, denominator: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return ratio_bounds(numerator, denominator, nominal)
+
+    return min(share for *_, share in of_pairs(method, passes, PAIR_DRAWS))
+
+
+@pytest.mark.parametrize("passes", SUPPORTED_LEVELS)
+def test_the_printed_levels_of_a_ratio_are_supported_whatever_the_other_sides_passes(
+    passes: int,
+) -> None:
+    level = SUPPORTED_LEVELS[passes].ratio
+
+    # Turned round, a pair has the same coverage, so the smaller number may stand first.
+    for other in (passes, passes + 2, 30):
+        assert reached(worst_ratio((passes, other), NOMINAL), level, PAIR_DRAWS), other
+
+
+def test_a_ratios_level_that_promises_too_much_is_found_out() -> None:
+    assert not reached(worst_ratio((5, 7), NOMINAL), SUPPORTED_LEVELS[5].ratio + 0.05, PAIR_DRAWS)
+    assert not reached(worst_ratio((7, 7), 0.93), TARGET, PAIR_DRAWS)
 
 
 @pytest.mark.parametrize("passes", SUPPORTED_LEVELS)
@@ -268,14 +411,14 @@ def test_the_level_is_rounded_down_to_a_multiple_of_five_percent() -> None:
 def test_the_methodology_prints_the_levels_in_use() -> None:
     page = METHODOLOGY.read_text()
     table = page[page.index(BEGIN) : page.index(END)]
-    # Method, passes, a share a kind of noise, the worst, the level in print.
-    shares = rf"(?: [\d.]+ \|){{{len(NOISES) + 1}}}"
-    found = re.findall(rf"\| ([^|]+) \(used\) \| (\d+) \|{shares} (\d+)% \|", table)
-    told = {(name, int(passes)): int(level) / 100 for name, passes, level in found}
+    # Method, passes, a share a kind of noise and the worst, the level in print.
+    found = re.findall(r"\| ([^|]+) \(used\) \| ([\d/ ]+) \|(?: [\d.]+ \|)+ (\d+)% \|", table)
+    told = {(name, passes): int(level) / 100 for name, passes, level in found}
 
     assert told == {
-        **{(CHOSEN_MEAN, n): SUPPORTED_LEVELS[n].mean for n in (5, 7, 12)},
-        **{(CHOSEN_MEDIAN, n): SUPPORTED_LEVELS[n].median for n in (5, 7, 12)},
+        **{(CHOSEN_MEAN, str(n)): SUPPORTED_LEVELS[n].mean for n in PASSES},
+        **{(CHOSEN_MEDIAN, str(n)): SUPPORTED_LEVELS[n].median for n in PASSES},
+        **{(CHOSEN_RATIO, f"{n} / {m}"): SUPPORTED_LEVELS[min(n, m)].ratio for n, m in PAIRS},
     }
 
 
