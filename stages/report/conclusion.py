@@ -61,8 +61,8 @@ def conclude(comparison: Comparison) -> Conclusion:
 def partial(comparison: Comparison) -> list[str]:
     """Which backend is unavailable and how to complete the report; which has no good pass."""
     missing = [
-        f"{BACKEND_NAMES[backend]} is unavailable: {reason.rstrip('.')}. Where it can run,"
-        f" `dvc exp run -S backends.{backend}.unavailable=null` completes this report."
+        f"{BACKEND_NAMES[backend]} is unavailable: {reason.rstrip('.')}. Where it can run, this"
+        f" command completes the report: dvc exp run -S backends.{backend}.unavailable=null"
         for backend, reason in comparison.unavailable.items()
     ]
     return missing + [

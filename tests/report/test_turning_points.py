@@ -24,8 +24,8 @@ def of_portable(view: ViewComparison) -> list[str]:
 def test_the_slower_backend_is_told_how_far_behind_it_is_and_when_it_is_as_cheap() -> None:
     view = build.speeds("portable", {4: 100.0}, {8: 250.0})
     assert of_portable(view) == [
-        "JAX at chunk size 4 would have to score 2.50 (2.25\N{EN DASH}2.75) times its 100.0 items/s to reach"
-        " the 250.0 of PyTorch.",
+        "JAX at chunk size 4 would have to score 2.50 (2.25\N{EN DASH}2.75) times its 100.0"
+        " items/s to reach the 250.0 of PyTorch.",
         "no other guardrail than 1.25 lets the other backend lead.",
         "JAX scores as many items per USD where an hour of PyTorch's host costs 2.50x an hour of"
         " its own.",
