@@ -1,10 +1,12 @@
 """What the figures say, in sentences. Pure: a comparison in, plain text out.
 
-Rules (every number is one of the comparison's, or a ratio or count of them):
+Rules (every number is one of the comparison's, or a count of them):
 
-* Better, worse: see ``ratios``. Where JAX is nowhere better (or worse), one sentence says
-  so and names where it comes closest in items/s. A faster JAX cell that is not eligible
-  is named with the reason and does not count as better.
+* Better, worse: see ``ratios``; a ratio is told with its interval where it has one. Ratios
+  not told apart from 1 are told as such, after those that are better. Where JAX is nowhere
+  better (or worse), one sentence says so and names where it comes closest in items/s. A
+  faster JAX cell that is not eligible is named with the reason and does not count as better.
+* p95 has no interval: its ratio is told as one of these passes.
 * A finding that stands on unsteady cells (unstable, or compiling in a timed pass) says at
   which chunk sizes.
 * How far the scores can be trusted: see ``correctness``.
@@ -19,8 +21,10 @@ from stages.comparison import Comparison
 from stages.contract import BACKENDS
 from stages.report import format as f
 from stages.report.correctness import correctness
-from stages.report.ratios import QUANTITIES, Group, Pair, Side, barred, groups, pairs
+from stages.report.ratios import QUANTITIES, Factor, Group, Pair, Side, barred, groups, pairs
 from stages.report.stability import client, stability
+
+_OPENING: dict[Side, str] = {"better": "", "open": "not told apart, ", "worse": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ def better(comparison: Comparison) -> list[str]:
     said = [s for view in views for s in _grouped(view, "better")]
     if not said:
         said = [_nowhere(views, "better")]
-    said += [s for view in views for s in _grouped(view, "level")]
+    said += [s for view in views for s in _grouped(view, "open")]
     said += [_barred(pair) for view in views for pair in barred(view)]
     return said + [s for view in views for s in _only(view, "jax")]
 
@@ -74,18 +78,25 @@ def _grouped(view: Sequence[Pair], side: Side) -> Iterator[str]:
     throughput, latency = (list(groups(view, quantity, side)) for quantity in QUANTITIES)
     for group in throughput:
         same = next((one for one in latency if one.chunk_sizes == group.chunk_sizes), None)
-        text = f"JAX scores {_span(group)} PyTorch's items/s"
-        text += f", and its p95 latency is {_span(same)} PyTorch's" if same else ""
+        text = f"{_OPENING[side]}JAX scores {_span(group)} PyTorch's items/s"
+        text += f"; its p95 latency in these passes is {_span(same)} PyTorch's" if same else ""
         yield _told(group, every, text)
     told = [group.chunk_sizes for group in throughput]
     for group in latency:
         if group.chunk_sizes not in told:
-            yield _told(group, every, f"JAX's p95 latency is {_span(group)} PyTorch's")
+            text = f"JAX's p95 latency in these passes is {_span(group)} PyTorch's"
+            yield _told(group, every, text + (", which is level" if side == "open" else ""))
 
 
 def _span(group: Group) -> str:
-    low, high = f.factor(group.low), f.factor(group.high)
+    low, high = _factor(group.low), _factor(group.high)
     return low if low == high else f"{low} to {high}"
+
+
+def _factor(factor: Factor) -> str:
+    if factor.interval is None:
+        return f.factor(factor.value)
+    return f.bounded(factor.value, factor.interval, "x")
 
 
 def _told(group: Group, every: Sequence[int], text: str) -> str:
@@ -100,24 +111,24 @@ def _nowhere(views: Sequence[Sequence[Pair]], side: Side) -> str:
     text = f"Nowhere: at no chunk size of either view is JAX {side} in items/s or p95 latency"
     text += " with a cell that is eligible" if side == "better" else ""
     known = [
-        (ratio, pair)
+        (factor, pair)
         for view in views
         for pair in view
         if (pair.jax.eligible or side == "worse")
-        and (ratio := pair.ratio("items_per_s")) is not None
+        and (factor := pair.factor("items_per_s")) is not None
     ]
     if not known:
         return f"{text}."
     nearest = max if side == "better" else min
-    ratio, pair = nearest(known, key=lambda one: one[0])
+    factor, pair = nearest(known, key=lambda one: one[0].value)
     where = f"chunk size {pair.chunk_size} ({f.VIEW_NAMES[pair.view]} view)"
-    return f"{text}; it comes closest at {where} with {f.factor(ratio)} PyTorch's items/s."
+    return f"{text}; it comes closest at {where} with {_factor(factor)} PyTorch's items/s."
 
 
 def _barred(pair: Pair) -> str:
-    items, p95 = (pair.ratio(quantity) for quantity in QUANTITIES)
-    figures = [f"{f.factor(items)} PyTorch's items/s"] if items is not None else []
-    figures += [f"{f.factor(p95)} its p95 latency"] if p95 is not None else []
+    items, p95 = (pair.factor(quantity) for quantity in QUANTITIES)
+    figures = [f"{_factor(items)} PyTorch's items/s"] if items else []
+    figures += [f"{_factor(p95)} its p95 latency in these passes"] if p95 else []
     reasons = "; ".join(pair.jax.reasons) or "the cell is not eligible"
     return f"{f.at(pair.jax)}: {', '.join(figures)}, but it does not count: {reasons}."
 

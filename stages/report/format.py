@@ -39,18 +39,18 @@ def number(value: float | None) -> str:
     return f"{value:.1f}" if size < 999.95 else f"{value:,.0f}"
 
 
-def bounded(value: float | None, interval: Interval | None) -> str:
+def bounded(value: float | None, interval: Interval | None, unit: str = "") -> str:
     """A figure and where it lies: both ends in brackets, or ``—`` without an interval.
 
-    An interval without an upper end reads ``373.6 (over 361.0)``.
+    An interval without an upper end reads ``373.6 (over 361.0)``. The unit is told once.
     """
     if value is None:
         return ABSENT
     if interval is None:
-        return f"{number(value)} ({ABSENT})"
+        return f"{number(value)}{unit} ({ABSENT})"
     if interval.high is None:
-        return f"{number(value)} (over {number(interval.low)})"
-    return f"{number(value)} ({number(interval.low)}{TO}{number(interval.high)})"
+        return f"{number(value)}{unit} (over {number(interval.low)})"
+    return f"{number(value)}{unit} ({number(interval.low)}{TO}{number(interval.high)})"
 
 
 def milliseconds(seconds: float | None) -> str:

@@ -2,9 +2,10 @@
 
 Rules:
 
-* A ratio is JAX / PyTorch at the same chunk size of the same view. More items/s is
-  better, a lower p95 is better.
-* Within ``LEVEL`` of 1 the backends are level: neither is better there.
+* A ratio is JAX / PyTorch at the same chunk size of the same view, as the comparison states
+  it. More items/s is better, a lower p95 is better.
+* A ratio whose interval holds 1 is open: neither backend is better there. A ratio without an
+  interval (p95 has none) is open within ``LEVEL`` of 1.
 * Chunk sizes that follow one another in the contract and fall on the same side are one
   group, told with its smallest and largest ratio.
 * Being better counts only where JAX's cell is eligible (every pass succeeded, the scores
@@ -13,19 +14,39 @@ Rules:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from stages.comparison import Cell, Comparison, ViewComparison
+from stages.comparison import Cell, Comparison, Interval, Ratio, ViewComparison
 from stages.contract import View
 
 LEVEL = 0.01
 
 type Quantity = Literal["items_per_s", "p95_s"]
-type Side = Literal["better", "level", "worse"]
+type Side = Literal["better", "open", "worse"]
 
 QUANTITIES: tuple[Quantity, ...] = ("items_per_s", "p95_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A ratio and its interval, if it has one."""
+
+    value: float
+    interval: Interval | None
+
+    @property
+    def excess(self) -> Literal[-1, 0, 1]:
+        """Whether the ratio is below 1, not told apart from 1, or above it."""
+        if self.interval is not None:
+            # The interval's own ends decide; without an upper one it reaches over 1.
+            end = math.inf if self.interval.high is None else self.interval.high
+            return 1 if self.interval.low > 1 else -1 if end < 1 else 0
+        if abs(self.value - 1) <= LEVEL:
+            return 0
+        return 1 if self.value > 1 else -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,31 +56,40 @@ class Pair:
     Attributes:
         view, chunk_size: where.
         jax, pytorch: the two cells.
+        stated: the comparison's ratios of the two.
     """
 
     view: View
     chunk_size: int
     jax: Cell
     pytorch: Cell
+    stated: Ratio
 
-    def ratio(self, quantity: Quantity) -> float | None:
-        """JAX / PyTorch, where both have the figure and PyTorch's is above zero."""
-        jax, pytorch = getattr(self.jax, quantity), getattr(self.pytorch, quantity)
-        return None if jax is None or not pytorch else jax / pytorch
-
-    def side(self, quantity: Quantity) -> Side | None:
-        """On which side JAX is, where there is a ratio."""
+    def factor(self, quantity: Quantity) -> Factor | None:
+        """JAX / PyTorch with its interval, where both have the figure."""
         ratio = self.ratio(quantity)
         if ratio is None:
             return None
-        if abs(ratio - 1) <= LEVEL:
-            return "level"
-        return "better" if (ratio > 1) == (quantity == "items_per_s") else "worse"
+        interval = self.stated.items_per_s_interval if quantity == "items_per_s" else None
+        return Factor(ratio, interval)
+
+    def ratio(self, quantity: Quantity) -> float | None:
+        """JAX / PyTorch, where both have the figure."""
+        return self.stated.items_per_s if quantity == "items_per_s" else self.stated.p95_s
+
+    def side(self, quantity: Quantity) -> Side | None:
+        """On which side JAX is, where there is a ratio."""
+        factor = self.factor(quantity)
+        if factor is None:
+            return None
+        if factor.excess == 0:
+            return "open"
+        return "better" if (factor.excess > 0) == (quantity == "items_per_s") else "worse"
 
     @property
     def known(self) -> bool:
         """Whether both backends have figures."""
-        return self.ratio("items_per_s") is not None
+        return self.stated.items_per_s is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +106,8 @@ class Group:
     view: View
     quantity: Quantity
     chunk_sizes: list[int]
-    low: float
-    high: float
+    low: Factor
+    high: Factor
     unsteady: list[int]
 
 
@@ -93,12 +123,20 @@ def cells(comparison: Comparison) -> list[Cell]:
 
 def pairs(view: ViewComparison) -> list[Pair]:
     """Both backends at every chunk size of ``view``, by rising chunk size."""
-    sizes = sorted({c.chunk_size for c in view.cells})
-    return [Pair(view.view, s, view.cell("jax", s), view.cell("pytorch", s)) for s in sizes]
+    return [
+        Pair(
+            view=view.view,
+            chunk_size=stated.chunk_size,
+            jax=view.cell("jax", stated.chunk_size),
+            pytorch=view.cell("pytorch", stated.chunk_size),
+            stated=stated,
+        )
+        for stated in view.ratios
+    ]
 
 
 def groups(of: Sequence[Pair], quantity: Quantity, side: Side) -> Iterator[Group]:
-    """The groups of ``of`` (rising chunk sizes of one view) on which JAX is on ``side``."""
+    """The groups of ``of`` (rising chunk sizes of one view) where JAX is on ``side``."""
     run: list[Pair] = []
     for pair in of:
         counts = pair.side(quantity) == side and (side != "better" or pair.jax.eligible)
@@ -112,10 +150,16 @@ def groups(of: Sequence[Pair], quantity: Quantity, side: Side) -> Iterator[Group
 
 
 def _group(run: Sequence[Pair], quantity: Quantity) -> Group:
-    ratios = [ratio for pair in run if (ratio := pair.ratio(quantity)) is not None]
-    sizes = [pair.chunk_size for pair in run]
-    unsteady = [pair.chunk_size for pair in run if flagged(pair.jax) or flagged(pair.pytorch)]
-    return Group(run[0].view, quantity, sizes, min(ratios), max(ratios), unsteady)
+    factors = [factor for pair in run if (factor := pair.factor(quantity)) is not None]
+    factors.sort(key=lambda factor: factor.value)
+    return Group(
+        view=run[0].view,
+        quantity=quantity,
+        chunk_sizes=[pair.chunk_size for pair in run],
+        low=factors[0],
+        high=factors[-1],
+        unsteady=[p.chunk_size for p in run if flagged(p.jax) or flagged(p.pytorch)],
+    )
 
 
 def barred(of: Sequence[Pair]) -> list[Pair]:

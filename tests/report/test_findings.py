@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.comparison import Comparison
+from stages.comparison import Comparison, Interval
 from stages.report import format as f
 from stages.report.conclusion import conclude
 from stages.report.findings import find
+from stages.report.format import TO
 from stages.report.trust import trust
 
 # items/s by chunk size: JAX / PyTorch is 0.40, 0.60, 0.55, 1.20.
@@ -44,16 +45,73 @@ def test_neighbouring_chunk_sizes_are_told_together_with_the_factors_between_the
 
     (worse,) = about(found.worse, "Portable view", "items/s")
     assert "chunk sizes 1 to 4" in worse
-    assert "0.40x to 0.60x" in worse
+    # The intervals of these ratios reach a tenth of the ratio up and down.
+    assert f"0.40x (0.36{TO}0.44) to 0.60x (0.54{TO}0.66) PyTorch's items/s" in worse
     # p95 is 32 / rate here, so the latency ratios are 1 / 0.60 = 1.67 and 1 / 0.40 = 2.50.
-    assert "1.67x to 2.50x" in worse
+    assert "p95 latency in these passes is 1.67x to 2.50x PyTorch's" in worse
     (better,) = found.better
     assert "chunk size 8:" in better
-    assert "1.20x" in better
+    assert f"1.20x (1.08{TO}1.32)" in better
     assert "0.83x" in better
     (native,) = about(found.worse, "Best-native view")
-    assert "0.50x" in native
+    assert f"0.50x (0.45{TO}0.55) PyTorch's items/s" in native
     assert "2.00x" in native
+
+
+def with_ratio(**changes: Any) -> Comparison:
+    """JAX half as fast everywhere, but for the portable view's ratio at chunk size 4."""
+    slow = build.speeds("portable", SLOWER, PYTORCH)
+    ratios = [
+        ratio.model_copy(update=changes if ratio.chunk_size == 4 else {}) for ratio in slow.ratios
+    ]
+    native = build.speeds("best_native", SLOWER, PYTORCH)
+    return build.comparison(slow.model_copy(update={"ratios": ratios}), native)
+
+
+def endless(low: float) -> Interval:
+    return build.interval(low, 0.0).model_copy(update={"high": None})
+
+
+@pytest.mark.parametrize(
+    ("ratio", "interval", "side"),
+    [
+        (1.30, build.interval(1.01, 1.60), "better"),
+        (1.30, build.interval(0.99, 1.60), "open"),
+        (1.30, build.interval(1.00, 1.60), "open"),
+        (0.70, build.interval(0.50, 0.99), "worse"),
+        (0.70, build.interval(0.50, 1.01), "open"),
+        # A small difference is one all the same where the passes show it.
+        (1.005, build.interval(1.002, 1.008), "better"),
+        (1.30, endless(1.1), "better"),
+        (1.30, endless(0.9), "open"),
+        # Without an interval the ratio decides, and a percent is level.
+        (1.02, None, "better"),
+        (0.98, None, "worse"),
+        (0.995, None, "open"),
+    ],
+)
+def test_a_side_is_taken_only_where_the_interval_excludes_one(
+    ratio: float, interval: Interval | None, side: str
+) -> None:
+    # p95 at exactly 1 says nothing.
+    found = find(with_ratio(items_per_s=ratio, items_per_s_interval=interval, p95_s=1.0))
+    told = f.bounded(ratio, interval, "x") if interval else f"{f.factor(ratio)} PyTorch's"
+
+    better = about(found.better, "Portable view, chunk size 4:", told, "PyTorch's items/s")
+    worse = about(found.worse, "Portable view", told, "PyTorch's items/s")
+    assert bool(worse) is (side == "worse")
+    assert bool(better) is (side != "worse")
+    assert bool(about(better, "not told apart")) is (side == "open")
+    assert found.better[0].startswith("Nowhere") is (side != "better")
+
+
+def test_a_p95_of_few_passes_is_told_as_of_these_passes_with_no_interval() -> None:
+    open_rate = {"items_per_s": 1.0, "items_per_s_interval": build.interval(0.9, 1.1)}
+    (said,) = about(find(with_ratio(**open_rate, p95_s=0.8)).better, "p95")
+
+    assert said == (
+        "Portable view, chunk size 4: JAX's p95 latency in these passes is 0.80x PyTorch's."
+    )
 
 
 def test_an_interrupted_run_of_chunk_sizes_is_not_told_as_one() -> None:
@@ -75,19 +133,24 @@ def test_nowhere_better_is_one_sentence_with_the_closest_it_comes() -> None:
 
     assert sentence.startswith("Nowhere")
     assert "chunk size 2 (portable view)" in sentence
-    assert "0.75x" in sentence
+    assert f"with 0.75x (0.68{TO}" in sentence
 
 
 def behind_rates() -> Iterator[tuple[int, float]]:
     yield from {1: 100.0, 2: 120.0, 4: 200.0}.items()
 
 
-def test_within_a_percent_the_backends_are_level() -> None:
-    level = build.speeds("portable", {1: 100.9, 2: 101.1}, {1: 100.0, 2: 100.0})
+def test_ratios_that_are_not_told_apart_are_told_together_with_their_intervals() -> None:
+    # p95 is 32 / rate here, and both of its ratios are within a percent of 1.
+    level = build.speeds("portable", {1: 100.9, 2: 99.2}, {1: 100.0, 2: 100.0})
     native = build.speeds("best_native", {1: 50.0, 2: 50.0}, {1: 100.0, 2: 100.0})
     found = find(build.comparison(level, native))
 
-    assert about(found.better, "chunk size 2:", "1.01x")
+    assert found.better[0].startswith("Nowhere")
+    assert f"chunk size 1 (portable view) with 1.01x (0.91{TO}1.11)" in found.better[0]
+    (said,) = about(found.better, "Portable view, chunk sizes 1 and 2: not told apart, ")
+    assert f"JAX scores 0.99x (0.89{TO}1.09) to 1.01x (0.91{TO}1.11) PyTorch's items/s" in said
+    assert "0.99x to 1.01x PyTorch's." in said
     assert not about(found.worse, "Portable")
 
 
@@ -327,18 +390,13 @@ def leaves(value: Any) -> Iterator[float | str]:
 
 
 def known_numbers(comparison: Comparison) -> list[float]:
-    """The document's numbers, as they stand and in percent, and ratios at one chunk size."""
+    """The document's numbers, as they stand and in percent."""
     known: list[float] = []
     for leaf in leaves(comparison.model_dump()):
         if isinstance(leaf, str):
             known += [float(text.replace(",", "")) for text in _NUMBER.findall(leaf)]
         else:
             known += [leaf, leaf * 100]
-    for view in comparison.views():
-        for jax in (c for c in view.cells if c.backend == "jax"):
-            other = view.cell("pytorch", jax.chunk_size)
-            if jax.items_per_s and other.items_per_s and jax.p95_s and other.p95_s:
-                known += [jax.items_per_s / other.items_per_s, jax.p95_s / other.p95_s]
     return known
 
 
