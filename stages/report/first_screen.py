@@ -1,0 +1,198 @@
+"""The first screen of the HTML report: what a reader learns in ten seconds. Pure.
+
+It replaces the opening of ``report.md``, up to its first figure, and says no less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from stages.comparison import Comparison, Confidence, Source, ViewComparison
+from stages.contract import BACKEND_NAMES, Backend
+from stages.report import format as f
+from stages.report.checks import gate_answer
+from stages.report.conclusion import conclude
+from stages.report.render import date_of
+from stages.report.trust import trust
+
+_CONFIDENCE_TONES: dict[Confidence, str] = {
+    "high": "good",
+    "medium": "fair",
+    "low": "poor",
+    "none": "poor",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """A verdict in a word or two; ``tone`` is ``good``, ``fair``, ``poor`` or ``bad``."""
+
+    word: str
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewCard:
+    """The result of one view.
+
+    Attributes:
+        share: how often the leader leads, in a sentence; ``None`` without a leader.
+        flags: what lowers the confidence.
+    """
+
+    name: str
+    sentence: str
+    confidence: Badge
+    share: str | None
+    flags: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class GateCard:
+    """The gate.
+
+    Attributes:
+        verdicts: one for both views where they agree, else one a view.
+        figures: what the verdicts stand on, a sentence a view.
+    """
+
+    verdicts: list[Badge]
+    figures: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstScreen:
+    """What stands above everything else.
+
+    Attributes:
+        partial: what is missing, in sentences; empty when the result is complete.
+        caveat: what makes a deployment decision impossible, or ``None``.
+        views: best-native first, for that is what would be deployed.
+        against: how many things stand against the scores.
+        measured: what was measured on what: a term and its lines.
+    """
+
+    date: str
+    partial: list[str]
+    caveat: str | None
+    model: str
+    answer: str
+    views: list[ViewCard]
+    gate: GateCard
+    against: int
+    measured: list[tuple[str, list[str]]]
+
+
+def first_screen(comparison: Comparison) -> FirstScreen:
+    """The first screen of ``comparison``."""
+    conclusion = conclude(comparison)
+    native_first = (comparison.best_native, comparison.portable)
+    return FirstScreen(
+        date=date_of(comparison),
+        partial=conclusion.partial,
+        caveat=conclusion.caveat,
+        model=comparison.scope.model.title,
+        answer=comparison.answer,
+        views=[_view_card(view) for view in native_first],
+        gate=_gate_card(comparison, native_first),
+        against=len(trust(comparison).against),
+        measured=_measured(comparison),
+    )
+
+
+def _view_card(view: ViewComparison) -> ViewCard:
+    winner = view.winner
+    share = None
+    if winner.same_backend_share is not None and winner.leader is not None:
+        leads = f.percent(winner.same_backend_share)
+        share = f"{BACKEND_NAMES[winner.leader]} leads in {leads} of the resamples."
+    return ViewCard(
+        name=_heading(view),
+        sentence=winner.sentence,
+        confidence=Badge(winner.confidence, _CONFIDENCE_TONES[winner.confidence]),
+        share=share,
+        flags=winner.flags,
+    )
+
+
+def _gate_card(comparison: Comparison, views: Sequence[ViewComparison]) -> GateCard:
+    answers = {f.VIEW_NAMES[view.view]: gate_answer(view, comparison.gate) for view in views}
+    words = {name: answer.word for name, answer in answers.items()}
+    return GateCard(
+        verdicts=[
+            Badge(f"{word} in {where}", {"pass": "good", "fail": "bad"}.get(word, "poor"))
+            for word, where in _where(words)
+        ],
+        figures=[f"{name.capitalize()}: {answer.figure}." for name, answer in answers.items()],
+    )
+
+
+def _where(words: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Each word, and the views it holds in."""
+    if len(set(words.values())) == 1:
+        return [(next(iter(words.values())), "both views")]
+    return [(word, f"the {name} view") for name, word in words.items()]
+
+
+def _heading(view: ViewComparison) -> str:
+    return f"{f.VIEW_NAMES[view.view].capitalize()} view"
+
+
+def _measured(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    scope, sources = comparison.scope, comparison.sources
+    good, planned = (
+        sum(getattr(source, name) for source in sources)
+        for name in ("good_passes", "planned_passes")
+    )
+    return [
+        ("Model", [scope.model.title]),
+        ("Versions", [f"{_whose(of, sources)}: {text}" for text, of in _by(sources, _version)]),
+        ("Host", _hosts(sources)),
+        ("Target and contract", [f"{scope.identity.target}, {scope.identity.contract}"]),
+        (
+            "Workload",
+            [
+                f"{f.count(scope.items, 'item')} of {f.count(scope.item_tokens, 'token')},"
+                f" query of {f.count(scope.query_tokens, 'token')};"
+                f" {f.chunk_sizes(scope.chunk_sizes, sorted(scope.chunk_sizes))}"
+            ],
+        ),
+        ("Timed passes", [f"{good} of {planned} succeeded"]),
+    ]
+
+
+def _by(sources: list[Source], told: Callable[[Source], str]) -> Iterator[tuple[str, list[Source]]]:
+    """What ``told`` says of the sources, and of which it says so; never of two backends at once."""
+    said: dict[tuple[Backend, str], list[Source]] = {}
+    for source in sources:
+        said.setdefault((source.backend, told(source)), []).append(source)
+    return ((text, of) for (_, text), of in said.items())
+
+
+def _hosts(sources: list[Source]) -> list[str]:
+    """One line where every measurement shares its host."""
+    every = list(dict.fromkeys(map(_host, sources)))
+    if len(every) == 1:
+        return every
+    return [f"{_whose(of, sources)}: {text}" for text, of in _by(sources, _host)]
+
+
+def _whose(some: list[Source], everyone: list[Source]) -> str:
+    """Measurements of one backend in words: its name alone where they are all it has."""
+    if some == [source for source in everyone if source.backend == some[0].backend]:
+        return BACKEND_NAMES[some[0].backend]
+    return f.join([f.backend_view(source.backend, source.view) for source in some])
+
+
+def _version(source: Source) -> str:
+    repaired = " (repaired at launch)" if source.repaired else ""
+    return f"{source.backend_version or 'not available'}{repaired}"
+
+
+def _host(source: Source) -> str:
+    host = source.host
+    return (
+        f"{host.name}: {host.processor}, {host.cpus} CPUs in use,"
+        f" {f.gibibytes(host.memory_bytes)}, {host.system}"
+    )
