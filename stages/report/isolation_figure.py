@@ -1,0 +1,86 @@
+"""``isolation-VIEW.svg``: how far a change of its neighbours moved an item's score."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from stages.comparison import Comparison, ViewComparison
+from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.probe_table import Layout
+from stages.report import format as f
+from stages.report.drawing import (
+    INK,
+    LINES,
+    absent,
+    difference_axis,
+    grid,
+    legend_below,
+    new_figure,
+    only_say,
+    title_of,
+)
+
+_LAYOUTS: dict[str, str] = {
+    "original": "in its pass",
+    "reversed": "reversed order",
+    "replaced": "other items",
+    "before_1": "1 item before",
+    "before_5": "5 items before",
+    "before_20": "20 items before",
+    "before_all": "all others before",
+}
+# An item alone is what the others are measured from.
+assert set(_LAYOUTS) | {"alone"} == set(get_args(Layout.__value__))  # noqa: S101
+
+_ASIDE: dict[Backend, float] = {"jax": -0.15, "pytorch": 0.15}
+
+
+def isolation_probe(comparison: Comparison, view: ViewComparison) -> Figure:
+    """The largest change of a score in every layout of the isolation probe of ``view``."""
+    drawing = new_figure()
+    axes = drawing.subplots()
+    title_of(axes, "Isolation probe", view)
+    if not any(view.isolation[backend].changes for backend in BACKENDS):
+        only_say(axes, [absent(comparison, backend, "not probed") for backend in BACKENDS])
+        return drawing
+    probed = [isolation for one in comparison.views() for isolation in one.isolation.values()]
+    found = {name for isolation in probed for name in isolation.changes}
+    rows = [name for name in _LAYOUTS if name in found] + sorted(found - set(_LAYOUTS))
+    axes.set_yticks(range(len(rows)), [_LAYOUTS.get(name, name) for name in rows])
+    axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
+    grid(axes)
+    notes = [
+        note for backend in BACKENDS for note in _backend(axes, comparison, view, backend, rows)
+    ]
+    limit = comparison.gate.max_abs_diff
+    axes.axvline(limit, label="gate's limit", color=INK, linewidth=1.8)
+    changes = [value for isolation in probed for value in isolation.changes.values()]
+    difference_axis(axes, "x", [limit, *changes])
+    axes.set_xlabel("largest change of a score, log scale")
+    legend_below(drawing, notes, ncols=2 if notes else 3)
+    return drawing
+
+
+def _backend(
+    axes: Axes, comparison: Comparison, view: ViewComparison, backend: Backend, rows: list[str]
+) -> list[str]:
+    """Draw a backend's changes; what the figure cannot show comes back in words."""
+    isolation = view.isolation[backend]
+    if not isolation.changes:
+        return [absent(comparison, backend, "not probed")]
+    axes.plot(
+        [isolation.changes[name] for name in rows if name in isolation.changes],
+        [at + _ASIDE[backend] for at, name in enumerate(rows) if name in isolation.changes],
+        label=BACKEND_NAMES[backend],
+        markersize=7,
+        clip_on=False,
+        zorder=3,
+        **{**LINES[backend], "linestyle": "none"},
+    )
+    if isolation.failed_probes:
+        failed = f.count(isolation.failed_probes, "probe")
+        return [f"{BACKEND_NAMES[backend]}: {failed} failed"]
+    return []
