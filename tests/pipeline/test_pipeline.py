@@ -105,7 +105,7 @@ def test_the_report_is_complete_and_says_what_it_is(pipeline: Pipeline) -> None:
     assert "not a deployment decision" in head
     for figure in (pipeline.folder / "data/report/figures").glob("*.svg"):
         assert f"figures/{figure.name}" in report
-    assert (pipeline.folder / "data/report/figures/throughput.svg").exists()
+    assert (pipeline.folder / "data/report/figures/throughput-portable.svg").exists()
 
 
 def test_nothing_but_tracked_outputs_and_the_lock_changes(pipeline: Pipeline) -> None:
