@@ -1,6 +1,7 @@
 """Stage ``report``: read the comparison and write the report, its short form and its figures.
 
-Writes to ``data/report/``: ``report.md``, ``comparison.md`` and ``figures/*.svg``.
+Writes to ``data/report/``: ``report.md``, ``comparison.md``, ``report.html`` (the report as one
+page) and ``figures/*.svg``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from stages.comparison import load_comparison
 from stages.errors import one_line_errors
 from stages.files import write_whole
 from stages.report.figures import draw_all
+from stages.report.html import PAGE, render_html
 from stages.report.render import render_all
 from stages.schema import COMPARISON_FILE
 
@@ -27,6 +29,7 @@ def main(comparison: Path, output: Path) -> None:
     # Everything is made before anything is written, so a bug leaves the old report whole.
     pages = render_all(found)
     figures = draw_all(found)
+    pages[PAGE] = render_html(found, pages["report.md"], figures)
     for name, text in pages.items():
         write_whole(output / name, text.encode())
     for name, drawing in figures.items():
