@@ -1,0 +1,291 @@
+"""The changes from one comparison to another as Markdown. Pure: two comparisons in, text out."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jinja2
+
+from stages.comparison import Comparison, GateResult, Outcome, Verdict, ViewComparison
+from stages.contract import BACKEND_NAMES, BACKENDS
+from stages.report import format as f
+from stages.report.changes import (
+    CHANGED,
+    COMPARED,
+    CellChange,
+    ScoreChange,
+    Word,
+    cell_changes,
+    obstacles,
+    score_changes,
+)
+from stages.report.checks import gate_answer, isolation_answer, oracle_answer
+from stages.report.conditions import Difference, differences, measured, measured_once
+from stages.report.render import TEMPLATES, Verbatim, md, span
+
+NAMED = 3
+"""How many changed cells the first sentence names."""
+
+_OUTCOMES: dict[Outcome, str] = {
+    "jax": "JAX",
+    "pytorch": "PyTorch",
+    "tie": "a tie",
+    "none": "none",
+    "deferred": "deferred",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two comparisons, and how the user named it."""
+
+    label: str
+    comparison: Comparison
+
+
+def changes_markdown(old: Side, new: Side, at_least: float) -> str:
+    """The section "Changes from OLD to NEW".
+
+    Args:
+        old: the side before.
+        new: the side after.
+        at_least: the smallest change of items/s that counts, as a share: 0.05 is 5 %.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701  Markdown, not HTML: `finalize` escapes it
+        finalize=lambda value: value if isinstance(value, Verbatim) else md(str(value)),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    one, other = old.comparison, new.comparison
+    cells = cell_changes(one, other, at_least)
+    scores = score_changes(one, other)
+    conditions = differences(one, other)
+    barred = obstacles(one, other)
+    return environment.get_template("diff.md.j2").render(
+        old=old.label,
+        new=new.label,
+        answer=headline(cells, barred, at_least),
+        also=[*_besides(cells), *_winners(one, other), *map(_score_sentence, scores)],
+        machines=_machines(conditions),
+        measured=[(side.label, measured(side.comparison)) for side in (old, new)],
+        once=_once(one, other),
+        conditions=[_condition(row) for row in conditions],
+        views=[
+            _view_rows(*views, one, other) for views in zip(one.views(), other.views(), strict=True)
+        ],
+        scores=[_score_row(change, one, other) for change in scores],
+        comparable=not barred,
+        speeds=[
+            (f.VIEW_NAMES[view.view].capitalize(), rows)
+            for view in one.views()
+            if (rows := [_speed_row(c) for c in cells if c.pair.view == view.view])
+        ],
+        at_least=f.percent(at_least),
+        compared=sum(c.word in COMPARED for c in cells),
+    )
+
+
+def headline(cells: list[CellChange], barred: list[str], at_least: float) -> str:
+    """The answer to "did it change, or is it noise?" in a sentence or two."""
+    if barred:
+        return f"These runs cannot be compared: the new one has {f.join(barred)}."
+    compared = [c for c in cells if c.word in COMPARED]
+    if not compared:
+        return "No speed can be compared: no cell works and was measured anew in both runs."
+    moved = sorted((c for c in cells if c.word in CHANGED), key=_extent, reverse=True)
+    small = sum(c.word == "too small to count" for c in cells)
+    aside = f" {small} changed significantly, but by less than {f.percent(at_least)}." if small else ""
+    if not moved:
+        cell = "The one cell compared did not change" if len(compared) == 1 else "No cell changed"
+        return f"{cell} by more than the noise ({f.count(len(compared), 'cell')} compared).{aside}"
+    named = [_moved(change) for change in moved[:NAMED]]
+    if rest := Counter(change.word for change in moved[NAMED:]):
+        named.append(f"{f.join([f'{many} more {word}' for word, many in rest.items()])}")
+    of = f"{len(moved)} of {f.count(len(compared), 'cell')}"
+    return f"{of} changed by more than the noise: {'; '.join(named)}.{aside}"
+
+
+def _extent(change: CellChange) -> float:
+    return abs(math.log1p(change.change or 0.0))
+
+
+def _moved(change: CellChange) -> str:
+    pair = change.pair
+    where = f.place(pair.backend, pair.view, pair.chunk_size)
+    ends = sorted(abs(end) for end in (change.low, change.high) if end is not None)
+    between = f.TO.join(_size(end).removesuffix("%") for end in ends)
+    return f"{where} is {_size(abs(change.change or 0.0))} {change.word} ({between}%)"
+
+
+def _besides(cells: list[CellChange]) -> Iterator[str]:
+    """What else became of cells, a sentence each."""
+    for word in ("failed now", "works now"):
+        if found := [c for c in cells if c.word == word]:
+            yield f"{word.capitalize()}: {'; '.join(_with_failures(c) for c in found)}."
+    tally = Counter(c.word for c in cells)
+    told: dict[Word, str] = {
+        "new": "new",
+        "gone": "gone",
+        "fails in both": "failing in both runs",
+        "same passes": "not measured anew (the same passes on both sides)",
+        "too few passes": "left open by too few passes",
+    }
+    counted = [f"{tally[word]} {words}" for word, words in told.items() if tally[word]]
+    if counted:
+        yield f"Further cells: {f.join(counted)}."
+
+
+def _with_failures(change: CellChange) -> str:
+    cell = change.pair.after if change.word == "failed now" else change.pair.before
+    where = f.place(change.pair.backend, change.pair.view, change.pair.chunk_size)
+    failures = [
+        f"{kind} in {f.count(many, 'pass', 'passes')}"
+        for kind, many in sorted(cell.failures.items() if cell else ())
+    ]
+    before = "before: " if failures and change.word == "works now" else ""
+    return f"{where} ({before}{f.join(failures)})" if failures else where
+
+
+def _winners(old: Comparison, new: Comparison) -> Iterator[str]:
+    for one, other in zip(old.views(), new.views(), strict=True):
+        before, after = one.winner.outcome, other.winner.outcome
+        if before != after:
+            view = f"{f.VIEW_NAMES[one.view].capitalize()} view"
+            yield f"{view}: the winner was {_OUTCOMES[before]} and now is {_OUTCOMES[after]}."
+
+
+def _machines(conditions: list[Difference]) -> str:
+    """A loud sentence where the machine is not the same; else empty."""
+    found = [
+        f"{row.name} {row.before} before, {row.after} now{f' ({row.where})' if row.where else ''}"
+        for row in conditions
+        if row.host
+    ]
+    if not found:
+        return ""
+    return (
+        f"NOT THE SAME MACHINE: {'; '.join(found)}."
+        " A change of speed may be the machine's and not yours."
+    )
+
+
+def _once(old: Comparison, new: Comparison) -> str:
+    found = measured_once(old, new)
+    return "all of them" if len(found) == len(old.sources) else "; ".join(found)
+
+
+def _condition(row: Difference) -> tuple[object, str, str, str]:
+    name = span(row.name) if row.name.startswith("--") else row.name
+    return name, row.where or "all", row.before, row.after
+
+
+def _view_rows(
+    one: ViewComparison, other: ViewComparison, old: Comparison, new: Comparison
+) -> tuple[str, list[tuple[str, str, str]]]:
+    """Winner, confidence and gate of a view; other checks only where their verdict changed."""
+    rows = [
+        ("winner", _winner(one), _winner(other)),
+        ("confidence", _confidence(one), _confidence(other)),
+        ("gate", gate_answer(one, old.gate).figure, gate_answer(other, new.gate).figure),
+    ]
+    for backend in BACKENDS:
+        for name, check in (("isolation", isolation_answer), ("oracle", oracle_answer)):
+            before, after = check(one, backend, old.gate), check(other, backend, new.gate)
+            if before.word != after.word:
+                title = f"{name}, {BACKEND_NAMES[backend]}"
+                said = f"{before.word}: {before.figure}", f"{after.word}: {after.figure}"
+                rows.append((title, *said))
+    return f.VIEW_NAMES[one.view].capitalize(), rows
+
+
+def _winner(view: ViewComparison) -> str:
+    winner = view.winner
+    if winner.leader is None or winner.chunk_size is None:
+        return _OUTCOMES[winner.outcome]
+    leads = f"{BACKEND_NAMES[winner.leader]} at chunk size {winner.chunk_size}"
+    if winner.outcome == winner.leader:
+        return leads
+    return f"{_OUTCOMES[winner.outcome]} ({leads} leads)"
+
+
+def _confidence(view: ViewComparison) -> str:
+    share = view.winner.same_backend_share
+    word = view.winner.confidence
+    return word if share is None else f"{word} (leads in {f.percent(share)} of resamples)"
+
+
+def _score_sentence(change: ScoreChange) -> str:
+    was, now = (_GATES[gate.verdict] for gate in (change.was, change.now))
+    if change.was.verdict != change.now.verdict:
+        return f"Gate, {f.at(change.after)}: {was} before, {now} now."
+    return f"Scores of {f.at(change.after)} are more than ten times further from the reference's."
+
+
+_GATES: dict[Verdict, str] = {
+    "pass": "passed",
+    "fail": "failed",
+    "inconclusive": "inconclusive",
+    "not_compared": "not compared",
+}
+
+
+def _score_row(change: ScoreChange, old: Comparison, new: Comparison) -> tuple[str, str, str, str]:
+    limits = {f.plain(of.gate.max_abs_diff): None for of in (old, new)}
+    return (
+        f.at(change.after),
+        _largest(change.was),
+        _largest(change.now),
+        ", then ".join(limits),
+    )
+
+
+def _largest(gate: GateResult) -> str:
+    return f"{f.difference(gate.max_abs_diff)} ({_GATES[gate.verdict]})"
+
+
+def _speed_row(change: CellChange) -> tuple[object, ...]:
+    pair = change.pair
+    rates = [f.number(cell.items_per_s if cell else None) for cell in (pair.before, pair.after)]
+    word = f"**{change.word}**" if change.word not in _QUIET else change.word
+    return (
+        BACKEND_NAMES[pair.backend],
+        pair.chunk_size,
+        *rates,
+        _signed(change.change),
+        _between(change),
+        Verbatim(word),
+    )
+
+
+_QUIET: tuple[Word, ...] = ("within the noise", "too small to count", "same passes")
+
+
+def _between(change: CellChange) -> Verbatim:
+    if change.low is None or change.high is None:
+        return Verbatim(f.ABSENT)
+    return Verbatim(f"{_signed(change.low)} to {_signed(change.high)}")
+
+
+def _signed(share: float | None) -> Verbatim:
+    """A change with its sign; a share of a hundred or more is no more than that."""
+    if share is None:
+        return Verbatim(f.ABSENT)
+    if share > 99.99:
+        return Verbatim("over +9999%")
+    sign = "+" if share > 0 else "-" if share < 0 else ""
+    return Verbatim(f"{sign}{_size(abs(share))}")
+
+
+def _size(share: float) -> str:
+    """A share as a percentage, with a decimal below ten."""
+    if share > 99.99:
+        return "over 9999%"
+    percent = share * 100
+    return f"{percent:.1f}%" if percent < 9.95 else f"{percent:.0f}%"
