@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import comparisons as build
 import pytest
@@ -12,6 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from report_words import plain_comparison
 
 from stages.comparison import Comparison
 from stages.oracle_table import ORACLE_FILE
@@ -39,15 +39,6 @@ SECTIONS = [
     "Provenance",
     "Notes",
 ]
-
-
-def plain_comparison(**changes: Any) -> Comparison:
-    """PyTorch leads at chunk 4 in both views."""
-    return build.comparison(
-        build.speeds("portable", {1: 40.0, 4: 110.0}, {1: 100.0, 4: 200.0}),
-        build.speeds("best_native", {1: 50.0, 4: 120.0}, {1: 100.0, 4: 240.0}),
-        **changes,
-    )
 
 
 def report(comparison: Comparison) -> str:
