@@ -16,6 +16,7 @@ from stages.report import format as f
 from stages.report import tables
 from stages.report.conclusion import conclude, sureness
 from stages.report.findings import find
+from stages.report.latency import DESCRIPTIVE_BELOW
 from stages.report.trust import PROVES, trust
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -140,5 +141,5 @@ def _context(comparison: Comparison) -> dict[str, object]:
         "artifacts": list(tables.artifacts(comparison)),
         "phases": tables.phases(comparison),
         "descriptive": tables.descriptive(comparison),
-        "descriptive_below": tables.DESCRIPTIVE_BELOW,
+        "descriptive_below": DESCRIPTIVE_BELOW,
     }

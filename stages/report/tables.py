@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from stages.comparison import Cell, Comparison, Source, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Gate
 from stages.report import format as f
+from stages.report import levels
+from stages.report.latency import LatencyTable, any_descriptive, latency_table
 from stages.report.ratios import cells, flagged, pairs
 from stages.report.trust import ineligible
 from stages.schema import MATRIX_FILE, SERVER_LOG_FILE, folder_of
-
-DESCRIPTIVE_BELOW = 72
-"""Passes below which no finite 95 % interval for p95 exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One chunk size of the results table, as text."""
+    """One chunk size of the results table, as text; the ratio of items/s with its interval."""
 
     chunk_size: int
     jax: Figure
@@ -65,7 +64,9 @@ class ViewTables:
         rows: one a chunk size, rising.
         missing: why figures are absent or cells may not be selected, in sentences.
         flagged: whether a row carries a dagger.
-        intervals: what the brackets beside items/s are, in a sentence.
+        intervals, ratio_intervals: what the brackets beside items/s and beside its ratio
+            are, in a sentence.
+        latency: p50, mean and p95 in detail.
         selected: one a backend.
         gate: max, mean and verdict of JAX's selected cell, as text.
     """
@@ -76,6 +77,8 @@ class ViewTables:
     missing: list[str]
     flagged: bool
     intervals: str
+    ratio_intervals: str
+    latency: LatencyTable
     selected: list[Selected]
     gate: tuple[str, str, str]
     passed_over: list[str]
@@ -90,7 +93,9 @@ def view_tables(view: ViewComparison, gate: Gate) -> ViewTables:
         rows=_rows(view),
         missing=ineligible(view),
         flagged=any(flagged(cell) for cell in view.cells),
-        intervals=interval_levels(view),
+        intervals=levels.of_items_per_s(view),
+        ratio_intervals=levels.of_ratio(view),
+        latency=latency_table(view),
         selected=[_selected(view, backend) for backend in BACKENDS],
         gate=_gate_of_selected(view, gate),
         passed_over=view.passed_over,
@@ -102,7 +107,7 @@ def _rows(view: ViewComparison) -> list[Row]:
     rows = []
     for pair in pairs(view):
         gate = pair.jax.gate
-        items, p95 = pair.ratio("items_per_s"), pair.ratio("p95_s")
+        items, p95 = pair.stated.items_per_s, pair.stated.p95_s
         rows.append(
             Row(
                 chunk_size=pair.chunk_size,
@@ -111,7 +116,7 @@ def _rows(view: ViewComparison) -> list[Row]:
                 max_abs_diff=f.difference(gate.max_abs_diff if gate else None),
                 mean_abs_diff=f.difference(gate.mean_abs_diff if gate else None),
                 verdict=f.VERDICT_NAMES[gate.verdict] if gate else f.ABSENT,
-                items_ratio=f.ABSENT if items is None else f.factor(items),
+                items_ratio=f.bounded(items, pair.stated.items_per_s_interval, "x"),
                 p95_ratio=f.ABSENT if p95 is None else f.factor(p95),
             )
         )
@@ -124,22 +129,6 @@ def _figure(view: ViewComparison, cell: Cell) -> Figure:
     dagger = " †" if flagged(cell) else ""
     items_per_s = f.bounded(cell.items_per_s, cell.items_per_s_interval)
     return Figure(f.milliseconds(cell.p95_s), items_per_s + dagger, won)
-
-
-def interval_levels(view: ViewComparison) -> str:
-    """What the brackets beside items/s are, and their level by the passes they stand on."""
-    levels = {
-        cell.good_passes: cell.items_per_s_interval.level
-        for cell in view.cells
-        if cell.items_per_s_interval is not None
-    }
-    if not levels:
-        return "No cell has passes enough for an interval of its items/s."
-    told = [
-        f"{f.percent(level)} with {f.count(passes, 'pass', 'passes')}"
-        for passes, level in sorted(levels.items())
-    ]
-    return f"In brackets: the interval of items/s, {f.join(told)}."
 
 
 def _selected(view: ViewComparison, backend: Backend) -> Selected:
@@ -246,5 +235,5 @@ def phases(comparison: Comparison) -> str:
 
 
 def descriptive(comparison: Comparison) -> bool:
-    """Whether any p95 stands on too few passes for a finite 95 % interval."""
-    return any(c.good_passes < DESCRIPTIVE_BELOW for c in cells(comparison))
+    """Whether any p95 of the report stands on too few passes for a finite 95 % interval."""
+    return any_descriptive(cells(comparison))
