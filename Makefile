@@ -9,7 +9,11 @@ UV := $(or $(shell type -aP uv | grep -v '^$(CURDIR)/.venv/' | head -n 1),.uv/bi
 HARNESS := .venv/.complete
 RUN := . .venv/bin/activate &&
 
-.PHONY: repro test check params remeasure lock setup
+# What `make diff` compares: a git revision, a DVC experiment or a comparison.json each.
+FROM := HEAD
+TO := workspace
+
+.PHONY: diff repro test check params remeasure lock setup
 
 repro: setup ## run whatever is out of date and end with the report
 	@$(RUN) dvc repro
@@ -27,6 +31,9 @@ setup: $(HARNESS)
 remeasure: setup ## measure all four matrices anew, even if nothing changed
 	@$(RUN) dvc repro workload checkpoint oracle
 	@$(RUN) dvc repro --force --no-run-cache --downstream $$(dvc stage list --name-only | grep '^measure@')
+
+diff: $(HARNESS) ## what changed from FROM to TO, and whether it is more than noise
+	@$(RUN) python -m stages.report.diff '$(FROM)' '$(TO)'
 
 params: $(HARNESS) ## write params.yaml as the composition of conf/'s defaults
 	@$(RUN) python -m stages.compose

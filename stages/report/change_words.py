@@ -40,10 +40,19 @@ _OUTCOMES: dict[Outcome, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two comparisons, and how the user named it."""
+    """One of the two comparisons.
 
-    label: str
+    Attributes:
+        name: the revision, experiment or path it was asked for by; ``None`` for the work tree.
+    """
+
+    name: str | None
     comparison: Comparison
+
+    @property
+    def label(self) -> Verbatim:
+        """How the page names it. In a code span, or `HEAD~1` and `HEAD~2` strike text out."""
+        return Verbatim("the work tree") if self.name is None else span(self.name)
 
 
 def changes_markdown(old: Side, new: Side, at_least: float) -> str:
@@ -101,14 +110,17 @@ def headline(cells: list[CellChange], barred: list[str], at_least: float) -> str
         return "No speed can be compared: no cell works and was measured anew in both runs."
     moved = sorted((c for c in cells if c.word in CHANGED), key=_extent, reverse=True)
     small = sum(c.word == "too small to count" for c in cells)
-    aside = f" {small} changed significantly, but by less than {f.percent(at_least)}." if small else ""
+    aside = (
+        f" {small} changed significantly, but by less than {f.percent(at_least)}." if small else ""
+    )
     if not moved:
         cell = "The one cell compared did not change" if len(compared) == 1 else "No cell changed"
         return f"{cell} by more than the noise ({f.count(len(compared), 'cell')} compared).{aside}"
     named = [_moved(change) for change in moved[:NAMED]]
     if rest := Counter(change.word for change in moved[NAMED:]):
         named.append(f"{f.join([f'{many} more {word}' for word, many in rest.items()])}")
-    of = f"{len(moved)} of {f.count(len(compared), 'cell')}"
+    one = len(compared) == 1
+    of = "The one cell compared" if one else f"{len(moved)} of {len(compared)} cells"
     return f"{of} changed by more than the noise: {'; '.join(named)}.{aside}"
 
 

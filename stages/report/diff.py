@@ -51,7 +51,7 @@ def main(old: str, new: str, at_least: float, output: Path | None) -> None:
         click.echo(text, nl=False)
     else:
         write_whole(output, text.encode())
-        click.echo(f"{output}: changes from {sides[0].label} to {sides[1].label}")
+        click.echo(f"{output}: changes from {old} to {new}")
 
 
 def read_side(name: str) -> Side:
@@ -61,7 +61,7 @@ def read_side(name: str) -> Side:
         UserError: there is none, or it cannot be read.
     """
     if name == WORKSPACE:
-        return Side("the work tree", load_comparison(COMPARISON_FILE))
+        return Side(None, load_comparison(COMPARISON_FILE))
     if Path(name).is_file():
         return Side(name, load_comparison(Path(name)))
     commit = _commit(name) or _experiment(name)
