@@ -1,11 +1,32 @@
-"""Errors a user can cause, and the one place where they become an exit code."""
+"""Errors a user can cause, the one place where they become an exit code, and one clean line.
+
+Whatever a server, a log or a file said is cleaned by :func:`one_line` before a user reads it.
+"""
 
 from __future__ import annotations
 
 import functools
+import re
+import reprlib
 import sys
 from collections.abc import Callable
 from typing import Any
+
+DETAIL_CHARACTERS = 200
+_MESSAGE_CHARACTERS = 2000
+
+REDACTED = "[redacted]"
+
+# Cursor and colour (CSI), titles and links (OSC), other strings (DCS, SOS, PM, APC), and the
+# short ones; a string that never ends takes the rest.
+_ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]).*?(?:\x07|\x1b\\|\x9c|\Z)"
+    r"|\x1b[ -/]*[0-~]?",
+    re.DOTALL,
+)
+
+_secrets: set[str] = set()
 
 
 class UserError(Exception):
@@ -23,8 +44,55 @@ class ContractError(UserError):
     exit_code = 2
 
     def __init__(self, key: str, found: object, allowed: str) -> None:
-        super().__init__(f"params.yaml: {key}: found {found!r}; allowed: {allowed}")
+        # YAML's aliases make a short file a huge document: what was found is shown in short.
+        shown = one_line(_SHORT.repr(found))
+        super().__init__(f"params.yaml: {one_line(key)}: found {shown}; allowed: {allowed}")
         self.key = key
+
+
+def hide(secret: str) -> None:
+    """From now on ``secret`` is shown as ``[redacted]`` wherever text is cleaned."""
+    if secret:
+        _secrets.add(secret)
+
+
+def one_line(text: str, limit: int = DETAIL_CHARACTERS) -> str:
+    """``text`` as one printable line of at most ``limit`` characters.
+
+    Terminal escape sequences are taken out, other unprintable characters become spaces,
+    and secrets are redacted.
+    """
+    # Before the cut, or the head of a secret could be left; after the cleaning, or one with
+    # something unprintable in it could.
+    text = _redacted(text)
+    # Cut before cleaning: a server may answer with megabytes.
+    text = _ESCAPES.sub("", text[: 20 * limit])
+    line = _redacted(" ".join("".join(c if c.isprintable() else " " for c in text).split()))
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _redacted(text: str) -> str:
+    for secret in _secrets:
+        text = text.replace(secret, REDACTED)
+    return text
+
+
+class _Short(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxstring = self.maxother = self.maxlong = DETAIL_CHARACTERS
+        self.maxlist = self.maxdict = 8
+
+    def repr_int(self, x: int, level: int) -> str:  # noqa: ARG002
+        """A number; Python itself refuses to write out one of more than 4,300 digits."""
+        try:
+            return repr(x)
+        except ValueError:
+            return f"a whole number of {x.bit_length()} bits"
+
+
+_SHORT = _Short()
 
 
 def one_line_errors[**P, R](command: Callable[P, R]) -> Callable[P, R]:
@@ -35,7 +103,7 @@ def one_line_errors[**P, R](command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {one_line(str(error), _MESSAGE_CHARACTERS)}", file=sys.stderr)
             sys.exit(error.exit_code)
 
     return run

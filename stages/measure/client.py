@@ -19,11 +19,14 @@ from typing import Self
 import h11
 import httpcore
 
-from stages.measure.decode import one_line
+from stages.errors import hide, one_line
 from stages.schema import Status
 
-MAX_RESPONSE_BYTES = 32 << 20
-"""Five hundred items and two labels answer in about 25 KB."""
+MAX_RESPONSE_BYTES = 8 << 20
+"""For a call that does not say how large its answer may be."""
+
+# Framing may double a small answer; what exceeds that carries no answer at all.
+_FRAMING_BYTES = 1 << 20
 
 # The clock is checked between pieces. A kernel reports a socket writable when a third of
 # its buffer is free, about what a piece takes: a server that reads slowly can stretch a
@@ -39,7 +42,7 @@ class CallFailed(Exception):  # noqa: N818  a call's outcome, not a fault of the
         kind: ``timeout``: the whole call took longer than allowed; ``connection_error``:
             refused, reset, closed before the end of the answer, or an answer that is not
             HTTP; ``bad_json``: an answer larger than the bound, which is not read to its
-            end and so is not JSON.
+            end, or compressed, which is never unpacked: neither is JSON.
         detail: what went wrong, in one short printable line.
     """
 
@@ -60,9 +63,10 @@ class Reply:
 class PreparedCall:
     """A request as the bytes that go on the wire; may be sent any number of times."""
 
-    __slots__ = ("_events", "_exchange", "pieces")
+    __slots__ = ("_events", "_exchange", "max_answer_bytes", "pieces")
 
-    def __init__(self, request: h11.Request, body: bytes) -> None:
+    def __init__(self, request: h11.Request, body: bytes, max_answer_bytes: int) -> None:
+        self.max_answer_bytes = max_answer_bytes
         self._events = (request, h11.Data(data=body), h11.EndOfMessage())
         self._exchange: h11.Connection | None
         self._exchange, wire = self._encode()
@@ -92,18 +96,24 @@ class ScoreConnection:
         base_url: ``http://host:port`` or ``https://...``, with or without a path.
         timeout_s: seconds for one whole call: connect, send, and the answer's last byte.
             Only name resolution, and each address of a name that has several, is outside it.
-        max_response_bytes: bound on an answer's body.
+        max_response_bytes: bound on an answer's body, for calls that give none.
+        api_key: sent as ``Authorization: Bearer``; redacted wherever text is cleaned.
 
     Raises:
-        ValueError: ``base_url`` is not an http or https URL.
+        ValueError: ``base_url`` is not an http or https URL, or ``api_key`` cannot be sent.
     """
 
     def __init__(
-        self, base_url: str, timeout_s: float, max_response_bytes: int = MAX_RESPONSE_BYTES
+        self,
+        base_url: str,
+        timeout_s: float,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
+        api_key: str | None = None,
     ) -> None:
         url = urllib.parse.urlsplit(base_url)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise ValueError(f"{base_url!r} is not an http or https URL")
+        self._authorization = {} if api_key is None else _authorization(api_key)
         self._host = url.hostname
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._tls = httpcore.default_ssl_context() if url.scheme == "https" else None
@@ -131,21 +141,30 @@ class ScoreConnection:
         if stream is not None:
             stream.close()
 
-    def prepare(self, body: bytes, headers: Mapping[str, str] | None = None) -> PreparedCall:
+    def prepare(
+        self,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        max_answer_bytes: int | None = None,
+    ) -> PreparedCall:
         """Encode one call down to its bytes, so that ``send`` only sends.
 
         Args:
             body: the JSON body, as :func:`encode_call` makes it.
             headers: further request headers.
+            max_answer_bytes: bound on the answer's body, as ``decode.answer_bound`` gives it.
         """
         fields = {
             "Host": self._host_header,
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),
+            # A compressed answer may unpack to any size; none is asked for, none is taken.
+            "Accept-Encoding": "identity",
+            **self._authorization,
             **(headers or {}),
         }
         request = h11.Request(method="POST", target=self._target, headers=list(fields.items()))
-        return PreparedCall(request, body)
+        return PreparedCall(request, body, max_answer_bytes or self._max_response_bytes)
 
     def send(self, call: PreparedCall) -> Reply:
         """Send one call and read its whole answer.
@@ -155,15 +174,17 @@ class ScoreConnection:
         """
         deadline = time.monotonic() + self._timeout_s
         reusable = False
+        received = bytearray()
         try:
             stream = self._open_stream(deadline)
             exchange = call.take_exchange()
             sent = self._write(stream, call.pieces, deadline)
-            reply = self._read(stream, exchange, deadline)
+            status = self._read(stream, exchange, deadline, received, call.max_answer_bytes)
             done = exchange.our_state is h11.DONE and exchange.their_state is h11.DONE
             reusable = sent and done and not exchange.trailing_data[0]
         except httpcore.TimeoutException as error:
-            raise CallFailed("timeout", f"no whole answer in {self._timeout_s:g} s") from error
+            got = f", {len(received)} bytes of it came" if received else ""
+            raise CallFailed("timeout", f"no whole answer in {self._timeout_s:g} s{got}") from error
         except httpcore.NetworkError as error:
             raise CallFailed("connection_error", str(error) or type(error).__name__) from error
         except h11.RemoteProtocolError as error:
@@ -173,7 +194,7 @@ class ScoreConnection:
             # the next call.
             if not reusable:
                 self.close()
-        return reply
+        return Reply(status, bytes(received))
 
     def _open_stream(self, deadline: float) -> httpcore.NetworkStream:
         # An idle connection that is readable was closed by the server, or holds bytes
@@ -206,25 +227,39 @@ class ScoreConnection:
         return True
 
     def _read(
-        self, stream: httpcore.NetworkStream, exchange: h11.Connection, deadline: float
-    ) -> Reply:
-        status = 0
-        body = bytearray()
+        self,
+        stream: httpcore.NetworkStream,
+        exchange: h11.Connection,
+        deadline: float,
+        body: bytearray,
+        bound: int,
+    ) -> int:
+        """Read a whole answer's body into ``body``; its HTTP status.
+
+        Of an error answer larger than the bound the beginning is enough.
+        """
+        response: h11.Response | None = None
+        most = 2 * bound + _FRAMING_BYTES
         while True:
             data = stream.read(_READ_BYTES, self._left(deadline))
-            if not data and not status:
+            if not data and response is None:
                 raise CallFailed("connection_error", "the server closed without an answer")
+            most -= len(data)
+            if most < 0:
+                raise CallFailed("connection_error", "not an HTTP answer: framing without end")
             exchange.receive_data(data)
             while (event := exchange.next_event()) is not h11.NEED_DATA:
                 if type(event) is h11.Data:
+                    assert response is not None  # noqa: S101  h11 gives a body after its head
                     body += event.data
-                    if len(body) > self._max_response_bytes:
-                        limit = self._max_response_bytes
-                        raise CallFailed("bad_json", f"the answer is larger than {limit} bytes")
+                    if len(body) > bound:
+                        return _status_of_too_large(response, body, bound)
                 elif type(event) is h11.Response:
-                    status = event.status_code
+                    response = event
+                    _refuse_compressed(event)
                 elif type(event) is h11.EndOfMessage:
-                    return Reply(status, bytes(body))
+                    assert response is not None  # noqa: S101
+                    return response.status_code
 
     def _left(self, deadline: float) -> float:
         """Seconds left of the call; never 0, which would mean "do not block"."""
@@ -232,6 +267,37 @@ class ScoreConnection:
         if left <= 0:
             raise httpcore.ReadTimeout
         return left
+
+
+def _authorization(api_key: str) -> dict[str, str]:
+    hide(api_key)
+    # Checked here: a library that refuses the header would repeat it in its message.
+    if not api_key or not all("!" <= character <= "~" for character in api_key):
+        raise ValueError("the API key is empty or has characters that no HTTP header can hold")
+    return {"Authorization": f"Bearer {api_key}"}
+
+
+def _refuse_compressed(response: h11.Response) -> None:
+    # Raw names: the list-like view of h11 costs a microsecond a call.
+    for name, value in response.headers.raw_items():
+        if len(name) == len(b"content-encoding") and name.lower() == b"content-encoding":
+            encoding = value.decode("latin-1")
+            if response.status_code == 200 and encoding.lower() != "identity":
+                raise CallFailed(
+                    "bad_json", f"the answer is compressed ({encoding}), which was not asked for"
+                )
+
+
+def _status_of_too_large(response: h11.Response, body: bytearray, bound: int) -> int:
+    # Why an error answer failed is told by its status; the rest of it is left unread.
+    if response.status_code != 200:
+        return response.status_code
+    announced = dict(response.headers).get(b"content-length", b"").decode("latin-1")
+    size = f"it announces {announced}" if announced else "its length is not announced"
+    begins = bytes(body[:60]).decode("utf-8", "replace")
+    raise CallFailed(
+        "bad_json", f"the answer is larger than {bound} bytes ({size}), it begins {begins!r}"
+    )
 
 
 def encode_call(
