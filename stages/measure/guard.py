@@ -1,9 +1,10 @@
 """Run a server so that none of its processes outlives the measurement.
 
-Started as ``python -m stages.measure.guard COMMAND...`` in a process group of its own.
-It starts the server, adopts every process the server leaves behind, and ends them all
-when it is told to stop or when the harness dies: its standard input is a pipe the
-harness holds, and a pipe closes even on SIGKILL.
+Started as ``python -m stages.measure.guard COMMAND...`` in a session of its own. It is two
+processes. The inner one starts the server, adopts every process the server leaves behind,
+and ends them all when it is told to stop or when the harness dies: its standard input is a
+pipe the harness holds, and a pipe closes even on SIGKILL. The outer one waits for the inner
+one; each of them cleans up should the other be killed.
 
 Protocol on standard input: a line ``stop`` ends the server gently (SIGINT, then SIGKILL
 after a grace period); end of file without it means the harness is gone, and ends it at
@@ -20,60 +21,84 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 GRACE_S = 15.0
+
+# Beyond this a process hangs in the kernel or belongs to another user; nobody waits for ever.
+_GIVE_UP_S = 60.0
 _POLL_S = 0.05
+_KILL_POLL_S = 0.005
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+
+_LIBC = ctypes.CDLL(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A live process: its id and its process group."""
+
+    pid: int
+    group: int
 
 
 def adopt_orphans() -> None:
     """Become the parent of every orphaned descendant, so that they can be found (Linux)."""
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def descendants(root: int) -> set[int]:
-    """Process ids below ``root``, zombies left out."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
+def descendants(root: int) -> list[Process]:
+    """Processes below ``root``, zombies left out."""
+    children: dict[int, list[Process]] = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208  in a race with whoever forks
+        if not name.isdigit():
             continue
         with contextlib.suppress(OSError, ValueError, IndexError):
             # The command name may hold spaces and brackets; the fields follow the last one.
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            if fields[0] != "Z":
-                children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found: set[int] = set()
+            fields = Path(f"/proc/{name}/stat").read_bytes().rpartition(b")")[2].split()
+            if fields[0] != b"Z":
+                process = Process(int(name), int(fields[2]))
+                children.setdefault(int(fields[1]), []).append(process)
+    found: list[Process] = []
     pending = [root]
+    seen = {root}
     while pending:
         for child in children.get(pending.pop(), []):
-            if child not in found:
-                found.add(child)
-                pending.append(child)
+            if child.pid not in seen:
+                seen.add(child.pid)
+                found.append(child)
+                pending.append(child.pid)
     return found
 
 
-def _signal_all(number: signal.Signals) -> None:
-    for process in descendants(os.getpid()):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, number)
+def end_descendants() -> None:
+    """Kill every descendant and bury it; done when there is no child left.
+
+    Whole process groups are killed, which a member that forks at that moment cannot escape.
+    """
+    own = os.getpgrp()
+    give_up = time.monotonic() + _GIVE_UP_S
+    while _has_children() and time.monotonic() < give_up:
+        for process in descendants(os.getpid()):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if process.group in (0, own):
+                    os.kill(process.pid, signal.SIGKILL)
+                else:
+                    os.killpg(process.group, signal.SIGKILL)
+        time.sleep(_KILL_POLL_S)
 
 
-def _wait_until_gone(seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while descendants(os.getpid()) and time.monotonic() < deadline:
-        time.sleep(_POLL_S)
-
-
-def _kill_what_is_left() -> None:
-    while descendants(os.getpid()):
-        _signal_all(signal.SIGKILL)
-        _wait_until_gone(1.0)
-    # Adopted processes are ours to bury: not every init does it.
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.waitpid(-1, 0)
+def _has_children() -> bool:
+    """Whether any child is left, once the dead ones are buried: not every init does it."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
 
 
 def main() -> int:
@@ -82,20 +107,42 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     adopt_orphans()
-    server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, preexec_fn=_default_signals)
+    outer = os.getpid()
+    inner = os.fork()
+    if inner == 0:
+        adopt_orphans()
+        return _run_server(outer)
+    code = os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1])
+    end_descendants()
+    return code if code >= 0 else 128 - code
+
+
+def _run_server(outer: int) -> int:
+    server = subprocess.Popen(
+        sys.argv[1:],
+        stdin=subprocess.DEVNULL,
+        # Its own process groups can be killed whole, and never hold the guard.
+        start_new_session=True,
+        preexec_fn=_as_the_server,
+    )
     while server.poll() is None:
         readable, _, _ = select.select([sys.stdin], [], [], _POLL_S)
-        if readable:
-            told_to_stop = sys.stdin.readline().strip() == "stop"
-            _end(server, gently=told_to_stop)
+        if os.getppid() != outer:
+            _end(server, gently=False)
+        elif readable:
+            _end(server, gently=sys.stdin.readline().strip() == "stop")
     code = server.returncode
-    _kill_what_is_left()
+    end_descendants()
     return code if code >= 0 else 128 - code
 
 
 def _end(server: subprocess.Popen[bytes], *, gently: bool) -> None:
     if gently:
-        _signal_all(signal.SIGINT)
+        for process in descendants(os.getpid()):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process.pid, signal.SIGINT)
+                # A stopped process hears nothing before it goes on.
+                os.kill(process.pid, signal.SIGCONT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(GRACE_S)
     if server.poll() is None:
@@ -103,7 +150,9 @@ def _end(server: subprocess.Popen[bytes], *, gently: bool) -> None:
         server.wait()
 
 
-def _default_signals() -> None:
+def _as_the_server() -> None:
+    # Should both guards be killed at once, the server's first process goes with them.
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     # Ignored signals are inherited through exec, and the server must hear SIGINT.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)

@@ -6,6 +6,9 @@ measurement ends, the guard ends every process of the server.
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import socket
 import subprocess
 import sys
@@ -15,11 +18,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 from stages.environment import clean_environ
 from stages.errors import UserError
+from stages.files import append_to
+from stages.measure.complaints import complaints
+from stages.measure.drivers import looks_out_of_memory
 
 _STOP_TIMEOUT_S = 30.0
+_FREE_TIMEOUT_S = 10.0
 _POLL_S = 0.2
+
+# A log may grow without bound; what is looked at may not.
+_LOG_TAIL_BYTES = 256 << 10
+_NEW_LOG_BYTES = 32 << 20
 
 
 class ServerDiedError(Exception):
@@ -28,6 +41,10 @@ class ServerDiedError(Exception):
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
+
+
+class PortTakenError(ServerDiedError):
+    """Another process listens on the server's port; a new server has another port."""
 
 
 def free_port() -> int:
@@ -61,6 +78,9 @@ class Server:
         self._environ = environ
         self._guard: subprocess.Popen[bytes] | None = None
         self._read_to = 0
+        self._began_at = 0
+        self._kills_before: int | None = None
+        self._port_taken = False
 
     @property
     def url(self) -> str:
@@ -68,9 +88,14 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
-            self._read_to = log.tell()
+        """Start it.
+
+        Raises:
+            UserError: its log cannot be written.
+        """
+        self._kills_before = kernel_oom_kills()
+        with append_to(self.log) as log:
+            self._read_to = self._began_at = log.tell()
             self._guard = subprocess.Popen(
                 [sys.executable, "-B", "-m", "stages.measure.guard", *self.argv],
                 stdin=subprocess.PIPE,
@@ -114,8 +139,17 @@ class Server:
         except subprocess.TimeoutExpired:
             guard.kill()
             guard.wait()
-        if is_listening(self.port):
+        # A guard that was killed left the cleaning to its other half, which takes a moment.
+        if not self._port_taken and not self._is_free_within(_FREE_TIMEOUT_S):
             raise UserError(f"port {self.port} is still in use after its server was stopped")
+
+    def _is_free_within(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while is_listening(self.port):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True
 
     def death(self) -> str | None:
         """How the server ended, or ``None`` while it runs."""
@@ -124,7 +158,23 @@ class Server:
         code = self._guard.poll()
         if code is None:
             return None
-        return f"killed by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
+        # The guard says 128 + n for signal n; it has a negative code if it was killed itself.
+        number = -code if code < 0 else code - 128
+        if number <= 0:
+            return f"ended with exit code {code}"
+        if number == signal.SIGKILL and self._kernel_killed():
+            return f"killed by signal {number}, probably out of memory"
+        return f"killed by signal {number}"
+
+    def _kernel_killed(self) -> bool:
+        before, now = self._kills_before, kernel_oom_kills()
+        return before is not None and now is not None and now > before
+
+    def died_out_of_memory(self) -> bool:
+        """Whether the server has ended and its log says that memory ran out."""
+        if self.death() is None:
+            return False
+        return looks_out_of_memory(_tail(self.log, self._began_at))
 
     def died_within(self, seconds: float) -> str | None:
         """Like :meth:`death`, but gives a server that is about to end ``seconds`` to do so."""
@@ -142,38 +192,92 @@ class Server:
             timeout_s: how long a start may take.
 
         Raises:
+            PortTakenError: another process listens on its port.
             ServerDiedError: the server ended, or was not healthy in time.
         """
         start = time.monotonic()
         complaint: str | None = "no answer"
+        strange = 0
         while (elapsed := time.monotonic() - start) < timeout_s:
             if (death := self.death()) is not None:
-                raise ServerDiedError(f"{death} while starting")
+                raise self._end_at_start(death)
             if is_listening(self.port):
-                complaint = probe()
+                # Twice, because the server may be handing its socket from process to process.
+                strange = 0 if self._listens() else strange + 1
+                if strange > 1:
+                    raise self._end_at_start("not needed any more")
+                complaint = "another process has its port" if strange else probe()
                 if complaint is None:
                     return time.monotonic() - start
             time.sleep(_POLL_S)
         raise ServerDiedError(f"not healthy after {elapsed:.0f} s: {complaint}")
 
+    def _end_at_start(self, how: str) -> ServerDiedError:
+        # When a dead server's guard is gone, so is every process of the server: whoever
+        # listens is a stranger, and must not be measured in its place.
+        self._port_taken = is_listening(self.port)
+        if self._port_taken:
+            return PortTakenError(f"port {self.port} was taken by another process ({how})")
+        return ServerDiedError(f"{how} while starting")
+
+    def _listens(self) -> bool:
+        """Whether a process of the server listens on its port, as far as that can be seen."""
+        assert self._guard is not None  # noqa: S101  asked while it runs
+        try:
+            processes = psutil.Process(self._guard.pid).children(recursive=True)
+            return any(self._has_socket(process) for process in processes)
+        except psutil.Error:
+            return True
+
+    def _has_socket(self, process: psutil.Process) -> bool:
+        try:
+            sockets = process.net_connections("tcp")
+        except psutil.NoSuchProcess:
+            return False
+        return any(
+            s.status == psutil.CONN_LISTEN and s.laddr and s.laddr.port == self.port
+            for s in sockets
+        )
+
     def new_log(self) -> str:
-        """What the server logged since the last call."""
-        with self.log.open("rb") as log:
-            log.seek(self._read_to)
-            data = log.read()
-        self._read_to += len(data)
+        """What the server logged since the last call; of a flood, the end."""
+        try:
+            with self.log.open("rb") as log:
+                end = log.seek(0, os.SEEK_END)
+                log.seek(max(self._read_to, end - _NEW_LOG_BYTES))
+                data = log.read(_NEW_LOG_BYTES)
+                self._read_to = log.tell()
+        except OSError:
+            return ""
         return data.decode("utf-8", errors="replace")
 
 
 def last_useful_lines(log: Path, count: int = 5) -> list[str]:
-    """The last lines of a log that say what went wrong: errors first, else the last lines."""
+    """The last lines of a log that say what went wrong, each clean and short.
+
+    They are exceptions and errors; where it has none, the last lines as they are.
+    """
+    return complaints(_tail(log), count)
+
+
+def _tail(log: Path, start: int = 0) -> str:
+    """The end of a log, from byte ``start`` on; empty if it cannot be read."""
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        with log.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(start, end - _LOG_TAIL_BYTES))
+            return file.read(_LOG_TAIL_BYTES).decode("utf-8", errors="replace")
     except OSError:
-        return []
-    lines = [line.rstrip() for line in lines if line.strip()]
-    telling = [line for line in lines if "error" in line.lower() and not line.startswith(" ")]
-    return (telling or lines)[-count:]
+        return ""
+
+
+def kernel_oom_kills(vmstat: Path = Path("/proc/vmstat")) -> int | None:
+    """Processes the kernel has killed for lack of memory, in any container; ``None`` if unknown."""
+    try:
+        match = re.search(r"^oom_kill (\d+)$", vmstat.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return None if match is None else int(match[1])
 
 
 def server_environment(extra: dict[str, str], caches: dict[str, Path]) -> dict[str, str]:
