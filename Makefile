@@ -28,9 +28,9 @@ check: $(HARNESS) ## format, lint and types
 setup: $(HARNESS)
 	@$(RUN) python -m stages.environment
 
-remeasure: setup ## measure all four matrices anew, even if nothing changed
+remeasure: setup ## measure all four matrices anew, even if nothing changed (FRESH=0: go on after an interruption)
 	@$(RUN) dvc repro workload checkpoint oracle
-	@$(RUN) dvc repro --force --no-run-cache --downstream $$(dvc stage list --name-only | grep '^measure@')
+	@$(RUN) SCOREPARITY_FRESH=$(or $(FRESH),1) dvc repro --force --no-run-cache --downstream $$(dvc stage list --name-only | grep '^measure@')
 
 diff: $(HARNESS) ## what changed from FROM to TO, and whether it is more than noise
 	@$(RUN) python -m stages.report.diff '$(FROM)' '$(TO)'

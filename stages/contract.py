@@ -120,7 +120,22 @@ class Limits(Strict):
 
     call_timeout_s: Annotated[float, Field(gt=0)]
     start_timeout_s: Annotated[float, Field(gt=0)]
-    restarts: Annotated[int, Field(ge=0, description="restarts of a dead server, per matrix")]
+    restarts: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="restarts of a dead or hanging server, per matrix; those that a given-up"
+            " chunk size was to blame for aside",
+        ),
+    ]
+    deaths_per_chunk_size: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="times the server may die, hang or run out of memory in the passes of one"
+            " chunk size before that chunk size is given up",
+        ),
+    ]
 
 
 class Gate(Strict):

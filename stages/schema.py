@@ -157,6 +157,15 @@ class Provenance(TableProvenance):
     Attributes:
         unavailable: why nothing was measured; the matrix then has no rows and
             ``backend_version`` is ``None``.
+        compile_cache_entries: compiled programs in the cache before the first server started;
+            ``None`` where the backend has no such cache.
+        restarts: how often a dead or hanging server was started again.
+        sessions: server sessions that have rows.
+        interruptions: how often the harness itself was stopped, and went on later.
+        foreign_cpu: share of the machine's CPU time that other processes took while passes
+            were timed, over all sessions; ``None`` where none was.
+        seconds: over all interrupted runs together, each up to the last pass it finished.
+        started_at: when the first of them began, in UTC.
     """
 
     backend: Backend
@@ -177,6 +186,8 @@ class Provenance(TableProvenance):
     host: Host
     compile_cache_entries: int | None
     restarts: int
+    sessions: int
+    interruptions: int
     foreign_cpu: float | None
     client_costs: list[ClientCost]
     seconds: TimeSplit

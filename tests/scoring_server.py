@@ -119,6 +119,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     calls = 0
     compiled: set[int] = set()  # noqa: RUF012  one server, one process
     liar = Liar()
+    hangs = False
 
     def do_POST(self) -> None:
         """Answer one scoring request."""
@@ -126,6 +127,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         cls = type(self)
         cls.calls += 1
         arguments = cls.arguments
+        if len(body["items"]) == arguments.hang_items:
+            cls.hangs = True
+        while cls.hangs:
+            time.sleep(1)
+        if len(body["items"]) == arguments.crash_items:
+            os.kill(os.getpid(), signal.SIGKILL)
         if arguments.compiles and len(body["items"]) not in cls.compiled:
             cls.compiled.add(len(body["items"]))
             print("Prefill batch. #bid: 1, #cache_miss: 2", flush=True)
@@ -137,10 +144,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if arguments.fail_at and cls.calls == arguments.fail_at:
             status, scores = 500, []
         answer = json.dumps({"scores": scores}).encode()
+        if len(body["items"]) == arguments.oom_items:
+            status, answer = 500, b'{"message": "CUDA out of memory. Tried to allocate 2 GiB"}'
         self.send_response(status)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
+
+    def do_GET(self) -> None:
+        """Say that all is well, whatever may be the case."""
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _first_life(self) -> bool:
         """Whether this is the first server of the test to get here (or they all may crash)."""
@@ -164,6 +179,9 @@ def main() -> None:
     parser.add_argument("--crash-at", type=int, help="die at this call")
     parser.add_argument("--mark", type=Path, help="file that makes the crash happen once only")
     parser.add_argument("--fail-at", type=int, help="answer 500 to this call")
+    parser.add_argument("--crash-items", type=int, help="die when asked for so many items")
+    parser.add_argument("--oom-items", type=int, help="have no memory for so many items")
+    parser.add_argument("--hang-items", type=int, help="asked for so many, never answer again")
     parser.add_argument("--compiles", action="store_true", help="compile per new item count")
     parser.add_argument("--sleep", type=float, default=0.0, help="seconds per call")
     parser.add_argument("--sleep-squared", type=float, default=0.0, help="times items squared")
@@ -177,7 +195,10 @@ def main() -> None:
     Handler.liar = Liar(Handler.arguments.lie, json.loads(salts.read_text()) if salts else None)
     address = (Handler.arguments.host, Handler.arguments.port)
     try:
-        http.server.HTTPServer(address, Handler).serve_forever()
+        # A hanging call must not keep /health from answering.
+        hanging = Handler.arguments.hang_items is not None
+        server = http.server.ThreadingHTTPServer if hanging else http.server.HTTPServer
+        server(address, Handler).serve_forever()
     except KeyboardInterrupt:
         sys.exit(0)
 

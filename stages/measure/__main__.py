@@ -1,24 +1,29 @@
 """Stage ``measure@BACKEND-VIEW``: one server, every planned pass, one matrix.
 
 Writes ``matrix.parquet``, ``probes.parquet`` and ``server.log`` to
-``data/measure/BACKEND-VIEW/``.
+``data/measure/BACKEND-VIEW/``. However it is stopped, the next run goes on with the passes
+that are not in its journal.
 """
 
 from __future__ import annotations
 
-import signal
+import shutil
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, View, load_contract
 from stages.environment import ensure_environment, installed_version, scratch_folder
-from stages.errors import one_line_errors
+from stages.errors import UserError, one_line_errors
 from stages.files import write_whole
 from stages.measure.calibration import CalibrationPass, calibrate
+from stages.measure.identity import journal_folder
+from stages.measure.interrupt import Interrupted, interruptible
+from stages.measure.journal import Journal
+from stages.measure.ledger import Ledger
+from stages.measure.lock import machine_lock
 from stages.measure.passes import encode_pass
 from stages.measure.plan import Plan, make_plan
 from stages.measure.progress import PassProgress
@@ -30,29 +35,90 @@ from stages.measure.session import Session
 from stages.schema import SERVER_LOG_FILE, ClientCost, TimeSplit, folder_of
 
 
-def measure(plan: Plan, folder: Path) -> None:
-    """Measure one matrix and write it."""
-    environment = plan.environment
-    python = ensure_environment(environment)
-    started_at, started = utc_now(), time.monotonic()
-    costs = calibrate_client(plan)
-    caches = {"PYTHONPYCACHEPREFIX": scratch_folder(environment, "bytecode")}
-    compile_cache = plan.driver.compile_cache_variable
-    cached = None
-    if compile_cache is not None:
-        caches[compile_cache] = scratch_folder(environment, "compiled")
-        cached = sum(1 for path in caches[compile_cache].glob("**/*") if path.is_file())
-    environ = server_environment(plan.contract.launch.environ, caches)
-    log = folder / SERVER_LOG_FILE
-    log.unlink(missing_ok=True)
-    servers: list[Server] = []
+def measure(plan: Plan, folder: Path, journal_at: Path | None = None) -> None:
+    """Measure one matrix and write it into ``folder``.
 
-    def new_server() -> Server:
-        servers.append(Server([str(python), *plan.arguments], environ, log))
-        return servers[-1]
+    Args:
+        plan: what to measure.
+        folder: for the matrix, the probes and the server's log.
+        journal_at: where the journal lies; beside the matrix unless said otherwise.
 
-    with PassProgress(plan.title, plan.expected_passes) as progress:
-        progress.say(f"starting the {environment} server")
+    Raises:
+        UserError: the server does not start, or something cannot be written.
+    """
+    python = ensure_environment(plan.environment)
+    with Journal(journal_at or folder / "journal") as journal:
+        log = _server_log(journal, folder / SERVER_LOG_FILE)
+        ledger = Ledger(journal, _compiled_programs(plan))
+        _say_what_was_found(plan, ledger)
+        environ = server_environment(plan.contract.launch.environ, _caches(plan))
+        servers: list[Server] = []
+
+        def new_server() -> Server:
+            servers.append(Server([str(python), *plan.arguments], environ, log))
+            return servers[-1]
+
+        try:
+            costs = calibrate_client(plan)
+            session = _run_session(plan, ledger, new_server)
+        except Interrupted as stop:
+            stop.saved = f"{ledger.passes} of about {plan.expected_passes} passes saved"
+            raise
+        # The interpreter's path belongs to the machine, not to the measurement.
+        outcome = _outcome(plan, session, ["python", *servers[0].argv[1:]], costs)
+        write_whole(log, log.read_bytes())
+        write_result(plan, outcome, folder)
+        journal.remove()
+    good = sum(1 for r in session.records if r.status == "ok")
+    total = ledger.elapsed_s
+    click.echo(f"{plan.title}: {good} of {len(session.records)} calls ok, {total:.0f} s")
+
+
+def _server_log(journal: Journal, shown: Path) -> Path:
+    """The log's place: with the journal, shown where the matrix will be.
+
+    There the log of an interrupted run outlives the folder of outputs, which DVC empties.
+    """
+    kept = (journal.folder / SERVER_LOG_FILE).absolute()
+    if not journal.entries:
+        kept.unlink(missing_ok=True)
+    try:
+        shown.parent.mkdir(parents=True, exist_ok=True)
+        shown.unlink(missing_ok=True)
+        shown.symlink_to(kept)
+    except OSError as error:
+        raise UserError(f"{shown}: {error.strerror}; nothing was measured") from error
+    return shown
+
+
+def _caches(plan: Plan) -> dict[str, Path]:
+    caches = {"PYTHONPYCACHEPREFIX": scratch_folder(plan.environment, "bytecode")}
+    if plan.driver.compile_cache_variable is not None:
+        caches[plan.driver.compile_cache_variable] = _compile_cache(plan)
+    return caches
+
+
+def _compile_cache(plan: Plan) -> Path:
+    return scratch_folder(plan.environment, "compiled")
+
+
+def _compiled_programs(plan: Plan) -> int | None:
+    if plan.driver.compile_cache_variable is None:
+        return None
+    return sum(1 for path in _compile_cache(plan).glob("**/*") if path.is_file())
+
+
+def _say_what_was_found(plan: Plan, ledger: Ledger) -> None:
+    found = ledger.earlier.passes
+    if found:
+        passes = f"{len(found)} passes" if len(found) > 1 else "1 pass"
+        span = f"{found[0].finished_at} to {found[-1].finished_at}"
+        click.echo(f"{plan.title}: going on after {passes} measured from {span}")
+
+
+def _run_session(plan: Plan, ledger: Ledger, new_server: Callable[[], Server]) -> Session:
+    with PassProgress(plan.title, plan.expected_passes, ledger.passes) as progress:
+        progress.say(f"starting the {plan.environment} server")
         session = Session(
             workload=plan.workload,
             chunk_sizes=plan.contract.chunk_sizes,
@@ -62,30 +128,33 @@ def measure(plan: Plan, folder: Path) -> None:
             new_server=new_server,
             notify=progress.notify,
             probes=plan.contract.probes,
+            ledger=ledger,
             answers_all=plan.backend == REFERENCE,
         )
         session.run()
-    total = time.monotonic() - started
-    spent = {name: session.seconds[name] for name in ("server_start", "warmup", "sweep", "confirm")}
-    outcome = Outcome(
-        started_at=started_at,
-        # The interpreter's path belongs to the machine, not to the measurement.
-        argv=["python", *servers[0].argv[1:]],
-        backend_version=installed_version(environment, plan.driver.package),
+    return session
+
+
+def _outcome(plan: Plan, session: Session, argv: list[str], costs: list[ClientCost]) -> Outcome:
+    ledger = session.ledger
+    spent = {name: ledger.seconds(name) for name in ("server_start", "warmup", "sweep", "confirm")}
+    return Outcome(
+        started_at=ledger.started_at,
+        argv=argv,
+        backend_version=installed_version(plan.environment, plan.driver.package),
         records=session.records,
         probe_records=session.probe_records,
-        probe_session=session.session,
+        probe_session=session.number,
         confirmed=session.confirmed,
         devices=[plan.contract.launch.device],
-        compile_cache_entries=cached,
+        compile_cache_entries=ledger.compile_cache_entries,
         restarts=session.restarts,
-        foreign_cpu=session.foreign_cpu,
+        sessions=ledger.sessions,
+        interruptions=len(ledger.earlier.last),
+        foreign_cpu=ledger.foreign_cpu,
         client_costs=costs,
-        seconds=TimeSplit(**spent, other=total - sum(spent.values())),
+        seconds=TimeSplit(**spent, other=ledger.elapsed_s - sum(spent.values())),
     )
-    write_result(plan, outcome, folder)
-    good = sum(1 for r in session.records if r.status == "ok")
-    click.echo(f"{plan.title}: {good} of {len(session.records)} calls ok, {total:.0f} s")
 
 
 def record_unavailable(plan: Plan, folder: Path) -> None:
@@ -116,24 +185,32 @@ def calibrate_client(plan: Plan) -> list[ClientCost]:
     return [ClientCost(chunk_size=c, seconds_per_pass=s) for c, s in seconds.items()]
 
 
-def _stop_on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    sys.exit(128 + number)
-
-
 @click.command()
 @click.argument("backend", type=click.Choice(BACKENDS))
 @click.argument("view", type=click.Choice(VIEWS))
+@click.option(
+    "--fresh",
+    is_flag=True,
+    envvar="SCOREPARITY_FRESH",
+    help="Measure everything anew, also what an interrupted run has measured already.",
+)
 @one_line_errors
-def main(backend: Backend, view: View) -> None:
-    """Measure BACKEND in VIEW."""
-    # A terminated stage must leave through its context managers, which stop the server.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop_on_signal)
+def main(backend: Backend, view: View, fresh: bool) -> None:
+    """Measure BACKEND in VIEW; an interrupted measurement goes on where it stopped."""
     plan, folder = make_plan(load_contract(), backend, view), folder_of(backend, view)
     if plan.unavailable is not None:
         record_unavailable(plan, folder)
-    else:
-        measure(plan, folder)
+        return
+    try:
+        with interruptible(), machine_lock(f"measure@{plan.title}"):
+            journal = journal_folder(plan)
+            if fresh:
+                shutil.rmtree(journal, ignore_errors=True)
+            measure(plan, folder, journal)
+    except Interrupted as stop:
+        again = "run it again without --fresh" if fresh else "run the same command"
+        click.echo(f"interrupted: {stop.saved}; {again} to continue", err=True)
+        sys.exit(stop.exit_code)
 
 
 if __name__ == "__main__":

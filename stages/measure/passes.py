@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import httpx
+
 from stages.canonical import CanonicalWorkload
 from stages.measure.client import CallFailed, ScoreConnection, encode_call
 from stages.measure.decode import Decoded, decode_scores
@@ -13,6 +15,7 @@ from stages.schema import CallRecord, Status
 
 _DEATH_NOTICE_S = 2.0
 _PROBE_ITEMS = 2
+_HEALTH_TIMEOUT_S = 5.0
 
 
 def encode_pass(workload: CanonicalWorkload, salt: list[int], chunk_size: int) -> list[bytes]:
@@ -52,6 +55,15 @@ def probe_server(connection: ScoreConnection, workload: CanonicalWorkload) -> st
         workload.apply_softmax,
     )
     return None if decoded.status == "ok" else f"{decoded.status}: {decoded.detail}"
+
+
+def health(url: str) -> str:
+    """What the server's ``/health`` says, as the end of a sentence."""
+    try:
+        status = httpx.get(f"{url}/health", timeout=_HEALTH_TIMEOUT_S).status_code
+    except httpx.HTTPError as error:
+        return f"/health does not answer either ({type(error).__name__})"
+    return f"it answers no call, while /health says {status}"
 
 
 def run_pass(

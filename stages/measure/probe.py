@@ -13,6 +13,7 @@ from stages.canonical import CanonicalWorkload, draw_ids
 from stages.contract import Probes
 from stages.measure.client import CallFailed, ScoreConnection, encode_call
 from stages.measure.decode import Decoded, decode_scores
+from stages.measure.faults import HANGING_AFTER, Bound
 from stages.probe_table import Layout, ProbeRecord
 
 _BEFORE: dict[Layout, int] = {"before_1": 1, "before_5": 5, "before_20": 20}
@@ -75,17 +76,29 @@ class Prober:
     Args:
         connection: to the server under test.
         workload: whose items are probed; every request has the same salt.
+        bound: requests of more items are not sent; ``None`` where none has failed.
     """
 
-    def __init__(self, connection: ScoreConnection, workload: CanonicalWorkload) -> None:
+    def __init__(
+        self,
+        connection: ScoreConnection,
+        workload: CanonicalWorkload,
+        bound: Bound | None = None,
+    ) -> None:
         self._connection = connection
         self._workload = workload
+        self._bound = bound
+        self._timeouts = 0
         self._query = workload.salted_query(workload.salt("probe", 0, 0))
         self.records: list[ProbeRecord] = []
 
     def run(self, probes: Probes, targets: list[int]) -> None:
-        """All probes: first the repetitions, then every layout of every target."""
-        items = self._workload.items
+        """All probes: first the repetitions, then every layout of every target.
+
+        The repetitions hold as many items as may be sent. After a few timeouts in a row
+        nothing is sent any more.
+        """
+        items = self._workload.items[: self._bound.items if self._bound else None]
         for run in range(probes.repeats):
             decoded = self._send(items)
             for item in range(len(items)):
@@ -95,6 +108,17 @@ class Prober:
                 self._keep("isolation", request, 0, target, self._send(request.items))
 
     def _send(self, items: list[list[int]]) -> Decoded:
+        bound = self._bound
+        if bound is not None and len(items) > bound.items:
+            why = f"not sent: the server failed at requests of more than {bound.items} items"
+            return Decoded(bound.kind, why, None)
+        if self._timeouts >= HANGING_AFTER:
+            return Decoded("timeout", f"not sent: {self._timeouts} timeouts in a row", None)
+        decoded = self._ask(items)
+        self._timeouts = self._timeouts + 1 if decoded.status == "timeout" else 0
+        return decoded
+
+    def _ask(self, items: list[list[int]]) -> Decoded:
         workload = self._workload
         labels, softmax = workload.label_token_ids, workload.apply_softmax
         body = encode_call(self._query, items, labels, softmax, workload.item_first)

@@ -18,10 +18,10 @@ _PLAIN_EVERY_S = 10.0
 class PassProgress:
     """Counts passes and tells the time left; the total is an estimate until the end."""
 
-    def __init__(self, title: str, expected_passes: int) -> None:
+    def __init__(self, title: str, expected_passes: int, done: int = 0) -> None:
         self._title = title
         self._expected = expected_passes
-        self._done = 0
+        self._done = self._found = done
         self._first_done = self._said = time.monotonic()
         self._console = Console(file=sys.stdout)
         self._progress = Progress(
@@ -33,7 +33,7 @@ class PassProgress:
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._task = self._progress.add_task(title, total=expected_passes)
+        self._task = self._progress.add_task(title, total=expected_passes, completed=done)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -59,7 +59,7 @@ class PassProgress:
         if key is None:
             return
         self._done += 1
-        if self._done == 1:
+        if self._done == self._found + 1:
             # The server's start is over; from here on passes tell the pace.
             self._first_done = time.monotonic()
         total = max(self._expected, self._done)
@@ -73,7 +73,7 @@ class PassProgress:
             return
         self._said = now
         left = ""
-        if self._done > 1:
-            pace = (now - self._first_done) / (self._done - 1)
+        if (here := self._done - self._found - 1) > 0:
+            pace = (now - self._first_done) / here
             left = f", about {pace * (total - self._done):.0f} s left"
         self.say(f"{key.phase}, {self._done} of about {total} passes{left}")

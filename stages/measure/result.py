@@ -58,6 +58,8 @@ class Outcome:
     devices: list[str] = field(default_factory=list)
     compile_cache_entries: int | None = None
     restarts: int = 0
+    sessions: int = 0
+    interruptions: int = 0
     foreign_cpu: float | None = None
     client_costs: list[ClientCost] = field(default_factory=list)
     seconds: TimeSplit = _NO_TIME
@@ -100,6 +102,8 @@ def _provenance(plan: Plan, outcome: Outcome, digest: str) -> Provenance:
         host=this_host(),
         compile_cache_entries=outcome.compile_cache_entries,
         restarts=outcome.restarts,
+        sessions=outcome.sessions,
+        interruptions=outcome.interruptions,
         foreign_cpu=outcome.foreign_cpu,
         client_costs=outcome.client_costs,
         seconds=outcome.seconds,

@@ -5,41 +5,56 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import fmean
+from types import TracebackType
 
 from stages.canonical import CanonicalWorkload
 from stages.contract import Limits, Passes, Probes
 from stages.errors import UserError
 from stages.measure.client import ScoreConnection
 from stages.measure.drivers import Driver, count_compiles
-from stages.measure.load import ForeignLoad
-from stages.measure.passes import pass_seconds, probe_server, run_pass, unsent_pass
+from stages.measure.faults import Faults
+from stages.measure.ledger import Ledger
+from stages.measure.passes import health, pass_seconds, probe_server, run_pass, unsent_pass
 from stages.measure.probe import Prober, choose_targets
 from stages.measure.schedule import PassKey, confirm_chunk_sizes, interleaved
 from stages.measure.server import Server, ServerDiedError, last_useful_lines
 from stages.probe_table import ProbeRecord
-from stages.schema import CallRecord, Phase
+from stages.schema import CallRecord, Status
 
 type Notify = Callable[[str, PassKey | None], None]
+
+_SETTLE_S = 1.0
+"""Who ends harness and server together (a shutdown, a container's end) reaches both within
+this time; a pass that failed because of it must not go on record."""
+
+
+@dataclass
+class _Live:
+    """A server that is up, the connection to it, and what closes both."""
+
+    server: Server
+    connection: ScoreConnection
+    closing: contextlib.ExitStack
 
 
 @dataclass
 class Session:
     """Measures one matrix against one server, restarting it a bounded number of times.
 
+    What the ledger holds already is not measured again. When a chunk size and when the
+    server is given up is told in :mod:`stages.measure.faults`.
+
     Attributes:
         new_server: makes a server that has not been started.
-        records: every call so far, in measuring order.
-        restarts: how often a dead server was started again.
+        ledger: every call so far.
         answers_all: also answer, untimed, the confirm requests of the chunk sizes that are
             not confirmed here, so that whatever another backend confirms can be compared.
         confirmed: the chunk sizes measured again.
         probe_records: every item of every probe request.
-        foreign_cpu: share of the machine's CPU time that other processes took while passes
-            were timed; ``None`` where a restart spoilt the account.
-        seconds: wall-clock seconds by what they were spent on.
+        number: of the server session, from 0.
     """
 
     workload: CanonicalWorkload
@@ -50,55 +65,56 @@ class Session:
     new_server: Callable[[], Server]
     notify: Notify
     probes: Probes
+    ledger: Ledger
     answers_all: bool = False
-    records: list[CallRecord] = field(default_factory=list)
-    restarts: int = 0
     confirmed: list[int] = field(default_factory=list)
     probe_records: list[ProbeRecord] = field(default_factory=list)
-    foreign_cpu: float | None = None
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    _server: Server | None = None
-    _connection: ScoreConnection | None = None
-    _number: int = -1
-    _position: int = 0
-    _warmups: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+
+    def __post_init__(self) -> None:
+        self.number = self.ledger.next_session - 1
+        self._faults = Faults(self.limits, self.ledger.faults)
+        self._live: _Live | None = None
+
+    @property
+    def records(self) -> list[CallRecord]:
+        """Every call so far, in measuring order."""
+        return self.ledger.records
+
+    @property
+    def restarts(self) -> int:
+        """How often a dead or hanging server was started again."""
+        return self._faults.counts.all_restarts
 
     def run(self) -> None:
-        """Measure everything.
+        """Measure everything that is not on record.
 
         Raises:
             UserError: the server never became healthy.
         """
-        try:
+        with contextlib.ExitStack() as leaving:
+            leaving.push(self._leave)
             self._start()
             sweep = interleaved("sweep", self.chunk_sizes, self.passes.sweep, self.passes.seed)
-            load = ForeignLoad()
             self._measure(sweep)
             self.confirmed = confirm_chunk_sizes(self.chunk_sizes, self._sweep_means())
             confirm = interleaved("confirm", self.confirmed, self.passes.confirm, self.passes.seed)
             self._measure(confirm)
-            self.foreign_cpu = None if self.restarts else load.share()
             if self.answers_all:
                 self._measure(self._unconfirmed())
             self._probe()
-        finally:
-            self._stop()
 
     def _unconfirmed(self) -> list[PassKey]:
         rest = [chunk for chunk in self.chunk_sizes if chunk not in self.confirmed]
         return interleaved("answer", rest, self.passes.confirm, self.passes.seed)
 
-    @property
-    def session(self) -> int:
-        """Number of the server session, from 0."""
-        return self._number
-
     def _probe(self) -> None:
-        """Probe the server that answered the last passes; without one there are no records."""
-        if self._connection is None:
+        """Probe the server that answered the last passes, or a new one if that is gone."""
+        if self._live is None and not self._restart():
             return
-        with self._timing("probes"):
-            prober = Prober(self._connection, self.workload)
+        assert self._live is not None  # noqa: S101  a restart ends with a server
+        bound = self._faults.bound(self.chunk_sizes)
+        with self.ledger.timing("probes"):
+            prober = Prober(self._live.connection, self.workload, bound)
             prober.run(self.probes, choose_targets(self.workload, self.probes))
         self.probe_records = prober.records
 
@@ -116,26 +132,40 @@ class Session:
 
     def _measure(self, keys: list[PassKey]) -> None:
         """Run the passes ``keys``; whatever happens, each gets its records."""
-        pending = list(keys)
-        while pending:
-            if self._server is None and not self._restart():
-                self.records += [self._given_up(key) for key in pending]
+        pending = [key for key in keys if not self.ledger.has(key)]
+        while pending := self._still_wanted(pending):
+            if self._live is None and not self._restart():
+                for key in pending:
+                    self._give_up(key, "server_died", f"given up after {self.restarts} restarts")
                 return
             self._warm_up(sorted({key.chunk_size for key in pending}))
-            while pending and self._server is not None:
+            while pending and self._live is not None and not self._is_given_up(pending[0]):
                 self._pass(pending.pop(0))
+
+    def _is_given_up(self, key: PassKey) -> bool:
+        return self._faults.given_up(key.chunk_size) is not None
+
+    def _still_wanted(self, keys: list[PassKey]) -> list[PassKey]:
+        """``keys`` without those of given-up chunk sizes, which get their records here."""
+        deaths = self._faults.counts.deaths
+        for key in keys:
+            kind = self._faults.given_up(key.chunk_size)
+            if kind is not None:
+                times = f"the server failed {deaths[key.chunk_size]} times at it"
+                self._give_up(key, kind, f"chunk size {key.chunk_size} given up: {times}")
+        return [key for key in keys if not self._is_given_up(key)]
 
     def _warm_up(self, chunk_sizes: list[int]) -> None:
         """Warm up each chunk size not yet warm in this server session, until nothing compiles."""
         for chunk in chunk_sizes:
             for count in range(self.passes.warmup_limit):
-                if self._server is None or self._is_warm(chunk, count):
+                key = PassKey("warmup", chunk, self.ledger.next_run("warmup", chunk))
+                if self._live is None or self._is_given_up(key) or self._is_warm(chunk, count):
                     break
-                self._pass(PassKey("warmup", chunk, self._warmups[chunk]))
-                self._warmups[chunk] += 1
+                self._pass(key)
 
     def _is_warm(self, chunk: int, count: int) -> bool:
-        mine = [r for r in self.records if r.session == self._number and r.chunk_size == chunk]
+        mine = [r for r in self.records if r.session == self.number and r.chunk_size == chunk]
         if any(r.phase != "warmup" for r in mine):
             return True
         if count < self.passes.warmup:
@@ -144,83 +174,86 @@ class Session:
         return all(r.status == "ok" for r in last_run) and not last_run[-1].compiles
 
     def _pass(self, key: PassKey) -> None:
-        server, connection = self._server, self._connection
-        assert server is not None  # noqa: S101  callers check
-        assert connection is not None  # noqa: S101
-        with self._timing(key.phase):
+        live = self._live
+        assert live is not None  # noqa: S101  callers check
+        with self.ledger.timing(key.phase):
             records = run_pass(
-                connection,
+                live.connection,
                 self.workload,
                 key,
-                session=self._number,
-                position=self._position,
-                died_within=server.died_within,
-                compiles=lambda: self._compiles(server),
+                session=self.number,
+                position=self.ledger.next_position,
+                died_within=live.server.died_within,
+                compiles=lambda: self._compiles(live.server),
             )
-        self._position += 1
-        self.records += records
+        died = live.server.death() is not None
+        if died:
+            time.sleep(_SETTLE_S)
+        elif key.phase in ("sweep", "confirm"):
+            self.ledger.load.sample()
+        self._faults.note(key.chunk_size, records[-1].status)
+        self.ledger.keep(records, self._faults.counts)
         problem = next((f"{r.status}: {r.detail}" for r in records if r.status != "ok"), "")
         self.notify(problem, key)
-        if server.death() is not None:
+        if self._faults.hanging:
+            self.notify(f"the server hangs: {health(live.server.url)}", None)
+        if died or self._faults.hanging:
             self._stop()
 
     def _compiles(self, server: Server) -> int | None:
         pattern = self.driver.compile_pattern
         return None if pattern is None else count_compiles(server.new_log(), pattern)
 
-    def _given_up(self, key: PassKey) -> CallRecord:
-        self._position += 1
-        return unsent_pass(
+    def _give_up(self, key: PassKey, status: Status, detail: str) -> None:
+        record = unsent_pass(
             self.workload,
             key,
-            session=self._number,
-            position=self._position - 1,
-            status="server_died",
-            detail=f"given up after {self.restarts} restarts",
+            session=self.number,
+            position=self.ledger.next_position,
+            status=status,
+            detail=detail,
         )
+        self.ledger.add([record])
 
     def _restart(self) -> bool:
-        while self.restarts < self.limits.restarts:
-            self.restarts += 1
-            self.notify(f"the server died; restart {self.restarts}", None)
+        while self._faults.may_restart():
+            self._faults.note_restart()
+            self.notify(f"the server is gone; restart {self.restarts}", None)
             with contextlib.suppress(UserError):
                 self._start()
                 return True
         return False
 
     def _start(self) -> None:
-        self._number += 1
-        server = self.new_server()
-        self._server = server
-        with self._timing("server_start"):
-            server.__enter__()
-            self._connection = ScoreConnection(server.url, self.limits.call_timeout_s)
-            connection = self._connection
-            connection.__enter__()
+        self.number += 1
+        with contextlib.ExitStack() as stack, self.ledger.timing("server_start"):
+            server = stack.enter_context(self.new_server())
+            connection = stack.enter_context(
+                ScoreConnection(server.url, self.limits.call_timeout_s)
+            )
             try:
                 server.wait_until_healthy(
                     lambda: probe_server(connection, self.workload), self.limits.start_timeout_s
                 )
             except ServerDiedError as death:
-                self._stop()
                 lines = " | ".join(last_useful_lines(server.log))
                 raise UserError(
                     f"the server did not start: {death.detail}; {server.log} ends: {lines}"
                 ) from death
+            self._live = _Live(server, connection, stack.pop_all())
+        self._faults.new_server()
+        self.ledger.load.new_server()
 
     def _stop(self) -> None:
-        server, self._server = self._server, None
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.__exit__(None, None, None)
-        if server is not None:
-            with self._timing("stop"):
-                server.stop()
+        self._leave(None, None, None)
 
-    @contextlib.contextmanager
-    def _timing(self, what: str | Phase) -> Iterator[None]:
-        start = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[what] += time.monotonic() - start
+    def _leave(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            with self.ledger.timing("stop"):
+                live.closing.__exit__(kind, error, trace)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from stages.measure.load import ForeignLoad
+from stages.measure.load import ForeignLoad, LoadAccount, LoadLog
 
 BUSY = "while True: pass"
 SECONDS = 2.0
@@ -40,7 +40,9 @@ def stranger() -> Iterator[psutil.Process]:
 def share_over(seconds: float) -> float:
     load = ForeignLoad()
     time.sleep(seconds)
-    return load.share()
+    share = load.account().share
+    assert share is not None
+    return share
 
 
 def test_a_strangers_work_counts_and_a_childs_does_not(stranger: psutil.Process) -> None:
@@ -59,4 +61,27 @@ def test_a_strangers_work_counts_and_a_childs_does_not(stranger: psutil.Process)
 
 def test_a_share_is_a_share() -> None:
     assert 0 <= share_over(0.05) <= 1
-    assert 0 <= ForeignLoad().share() <= 1
+
+
+def test_accounts_of_several_sessions_weigh_by_their_length() -> None:
+    # 1 of 10 CPU seconds, then 8 of 20.
+    both = LoadAccount(foreign_s=1, all_s=10) + LoadAccount(foreign_s=8, all_s=20)
+    assert both.share == 0.3
+
+
+def test_without_a_timed_pass_there_is_no_share() -> None:
+    log = LoadLog()
+    assert log.total.share is None
+    log.new_server()
+    assert log.total.share is None
+
+
+def test_time_after_the_last_timed_pass_of_a_session_is_in_no_account() -> None:
+    log = LoadLog()
+    log.new_server()
+    time.sleep(0.05)
+    log.sample()
+    first = log.total
+    time.sleep(0.2)
+    log.new_server()
+    assert log.total == first

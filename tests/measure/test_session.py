@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections import Counter
 from pathlib import Path
@@ -14,6 +15,8 @@ from stages.canonical import CanonicalWorkload
 from stages.contract import Contract
 from stages.errors import UserError
 from stages.measure.drivers import DRIVERS
+from stages.measure.journal import Journal
+from stages.measure.ledger import Ledger
 from stages.measure.server import Server, is_listening, server_environment
 from stages.measure.session import Session
 from stages.workload import build_workload
@@ -31,6 +34,7 @@ SMALL = {
 MADE = contract(**SMALL)
 WORKLOAD = build_workload(MADE.workload, MADE.vocabulary)
 PROBES = 1
+NUMBERS = itertools.count()
 
 
 class Run:
@@ -61,12 +65,13 @@ class Run:
         self.session = Session(
             workload=workload,
             chunk_sizes=made.chunk_sizes,
-            passes=MADE.passes,
-            limits=MADE.limits,
-            probes=MADE.probes,
+            passes=made.passes,
+            limits=made.limits,
+            probes=made.probes,
             answers_all=backend == "pytorch",
             driver=DRIVERS[backend],  # type: ignore[index]
             new_server=new_server,
+            ledger=Ledger(Journal(tmp_path / f"journal-{next(NUMBERS)}")),
             notify=lambda problem, key: self.messages.append(problem),
         )
 
@@ -156,13 +161,54 @@ def test_a_server_that_dies_is_started_again_and_everything_is_kept(tmp_path) ->
 
 
 def test_a_server_that_keeps_dying_is_given_up_and_every_pass_is_accounted_for(tmp_path) -> None:
-    run = Run(tmp_path, "--crash-at", "5")
+    # The probe and two calls: not even a warm-up pass is ever whole.
+    run = Run(tmp_path, "--crash-at", "3")
     session = run.measure()
     assert session.restarts == 2
     assert len(run.servers) == 3
     assert set(run.passes("sweep")) == {(c, r) for c in (1, 2, 4) for r in range(3)}
     assert {r.status for r in session.records if r.phase == "sweep"} == {"server_died"}
     assert "given up after 2 restarts" in {r.detail for r in session.records}
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "restarts"), [("--crash-items", "server_died", 2), ("--oom-items", "oom", 0)]
+)
+def test_a_chunk_size_that_ends_the_server_is_given_up_and_the_others_are_measured(
+    tmp_path, fault, kind, restarts
+) -> None:
+    run = Run(tmp_path, fault, "4")
+    session = run.measure()
+    assert session.restarts == restarts
+    by_chunk = {c: [r for r in session.records if r.chunk_size == c] for c in (1, 2, 4)}
+    assert {r.status for c in (1, 2) for r in by_chunk[c]} == {"ok"}
+    assert {r.status for r in by_chunk[4]} == {kind}
+    assert [r.phase for r in by_chunk[4] if r.start_ns is not None] == ["warmup", "warmup"]
+    given_up = [r for r in by_chunk[4] if r.start_ns is None and r.phase == "sweep"]
+    assert [r.run for r in given_up] == [0, 1, 2]
+    assert {r.detail for r in given_up} == {
+        "chunk size 4 given up: the server failed 2 times at it"
+    }
+    # The backend can still be judged: probes of up to two items were answered.
+    answered = [r for r in session.probe_records if r.status == "ok"]
+    assert {r.layout for r in answered if r.kind == "isolation"} == {"alone", "before_1"}
+    assert Counter(r.run for r in answered if r.kind == "repeat") == dict.fromkeys(range(5), 2)
+    assert {r.status for r in session.probe_records} == {"ok", kind}
+
+
+def test_a_hanging_server_is_restarted_and_the_chunk_size_that_hung_it_given_up(tmp_path) -> None:
+    made = contract(**SMALL | {"limits__call_timeout_s": 0.5})
+    run = Run(tmp_path, "--hang-items", "4", made=made)
+    session = run.measure()
+    assert session.restarts == 2
+    timeouts = [r for r in session.records if r.status == "timeout" and r.start_ns is not None]
+    assert {(r.phase, r.chunk_size) for r in timeouts} == {("warmup", 4)}
+    assert Counter(r.session for r in timeouts) == {0: 3, 1: 3}
+    others = [r for r in session.records if r.chunk_size != 4]
+    assert {r.status for r in others} == {"ok"}
+    assert set(run.passes("sweep")) == {(c, r) for c in (1, 2, 4) for r in range(3)}
+    said = "the server hangs: it answers no call, while /health says 200"
+    assert run.messages.count(said) == 2
 
 
 def test_a_server_that_cannot_start_is_one_clear_error(tmp_path) -> None:

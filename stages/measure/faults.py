@@ -1,0 +1,148 @@
+"""When to give up: on a chunk size that keeps ending the server, and on the server itself.
+
+Three limits keep a measurement finite, and keep one bad chunk size from spoiling the others:
+
+- A chunk size in whose passes (warm-up included) the server ran out of memory, died or began
+  to hang ``limits.deaths_per_chunk_size`` times is given up; the others go on.
+- A server that lets ``HANGING_AFTER`` passes in a row end in ``timeout`` hangs: it is stopped
+  and started anew like one that died, for each further pass would wait the whole
+  ``limits.call_timeout_s``. The first of these passes is blamed.
+- ``limits.restarts`` bounds the restarts of one matrix. Those a given-up chunk size was to
+  blame for do not count once a pass of another chunk size went well: the chunk size was the
+  fault, and it is gone. All others count, starts that fail among them, so a server that dies
+  whatever it is asked is given up as soon as if nobody were blamed. In all there are at most
+  ``limits.restarts`` + ``limits.deaths_per_chunk_size`` x (number of chunk sizes) restarts.
+
+Pure: no server, no clock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pydantic import Field
+
+from stages.contract import Limits
+from stages.schema import Status
+from stages.tables import Record
+
+HANGING_AFTER = 3
+"""Timed-out passes in a row that make a server a hanging one."""
+
+_BLAMED: tuple[Status, ...] = ("server_died", "oom")
+
+
+class FaultCounts(Record):
+    """What is counted, as the journal keeps it.
+
+    Attributes:
+        deaths: chunk size -> times the server died, hung or ran out of memory in its passes.
+        kinds: chunk size -> how its last fault showed.
+        restarts: chunk size -> restarts it was to blame for.
+        other_restarts: restarts no chunk size was to blame for.
+        answered: the chunk sizes of which a pass went well.
+    """
+
+    deaths: dict[int, int] = Field(default_factory=dict)
+    kinds: dict[int, Status] = Field(default_factory=dict)
+    restarts: dict[int, int] = Field(default_factory=dict)
+    other_restarts: int = 0
+    answered: frozenset[int] = frozenset()
+
+    @property
+    def all_restarts(self) -> int:
+        """Restarts, whoever was to blame."""
+        return sum(self.restarts.values()) + self.other_restarts
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The most items a request may hold, and how the server failed at more."""
+
+    items: int
+    kind: Status
+
+
+@dataclass
+class Faults:
+    """Counts faults and says what to give up.
+
+    Attributes:
+        limits: of the contract.
+        counts: so far.
+    """
+
+    limits: Limits
+    counts: FaultCounts = field(default_factory=FaultCounts)
+    _culprit: int | None = None
+    _timed_out: list[int] = field(default_factory=list)
+
+    def new_server(self) -> None:
+        """A fresh server is up: it has neither hung nor died."""
+        self._culprit = None
+        self._timed_out = []
+
+    def note(self, chunk_size: int, status: Status) -> None:
+        """Count how a pass ended."""
+        self._timed_out = [*self._timed_out, chunk_size] if status == "timeout" else []
+        if status == "ok" and chunk_size not in self.counts.answered:
+            answered = self.counts.answered | {chunk_size}
+            self.counts = self.counts.model_copy(update={"answered": answered})
+        if status in _BLAMED:
+            self._blame(chunk_size, status)
+        if self.hanging:
+            self._blame(self._timed_out[0], "timeout")
+
+    @property
+    def hanging(self) -> bool:
+        """Whether the server lets one pass after the other time out."""
+        return len(self._timed_out) >= HANGING_AFTER
+
+    def _blame(self, chunk_size: int, kind: Status) -> None:
+        self._culprit = chunk_size
+        counts = self.counts
+        self.counts = counts.model_copy(
+            update={
+                "deaths": Counter(counts.deaths) + Counter([chunk_size]),
+                "kinds": {**counts.kinds, chunk_size: kind},
+            }
+        )
+
+    def given_up(self, chunk_size: int) -> Status | None:
+        """How the faults of a given-up chunk size showed; ``None`` if it is measured on."""
+        if self.counts.deaths.get(chunk_size, 0) < self.limits.deaths_per_chunk_size:
+            return None
+        return self.counts.kinds[chunk_size]
+
+    def may_restart(self) -> bool:
+        """Whether one more restart is within the limits."""
+        if self._culprit is not None and self._was_the_fault(self._culprit):
+            return True
+        counted = sum(n for c, n in self.counts.restarts.items() if not self._was_the_fault(c))
+        return counted + self.counts.other_restarts < self.limits.restarts
+
+    def _was_the_fault(self, chunk_size: int) -> bool:
+        """Whether the chunk size is given up, and another one shows that the server can work."""
+        return self.given_up(chunk_size) is not None and bool(self.counts.answered - {chunk_size})
+
+    def note_restart(self) -> None:
+        """Count one restart, before it is tried."""
+        counts, culprit = self.counts, self._culprit
+        # Should the start fail, the chunk size is not to blame for the next one.
+        self._culprit = None
+        if culprit is None:
+            update: dict[str, object] = {"other_restarts": counts.other_restarts + 1}
+        else:
+            update = {"restarts": Counter(counts.restarts) + Counter([culprit])}
+        self.counts = counts.model_copy(update=update)
+
+    def bound(self, chunk_sizes: Iterable[int]) -> Bound | None:
+        """What may be sent at once without ending the server; ``None`` where anything may."""
+        sizes = list(chunk_sizes)
+        bad = [(size, kind) for size in sizes if (kind := self.given_up(size)) is not None]
+        if not bad:
+            return None
+        smallest, kind = min(bad)
+        return Bound(max((size for size in sizes if size < smallest), default=1), kind)

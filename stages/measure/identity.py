@@ -1,0 +1,62 @@
+"""What must be unchanged for passes measured earlier to count now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from stages import canonical
+from stages.environment import cache_root, requirements_sha256
+from stages.files import sha256, sha256_file
+from stages.measure.plan import Plan
+from stages.measure.provenance import this_host
+from stages.schema import MATRIX_VERSION, Host
+
+_JOURNALS = "journals"
+
+
+def journal_folder(plan: Plan) -> Path:
+    """Where the journal of this measurement lies, in whatever copy of the work tree it runs.
+
+    Raises:
+        UserError: a file of the measuring code cannot be read.
+    """
+    code = [*Path(__file__).parent.glob("*.py"), Path(canonical.__file__)]
+    backend = Path("backends") / plan.environment
+    code += [p for p in backend.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    key = journal_key(plan, this_host(), requirements_sha256(plan.environment), source_sha256(code))
+    return cache_root() / _JOURNALS / key
+
+
+def source_sha256(files: Iterable[Path]) -> str:
+    """SHA-256 over names and contents, wherever the files lie.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    return sha256(json.dumps(sorted((p.name, sha256_file(p)) for p in files)).encode())
+
+
+def journal_key(plan: Plan, host: Host, environment_sha256: str, source: str) -> str:
+    """A name for everything that decides what is measured, and where; git aside.
+
+    The amount of memory is left out: a kernel reports a little more or less of it at each
+    start of one machine.
+    """
+    return sha256(
+        json.dumps(
+            {
+                "backend": plan.backend,
+                "view": plan.view,
+                "contract": plan.contract.model_dump(mode="json"),
+                "workload": plan.workload_sha256,
+                "model": plan.model.sha256,
+                "environment": environment_sha256,
+                "schema": MATRIX_VERSION,
+                "source": source,
+                "host": host.model_dump(mode="json", exclude={"memory_bytes"}),
+            },
+            sort_keys=True,
+        ).encode()
+    )[:32]

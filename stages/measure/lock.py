@@ -1,0 +1,96 @@
+"""One measurement at a time on one machine: two would slow each other down unseen.
+
+The lock is the kernel's, on a file in the machine's folder for temporary files, so it is
+gone with the process that holds it, however that ends. The file itself stays, and says who
+holds it; filelock would empty it whenever somebody asks for the lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pydantic
+
+from stages.errors import UserError
+from stages.measure.provenance import utc_now
+from stages.tables import Record
+
+LOCK_NAME = "scoreparity.lock"
+
+
+class Holder(Record):
+    """Who holds the lock.
+
+    Attributes:
+        stage: what is measured.
+        since: in UTC.
+    """
+
+    pid: int
+    folder: str
+    stage: str
+    since: str
+
+
+def lock_path() -> Path:
+    """Where the lock lies: the same for every user and work tree, unless ``TMPDIR`` differs."""
+    return Path(tempfile.gettempdir()) / LOCK_NAME
+
+
+@contextlib.contextmanager
+def machine_lock(stage: str) -> Iterator[None]:
+    """Hold the machine's lock for the length of the block.
+
+    Args:
+        stage: what is measured, for those who must wait.
+
+    Raises:
+        UserError: another measurement holds it, or the file cannot be opened.
+    """
+    path = lock_path()
+    try:
+        file = _open(path)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; it is needed to measure alone") from error
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(_refusal(os.pread(file, 4096, 0))) from None
+        holder = Holder(pid=os.getpid(), folder=str(Path.cwd()), stage=stage, since=utc_now())
+        os.ftruncate(file, 0)
+        os.pwrite(file, holder.model_dump_json().encode() + b"\n", 0)
+        yield
+        os.ftruncate(file, 0)
+    finally:
+        os.close(file)
+
+
+def _open(path: Path) -> int:
+    # In a folder where everybody may write, Linux lets nobody open another user's file with
+    # O_CREAT: so first without it.
+    flags = os.O_RDWR | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        file = os.open(path, flags | os.O_CREAT, 0o666)
+        # Other users take the lock too, whatever this one's umask.
+        with contextlib.suppress(PermissionError):
+            os.fchmod(file, 0o666)
+        return file
+
+
+def _refusal(data: bytes) -> str:
+    try:
+        holder = Holder.model_validate_json(data)
+    except pydantic.ValidationError:
+        return "another measurement is running on this machine; wait for it or stop it"
+    return (
+        f"another measurement is running on this machine: {holder.stage} in {holder.folder},"
+        f" process {holder.pid}, since {holder.since}; wait for it or stop it"
+    )
