@@ -30,6 +30,7 @@ from benchmarks.coverage import (
     of_pairs,
     printed_level,
     share_covered,
+    share_of_pairs,
 )
 from benchmarks.noise import NOISES, cells_of
 from stages.compare.intervals import (
@@ -360,6 +361,23 @@ def test_the_printed_levels_of_a_ratio_are_supported_whatever_the_other_sides_pa
 def test_a_ratios_level_that_promises_too_much_is_found_out() -> None:
     assert not reached(worst_ratio((5, 7), NOMINAL), SUPPORTED_LEVELS[5].ratio + 0.05, PAIR_DRAWS)
     assert not reached(worst_ratio((7, 7), 0.93), TARGET, PAIR_DRAWS)
+
+
+def skewed(variation: float, passes: int) -> np.ndarray:
+    """Lognormal cells of mean 1."""
+    variance = math.log(1 + variation**2)
+    logs = np.random.default_rng(5).standard_normal((DRAWS, passes)) * math.sqrt(variance)
+    return np.exp(logs - variance / 2)
+
+
+def test_the_interval_of_a_ratio_stands_skew_that_fiellers_does_not() -> None:
+    steady = 1 + (cells_of("normal", 7, DRAWS, "denominator") - 1) / 2
+    chosen, rival = RATIO_METHODS[CHOSEN_RATIO], RATIO_METHODS["Fieller, 97 % quantile"]
+
+    assert share_of_pairs(chosen, skewed(0.5, 7), steady) == pytest.approx(0.96, abs=0.005)
+    assert share_of_pairs(chosen, skewed(0.8, 7), steady) == pytest.approx(0.945, abs=0.005)
+    assert share_of_pairs(rival, skewed(0.5, 7), steady) == pytest.approx(0.95, abs=0.005)
+    assert share_of_pairs(rival, skewed(0.8, 7), steady) == pytest.approx(0.92, abs=0.005)
 
 
 @pytest.mark.parametrize("passes", SUPPORTED_LEVELS)

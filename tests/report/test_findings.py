@@ -241,9 +241,16 @@ def test_restarts_and_first_runs_and_the_clients_share_are_told_where_they_are_l
 
 
 def test_cost_is_told_where_a_price_is_given() -> None:
-    priced = build.cell("jax", "portable", 8, 300.0, usd_per_pass=0.000125, items_per_usd=256_000.0)
+    # 32 items for 0.000125 USD: a million of them cost 31,250 times as much.
+    cost = {
+        "usd_per_pass": 0.000125,
+        "items_per_usd": 256_000.0,
+        "usd_per_million_items": 3.90625,
+    }
+    priced = build.cell("jax", "portable", 8, 300.0, **cost)
+    said = about(find(with_portable(priced)).cost, "0.000125 USD per pass", "256,000 items per USD")
 
-    assert about(find(with_portable(priced)).cost, "0.000125 USD", "256,000 items per USD")
+    assert about(said, "3.91 USD per million items")
     assert about(find(mixed()).cost, "No hourly price")
 
 
