@@ -67,7 +67,8 @@ cells_of_a_view = st.lists(
         st.sampled_from(["jax", "pytorch"]),
         st.integers(1, 64),
         st.floats(1, 1000),
-        st.floats(0.1, 10),
+        # Steps far apart next to rounding: a guardrail is not given to fifteen digits.
+        st.integers(1, 100).map(lambda tenths: tenths / 10),
     ),
     min_size=2,
     max_size=6,
@@ -75,7 +76,7 @@ cells_of_a_view = st.lists(
 )
 
 
-@given(cells_of_a_view, st.floats(1, 3))
+@given(cells_of_a_view, st.integers(100, 300).map(lambda percent: percent / 100 + 1e-5))
 def test_the_named_guardrail_does_what_it_says(cells: list[Cell], guardrail: float) -> None:
     leader = choose(cells, guardrail)
     assume(leader is not None)
