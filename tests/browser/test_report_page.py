@@ -14,6 +14,8 @@ from specimens import COMPARISONS, page
 COMMITTED = ROOT / "data" / "report" / "report.html"
 PAGES = [*(["committed"] if COMMITTED.exists() else []), *COMPARISONS]
 WIDTHS = [1280, 390]
+A4 = 680
+"""Pixels between the margins of a sheet, 180 mm at 96 dpi."""
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,15 @@ def test_a_dark_screen_prints_on_white_paper(browser: Browser, folder: Path, nam
     with shown(browser, file_of(name, folder), dark=True) as opened:
         assert opened.dark_on_paper() == []
         assert opened.illegible() == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_reaches_beyond_the_edge_of_the_paper(
+    browser: Browser, folder: Path, name: str
+) -> None:
+    with shown(browser, file_of(name, folder), width=A4) as opened:
+        opened.page.emulate_media(media="print")
+        assert opened.overflowing() == []
 
 
 def test_the_first_screen_of_a_desk_holds_the_answer_and_how_far_it_can_be_trusted(
