@@ -266,8 +266,14 @@ def test_both_views_of_a_figure_have_the_same_axis(name: str) -> None:
 
     assert first.get_ylim() == second.get_ylim()
     assert first.get_yscale() == second.get_yscale()
+    # What the other view shows has room in it.
+    marks = [one for one in second.get_lines() if one.get_label() != "_bar"]
+    heights = [float(y) for one in marks for y in one.get_ydata()]
+    low, high = sorted(second.get_ylim())
+    assert all(low <= height <= high for height in heights)
     if name == "isolation":
         assert first.get_xlim() == second.get_xlim()
+        assert max(max(one.get_xdata()) for one in marks) <= second.get_xlim()[1]
         assert [t.get_text() for t in first.get_yticklabels()] == [
             t.get_text() for t in second.get_yticklabels()
         ]
