@@ -19,11 +19,23 @@ repro: setup ## run whatever is out of date and end with the report
 	@$(RUN) dvc repro
 	@echo "The report: data/report/report.md"
 
-test: setup check ## every check and every test, real servers included
+test: setup check browser ## every check and every test, real servers included
 	@$(RUN) python -m pytest
 
 check: $(HARNESS) ## format, lint and types
 	@$(RUN) ruff format --check --quiet . && ruff check --quiet . && mypy
+
+# The tests of the HTML report drive a real browser. Only root may install one.
+CHROMIUM := chromium chromium-browser google-chrome-stable google-chrome
+APT := DEBIAN_FRONTEND=noninteractive apt-get -qq
+
+browser: ## the browser of the report's tests, where it may be installed
+	@[ -n "$$(type -P $(CHROMIUM))" ] || { \
+	  [ "$$(id -u)" = 0 ] && [ -n "$$(type -P apt-get)" ] && \
+	  echo "chromium: not found, installing it for the report's browser tests" && \
+	  $(APT) update >/dev/null && \
+	  $(APT) install -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || \
+	  echo "chromium: not found, the report's browser tests will be skipped (apt-get install chromium)"
 
 setup: $(HARNESS)
 	@$(RUN) python -m stages.environment
