@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,8 +10,8 @@ import jinja2
 from stages.comparison import Comparison, GateResult, Outcome, Verdict, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS
 from stages.report import format as f
+from stages.report.change_sentences import besides, headline, needed, size
 from stages.report.changes import (
-    CHANGED,
     COMPARED,
     CellChange,
     ScoreChange,
@@ -25,9 +23,6 @@ from stages.report.changes import (
 from stages.report.checks import gate_answer, isolation_answer, oracle_answer
 from stages.report.conditions import Difference, differences, measured, measured_once
 from stages.report.render import TEMPLATES, Verbatim, md, span
-
-NAMED = 3
-"""How many changed cells the first sentence names."""
 
 _OUTCOMES: dict[Outcome, str] = {
     "jax": "JAX",
@@ -81,7 +76,12 @@ def changes_markdown(old: Side, new: Side, at_least: float) -> str:
         old=old.label,
         new=new.label,
         answer=headline(cells, barred, at_least),
-        also=[*_besides(cells), *_winners(one, other), *map(_score_sentence, scores)],
+        also=[
+            *needed(cells),
+            *besides(cells),
+            *_winners(one, other),
+            *map(_score_sentence, scores),
+        ],
         machines=_machines(conditions),
         measured=[(side.label, measured(side.comparison)) for side in (old, new)],
         once=_once(one, other),
@@ -99,70 +99,6 @@ def changes_markdown(old: Side, new: Side, at_least: float) -> str:
         at_least=f.percent(at_least),
         compared=sum(c.word in COMPARED for c in cells),
     )
-
-
-def headline(cells: list[CellChange], barred: list[str], at_least: float) -> str:
-    """The answer to "did it change, or is it noise?" in a sentence or two."""
-    if barred:
-        return f"These runs cannot be compared: the new one has {f.join(barred)}."
-    compared = [c for c in cells if c.word in COMPARED]
-    if not compared:
-        return "No speed can be compared: no cell works and was measured anew in both runs."
-    moved = sorted((c for c in cells if c.word in CHANGED), key=_extent, reverse=True)
-    small = sum(c.word == "too small to count" for c in cells)
-    aside = (
-        f" {small} changed significantly, but by less than {f.percent(at_least)}." if small else ""
-    )
-    if not moved:
-        cell = "The one cell compared did not change" if len(compared) == 1 else "No cell changed"
-        return f"{cell} by more than the noise ({f.count(len(compared), 'cell')} compared).{aside}"
-    named = [_moved(change) for change in moved[:NAMED]]
-    if rest := Counter(change.word for change in moved[NAMED:]):
-        named.append(f"{f.join([f'{many} more {word}' for word, many in rest.items()])}")
-    one = len(compared) == 1
-    of = "The one cell compared" if one else f"{len(moved)} of {len(compared)} cells"
-    return f"{of} changed by more than the noise: {'; '.join(named)}.{aside}"
-
-
-def _extent(change: CellChange) -> float:
-    return abs(math.log1p(change.change or 0.0))
-
-
-def _moved(change: CellChange) -> str:
-    pair = change.pair
-    where = f.place(pair.backend, pair.view, pair.chunk_size)
-    ends = sorted(abs(end) for end in (change.low, change.high) if end is not None)
-    between = f.TO.join(_size(end).removesuffix("%") for end in ends)
-    return f"{where} is {_size(abs(change.change or 0.0))} {change.word} ({between}%)"
-
-
-def _besides(cells: list[CellChange]) -> Iterator[str]:
-    """What else became of cells, a sentence each."""
-    for word in ("failed now", "works now"):
-        if found := [c for c in cells if c.word == word]:
-            yield f"{word.capitalize()}: {'; '.join(_with_failures(c) for c in found)}."
-    tally = Counter(c.word for c in cells)
-    told: dict[Word, str] = {
-        "new": "new",
-        "gone": "gone",
-        "fails in both": "failing in both runs",
-        "same passes": "not measured anew (the same passes on both sides)",
-        "too few passes": "left open by too few passes",
-    }
-    counted = [f"{tally[word]} {words}" for word, words in told.items() if tally[word]]
-    if counted:
-        yield f"Further cells: {f.join(counted)}."
-
-
-def _with_failures(change: CellChange) -> str:
-    cell = change.pair.after if change.word == "failed now" else change.pair.before
-    where = f.place(change.pair.backend, change.pair.view, change.pair.chunk_size)
-    failures = [
-        f"{kind} in {f.count(many, 'pass', 'passes')}"
-        for kind, many in sorted(cell.failures.items() if cell else ())
-    ]
-    before = "before: " if failures and change.word == "works now" else ""
-    return f"{where} ({before}{f.join(failures)})" if failures else where
 
 
 def _winners(old: Comparison, new: Comparison) -> Iterator[str]:
@@ -292,12 +228,4 @@ def _signed(share: float | None) -> Verbatim:
     if share > 99.99:
         return Verbatim("over +9999%")
     sign = "+" if share > 0 else "-" if share < 0 else ""
-    return Verbatim(f"{sign}{_size(abs(share))}")
-
-
-def _size(share: float) -> str:
-    """A share as a percentage, with a decimal below ten."""
-    if share > 99.99:
-        return "over 9999%"
-    percent = share * 100
-    return f"{percent:.1f}%" if percent < 9.95 else f"{percent:.0f}%"
+    return Verbatim(f"{sign}{size(abs(share))}")

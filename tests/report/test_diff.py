@@ -29,23 +29,30 @@ JAX = {1: 40.0, 8: 100.0}
 PYTORCH = {1: 50.0, 8: 300.0}
 
 
+def passes(size: int, seconds: list[float]) -> list[PassTime]:
+    return [
+        PassTime(
+            chunk_size=size,
+            phase="sweep",
+            run=run,
+            session=0,
+            started_s=0.0,
+            seconds=one,
+            status="ok",
+            compiled=None,
+        )
+        for run, one in enumerate(seconds)
+    ]
+
+
 def view(name: View, jax: dict[int, float], pytorch: dict[int, float]) -> ViewComparison:
     """Cells with these items/s, and passes that have them too."""
     cells = {"jax": jax, "pytorch": pytorch}
     times: dict[Backend, list[PassTime]] = {
         backend: [
-            PassTime(
-                chunk_size=size,
-                phase="sweep",
-                run=run,
-                session=0,
-                started_s=0.0,
-                seconds=made.ITEMS / rate * share,
-                status="ok",
-                compiled=None,
-            )
+            one
             for size, rate in cells[backend].items()
-            for run, share in enumerate(STEADY)
+            for one in passes(size, [made.ITEMS / rate * share for share in STEADY])
         ]
         for backend in BACKENDS
     }
@@ -112,6 +119,18 @@ def test_no_change_is_said_in_one_sentence() -> None:
     assert first(text(shuffled, again)) == (
         "No cell changed by more than the noise (8 cells compared)."
     )
+
+
+def test_how_large_a_change_had_to_be_is_said() -> None:
+    # One cell, judged at 5 %: t with 4 degrees is 2.776, the error 0.1633 (see test_welch.py),
+    # and exp(2.776 * 0.1633) = 1.574.
+    def side(seconds: list[float]) -> Comparison:
+        cells = [made.cell("jax", "portable", 8, made.ITEMS * len(seconds) / sum(seconds))]
+        mine = made.view_of("portable", cells, passes={"jax": passes(8, seconds), "pytorch": []})
+        return made.comparison(mine, made.view_of("best_native", []))
+
+    page = text(side([8.0, 10.0, 12.0]), side([4.0, 5.0, 6.0]))
+    assert "only a change of more than 57% stands out in half of the cells compared" in page
 
 
 def test_incomparable_runs_show_no_speed_but_winner_and_gate() -> None:
