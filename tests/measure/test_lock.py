@@ -1,0 +1,97 @@
+"""One measurement at a time on one machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from contracts import ROOT
+
+from stages.errors import UserError
+from stages.measure.lock import LOCK_NAME, machine_lock
+
+HOLDER = """
+    import time
+    from stages.measure.lock import machine_lock
+    with machine_lock("measure@jax-portable"):
+        print("held", flush=True)
+        time.sleep(600)
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    return tmp_path / LOCK_NAME
+
+
+@pytest.fixture
+def holder(own_lock: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lock."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HOLDER)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_second_measurement_is_refused_and_told_who_holds_the_machine(holder) -> None:
+    for _ in range(2):
+        with pytest.raises(UserError) as caught, machine_lock("measure@pytorch-portable"):
+            pytest.fail("two measurements at once")
+        message = str(caught.value)
+        assert re.fullmatch(
+            r"another measurement is running on this machine: measure@jax-portable in"
+            rf" {re.escape(str(ROOT))}, process {holder.pid}, since 20\S+; wait for it or stop it",
+            message,
+        )
+
+
+def test_the_lock_goes_with_its_holder_however_that_ends(holder) -> None:
+    holder.kill()
+    holder.wait()
+    with machine_lock("measure@pytorch-portable"):
+        pass
+
+
+def test_the_lock_is_free_after_a_measurement_that_failed(own_lock: Path) -> None:
+    with pytest.raises(RuntimeError), machine_lock("one"):
+        raise RuntimeError
+    with machine_lock("another"):
+        pass
+
+
+def test_every_user_may_take_it_and_read_who_holds_it(own_lock: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with machine_lock("measure@jax-portable"):
+            pass
+    finally:
+        os.umask(before)
+    assert own_lock.stat().st_mode & 0o777 == 0o666
+
+
+def test_a_lock_somebody_else_scribbled_in_is_still_a_lock(holder, own_lock: Path) -> None:
+    own_lock.write_text("no holder")
+    with pytest.raises(UserError, match="another measurement is running"), machine_lock("x"):
+        pytest.fail("two measurements at once")
+
+
+def test_a_lock_that_is_no_file_is_one_clear_error(own_lock: Path) -> None:
+    own_lock.symlink_to("elsewhere")
+    with pytest.raises(UserError, match="needed to measure alone"), machine_lock("x"):
+        pytest.fail("locked nothing")
