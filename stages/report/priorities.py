@@ -102,13 +102,14 @@ def _failing(comparison: Comparison) -> Iterator[str]:
 def _slow(comparison: Comparison) -> Iterator[str]:
     for view in comparison.views():
         behind = [
-            (ratio, pair)
+            (factor, pair)
             for pair in pairs(view)
             if pair.side("items_per_s") == "worse"
-            and (ratio := pair.ratio("items_per_s")) is not None
+            and (factor := pair.factor("items_per_s")) is not None
         ]
-        for ratio, pair in sorted(behind, key=lambda one: one[0])[:WORST]:
-            yield f"Throughput: {f.at(pair.jax)} reaches {f.factor(ratio)} PyTorch's items/s."
+        for factor, pair in sorted(behind, key=lambda one: one[0].value)[:WORST]:
+            reached = f.bounded(factor.value, factor.interval, "x")
+            yield f"Throughput: {f.at(pair.jax)} reaches {reached} PyTorch's items/s."
 
 
 def _first_runs(comparison: Comparison) -> Iterator[str]:

@@ -127,6 +127,7 @@ def _context(comparison: Comparison) -> dict[str, object]:
         "resamples": comparison.selection.resamples,
         "portable": view_tables[0],
         "best_native": view_tables[1],
+        "answer": comparison.answer,
         "answers": [
             (table.name, table.sentence, sureness(view.winner))
             for table, view in zip(view_tables, comparison.views(), strict=True)
