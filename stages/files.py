@@ -7,6 +7,7 @@ write out of it, and a link in the place of an output is replaced, not followed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
@@ -90,7 +91,10 @@ def _make_folder(path: Path) -> None:
         folder = path.parent.resolve()
         if not folder.is_relative_to(top):
             raise UserError(f"{path}: a link leads out of {path.parts[0]}/; nothing was written")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
 
 
 def _reason(error: OSError | ValueError) -> str:

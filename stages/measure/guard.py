@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,9 +39,10 @@ _LIBC = ctypes.CDLL(None)
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A live process: its id and its process group."""
+    """A live process: its id, its parent's and its process group."""
 
     pid: int
+    parent: int
     group: int
 
 
@@ -50,27 +52,27 @@ def adopt_orphans() -> None:
         _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def descendants(root: int) -> list[Process]:
-    """Processes below ``root``, zombies left out."""
-    children: dict[int, list[Process]] = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208  in a race with whoever forks
-        if not name.isdigit():
-            continue
+def processes() -> Iterator[Process]:
+    """Every live process, zombies left out; the newest first, each read as it is asked for."""
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
+    for pid in sorted(pids, reverse=True):
         with contextlib.suppress(OSError, ValueError, IndexError):
             # The command name may hold spaces and brackets; the fields follow the last one.
-            fields = Path(f"/proc/{name}/stat").read_bytes().rpartition(b")")[2].split()
+            fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
             if fields[0] != b"Z":
-                process = Process(int(name), int(fields[2]))
-                children.setdefault(int(fields[1]), []).append(process)
+                yield Process(pid, int(fields[1]), int(fields[2]))
+
+
+def descendants(root: int) -> list[Process]:
+    """Processes below ``root``."""
+    children: dict[int, list[Process]] = {}
+    for process in processes():
+        children.setdefault(process.parent, []).append(process)
     found: list[Process] = []
     pending = [root]
-    seen = {root}
     while pending:
-        for child in children.get(pending.pop(), []):
-            if child.pid not in seen:
-                seen.add(child.pid)
-                found.append(child)
-                pending.append(child.pid)
+        found += children.get(pending[-1], [])
+        pending += [child.pid for child in children.pop(pending.pop(), [])]
     return found
 
 
@@ -78,17 +80,26 @@ def end_descendants() -> None:
     """Kill every descendant and bury it; done when there is no child left.
 
     Whole process groups are killed, which a member that forks at that moment cannot escape.
+    One that leaves its group at every fork is met as soon as it is seen: orphans are our
+    children, so that nobody has to be traced first.
     """
-    own = os.getpgrp()
+    own = os.getpid()
     give_up = time.monotonic() + _GIVE_UP_S
     while _has_children() and time.monotonic() < give_up:
-        for process in descendants(os.getpid()):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                if process.group in (0, own):
-                    os.kill(process.pid, signal.SIGKILL)
-                else:
-                    os.killpg(process.group, signal.SIGKILL)
+        for process in processes():
+            if process.parent == own:
+                _kill(process)
+        for process in descendants(own):
+            _kill(process)
         time.sleep(_KILL_POLL_S)
+
+
+def _kill(process: Process) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if process.group in (0, os.getpgrp()):
+            os.kill(process.pid, signal.SIGKILL)
+        else:
+            os.killpg(process.group, signal.SIGKILL)
 
 
 def _has_children() -> bool:
