@@ -193,6 +193,28 @@ def floods(exchange: Exchange) -> bool:
     return False
 
 
+class Pours:
+    """Sends a head and then one piece over and over, up to so many times or for ever.
+
+    Attributes:
+        sent: bytes sent so far, over all connections.
+    """
+
+    def __init__(self, head: bytes, piece: bytes, times: int = 1 << 40) -> None:
+        self._head, self._piece, self._times = head, piece, times
+        self.sent = 0
+
+    def __call__(self, exchange: Exchange) -> bool:
+        """Answer one request."""
+        exchange.sock.sendall(self._head)
+        for _ in range(self._times):
+            if exchange.stopping.is_set():
+                break
+            exchange.sock.sendall(self._piece)
+            self.sent += len(self._piece)
+        return False
+
+
 def late(answer: bytes, after_s: float) -> Behaviour:
     """Answer, but only after a while, and keep the connection open."""
 
