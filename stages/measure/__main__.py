@@ -16,7 +16,7 @@ import click
 
 from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, View, load_contract
 from stages.environment import ensure_environment, installed_version, scratch_folder
-from stages.errors import UserError, one_line_errors
+from stages.errors import one_line_errors
 from stages.files import write_whole
 from stages.measure.calibration import CalibrationPass, calibrate
 from stages.measure.identity import journal_folder
@@ -48,7 +48,7 @@ def measure(plan: Plan, folder: Path, journal_at: Path | None = None) -> None:
     """
     python = ensure_environment(plan.environment)
     with Journal(journal_at or folder / "journal") as journal:
-        log = _server_log(journal, folder / SERVER_LOG_FILE)
+        log = _server_log(journal)
         ledger = Ledger(journal, _compiled_programs(plan))
         _say_what_was_found(plan, ledger)
         environ = server_environment(plan.contract.launch.environ, _caches(plan))
@@ -60,13 +60,13 @@ def measure(plan: Plan, folder: Path, journal_at: Path | None = None) -> None:
 
         try:
             costs = calibrate_client(plan)
-            session = _run_session(plan, ledger, new_server)
+            session = _run_session(plan, ledger, new_server, log)
         except Interrupted as stop:
             stop.saved = f"{ledger.passes} of about {plan.expected_passes} passes saved"
             raise
         # The interpreter's path belongs to the machine, not to the measurement.
         outcome = _outcome(plan, session, ["python", *servers[0].argv[1:]], costs)
-        write_whole(log, log.read_bytes())
+        write_whole(folder / SERVER_LOG_FILE, log.read_bytes())
         write_result(plan, outcome, folder)
         journal.remove()
     good = sum(1 for r in session.records if r.status == "ok")
@@ -74,21 +74,12 @@ def measure(plan: Plan, folder: Path, journal_at: Path | None = None) -> None:
     click.echo(f"{plan.title}: {good} of {len(session.records)} calls ok, {total:.0f} s")
 
 
-def _server_log(journal: Journal, shown: Path) -> Path:
-    """The log's place: with the journal, shown where the matrix will be.
-
-    There the log of an interrupted run outlives the folder of outputs, which DVC empties.
-    """
-    kept = (journal.folder / SERVER_LOG_FILE).absolute()
+def _server_log(journal: Journal) -> Path:
+    """The server's log, kept with the journal: it tells of interrupted sessions too."""
+    log = journal.folder / SERVER_LOG_FILE
     if not journal.entries:
-        kept.unlink(missing_ok=True)
-    try:
-        shown.parent.mkdir(parents=True, exist_ok=True)
-        shown.unlink(missing_ok=True)
-        shown.symlink_to(kept)
-    except OSError as error:
-        raise UserError(f"{shown}: {error.strerror}; nothing was measured") from error
-    return shown
+        log.unlink(missing_ok=True)
+    return log
 
 
 def _caches(plan: Plan) -> dict[str, Path]:
@@ -116,9 +107,11 @@ def _say_what_was_found(plan: Plan, ledger: Ledger) -> None:
         click.echo(f"{plan.title}: going on after {passes} measured from {span}")
 
 
-def _run_session(plan: Plan, ledger: Ledger, new_server: Callable[[], Server]) -> Session:
+def _run_session(
+    plan: Plan, ledger: Ledger, new_server: Callable[[], Server], log: Path
+) -> Session:
     with PassProgress(plan.title, plan.expected_passes, ledger.passes) as progress:
-        progress.say(f"starting the {plan.environment} server")
+        progress.say(f"starting the {plan.environment} server; its log is {log}")
         session = Session(
             workload=plan.workload,
             chunk_sizes=plan.contract.chunk_sizes,

@@ -1,0 +1,286 @@
+"""A measurement that is stopped, at any moment and by any means, goes on where it stopped."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from bench import bench_contract, make_bench
+
+from stages.environment import cache_root
+from stages.measure.journal import JOURNAL_FILE, PassFinished, decode_entries
+from stages.probe_table import read_probes
+from stages.schema import CallRecord, Matrix, read_matrix
+
+OUTPUT = Path("data/measure/jax-portable")
+
+
+@dataclass
+class Harness:
+    """A bench with a lock and a journal of its own, and the command that measures in it."""
+
+    folder: Path
+    temporary: Path
+    cache: Path
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        environ = {
+            **os.environ,
+            "TMPDIR": str(self.temporary),
+            "SCOREPARITY_CACHE": str(self.cache),
+        }
+        return subprocess.Popen(
+            [sys.executable, "-m", "stages.measure", "jax", "portable", *arguments],
+            cwd=self.folder,
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and output of a run to its end."""
+        process = self.start(*arguments)
+        output, errors = process.communicate(timeout=60)
+        return process.returncode, output + errors
+
+    def passes(self) -> list[PassFinished]:
+        """The finished passes in the journal now."""
+        found = list(self.cache.glob(f"journals/*/{JOURNAL_FILE}"))
+        assert len(found) <= 1
+        try:
+            entries, _ = decode_entries(found[0].read_bytes()) if found else ([], 0)
+        except FileNotFoundError:
+            return []
+        return [e for e in entries if isinstance(e, PassFinished)]
+
+    def server_was_started(self) -> bool:
+        return any(self.cache.glob("journals/*/server.log"))
+
+    def matrix(self) -> Matrix:
+        return read_matrix(self.folder / OUTPUT / "matrix.parquet")
+
+    def processes(self) -> list[str]:
+        """Command lines of the processes that work in the bench."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if Path(process.cwd()) == self.folder:
+                    found.append(" ".join(process.cmdline()))
+            except (psutil.Error, OSError):
+                continue
+        return found
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> Callable[..., Harness]:
+    """Makes a harness whose scoring server gets these arguments."""
+
+    def make(*arguments: str, **changes: Any) -> Harness:
+        made = Harness(tmp_path / "bench", tmp_path / "tmp", tmp_path / "cache")
+        made.temporary.mkdir()
+        made.cache.mkdir()
+        (made.cache / "environments").symlink_to(cache_root() / "environments")
+        make_bench(made.folder, bench_contract(*arguments, **changes))
+        return made
+
+    return make
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "not within the time a user would wait"
+        time.sleep(0.002)
+
+
+def new_passes(harness: Harness, phase: str, count: int) -> Callable[[], bool]:
+    """Whether so many more passes of a phase are in the journal than now."""
+
+    def finished() -> int:
+        return sum(p.calls[0].phase == phase for p in harness.passes())
+
+    before = finished()
+    return lambda: finished() >= before + count
+
+
+def rows(matrix: Matrix) -> list[CallRecord]:
+    return [CallRecord(**row) for row in matrix.calls.iter_rows(named=True)]
+
+
+def assert_whole(matrix: Matrix) -> None:
+    """Every planned pass once with all its calls, in one rising order."""
+    made = rows(matrix)
+    assert {r.status for r in made} == {"ok"}
+    confirmed = matrix.provenance.confirm_chunk_sizes
+    wanted = {("sweep", c, r): 4 // c for c in (1, 2, 4) for r in range(3)}
+    wanted |= {("confirm", c, r): 4 // c for c in confirmed for r in range(2)}
+    found = Counter((r.phase, r.chunk_size, r.run) for r in made)
+    assert {key: n for key, n in found.items() if key[0] != "warmup"} == wanted
+    assert all(n == 4 // key[1] for key, n in found.items())
+    assert [r.position for r in made] == sorted(r.position for r in made)
+    assert {r.position for r in made} == set(range(len(found)))
+    times = [t for r in made for t in (r.start_ns, r.end_ns)]
+    assert times == sorted(times)  # type: ignore[type-var]
+    # A session's first timed pass of a chunk size comes after a warm-up in that session.
+    for session in {r.session for r in made}:
+        mine = [r for r in made if r.session == session]
+        for chunk in {r.chunk_size for r in mine if r.phase != "warmup"}:
+            assert next(r for r in mine if r.chunk_size == chunk).phase == "warmup"
+
+
+def confirmed_all(harness: Harness) -> bool:
+    return sum(p.calls[0].phase == "confirm" for p in harness.passes()) >= 4
+
+
+def test_killed_ten_times_at_any_moment_every_pass_is_measured_once(harness) -> None:
+    made: Harness = harness("--sleep", "0.02")
+    moments = random.Random(20260211)
+    output = made.folder / OUTPUT
+    # What to wait for in each round, and how many seconds at most pass until the kill.
+    points: list[tuple[Callable[[], object], float]] = [
+        (lambda: True, 1.0),
+        (made.server_was_started, 0.8),
+        (new_passes(made, "warmup", 1), 0.1),
+        (new_passes(made, "warmup", 3), 0.1),
+        (new_passes(made, "sweep", 2), 0.1),
+        (new_passes(made, "sweep", 5), 0.1),
+        (new_passes(made, "confirm", 1), 0.05),
+        (new_passes(made, "confirm", 3), 0.05),
+        (lambda: confirmed_all(made), 0.5),
+        ((output / "probes.parquet").exists, 0.002),
+    ]
+    measured: dict[tuple[str, int, int], list[CallRecord]] = {}
+    killed = 0
+    for reached, at_most in points:
+        process = made.start()
+        # The last round's moment is so short that the measurement may be over before it.
+        wait_for(lambda: reached() or process.poll() is not None)  # noqa: B023
+        time.sleep(moments.uniform(0, at_most))
+        killed += process.poll() is None
+        process.kill()
+        process.communicate()
+        for finished in made.passes():
+            first = finished.calls[0]
+            key = (first.phase, first.chunk_size, first.run)
+            assert measured.setdefault(key, finished.calls) == finished.calls, "measured again"
+        wait_for(lambda: made.processes() == [], 15)
+        # DVC deletes the outputs before it runs a stage again.
+        shutil.rmtree(output, ignore_errors=True)
+    assert killed >= len(points) - 1
+    assert len(measured) >= 9
+    before = made.passes()
+    code, said = made.run()
+    assert code == 0, said
+    matrix = made.matrix()
+    assert_whole(matrix)
+    kept: dict[tuple[str, int, int], list[CallRecord]] = {}
+    for record in rows(matrix):
+        kept.setdefault((record.phase, record.chunk_size, record.run), []).append(record)
+    if before:
+        assert f"going on after {len(before)} passes" in said
+        assert {key: kept[key] for key in measured} == measured
+        assert matrix.provenance.interruptions >= 6
+    assert matrix.provenance.sessions == matrix.calls["session"].n_unique()
+    assert min(matrix.provenance.seconds.model_dump().values()) >= 0
+    probes = read_probes(output / "probes.parquet")
+    assert probes.provenance.matrix_sha256 == matrix.provenance.table_sha256
+    assert set(probes.frame["status"]) == {"ok"}
+    assert (output / "server.log").is_file()
+    assert list((made.cache / "journals").iterdir()) == []
+    assert made.processes() == []
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_ends_it_within_seconds_and_says_what_is_saved(harness, number, code) -> None:
+    made: Harness = harness("--sleep", "0.1")
+    process = made.start()
+    wait_for(new_passes(made, "sweep", 1))
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == code
+    told = re.fullmatch(
+        r"interrupted: (\d+) of about \d+ passes saved; run the same command to continue\n", errors
+    )
+    assert told, errors
+    assert int(told[1]) == len(made.passes())
+    assert made.processes() == []
+    assert not (made.folder / OUTPUT / "matrix.parquet").exists()
+
+
+def test_interrupted_before_anything_was_measured_it_says_so(harness) -> None:
+    made: Harness = harness("--sleep", "60")
+    process = made.start()
+    wait_for(made.server_was_started)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert errors.startswith("interrupted: 0 of about ")
+
+
+def test_a_server_that_is_ended_together_with_the_harness_spoils_no_pass(harness) -> None:
+    made: Harness = harness("--sleep", "0.1")
+    process = made.start()
+    wait_for(new_passes(made, "sweep", 1))
+    # As a container's end or a shutdown would: the server first, the harness a moment later.
+    for child in psutil.Process(process.pid).children(recursive=True):
+        if "scoring_server" in " ".join(child.cmdline()):
+            child.kill()
+    time.sleep(0.5)
+    process.terminate()
+    process.communicate(timeout=10)
+    assert {c.status for p in made.passes() for c in p.calls} == {"ok"}
+    code, said = made.run()
+    assert code == 0, said
+    assert_whole(made.matrix())
+    assert made.matrix().provenance.restarts == 0
+
+
+def test_fresh_measures_everything_anew_and_is_the_way_out_of_a_damaged_journal(harness) -> None:
+    made: Harness = harness("--sleep", "0.02")
+    process = made.start()
+    wait_for(new_passes(made, "sweep", 2))
+    process.kill()
+    process.communicate()
+    (journal,) = made.cache.glob(f"journals/*/{JOURNAL_FILE}")
+    data = bytearray(journal.read_bytes())
+    data[len(data) // 3] ^= 1
+    journal.write_bytes(data)
+    code, said = made.run()
+    assert code == 1
+    assert re.fullmatch(r"error: \S+ line \d+ is damaged.*--fresh.*\n", said)
+    code, said = made.run("--fresh")
+    assert code == 0, said
+    assert "going on" not in said
+    assert_whole(made.matrix())
+    found = made.matrix().provenance
+    assert (found.interruptions, found.sessions) == (0, 1)
+
+
+def test_a_second_measurement_on_the_machine_is_refused_and_starts_nothing(harness) -> None:
+    made: Harness = harness("--sleep", "0.3")
+    first = made.start()
+    wait_for(new_passes(made, "warmup", 1))
+    code, said = made.run()
+    assert code == 1
+    assert said.startswith("error: another measurement is running on this machine: measure@jax-")
+    assert f"process {first.pid}," in said
+    assert said.count("\n") == 1
+    assert first.poll() is None
+    first.terminate()
+    first.communicate(timeout=10)
