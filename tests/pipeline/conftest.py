@@ -33,16 +33,24 @@ class Pipeline:
 
     folder: Path
 
-    def run(self, *command: str, check: bool = True) -> str:
-        """Run a command in the repository; its output, with errors where it fails."""
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of its commands."""
         binaries = str(Path(sys.executable).parent)
-        environ = {
+        return {
             **os.environ,
             "PATH": binaries + os.pathsep + os.environ["PATH"],
             "DVC_SITE_CACHE_DIR": str(self.folder.parent / "dvc-site-cache"),
             "DVC_NO_ANALYTICS": "1",
+            # Whoever measures on this machine meanwhile is no concern of these tests.
+            "TMPDIR": str(self.folder.parent),
         }
-        done = subprocess.run(command, cwd=self.folder, env=environ, capture_output=True, text=True)
+
+    def run(self, *command: str, check: bool = True) -> str:
+        """Run a command in the repository; its output, with errors where it fails."""
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environ, capture_output=True, text=True
+        )
         assert not check or done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
