@@ -22,10 +22,8 @@ from stages.compare.intervals import (
     order_bounds,
     ratio_bounds,
     student_bounds,
-    student_quantile,
-    student_quantiles,
-    welch,
 )
+from stages.student import student_quantile, welch
 
 RESAMPLES = 999
 SEED = 20260211
@@ -149,7 +147,7 @@ def _fieller(numerator: Array, denominator: Array, nominal: float) -> Bounds:
     )
     freedoms = (numerator.shape[-1] - 1, denominator.shape[-1] - 1)
     _, freedom = welch(of_above / above, of_below / below, *freedoms)
-    reach = student_quantiles(0.5 + nominal / 2, freedom) ** 2
+    reach = student_quantile(0.5 + nominal / 2, freedom) ** 2
     # a r^2 - 2 b r + c = 0 at both ends.
     a, b, c = below**2 - reach * of_below**2, above * below, above**2 - reach * of_above**2
     root = np.sqrt(np.maximum(b**2 - a * c, 0))

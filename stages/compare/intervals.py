@@ -9,7 +9,6 @@ too. How often each covers the truth, and which methods were tried and left, is 
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.comparison import Interval
+from stages.student import relative_error, student_quantile, welch
 
 TARGET = 0.95
 """The level that is asked for; no interval is ever printed with a higher one."""
@@ -149,38 +149,13 @@ def ratio_bounds(numerator: Array, denominator: Array, nominal: float) -> tuple[
     """
     ratio = numerator.mean(axis=-1) / denominator.mean(axis=-1)
     error, freedom = welch(
-        _relative_error(numerator),
-        _relative_error(denominator),
+        relative_error(numerator),
+        relative_error(denominator),
         numerator.shape[-1] - 1,
         denominator.shape[-1] - 1,
     )
-    factor = np.exp(student_quantiles(0.5 + nominal / 2, freedom) * error)
+    factor = np.exp(student_quantile(0.5 + nominal / 2, freedom) * error)
     return np.asarray(ratio / factor), np.asarray(ratio * factor)
-
-
-def welch(one: Array, other: Array, of_one: int, of_other: int) -> tuple[Array, Array]:
-    """Error of the difference of two estimates, and its degrees of freedom as whole numbers.
-
-    Args:
-        one: standard error of the one estimate.
-        other: of the other.
-        of_one: degrees of freedom of ``one``.
-        of_other: of ``other``.
-
-    Source: Welch, Biometrika 29 (1938), 350-362; rounded down, which widens the interval.
-    """
-    variance = one**2 + other**2
-    parts = one**4 / of_one + other**4 / of_other
-    known = parts > 0
-    # Without any spread the error is zero, and the quantile does not matter.
-    freedom = np.where(known, variance**2 / np.where(known, parts, 1.0), of_one + of_other)
-    # The small number keeps a whole number from being rounded down to the one below.
-    return np.sqrt(variance), np.floor(np.maximum(freedom, min(of_one, of_other)) + 1e-9)
-
-
-def _relative_error(seconds: Array) -> Array:
-    error = seconds.std(axis=-1, ddof=1) / math.sqrt(seconds.shape[-1])
-    return np.asarray(error / seconds.mean(axis=-1))
 
 
 def order_bounds(seconds: Array) -> tuple[Array, Array]:
@@ -207,44 +182,3 @@ def order_coverage(passes: int, rank: int) -> float:
     """
     missed = sum(math.comb(passes, below) for below in range(rank))
     return 1 - 2 * missed / float(2**passes)
-
-
-@functools.cache
-def student_quantile(probability: float, freedom: int) -> float:
-    """The value below which Student's t lies with ``probability``, which is from 0.5 to 1.
-
-    Found by bisection, to the last bit; ``freedom`` is the degrees of freedom, at least 1.
-    """
-    low, high = 0.0, 1.0
-    while student_cdf(high, freedom) < probability:
-        high *= 2
-    while low < (middle := (low + high) / 2) < high:
-        if student_cdf(middle, freedom) < probability:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def student_quantiles(probability: float, freedom: Array) -> Array:
-    """``student_quantile`` of each of many degrees of freedom, whole numbers of any shape."""
-    known, where = np.unique(freedom, return_inverse=True)
-    quantiles = np.array([student_quantile(probability, int(one)) for one in known])
-    return np.asarray(quantiles[where].reshape(freedom.shape))
-
-
-def student_cdf(value: float, freedom: int) -> float:
-    """Probability that Student's t with ``freedom`` degrees of freedom is below ``value``.
-
-    The finite series for whole degrees of freedom: Abramowitz and Stegun, 26.7.3 and 26.7.4.
-    """
-    angle = math.atan(value / math.sqrt(freedom))
-    cos, sin = math.cos(angle), math.sin(angle)
-    odd = freedom % 2
-    term = cos if odd else 1.0
-    series = term if freedom > 1 else 0.0
-    for k in range(2 + odd, freedom, 2):
-        term *= cos * cos * (k - 1) / k
-        series += term
-    between = 2 / math.pi * (angle + sin * series) if odd else sin * series
-    return 0.5 + between / 2

@@ -1,17 +1,18 @@
 """Whether two cells differ by more than their passes do by themselves. Pure.
 
 Welch's comparison of the logarithms of two means, and Holm's correction for many of them.
-Whole degrees of freedom, rounded down, keep it on the careful side and its series finite.
+Whole degrees of freedom, rounded down, keep it on the careful side.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from stages.student import relative_error, student_p, student_quantile, welch
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Contrast:
 
     def bounds(self, level: float) -> tuple[float, float]:
         """Ends of the ratio's interval, which leaves out 1 exactly where p is below ``level``."""
-        factor = math.exp(min(student_critical(level, self.freedom) * self.error, 700.0))
+        reach = float(student_quantile(1 - level / 2, self.freedom))
+        factor = math.exp(min(reach * self.error, 700.0))
         return self.ratio / factor, self.ratio * factor
 
 
@@ -44,47 +46,12 @@ def contrast(before: Sequence[float], after: Sequence[float]) -> Contrast | None
     if not (np.isfinite(old).all() and np.isfinite(new).all() and old.min() > 0 < new.min()):
         return None
     ratio = float(old.mean() / new.mean())
-    # To first order the error of a mean's logarithm is the mean's own error over the mean.
-    parts = [float(s.var(ddof=1)) / s.size / float(s.mean()) ** 2 for s in (old, new)]
-    variance = sum(parts)
-    if variance == 0:
+    errors = relative_error(old), relative_error(new)
+    error, freedom = (float(one) for one in welch(*errors, old.size - 1, new.size - 1))
+    if error == 0:
         return Contrast(ratio, 0.0, 1, 1.0 if ratio == 1 else 0.0)
-    spread = sum(p**2 / (s.size - 1) for p, s in zip(parts, (old, new), strict=True))
-    # Two equal spreads of 5 passes have 8 degrees of freedom, not 7.999….
-    freedom = max(1, math.floor(variance**2 / spread * (1 + 1e-9)))
-    error = math.sqrt(variance)
-    return Contrast(ratio, error, freedom, student_p(abs(math.log(ratio)) / error, freedom))
-
-
-def student_p(value: float, freedom: int) -> float:
-    """Probability that Student's t is at least ``value`` away from zero, either way.
-
-    The finite series for whole degrees of freedom: Abramowitz and Stegun, 26.7.3 and 26.7.4.
-    """
-    angle = math.atan(value / math.sqrt(freedom))
-    cos, sin = math.cos(angle), math.sin(angle)
-    odd = freedom % 2
-    term = cos if odd else 1.0
-    series = term if freedom > 1 else 0.0
-    for k in range(2 + odd, freedom, 2):
-        term *= cos * cos * (k - 1) / k
-        series += term
-    between = 2 / math.pi * (angle + sin * series) if odd else sin * series
-    return max(0.0, 1 - between)
-
-
-@functools.cache
-def student_critical(level: float, freedom: int) -> float:
-    """The ``value`` at which :func:`student_p` is ``level``, above 0 and up to 1; by bisection."""
-    low, high = 0.0, 1.0
-    while student_p(high, freedom) > level:
-        high *= 2
-    while low < (middle := (low + high) / 2) < high:
-        if student_p(middle, freedom) > level:
-            low = middle
-        else:
-            high = middle
-    return high
+    p = student_p(abs(math.log(ratio)) / error, int(freedom))
+    return Contrast(ratio, error, int(freedom), p)
 
 
 def holm(p_values: Sequence[float], level: float) -> list[float]:
