@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pydantic
 from pydantic import BaseModel, ConfigDict
 
-from stages.errors import UserError
+from stages.errors import UserError, one_line
 from stages.files import sha256, write_whole
 
 
@@ -64,15 +64,25 @@ class TableKind[P: TableProvenance]:
     def _key(self) -> bytes:
         return f"scoreparity.{self.name}".encode()
 
+    @property
+    def _seal(self) -> bytes:
+        return self._key + b".sha256"
+
     def write(self, path: Path, table: pa.Table, provenance: P) -> None:
         """Write a table, whole or not at all.
 
         Raises:
             UserError: the file cannot be written.
         """
-        metadata = {self._key: provenance.model_dump_json().encode()}
+        raw = provenance.model_dump_json().encode()
+        metadata = {self._key: raw, self._seal: sha256(raw).encode()}
         sink = io.BytesIO()
-        pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd")
+        pq.write_table(
+            table.replace_schema_metadata(metadata),
+            sink,
+            compression="zstd",
+            write_page_checksum=True,
+        )
         write_whole(path, sink.getvalue())
 
     def read(self, path: Path) -> tuple[pl.DataFrame, P]:
@@ -82,23 +92,39 @@ class TableKind[P: TableProvenance]:
             UserError: missing, truncated, another kind or schema version, or changed since
                 it was written.
         """
-        try:
-            table = pq.read_table(path, memory_map=False)
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such {self.name}; {self.remedy}") from None
-        except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{path}: not a readable Parquet file: {_short(error)}") from error
-        raw = (table.schema.metadata or {}).get(self._key)
+        table = self._load(path)
+        metadata = table.schema.metadata or {}
+        raw = metadata.get(self._key)
         if raw is None:
             raise UserError(f"{path}: carries no provenance of a {self.name} of this pipeline")
         provenance = self._parse(path, raw)
         if not table.schema.remove_metadata().equals(self.schema):
             raise UserError(f"{path}: its columns are not those of schema version {self.version}")
+        try:
+            # Names inside a column's type may be damaged too; Polars ends the program on those.
+            table = table.cast(self.schema)
+            table.validate(full=True)
+        except (ValueError, pa.ArrowException) as error:
+            raise UserError(f"{path}: not a readable Parquet file: {_short(error)}") from error
         if table_sha256(table) != provenance.table_sha256:
             raise UserError(f"{path}: its rows are not those that were written; it was changed")
+        if metadata.get(self._seal) != sha256(raw).encode():
+            raise UserError(f"{path}: its provenance is not what was written; it was changed")
         frame = pl.from_arrow(table)
         assert isinstance(frame, pl.DataFrame)  # noqa: S101  a table is never a Series
         return frame, provenance
+
+    def _load(self, path: Path) -> pa.Table:
+        try:
+            # Only a file: a folder would be read as a data set, a pipe would be waited for.
+            if path.exists() and not path.is_file():
+                raise UserError(f"{path}: not a readable Parquet file: it is no file")
+            source = pa.BufferReader(path.read_bytes())
+            return pq.ParquetFile(source, page_checksum_verification=True).read()
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such {self.name}; {self.remedy}") from None
+        except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
+            raise UserError(f"{path}: not a readable Parquet file: {_short(error)}") from error
 
     def _parse(self, path: Path, raw: bytes) -> P:
         try:
@@ -119,6 +145,5 @@ def table_sha256(table: pa.Table) -> str:
     return sha256(json.dumps(table.to_pydict(), separators=(",", ":")).encode())
 
 
-def _short(error: BaseException, limit: int = 160) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+def _short(error: BaseException) -> str:
+    return one_line(str(error) or type(error).__name__, 160)
