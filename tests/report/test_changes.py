@@ -10,7 +10,7 @@ import pytest
 
 from stages.comparison import Cell, Comparison, PassTime, ViewComparison
 from stages.contract import VIEWS, Backend, View
-from stages.report.changes import (
+from stages.report.diff.changes import (
     CHANGED,
     CellChange,
     cell_changes,

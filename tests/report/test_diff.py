@@ -18,9 +18,9 @@ from markdown_it import MarkdownIt
 
 from stages.comparison import Comparison, PassTime, Source, ViewComparison
 from stages.contract import BACKENDS, VIEWS, Backend, View
-from stages.report.change_words import Side, changes_markdown
-from stages.report.conditions import differences, measured
-from stages.report.diff import main
+from stages.report.diff.__main__ import main
+from stages.report.diff.conditions import differences, measured
+from stages.report.diff.words import Side, changes_markdown
 from stages.schema import COMPARISON_FILE, Host
 
 # Five passes that vary by a thousandth: every change of 5 % or more is significant.

@@ -19,15 +19,15 @@ from matplotlib.lines import Line2D
 from stages.comparison import Comparison, ItemDifference, PassTime, ViewComparison
 from stages.contract import BACKENDS, Backend
 from stages.report import figures
-from stages.report.drawing import chunk_axis
-from stages.report.isolation_figure import isolation_probe
-from stages.report.item_figure import item_differences
-from stages.report.pass_figure import relative, timeline
+from stages.report.figures.correctness import score_differences
+from stages.report.figures.drawing import chunk_axis
+from stages.report.figures.isolation import isolation_probe
+from stages.report.figures.items import item_differences
+from stages.report.figures.speed import latency, throughput
+from stages.report.figures.theme import LIGHT, themed
+from stages.report.figures.time_split import time_split
+from stages.report.figures.timeline import relative, timeline
 from stages.report.render import render_all
-from stages.report.score_figure import score_differences
-from stages.report.speed_figure import latency, throughput
-from stages.report.theme import LIGHT, themed
-from stages.report.time_figure import time_split
 
 JAX = {1: 40.0, 2: 90.0, 4: 110.0}
 PYTORCH = {1: 100.0, 2: 150.0, 4: 200.0}

@@ -15,9 +15,9 @@ from report_words import HOSTILE, everywhere, plain_comparison, talkative
 
 from stages.comparison import Comparison
 from stages.report.figures import draw_all
+from stages.report.figures.theme import DARK, LIGHT
 from stages.report.html import render_html
 from stages.report.render import one_line, render_all
-from stages.report.theme import DARK, LIGHT
 
 
 def page(comparison: Comparison) -> str:

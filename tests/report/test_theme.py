@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from stages.report.theme import DARK, LIGHT, themed
+from stages.report.figures.theme import DARK, LIGHT, themed
 
 TEXT = ("--ink", "--muted")
 SERIES = ("--jax", "--pytorch", "--sky", "--green", "--amber", "--purple", "--grey")

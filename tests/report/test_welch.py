@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.report.welch import contrast, holm
+from stages.report.diff.welch import contrast, holm
 from stages.student import student_p, student_quantile
 
 # Two-sided levels; the usual printed table, three decimals.

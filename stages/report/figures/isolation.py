@@ -11,7 +11,7 @@ from stages.comparison import Comparison, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
 from stages.probe_table import Layout
 from stages.report import format as f
-from stages.report.drawing import (
+from stages.report.figures.drawing import (
     INK,
     LINES,
     absent,

@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 from stages.comparison import Comparison, ViewComparison
 from stages.contract import VIEWS
 from stages.report import format as f
-from stages.report.drawing import STYLE, svg
-from stages.report.isolation_figure import isolation_probe
-from stages.report.item_figure import item_differences
-from stages.report.pass_figure import timeline
-from stages.report.score_figure import score_differences
-from stages.report.speed_figure import latency, throughput
-from stages.report.time_figure import time_split
+from stages.report.figures.correctness import score_differences
+from stages.report.figures.drawing import STYLE, svg
+from stages.report.figures.isolation import isolation_probe
+from stages.report.figures.items import item_differences
+from stages.report.figures.speed import latency, throughput
+from stages.report.figures.time_split import time_split
+from stages.report.figures.timeline import timeline
 
 _OF_A_VIEW: dict[str, tuple[Callable[[Comparison, ViewComparison], Figure], str]] = {
     "throughput": (throughput, "Items per second of both backends over the chunk size"),

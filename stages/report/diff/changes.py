@@ -18,7 +18,7 @@ from typing import Literal
 
 from stages.comparison import Cell, Comparison, GateResult, ViewComparison
 from stages.contract import BACKENDS, Backend, View
-from stages.report.welch import Contrast, contrast, holm
+from stages.report.diff.welch import Contrast, contrast, holm
 
 LEVEL = 0.05
 """The share of comparisons of two equal runs in which any cell at all may be called changed."""

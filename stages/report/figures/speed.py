@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter
 
 from stages.comparison import Cell, Comparison, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
-from stages.report.drawing import (
+from stages.report.figures.drawing import (
     INK,
     LINES,
     absent,

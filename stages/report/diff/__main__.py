@@ -17,7 +17,7 @@ import click
 from stages.comparison import Comparison, load_comparison
 from stages.errors import UserError, one_line_errors
 from stages.files import write_whole
-from stages.report.change_words import Side, changes_markdown
+from stages.report.diff.words import Side, changes_markdown
 from stages.schema import COMPARISON_FILE
 
 WORKSPACE = "workspace"

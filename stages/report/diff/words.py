@@ -10,8 +10,8 @@ import jinja2
 from stages.comparison import Comparison, GateResult, Outcome, Verdict, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS
 from stages.report import format as f
-from stages.report.change_sentences import besides, headline, needed, size
-from stages.report.changes import (
+from stages.report.checks import gate_answer, isolation_answer, oracle_answer
+from stages.report.diff.changes import (
     COMPARED,
     CellChange,
     ScoreChange,
@@ -20,8 +20,8 @@ from stages.report.changes import (
     obstacles,
     score_changes,
 )
-from stages.report.checks import gate_answer, isolation_answer, oracle_answer
-from stages.report.conditions import Difference, differences, measured, measured_once
+from stages.report.diff.conditions import Difference, differences, measured, measured_once
+from stages.report.diff.sentences import besides, headline, needed, size
 from stages.report.render import TEMPLATES, Verbatim, md, span
 
 _OUTCOMES: dict[Outcome, str] = {

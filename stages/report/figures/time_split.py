@@ -9,8 +9,8 @@ from matplotlib.ticker import FuncFormatter
 from stages.comparison import Comparison, Source
 from stages.contract import BACKEND_NAMES
 from stages.report import format as f
-from stages.report.drawing import PAGE, new_figure, only_say
-from stages.report.theme import LIGHT
+from stages.report.figures.drawing import PAGE, new_figure, only_say
+from stages.report.figures.theme import LIGHT
 from stages.schema import TimeSplit
 
 # Name, colour and hatch: without colour the hatch tells.

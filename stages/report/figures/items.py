@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from stages.comparison import Comparison, ItemDifference, ViewComparison
 from stages.contract import BACKENDS
-from stages.report.drawing import (
+from stages.report.figures.drawing import (
     INK,
     LINES,
     absent,
@@ -19,7 +19,7 @@ from stages.report.drawing import (
     only_say,
     title_of,
 )
-from stages.report.theme import LIGHT
+from stages.report.figures.theme import LIGHT
 
 # Above this many items the marks shrink, so that neighbours stay apart.
 _MANY = 64

@@ -29,7 +29,7 @@ from matplotlib.ticker import (
 from stages.comparison import Comparison, ViewComparison
 from stages.contract import BACKEND_NAMES, Backend
 from stages.report import format as f
-from stages.report.theme import LIGHT
+from stages.report.figures.theme import LIGHT
 
 WIDTH, HEIGHT = 4.8, 3.6
 """Of a figure, in inches of 72 units."""

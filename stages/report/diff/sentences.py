@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from stages.report import format as f
-from stages.report.changes import CHANGED, COMPARED, CellChange, Word
+from stages.report.diff.changes import CHANGED, COMPARED, CellChange, Word
 
 NAMED = 3
 """How many changed cells the first sentence names."""

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from stages.comparison import Cell, Comparison, ControlName, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
-from stages.report.drawing import (
+from stages.report.figures.drawing import (
     INK,
     LINES,
     PAGE,
@@ -29,7 +29,7 @@ from stages.report.drawing import (
     sizes_of,
     title_of,
 )
-from stages.report.theme import LIGHT
+from stages.report.figures.theme import LIGHT
 
 # Short dashes in the gaps of long ones: where both floors are 0, both lines are seen.
 _NOISE_DASHES: dict[Backend, tuple[float, tuple[float, float]]] = {

@@ -19,7 +19,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from stages.comparison import Comparison, PassTime, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
 from stages.report import format as f
-from stages.report.drawing import (
+from stages.report.figures.drawing import (
     INK,
     LINES,
     PAGE,
@@ -31,7 +31,7 @@ from stages.report.drawing import (
     say,
     title_of,
 )
-from stages.report.theme import LIGHT
+from stages.report.figures.theme import LIGHT
 
 _TITLE = "Every timed pass"
 _NOTHING = "no passes"

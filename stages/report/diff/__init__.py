@@ -1,0 +1,1 @@
+"""Compare two results: which changes are larger than the noise (``make diff``)."""
