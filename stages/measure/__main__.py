@@ -62,7 +62,7 @@ def measure(plan: Plan, folder: Path, journal_at: Path | None = None) -> None:
             costs = calibrate_client(plan)
             session = _run_session(plan, ledger, new_server, log)
         except Interrupted as stop:
-            stop.saved = f"{ledger.passes} of about {plan.expected_passes} passes saved"
+            stop.saved = f"{journal.count_passes()} of about {plan.expected_passes} passes saved"
             raise
         # The interpreter's path belongs to the machine, not to the measurement.
         outcome = _outcome(plan, session, ["python", *servers[0].argv[1:]], costs)

@@ -11,6 +11,7 @@ and written over. Any other line that is not as it was written makes the journal
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -211,6 +212,7 @@ class Journal:
         except BaseException:
             os.close(self._file)
             raise
+        self._holds_passes = bool(self.entries)
 
     def _take_over(self) -> list[Entry]:
         try:
@@ -241,6 +243,11 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if not self._holds_passes:
+            # Nothing to go on from; a server's log, which says why, stays.
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+                self.folder.rmdir()
         os.close(self._file)
 
     def append(self, entry: Entry) -> None:
@@ -249,6 +256,8 @@ class Journal:
         Raises:
             UserError: it cannot be written; the entries before it are safe.
         """
+        # Before it is written: a signal may come between the writing and any line after it.
+        self._holds_passes |= isinstance(entry, PassFinished)
         try:
             line = encode_entry(entry)
             while line:
@@ -258,6 +267,11 @@ class Journal:
             raise UserError(
                 f"{self._path}: {error.strerror}; the passes before this one are saved"
             ) from error
+
+    def count_passes(self) -> int:
+        """Passes on disk now; true also where a signal cut :meth:`append` short."""
+        entries, _ = decode_entries(self._path.read_bytes())
+        return sum(isinstance(entry, PassFinished) for entry in entries)
 
     def remove(self) -> None:
         """Delete it with its folder: what it holds is safe elsewhere."""

@@ -17,6 +17,7 @@ from stages.contract import parse_contract
 from stages.errors import UserError
 from stages.measure.faults import FaultCounts
 from stages.measure.identity import journal_key, source_sha256
+from stages.measure.interrupt import Interrupted
 from stages.measure.journal import (
     JOURNAL_FILE,
     DamagedJournalError,
@@ -142,11 +143,11 @@ def test_a_changed_byte_never_changes_what_a_pass_says(
     assert at >= last - 1
 
 
-def write(folder: Path, *written: Entry) -> bytes:
+def write(folder: Path, *written: Entry, read: bool = True) -> bytes:
     with Journal(folder) as journal:
         for entry in written:
             journal.append(entry)
-    return (folder / JOURNAL_FILE).read_bytes()
+    return (folder / JOURNAL_FILE).read_bytes() if read else b""
 
 
 @pytest.mark.parametrize("tail", [b'{"crc":"0', b"\0" * 40, b"not a line\n", b"\n"])
@@ -174,11 +175,42 @@ def test_a_damaged_earlier_line_is_refused_in_one_line_that_names_the_way_out(
     assert (tmp_path / JOURNAL_FILE).read_bytes() == data.replace(b"0.9", b"0.8", 1)
 
 
+def test_a_process_that_ends_before_its_first_pass_leaves_only_the_servers_log(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "nothing", a_process(), read=False)
+    assert not (tmp_path / "nothing").exists()
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "server.log").touch()
+    write(tmp_path / "log", a_process(), read=False)
+    assert [p.name for p in (tmp_path / "log").iterdir()] == ["server.log"]
+
+
 def test_a_process_that_finished_no_pass_leaves_nothing_to_go_on_from(tmp_path: Path) -> None:
-    write(tmp_path, a_process())
+    # Killed, so that it could not tidy up.
+    (tmp_path / JOURNAL_FILE).write_bytes(encode_entry(a_process()))
     with Journal(tmp_path) as journal:
         assert journal.entries == []
-    assert (tmp_path / JOURNAL_FILE).read_bytes() == b""
+        assert (tmp_path / JOURNAL_FILE).read_bytes() == b""
+
+
+def test_a_pass_whose_writing_a_signal_cut_short_is_counted_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: int) -> None:
+        raise Interrupted(15)
+
+    with pytest.raises(Interrupted), Journal(tmp_path) as journal:
+        journal.append(a_process())
+        # The disk takes a while, which is when a signal is likely to come.
+        monkeypatch.setattr("os.fsync", interrupted)
+        try:
+            journal.append(a_pass())
+        finally:
+            assert journal.count_passes() == 1
+    monkeypatch.undo()
+    with Journal(tmp_path) as journal:
+        assert journal.entries == [a_process(), a_pass()]
 
 
 def test_two_processes_never_write_one_journal(tmp_path: Path) -> None:
