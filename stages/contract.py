@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 import pydantic
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from stages.errors import ContractError, UserError
+from stages.errors import ContractError, UserError, one_line
 
 PARAMS = Path("params.yaml")
 
@@ -32,6 +32,25 @@ BACKEND_NAMES: dict[Backend, str] = {"jax": "JAX", "pytorch": "PyTorch"}
 # The frozen baseline: JAX is gated against it, never the other way round.
 REFERENCE: Backend = "pytorch"
 
+_PARAMS_BYTES = 1 << 20
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("printable text on one line")
+    return text
+
+
+type Text = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
+
+# Beyond these bounds a value is a slip of the pen that would fill the memory or never end.
+type Seed = Annotated[int, Field(ge=0, lt=2**63)]
+type Count = Annotated[int, Field(ge=1, le=10_000)]
+type Size = Annotated[int, Field(ge=1, le=1_000_000)]
+type Seconds = Annotated[float, Field(gt=0, le=86_400)]
+type Price = Annotated[float, Field(gt=0, le=1_000_000)]
+type Difference = Annotated[float, Field(ge=0, le=1)]
+
 SALT_TOKENS = 8
 """Query ids redrawn for every pass, so that no prefix cache answers one pass from another."""
 
@@ -45,14 +64,14 @@ class Strict(BaseModel):
 class Identity(Strict):
     """Which target and contract were composed; printed at the head of the report."""
 
-    target: str
-    contract: str
+    target: Text
+    contract: Text
 
 
 class Vocabulary(Strict):
     """Which token ids the model knows and which of them are ordinary text."""
 
-    size: Annotated[int, Field(ge=1)]
+    size: Annotated[int, Field(ge=1, le=10_000_000)]
     first_ordinary: Annotated[int, Field(ge=0)]
     end_ordinary: Annotated[int, Field(ge=1, description="one past the last ordinary id")]
     reserved_token_ids: list[int] = Field(
@@ -64,13 +83,13 @@ class SyntheticModel(Strict):
     """A small untrained Qwen3 checkpoint, built from a seed without any download."""
 
     kind: Literal["synthetic"]
-    seed: Annotated[int, Field(ge=0)]
-    hidden_size: Annotated[int, Field(ge=1)]
-    layers: Annotated[int, Field(ge=1)]
-    attention_heads: Annotated[int, Field(ge=1)]
-    kv_heads: Annotated[int, Field(ge=1)]
-    head_dim: Annotated[int, Field(ge=2)]
-    intermediate_size: Annotated[int, Field(ge=1)]
+    seed: Seed
+    hidden_size: Size
+    layers: Annotated[int, Field(ge=1, le=1000)]
+    attention_heads: Count
+    kv_heads: Count
+    head_dim: Annotated[int, Field(ge=2, le=10_000)]
+    intermediate_size: Size
 
     @property
     def title(self) -> str:
@@ -82,8 +101,8 @@ class HubModel(Strict):
     """A model of the Hugging Face hub; its revision is resolved and pinned."""
 
     kind: Literal["hub"]
-    repository: Annotated[str, Field(min_length=1)]
-    revision: Annotated[str, Field(min_length=1)]
+    repository: Annotated[Text, Field(pattern=r"^\w[\w.-]*(/[\w.-]+)?$")]
+    revision: Annotated[Text, Field(pattern=r"^\w[\w./-]*$")]
 
     @property
     def title(self) -> str:
@@ -94,11 +113,11 @@ class HubModel(Strict):
 class Workload(Strict):
     """One query, N items and the labels: the same token ids for every backend."""
 
-    seed: Annotated[int, Field(ge=0)]
-    query_tokens: int
-    items: Annotated[int, Field(ge=1)]
-    item_tokens: Annotated[int, Field(ge=1)]
-    label_token_ids: Annotated[list[int], Field(min_length=1)]
+    seed: Seed
+    query_tokens: Annotated[int, Field(le=1_000_000)]
+    items: Size
+    item_tokens: Size
+    label_token_ids: Annotated[list[int], Field(min_length=1, max_length=1000)]
     apply_softmax: bool
     item_first: bool
 
@@ -106,32 +125,32 @@ class Workload(Strict):
 class Passes(Strict):
     """How often each chunk size is measured, and in which order."""
 
-    seed: Annotated[int, Field(ge=0, description="seed of the interleaved order")]
-    warmup: Annotated[int, Field(ge=1, description="warm-up passes at least")]
+    seed: Annotated[Seed, Field(description="seed of the interleaved order")]
+    warmup: Annotated[Count, Field(description="warm-up passes at least")]
     warmup_limit: Annotated[
-        int, Field(ge=1, description="warm-up passes at most, while the server still compiles")
+        Count, Field(description="warm-up passes at most, while the server still compiles")
     ]
-    sweep: Annotated[int, Field(ge=1)]
-    confirm: Annotated[int, Field(ge=1)]
+    sweep: Count
+    confirm: Count
 
 
 class Limits(Strict):
     """When to give up on a call or on a server."""
 
-    call_timeout_s: Annotated[float, Field(gt=0)]
-    start_timeout_s: Annotated[float, Field(gt=0)]
+    call_timeout_s: Seconds
+    start_timeout_s: Seconds
     restarts: Annotated[
         int,
         Field(
             ge=0,
+            le=1000,
             description="restarts of a dead or hanging server, per matrix; those that a given-up"
             " chunk size was to blame for aside",
         ),
     ]
     deaths_per_chunk_size: Annotated[
-        int,
+        Count,
         Field(
-            ge=1,
             description="times the server may die, hang or run out of memory in the passes of one"
             " chunk size before that chunk size is given up",
         ),
@@ -141,8 +160,8 @@ class Limits(Strict):
 class Gate(Strict):
     """The largest and the mean score difference from the reference that still pass."""
 
-    max_abs_diff: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    mean_abs_diff: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    max_abs_diff: Difference
+    mean_abs_diff: Difference
 
 
 class Selection(Strict):
@@ -150,26 +169,28 @@ class Selection(Strict):
 
     guardrail: Annotated[
         float,
-        Field(ge=1, allow_inf_nan=False, description="times the smallest p95"),
+        Field(ge=1, le=1000, description="times the smallest p95"),
     ]
-    resamples: Annotated[int, Field(ge=100)]
-    seed: Annotated[int, Field(ge=0)]
+    resamples: Annotated[int, Field(ge=100, le=1_000_000)]
+    seed: Seed
 
 
 class Probes(Strict):
     """How determinism and isolation are probed after the timed passes."""
 
-    seed: Annotated[int, Field(ge=0, description="seed of the choice of target items")]
-    targets: Annotated[int, Field(ge=1, description="items whose neighbours are changed")]
-    repeats: Annotated[int, Field(ge=2, description="identical requests, for the noise floor")]
+    seed: Annotated[Seed, Field(description="seed of the choice of target items")]
+    targets: Annotated[Count, Field(description="items whose neighbours are changed")]
+    repeats: Annotated[
+        int, Field(ge=2, le=10_000, description="identical requests, for the noise floor")
+    ]
 
 
 class Oracle(Strict):
     """Which passes' items the independent scorer scores too."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     samples_per_chunk: Annotated[
-        int, Field(ge=1, description="pairs of (sweep run, item) for every chunk size")
+        Count, Field(description="pairs of (sweep run, item) for every chunk size")
     ]
 
 
@@ -177,10 +198,10 @@ class Launch(Strict):
     """How the server process is started, the same in both views."""
 
     environment: Literal["sglang_jax", "sglang_pytorch"]
-    entry: Annotated[list[str], Field(min_length=1, description="arguments to its Python")]
-    environ: dict[str, str]
-    device: Annotated[str, Field(min_length=1)]
-    dtype: Annotated[str, Field(min_length=1)]
+    entry: Annotated[list[Text], Field(min_length=1, description="arguments to its Python")]
+    environ: dict[str, Text]
+    device: Annotated[str, Field(pattern=r"^\w[\w.:,-]*$")]
+    dtype: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 
 
 class ServerView(Strict):
@@ -197,7 +218,7 @@ class BackendContract(Strict):
             and reported alone. ``None`` where it can.
     """
 
-    unavailable: Annotated[str, Field(min_length=1, pattern=r"^[^\n\r]*\S[^\n\r]*$")] | None
+    unavailable: Annotated[Text, Field(pattern=r"\S")] | None
     launch: Launch
     portable: ServerView
     best_native: ServerView
@@ -221,8 +242,8 @@ class Backends(Strict):
 class Prices(Strict):
     """USD per hour of the host each backend runs on, where known."""
 
-    jax: Annotated[float, Field(gt=0)] | None
-    pytorch: Annotated[float, Field(gt=0)] | None
+    jax: Price | None
+    pytorch: Price | None
 
 
 class Contract(Strict):
@@ -260,7 +281,11 @@ class Contract(Strict):
         if isinstance(self.model, SyntheticModel):
             _check_synthetic(self.model)
         for backend in BACKENDS:
-            _check_portable(f"backends.{backend}.portable", self.backends.of(backend).portable)
+            section, key = self.backends.of(backend), f"backends.{backend}"
+            _check_launch(f"{key}.launch", section.launch)
+            for view in VIEWS:
+                _check_flags(f"{key}.{view}.flags", section.view(view).flags)
+            _check_portable(f"{key}.portable", section.portable)
         return self
 
 
@@ -282,12 +307,33 @@ def load_contract(path: Path = PARAMS) -> Contract:
         ContractError: the first key that is wrong, what was found, what is allowed.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            data = file.read(_PARAMS_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    if len(data) > _PARAMS_BYTES:
+        raise UserError(f"{path}: not readable as YAML: larger than {_PARAMS_BYTES} bytes")
+    try:
+        raw = yaml.load(data.decode(), Loader=_Loader)  # noqa: S506  a safe one
+    except RecursionError as error:
+        raise UserError(f"{path}: not readable as YAML: nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, an impossible date
+        raise UserError(f"{path}: not readable as YAML: {one_line(str(error))}") from error
     return parse_contract(raw)
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML; a key given twice is an error, where YAML's own rule is that the last wins."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    problem = f"found the key {key.value!r} twice"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def parse_contract(raw: object) -> Contract:
@@ -313,7 +359,8 @@ def _first_error(error: pydantic.ValidationError) -> ContractError:
     if first["type"] == "missing":
         return ContractError(key, "nothing", "this key is required")
     found = first["input"]
-    return ContractError(key or "the file", found, first["msg"].removeprefix("Input should be "))
+    allowed = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return ContractError(key or "the file", found, allowed)
 
 
 def _unknown_key(key: str, name: str, known: list[str]) -> ContractError:
@@ -390,7 +437,8 @@ def _check_workload(workload: Workload, vocabulary: Vocabulary) -> None:
             raise ContractError(key, token, "an id outside vocabulary.reserved_token_ids")
     pool = len(ordinary_ids(vocabulary, labels))
     # Twice as many sequences as items, or drawing distinct ones may never end.
-    if pool < 2 or pool**workload.item_tokens < 2 * workload.items:
+    # (Of longer items the first tokens tell enough of them apart.)
+    if pool < 2 or pool ** min(workload.item_tokens, 64) < 2 * workload.items:
         raise ContractError(
             "workload.items",
             workload.items,
@@ -417,6 +465,55 @@ def _check_synthetic(model: SyntheticModel) -> None:
         )
     if model.head_dim % 2:
         raise ContractError("model.head_dim", model.head_dim, "an even number (rotary embedding)")
+
+
+# argparse takes any beginning of a flag that only one flag has.
+_LISTENING = "nothing: every server gets --host 127.0.0.1 and a port of its own"
+_GIVEN_ELSEWHERE: dict[str, str] = {
+    "host": _LISTENING,
+    "port": _LISTENING,
+    "model-path": "nothing: the section model says what is served",
+    "revision": "nothing: the section model says what is served",
+    "device": "nothing: launch.device says it",
+    "dtype": "nothing: launch.dtype says it",
+    "skip-tokenizer-init": "nothing: every server gets it",
+    "skip-server-warmup": "nothing: every server gets it",
+    "api-key": "nothing: no secret stands in a contract",
+    "config": "nothing: every setting stands in the contract itself",
+}
+
+
+def _given_elsewhere(name: str) -> str | None:
+    matches = (reason for flag, reason in _GIVEN_ELSEWHERE.items() if flag.startswith(name))
+    return next(matches, None)
+
+
+def _check_launch(key: str, launch: Launch) -> None:
+    for i, argument in enumerate(launch.entry):
+        name = argument.removeprefix("--").partition("=")[0]
+        if argument.startswith("--") and name and _given_elsewhere(name) == _LISTENING:
+            raise ContractError(f"{key}.entry[{i}]", argument, _LISTENING)
+    for name in launch.environ:
+        if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+            raise ContractError(f"{key}.environ", name, "names of letters, digits and '_'")
+
+
+def _check_flags(key: str, flags: dict[str, FlagValue]) -> None:
+    for name, value in flags.items():
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+            raise ContractError(key, name, "flags of small letters, digits and '-', '--' left out")
+        reason = _given_elsewhere(name)
+        if reason is not None:
+            raise ContractError(f"{key}.{name}", value, reason)
+        if isinstance(value, str) and (not value.isprintable() or value.startswith("--")):
+            allowed = "printable text on one line that is no flag itself"
+            raise ContractError(f"{key}.{name}", value, allowed)
+        if value == []:
+            raise ContractError(f"{key}.{name}", value, "at least one number")
+        for number in value if isinstance(value, list) else [value]:
+            # NaN is not below anything.
+            if isinstance(number, int | float) and not abs(number) < 2**63:
+                raise ContractError(f"{key}.{name}", value, "numbers of at most 63 bits")
 
 
 def _check_portable(key: str, view: ServerView) -> None:

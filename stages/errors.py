@@ -46,7 +46,9 @@ class ContractError(UserError):
     def __init__(self, key: str, found: object, allowed: str) -> None:
         # YAML's aliases make a short file a huge document: what was found is shown in short.
         shown = one_line(_SHORT.repr(found))
-        super().__init__(f"params.yaml: {one_line(key)}: found {shown}; allowed: {allowed}")
+        super().__init__(
+            f"params.yaml: {one_line(key)}: found {shown}; allowed: {one_line(allowed, 400)}"
+        )
         self.key = key
 
 
