@@ -133,6 +133,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(1)
         if len(body["items"]) == arguments.crash_items:
             os.kill(os.getpid(), signal.SIGKILL)
+        if len(body["items"]) == arguments.starve_items:
+            print("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
         if arguments.compiles and len(body["items"]) not in cls.compiled:
             cls.compiled.add(len(body["items"]))
             print("Prefill batch. #bid: 1, #cache_miss: 2", flush=True)
@@ -180,6 +183,7 @@ def main() -> None:
     parser.add_argument("--mark", type=Path, help="file that makes the crash happen once only")
     parser.add_argument("--fail-at", type=int, help="answer 500 to this call")
     parser.add_argument("--crash-items", type=int, help="die when asked for so many items")
+    parser.add_argument("--starve-items", type=int, help="so many: log that memory ran out, die")
     parser.add_argument("--oom-items", type=int, help="have no memory for so many items")
     parser.add_argument("--hang-items", type=int, help="asked for so many, never answer again")
     parser.add_argument("--compiles", action="store_true", help="compile per new item count")

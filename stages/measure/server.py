@@ -172,10 +172,11 @@ class Server:
         return before is not None and now is not None and now > before
 
     def died_out_of_memory(self) -> bool:
-        """Whether the server has ended and its log says that memory ran out."""
-        if self.death() is None:
+        """Whether the server has ended for want of memory, as the kernel or its log says."""
+        death = self.death()
+        if death is None:
             return False
-        return looks_out_of_memory(_tail(self.log, self._began_at))
+        return "out of memory" in death or looks_out_of_memory(_tail(self.log, self._began_at))
 
     def died_within(self, seconds: float) -> str | None:
         """Like :meth:`death`, but gives a server that is about to end ``seconds`` to do so."""

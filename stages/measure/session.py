@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from types import TracebackType
 
@@ -189,6 +189,7 @@ class Session:
         died = live.server.death() is not None
         if died:
             time.sleep(_SETTLE_S)
+            records[-1] = _name_cause(records[-1], live.server)
         elif key.phase in ("sweep", "confirm"):
             self.ledger.load.sample()
         self._faults.note(key.chunk_size, records[-1].status)
@@ -257,3 +258,15 @@ class Session:
         if live is not None:
             with self.ledger.timing("stop"):
                 live.closing.__exit__(kind, error, trace)
+
+
+def _name_cause(record: CallRecord, server: Server) -> CallRecord:
+    """A death for want of memory is ``oom``: the kernel's account or the server's log says so."""
+    if record.status != "server_died" or not server.died_out_of_memory():
+        return record
+    detail = record.detail
+    return replace(
+        record,
+        status="oom",
+        detail=detail if "memory" in detail else f"{detail}; its log says that memory ran out",
+    )

@@ -172,7 +172,8 @@ def test_a_server_that_keeps_dying_is_given_up_and_every_pass_is_accounted_for(t
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind", "restarts"), [("--crash-items", "server_died", 2), ("--oom-items", "oom", 0)]
+    ("fault", "kind", "restarts"),
+    [("--crash-items", "server_died", 2), ("--oom-items", "oom", 0), ("--starve-items", "oom", 2)],
 )
 def test_a_chunk_size_that_ends_the_server_is_given_up_and_the_others_are_measured(
     tmp_path, fault, kind, restarts
