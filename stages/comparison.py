@@ -343,6 +343,8 @@ class Source(Part):
     Attributes:
         unavailable: why the backend could not run, if it could not; the matrix is then empty.
         backend_version: ``None`` for an unavailable backend.
+        sessions: server sessions the matrix has rows of.
+        interruptions: how often the measurement was stopped and went on later.
     """
 
     backend: Backend
@@ -359,6 +361,8 @@ class Source(Part):
     finished_at: str
     git_commit: str | None
     restarts: int
+    sessions: int
+    interruptions: int
     foreign_cpu: float | None
     compile_cache_entries: int | None
     planned_passes: int

@@ -311,6 +311,8 @@ def source(backend: Backend, view: View, **changes: Any) -> Source:
         "finished_at": "2026-02-11T10:05:00+00:00",
         "git_commit": "c0ffee" * 6,
         "restarts": 0,
+        "sessions": 1,
+        "interruptions": 0,
         "foreign_cpu": 0.03,
         "compile_cache_entries": 0 if backend == "jax" else None,
         "planned_passes": 15,

@@ -239,6 +239,8 @@ def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:
         finished_at=found.finished_at,
         git_commit=found.git_commit,
         restarts=found.restarts,
+        sessions=found.sessions,
+        interruptions=found.interruptions,
         foreign_cpu=found.foreign_cpu,
         compile_cache_entries=found.compile_cache_entries,
         planned_passes=0

@@ -24,6 +24,7 @@ def stability(comparison: Comparison) -> list[str]:
     return [
         *_failures(comparison),
         _restarts(comparison),
+        *_sessions(comparison),
         *_spread(comparison),
         *_compiles(comparison),
         *_first_runs(cells(comparison)),
@@ -65,6 +66,17 @@ def _restarts(comparison: Comparison) -> str:
         if source.restarts
     ]
     return f"Servers restarted: {'; '.join(found)}." if found else "No server was restarted."
+
+
+def _sessions(comparison: Comparison) -> Iterator[str]:
+    for source in comparison.sources:
+        if source.sessions > 1:
+            name = f.backend_view(source.backend, source.view)
+            resumed = f.count(source.interruptions, "interruption")
+            yield (
+                f"{name}: its passes come from {source.sessions} server sessions"
+                f" ({f.count(source.restarts, 'restart')}, {resumed}), each warmed up anew."
+            )
 
 
 def _spread(comparison: Comparison) -> Iterator[str]:

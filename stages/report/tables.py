@@ -167,6 +167,7 @@ def provenance_rows(sources: list[Source]) -> list[list[str]]:
     """A row a property, a column a measurement; the first row is the heading."""
     return [
         ["", *(f.backend_view(s.backend, s.view) for s in sources)],
+        ["Measured", *(_measured(s) for s in sources)],
         ["Server version", *(s.backend_version or f.ABSENT for s in sources)],
         ["Environment SHA-256", *(s.environment_sha256[:12] for s in sources)],
         ["Release repaired at launch", *("yes" if s.repaired else "no" for s in sources)],
@@ -181,9 +182,19 @@ def provenance_rows(sources: list[Source]) -> list[list[str]]:
         ["Commit", *((s.git_commit or f.ABSENT)[:12] for s in sources)],
         ["Good timed passes", *(f"{s.good_passes} of {s.planned_passes}" for s in sources)],
         ["Server restarts", *(str(s.restarts) for s in sources)],
+        ["Server sessions", *(str(s.sessions) for s in sources)],
+        ["Interrupted and resumed", *(_times(s.interruptions) for s in sources)],
         ["CPU time taken by other work", *(_foreign(s.foreign_cpu) for s in sources)],
         ["Compile cache at the start", *(_cache(s.compile_cache_entries) for s in sources)],
     ]
+
+
+def _measured(source: Source) -> str:
+    return "yes" if source.unavailable is None else f"no: {source.unavailable}"
+
+
+def _times(count: int) -> str:
+    return f"{count} times" if count > 1 else "once" if count else "no"
 
 
 def _foreign(share: float | None) -> str:

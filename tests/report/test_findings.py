@@ -16,6 +16,7 @@ from stages.report import format as f
 from stages.report.conclusion import conclude
 from stages.report.findings import find
 from stages.report.format import TO
+from stages.report.stability import stability
 from stages.report.trust import trust
 
 # items/s by chunk size: JAX / PyTorch is 0.40, 0.60, 0.55, 1.20.
@@ -492,4 +493,18 @@ def test_milliseconds_keep_sensible_digits() -> None:
         "12.3",
         "345.6",
         "12,346",
+    ]
+
+
+def test_a_matrix_of_several_server_sessions_says_so() -> None:
+    sources = [
+        build.source("jax", "portable", sessions=3, restarts=1, interruptions=1),
+        build.source("pytorch", "portable"),
+    ]
+    view = build.speeds("portable", {4: 100.0}, {4: 50.0})
+    native = build.speeds("best_native", {4: 100.0}, {4: 50.0})
+    said = stability(build.comparison(view, native, sources=sources))
+    assert [s for s in said if "sessions" in s] == [
+        "JAX, portable view: its passes come from 3 server sessions (1 restart, 1 interruption),"
+        " each warmed up anew."
     ]
