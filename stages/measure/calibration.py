@@ -18,7 +18,7 @@ from pathlib import Path
 
 from stages.errors import UserError
 from stages.measure.client import CallFailed, PreparedCall, ScoreConnection
-from stages.measure.decode import decode_scores
+from stages.measure.decode import answer_bound, decode_scores
 from stages.measure.instant import ITEMS_HEADER
 
 CALL_TIMEOUT_S = 60.0
@@ -80,7 +80,7 @@ def time_pass(
         UserError: a call failed.
     """
     calls: list[tuple[PreparedCall, int]] = [
-        (connection.prepare(body, {ITEMS_HEADER: str(count)}), count)
+        (connection.prepare(body, {ITEMS_HEADER: str(count)}, answer_bound(count, labels)), count)
         for body, count in zip(planned.bodies, planned.item_counts, strict=True)
     ]
     start = time.monotonic_ns()

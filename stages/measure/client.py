@@ -174,7 +174,7 @@ class ScoreConnection:
         """
         deadline = time.monotonic() + self._timeout_s
         reusable = False
-        received = bytearray()
+        received: list[bytes | bytearray] = []
         try:
             stream = self._open_stream(deadline)
             exchange = call.take_exchange()
@@ -183,7 +183,7 @@ class ScoreConnection:
             done = exchange.our_state is h11.DONE and exchange.their_state is h11.DONE
             reusable = sent and done and not exchange.trailing_data[0]
         except httpcore.TimeoutException as error:
-            got = f", {len(received)} bytes of it came" if received else ""
+            got = f", {sum(map(len, received))} bytes of it came" if received else ""
             raise CallFailed("timeout", f"no whole answer in {self._timeout_s:g} s{got}") from error
         except httpcore.NetworkError as error:
             raise CallFailed("connection_error", str(error) or type(error).__name__) from error
@@ -194,7 +194,7 @@ class ScoreConnection:
             # the next call.
             if not reusable:
                 self.close()
-        return Reply(status, bytes(received))
+        return Reply(status, b"".join(received))
 
     def _open_stream(self, deadline: float) -> httpcore.NetworkStream:
         # An idle connection that is readable was closed by the server, or holds bytes
@@ -231,15 +231,15 @@ class ScoreConnection:
         stream: httpcore.NetworkStream,
         exchange: h11.Connection,
         deadline: float,
-        body: bytearray,
+        body: list[bytes | bytearray],
         bound: int,
     ) -> int:
-        """Read a whole answer's body into ``body``; its HTTP status.
+        """Read a whole answer's body into ``body``, as one piece or two; its HTTP status.
 
         Of an error answer larger than the bound the beginning is enough.
         """
         response: h11.Response | None = None
-        most = 2 * bound + _FRAMING_BYTES
+        size, most = 0, 2 * bound + _FRAMING_BYTES
         while True:
             data = stream.read(_READ_BYTES, self._left(deadline))
             if not data and response is None:
@@ -251,9 +251,13 @@ class ScoreConnection:
             while (event := exchange.next_event()) is not h11.NEED_DATA:
                 if type(event) is h11.Data:
                     assert response is not None  # noqa: S101  h11 gives a body after its head
-                    body += event.data
-                    if len(body) > bound:
-                        return _status_of_too_large(response, body, bound)
+                    if body:
+                        _extend(body, event.data)
+                    else:
+                        body.append(event.data)
+                    size += len(event.data)
+                    if size > bound:
+                        return _status_of_too_large(response, body[0], bound)
                 elif type(event) is h11.Response:
                     response = event
                     _refuse_compressed(event)
@@ -288,7 +292,14 @@ def _refuse_compressed(response: h11.Response) -> None:
                 )
 
 
-def _status_of_too_large(response: h11.Response, body: bytearray, bound: int) -> int:
+def _extend(body: list[bytes | bytearray], data: bytes) -> None:
+    # Most answers come in one piece, which needs no copy; of many, each would be an object.
+    if len(body) == 1:
+        body.append(bytearray())
+    body[1] += data
+
+
+def _status_of_too_large(response: h11.Response, body: bytes | bytearray, bound: int) -> int:
     # Why an error answer failed is told by its status; the rest of it is left unread.
     if response.status_code != 200:
         return response.status_code

@@ -68,8 +68,9 @@ def decode_scores(
         return _failed("bad_json", f"the answer is {_kind(answer)}, not an object")
     rows: Any = answer.get("scores")
     # The last of two members of one name is what a parser keeps: such an answer says two things.
-    # (Split, because a search for one byte is ten times as fast as for several.)
-    if body.split(b'"').count(b"scores") > 1 and _twice(body, "scores"):
+    # (From the next quote on, because one byte is searched for ten times as fast as several.)
+    rest = body.find(b'"', body.find(b'scores"') + len(b'scores"'))
+    if rest >= 0 and body.find(b'scores"', rest) >= 0 and _twice(body, "scores"):
         return _failed("bad_json", "the answer holds scores twice")
     fault = _shape_fault(rows, item_count, labels)
     if fault is not None:

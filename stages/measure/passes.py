@@ -9,7 +9,7 @@ import httpx
 
 from stages.canonical import CanonicalWorkload
 from stages.measure.client import CallFailed, ScoreConnection, encode_call
-from stages.measure.decode import Decoded, decode_scores
+from stages.measure.decode import Decoded, answer_bound, decode_scores
 from stages.measure.schedule import PassKey, calls_of_pass, salt_of
 from stages.schema import CallRecord, Status
 
@@ -44,7 +44,8 @@ def probe_server(connection: ScoreConnection, workload: CanonicalWorkload) -> st
         workload.item_first,
     )
     try:
-        reply = connection.send(connection.prepare(body))
+        bound = answer_bound(len(items), len(workload.label_token_ids))
+        reply = connection.send(connection.prepare(body, max_answer_bytes=bound))
     except CallFailed as failure:
         return f"{failure.kind}: {failure.detail}"
     decoded = decode_scores(
@@ -93,8 +94,11 @@ def run_pass(
     """
     salt = salt_of(workload, key)
     spans = calls_of_pass(len(workload.items), key.chunk_size)
-    prepared = [connection.prepare(b) for b in encode_pass(workload, salt, key.chunk_size)]
     labels = len(workload.label_token_ids)
+    prepared = [
+        connection.prepare(body, max_answer_bytes=answer_bound(count, labels))
+        for body, (_, count) in zip(encode_pass(workload, salt, key.chunk_size), spans, strict=True)
+    ]
     # Whatever was compiled between two passes belongs to neither.
     compiles()
     outcomes: list[tuple[int, int, Decoded]] = []

@@ -12,7 +12,7 @@ from itertools import islice
 from stages.canonical import CanonicalWorkload, draw_ids
 from stages.contract import Probes
 from stages.measure.client import CallFailed, ScoreConnection, encode_call
-from stages.measure.decode import Decoded, decode_scores
+from stages.measure.decode import Decoded, answer_bound, decode_scores
 from stages.measure.faults import HANGING_AFTER, Bound
 from stages.probe_table import Layout, ProbeRecord
 
@@ -123,7 +123,8 @@ class Prober:
         labels, softmax = workload.label_token_ids, workload.apply_softmax
         body = encode_call(self._query, items, labels, softmax, workload.item_first)
         try:
-            reply = self._connection.send(self._connection.prepare(body))
+            bound = answer_bound(len(items), len(labels))
+            reply = self._connection.send(self._connection.prepare(body, max_answer_bytes=bound))
         except CallFailed as failure:
             return Decoded(failure.kind, failure.detail, None)
         return decode_scores(reply.status, reply.body, len(items), len(labels), softmax)

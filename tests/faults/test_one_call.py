@@ -122,6 +122,9 @@ CASES = {
         "connection_error",
         "framing without end",
     ),
+    "an answer in pieces of one byte": Case(
+        Pours(CHUNKED, b"1\r\n \r\n" * 5000), "connection_error", "framing without end"
+    ),
     # Status.
     "too many requests": Case(refusal(429, b"", "Retry-After: 120\r\n"), "http_4xx", "HTTP 429"),
     "too many requests, in words": Case(
