@@ -129,8 +129,9 @@ def test_only_the_cpu_launcher_counts_as_repaired() -> None:
         "jax.errors.JaxRuntimeError: RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. "
         "Used 18.53G of 15.48G hbm. Exceeded hbm capacity by 3.05G.",
         "Failed to allocate request for 2.00GiB (2147483648B) on device ordinal 0",
-        "terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc",
-        "Traceback (most recent call last):\n  File \"x.py\", line 1\nMemoryError",
+        "terminate called after throwing an instance of 'std::bad_alloc'\n"
+        "  what():  std::bad_alloc",
+        'Traceback (most recent call last):\n  File "x.py", line 1\nMemoryError',
         "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 7.28 TiB for an array with "
         "shape (1000000, 1000000) and data type float64",
         "RuntimeError: [enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't "
