@@ -154,6 +154,9 @@ def decide(
     if ratio is not None and ratio < 1:
         # The guardrail shut the rival out, so items/s do not say by how much it lost.
         ratio = None
+    interval = _ratio_interval(samples, leader, rival) if ratio is not None else None
+    if interval is not None and interval.low <= 1 and not tie:
+        flags = [f"the interval of the lead includes 1 ({_span(interval)})", *flags]
     # Behind the guardrail it is not the means that leave the winner open.
     needed = passes_to_decide(leader, rival) if tie and rival and ratio is not None else None
     return Winner(
@@ -165,7 +168,7 @@ def decide(
         other_chunk_size=rival.chunk_size if rival else None,
         other_items_per_s=rival.items_per_s if rival else None,
         ratio=ratio,
-        ratio_interval=_ratio_interval(samples, leader, rival) if ratio is not None else None,
+        ratio_interval=interval,
         same_backend_share=same_backend,
         same_cell_share=same_cell,
         passes_to_decide=needed,
@@ -184,6 +187,11 @@ def _ratio_interval(
     return ratio_interval(
         of[rival.backend, rival.chunk_size], of[leader.backend, leader.chunk_size]
     )
+
+
+def _span(interval: Interval) -> str:
+    high = "any" if interval.high is None else f"{interval.high:.2f}x"
+    return f"{interval.low:.2f}x to {high}"
 
 
 def _rival(cells: Sequence[Cell], leader: Cell, guardrail: float) -> Cell | None:

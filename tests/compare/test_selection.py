@@ -245,3 +245,22 @@ def test_the_choice_does_not_depend_on_the_order_or_the_names(specs, random) -> 
 def test_the_shares_are_the_same_on_every_run() -> None:
     cells = [samples(cell("jax", 8, 103), 0.2), samples(cell("pytorch", 8, 100), 0.2)]
     assert winner(*cells) == winner(*cells)
+
+
+def test_a_lead_whose_interval_includes_one_is_held_with_low_confidence() -> None:
+    # Resampling hardly ever turns five fast passes and one slow one round, but so few passes
+    # with such a spread leave the ratio of the means open.
+    fast, slow = cell("jax", 8, 100), cell("pytorch", 8, 40)
+    wild = Samples(fast, np.array([0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 2.0]))
+    calm = Samples(slow, np.array([0.9, 1.0, 1.1, 1.0, 1.0, 1.0, 1.0]))
+    won = decide([wild, calm], [fast, slow], RULES.model_copy(update={"guardrail": 99.0}), no_flags)
+    assert won.outcome == "jax"
+    assert won.ratio_interval is not None
+    assert won.ratio_interval.low < 1 < (won.ratio_interval.high or 99)
+    assert won.confidence == "low"
+    (flag,) = won.flags
+    assert flag.startswith("the interval of the lead includes 1 (")
+
+
+def no_flags(_: list[Cell]) -> list[str]:
+    return []
