@@ -187,15 +187,25 @@ def calibrate_client(plan: Plan) -> list[ClientCost]:
     envvar="SCOREPARITY_FRESH",
     help="Measure everything anew, also what an interrupted run has measured already.",
 )
+@click.option(
+    "--wait",
+    is_flag=True,
+    envvar="SCOREPARITY_WAIT",
+    help="Wait for another measurement on this machine to end, instead of being refused.",
+)
 @one_line_errors
-def main(backend: Backend, view: View, fresh: bool) -> None:
+def main(backend: Backend, view: View, fresh: bool, wait: bool) -> None:
     """Measure BACKEND in VIEW; an interrupted measurement goes on where it stopped."""
     plan, folder = make_plan(load_contract(), backend, view), folder_of(backend, view)
     if plan.unavailable is not None:
         record_unavailable(plan, folder)
         return
+
+    def say(what: str) -> None:
+        click.echo(f"{plan.title}: {what}")
+
     try:
-        with interruptible(), machine_lock(f"measure@{plan.title}"):
+        with interruptible(), machine_lock(f"measure@{plan.title}", say if wait else None):
             journal = journal_folder(plan)
             if fresh:
                 shutil.rmtree(journal, ignore_errors=True)

@@ -11,7 +11,8 @@ import contextlib
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pydantic
@@ -21,6 +22,8 @@ from stages.measure.provenance import utc_now
 from stages.tables import Record
 
 LOCK_NAME = "scoreparity.lock"
+
+_POLL_S = 0.5
 
 
 class Holder(Record):
@@ -43,11 +46,13 @@ def lock_path() -> Path:
 
 
 @contextlib.contextmanager
-def machine_lock(stage: str) -> Iterator[None]:
+def machine_lock(stage: str, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold the machine's lock for the length of the block.
 
     Args:
         stage: what is measured, for those who must wait.
+        waiting: wait for the lock instead of refusing, and call this with a sentence that
+            names the holder, once for each holder waited for.
 
     Raises:
         UserError: another measurement holds it, or the file cannot be opened.
@@ -58,10 +63,7 @@ def machine_lock(stage: str) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; it is needed to measure alone") from error
     try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(_refusal(os.pread(file, 4096, 0))) from None
+        _take(file, waiting)
         holder = Holder(pid=os.getpid(), folder=str(Path.cwd()), stage=stage, since=utc_now())
         os.ftruncate(file, 0)
         os.pwrite(file, holder.model_dump_json().encode() + b"\n", 0)
@@ -85,12 +87,31 @@ def _open(path: Path) -> int:
         return file
 
 
-def _refusal(data: bytes) -> str:
+def _take(file: int, waiting: Callable[[str], None] | None) -> None:
+    seen = told = None
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held = _holder(os.pread(file, 4096, 0))
+        else:
+            return
+        if waiting is None:
+            raise UserError(
+                f"another measurement is running on this machine{held}; stop it, or wait for it"
+                " with --wait (under dvc: SCOREPARITY_WAIT=1)"
+            )
+        # Seen twice, for a new holder takes the lock first and writes its name then.
+        if held == seen != told:
+            waiting(f"waiting for another measurement on this machine{held}")
+            told = held
+        seen = held
+        time.sleep(_POLL_S)
+
+
+def _holder(data: bytes) -> str:
     try:
         holder = Holder.model_validate_json(data)
     except pydantic.ValidationError:
-        return "another measurement is running on this machine; wait for it or stop it"
-    return (
-        f"another measurement is running on this machine: {holder.stage} in {holder.folder},"
-        f" process {holder.pid}, since {holder.since}; wait for it or stop it"
-    )
+        return ""
+    return f": {holder.stage} in {holder.folder}, process {holder.pid}, since {holder.since}"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,9 +58,33 @@ def test_a_second_measurement_is_refused_and_told_who_holds_the_machine(holder) 
         message = str(caught.value)
         assert re.fullmatch(
             r"another measurement is running on this machine: measure@jax-portable in"
-            rf" {re.escape(str(ROOT))}, process {holder.pid}, since 20\S+; wait for it or stop it",
+            rf" {re.escape(str(ROOT))}, process {holder.pid}, since 20\S+; stop it, or wait for it"
+            r" with --wait \(under dvc: SCOREPARITY_WAIT=1\)",
             message,
         )
+
+
+def test_who_waits_is_told_for_whom_once_and_goes_on_when_the_holder_ends(holder) -> None:
+    told: list[str] = []
+
+    def waiting(sentence: str) -> None:
+        told.append(sentence)
+        # Long enough to be asked again, should the same be said at every look.
+        threading.Timer(2, holder.kill).start()
+
+    with machine_lock("measure@pytorch-portable", waiting):
+        assert holder.wait(10) == -signal.SIGKILL
+    (sentence,) = told
+    assert re.fullmatch(
+        r"waiting for another measurement on this machine: measure@jax-portable in"
+        rf" {re.escape(str(ROOT))}, process {holder.pid}, since 20\S+",
+        sentence,
+    )
+
+
+def test_who_waits_for_nobody_is_told_nothing(own_lock: Path) -> None:
+    with machine_lock("one", lambda sentence: pytest.fail(sentence)):
+        pass
 
 
 def test_the_lock_goes_with_its_holder_however_that_ends(holder) -> None:

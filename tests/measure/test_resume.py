@@ -26,6 +26,7 @@ from stages.probe_table import read_probes
 from stages.schema import CallRecord, Matrix, read_matrix
 
 OUTPUT = Path("data/measure/jax-portable")
+HOLDS = "measure@jax-portable in "
 
 
 @dataclass
@@ -281,6 +282,38 @@ def test_a_second_measurement_on_the_machine_is_refused_and_starts_nothing(harne
     assert said.startswith("error: another measurement is running on this machine: measure@jax-")
     assert f"process {first.pid}," in said
     assert said.count("\n") == 1
+    assert first.poll() is None
+    first.terminate()
+    first.communicate(timeout=10)
+
+
+def test_a_second_measurement_that_waits_follows_the_first_and_spoils_nothing(harness) -> None:
+    made: Harness = harness("--sleep", "0.1")
+    first = made.start()
+    wait_for(new_passes(made, "warmup", 1))
+    code, said = made.run("--wait")
+    assert code == 0, said
+    assert f"jax-portable: waiting for another measurement on this machine: {HOLDS}" in said
+    assert f"process {first.pid}, since " in said
+    output, errors = first.communicate(timeout=10)
+    assert first.returncode == 0, output + errors
+    assert "going on" not in said, "it measured anew, for the first one was done"
+    assert_whole(made.matrix())
+    assert made.processes() == []
+
+
+def test_who_waits_can_be_interrupted(harness) -> None:
+    made: Harness = harness("--sleep", "0.3")
+    first = made.start()
+    wait_for(new_passes(made, "warmup", 1))
+    second = made.start("--wait")
+    assert second.stdout is not None
+    assert HOLDS in second.stdout.readline()
+    second.send_signal(signal.SIGINT)
+    _, errors = second.communicate(timeout=10)
+    assert second.returncode == 130
+    told = "interrupted: nothing was measured yet; run the same command to continue\n"
+    assert errors == told
     assert first.poll() is None
     first.terminate()
     first.communicate(timeout=10)
