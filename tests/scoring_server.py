@@ -12,6 +12,7 @@ import http.server
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -120,6 +121,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     compiled: set[int] = set()  # noqa: RUF012  one server, one process
     liar = Liar()
     hangs = False
+    worker: subprocess.Popen[bytes] | None = None
 
     def do_POST(self) -> None:
         """Answer one scoring request."""
@@ -128,6 +130,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         cls.calls += 1
         arguments = cls.arguments
         if len(body["items"]) == arguments.hang_items:
+            cls.hangs = True
+        if cls.worker is not None and cls.calls == arguments.worker_dies_at and self._first_life():
+            cls.worker.kill()
+            cls.worker.wait()
             cls.hangs = True
         while cls.hangs:
             time.sleep(1)
@@ -186,6 +192,7 @@ def main() -> None:
     parser.add_argument("--starve-items", type=int, help="so many: log that memory ran out, die")
     parser.add_argument("--oom-items", type=int, help="have no memory for so many items")
     parser.add_argument("--hang-items", type=int, help="asked for so many, never answer again")
+    parser.add_argument("--worker-dies-at", type=int, help="at this call; never answer again")
     parser.add_argument("--compiles", action="store_true", help="compile per new item count")
     parser.add_argument("--sleep", type=float, default=0.0, help="seconds per call")
     parser.add_argument("--sleep-squared", type=float, default=0.0, help="times items squared")
@@ -201,6 +208,9 @@ def main() -> None:
     try:
         # A hanging call must not keep /health from answering.
         hanging = Handler.arguments.hang_items is not None
+        if Handler.arguments.worker_dies_at is not None:
+            hanging = True
+            Handler.worker = subprocess.Popen(["sleep", "600"])
         server = http.server.ThreadingHTTPServer if hanging else http.server.HTTPServer
         server(address, Handler).serve_forever()
     except KeyboardInterrupt:

@@ -18,13 +18,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psutil
-
 from stages.environment import clean_environ
 from stages.errors import UserError
 from stages.files import append_to
 from stages.measure.complaints import complaints
 from stages.measure.drivers import looks_out_of_memory
+from stages.measure.family import Member, family_listens, family_of
 
 _STOP_TIMEOUT_S = 30.0
 _FREE_TIMEOUT_S = 10.0
@@ -81,6 +80,7 @@ class Server:
         self._began_at = 0
         self._kills_before: int | None = None
         self._port_taken = False
+        self._family: list[Member] = []
 
     @property
     def url(self) -> str:
@@ -167,16 +167,24 @@ class Server:
             return f"killed by signal {number}, probably out of memory"
         return f"killed by signal {number}"
 
+    def loss(self) -> str | None:
+        """Which process it has lost since it was healthy, or ``None`` while it has them all."""
+        lost = next((member.name for member in self._family if not member.lives), None)
+        if lost is None:
+            return None
+        cause = ", probably out of memory" if self._kernel_killed() else ""
+        return f"lost its process {lost}{cause}"
+
     def _kernel_killed(self) -> bool:
         before, now = self._kills_before, kernel_oom_kills()
         return before is not None and now is not None and now > before
 
     def died_out_of_memory(self) -> bool:
-        """Whether the server has ended for want of memory, as the kernel or its log says."""
-        death = self.death()
-        if death is None:
+        """Whether it ended, or lost a process, for want of memory: the kernel or its log says."""
+        end = self.death() or self.loss()
+        if end is None:
             return False
-        return "out of memory" in death or looks_out_of_memory(_tail(self.log, self._began_at))
+        return "out of memory" in end or looks_out_of_memory(_tail(self.log, self._began_at))
 
     def died_within(self, seconds: float) -> str | None:
         """Like :meth:`death`, but gives a server that is about to end ``seconds`` to do so."""
@@ -205,11 +213,13 @@ class Server:
                 raise self._end_at_start(death)
             if is_listening(self.port):
                 # Twice, because the server may be handing its socket from process to process.
-                strange = 0 if self._listens() else strange + 1
+                assert self._guard is not None  # noqa: S101  asked while it runs
+                strange = 0 if family_listens(self._guard.pid, self.port) else strange + 1
                 if strange > 1:
                     raise self._end_at_start("not needed any more")
                 complaint = "another process has its port" if strange else probe()
                 if complaint is None:
+                    self._family = family_of(self._guard.pid)
                     return time.monotonic() - start
             time.sleep(_POLL_S)
         raise ServerDiedError(f"not healthy after {elapsed:.0f} s: {complaint}")
@@ -221,25 +231,6 @@ class Server:
         if self._port_taken:
             return PortTakenError(f"port {self.port} was taken by another process ({how})")
         return ServerDiedError(f"{how} while starting")
-
-    def _listens(self) -> bool:
-        """Whether a process of the server listens on its port, as far as that can be seen."""
-        assert self._guard is not None  # noqa: S101  asked while it runs
-        try:
-            processes = psutil.Process(self._guard.pid).children(recursive=True)
-            return any(self._has_socket(process) for process in processes)
-        except psutil.Error:
-            return True
-
-    def _has_socket(self, process: psutil.Process) -> bool:
-        try:
-            sockets = process.net_connections("tcp")
-        except psutil.NoSuchProcess:
-            return False
-        return any(
-            s.status == psutil.CONN_LISTEN and s.laddr and s.laddr.port == self.port
-            for s in sockets
-        )
 
     def new_log(self) -> str:
         """What the server logged since the last call; of a flood, the end."""

@@ -186,7 +186,8 @@ class Session:
                 died_within=live.server.died_within,
                 compiles=lambda: self._compiles(live.server),
             )
-        died = live.server.death() is not None
+        records[-1] = _name_loss(records[-1], live.server)
+        died = live.server.death() is not None or records[-1].status == "server_died"
         if died:
             time.sleep(_SETTLE_S)
             records[-1] = _name_cause(records[-1], live.server)
@@ -258,6 +259,14 @@ class Session:
         if live is not None:
             with self.ledger.timing("stop"):
                 live.closing.__exit__(kind, error, trace)
+
+
+def _name_loss(record: CallRecord, server: Server) -> CallRecord:
+    """A server that does not answer and has lost a process will never answer again."""
+    loss = server.loss() if record.status == "timeout" else None
+    if loss is None:
+        return record
+    return replace(record, status="server_died", detail=f"server {loss}: {record.detail}")
 
 
 def _name_cause(record: CallRecord, server: Server) -> CallRecord:

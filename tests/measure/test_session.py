@@ -212,6 +212,19 @@ def test_a_hanging_server_is_restarted_and_the_chunk_size_that_hung_it_given_up(
     assert run.messages.count(said) == 2
 
 
+def test_a_server_that_lost_a_process_and_hangs_costs_one_pass_and_is_named(tmp_path) -> None:
+    made = contract(**SMALL | {"limits__call_timeout_s": 1})
+    mark = tmp_path / "died"
+    run = Run(tmp_path, "--worker-dies-at", "15", "--mark", str(mark), made=made)
+    session = run.measure()
+    (failed,) = [r for r in session.records if r.status != "ok"]
+    assert (failed.status, failed.phase) == ("server_died", "sweep")
+    assert failed.detail == "server lost its process sleep: no whole answer in 1 s"
+    assert session.restarts == 1
+    assert set(run.passes("sweep")) == {(c, r) for c in (1, 2, 4) for r in range(3)}
+    assert not any("hangs" in message for message in run.messages)
+
+
 def test_a_server_that_cannot_start_is_one_clear_error(tmp_path) -> None:
     run = Run(tmp_path, "--strict", "--no-such-flag")
     with pytest.raises(UserError) as caught:
