@@ -19,6 +19,8 @@ import pytest
 import yaml
 from contracts import ROOT
 
+from stages.environment import cache_root
+
 TINY: dict[str, Any] = {
     "workload": {"query_tokens": 24, "items": 4, "item_tokens": 4},
     "chunk_sizes": [2, 4],
@@ -140,3 +142,25 @@ def pipeline(tree: Pipeline) -> Iterator[Pipeline]:
     while left := tree.processes():
         assert time.monotonic() < deadline, f"left behind: {left}"
         time.sleep(0.5)
+
+
+@pytest.fixture
+def title(request: pytest.FixtureRequest) -> str:
+    """Which matrix is measured; indirectly parametrized where it is another."""
+    return getattr(request, "param", "jax-portable")
+
+
+@pytest.fixture
+def measuring(tree: Pipeline, tmp_path: Path, title: str) -> Iterator[Any]:
+    """Measurements in the repository, with the real environments and compiled programs but a
+    cache of their own; what they write is undone afterwards.
+    """
+    from measuring import Measuring
+
+    for name in ("environments", "bytecode", "compiled"):
+        (cache_root() / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).symlink_to(cache_root() / name)
+    tree.run("dvc", "repro", "workload", "checkpoint")
+    yield Measuring(tree, tmp_path, title)
+    tree.run("git", "checkout", "--quiet", ".")
+    tree.run("dvc", "checkout", "--quiet", "--force", check=False)

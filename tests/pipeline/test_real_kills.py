@@ -1,0 +1,96 @@
+"""The real server's measurement, killed at ten moments and gone on with by the same command."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+from measuring import (  # type: ignore[import-not-found]
+    Family,
+    Measuring,
+    assert_every_planned_pass_once,
+    wait_for,
+)
+
+from stages.probe_table import read_probes
+from stages.schema import CallRecord
+
+pytestmark = pytest.mark.servers
+
+RUNS = 6
+REPRO = ("dvc", "repro", "--single-item", "--force", "--no-run-cache", "measure@jax-portable")
+
+
+def server_is_started(root: psutil.Process) -> bool:
+    """Whether both guards and the server's first process are there."""
+    return len(root.children(recursive=True)) >= 3
+
+
+def test_killed_at_ten_moments_every_pass_of_the_real_server_is_measured_once(
+    measuring: Measuring,
+) -> None:
+    measuring.pipeline.set_param("passes.sweep", RUNS)
+    measuring.pipeline.set_param("passes.confirm", RUNS)
+    moments = random.Random(20260211)
+    # What to wait for in each round, and how many seconds at most pass until the kill.
+    points: list[tuple[Callable[[psutil.Process], object], float]] = [
+        (lambda _: True, 2.0),
+        (server_is_started, 2.0),
+        (server_is_started, 8.0),
+        (lambda _: measuring.count("warmup") >= 1, 0.2),
+        (lambda _: measuring.count("sweep") >= 2, 0.1),
+        (lambda _: measuring.count("sweep") >= 7, 0.1),
+        (lambda _: measuring.count("confirm") >= 2, 0.1),
+        (lambda _: measuring.count("confirm") >= 7, 0.1),
+        (lambda _: measuring.count("confirm") >= 2 * RUNS, 0.5),
+        (lambda _: (measuring.output / "server.log").exists(), 0.03),
+    ]
+    measured: dict[tuple[str, int, int], list[CallRecord]] = {}
+    killed = 0
+    for reached, at_most in points:
+        process = measuring.start()
+        root = psutil.Process(process.pid)
+        wait_for(lambda: process.poll() is not None or reached(root), 120, "not reached")  # noqa: B023
+        time.sleep(moments.uniform(0, at_most))
+        # Stopped first, so that whom the kill leaves behind can be told exactly.
+        process.send_signal(signal.SIGSTOP)
+        family = Family.of(root) if process.poll() is None else Family([])
+        killed += process.poll() is None
+        process.kill()
+        process.communicate()
+        for finished in measuring.passes():
+            first = finished.calls[0]
+            name = (first.phase, first.chunk_size, first.run)
+            assert measured.setdefault(name, finished.calls) == finished.calls, "measured again"
+        measuring.assert_nothing_is_left(family)
+        # DVC deletes the outputs before it runs a stage again.
+        shutil.rmtree(measuring.output, ignore_errors=True)
+    # The last moment is so short that the measurement may be over before it.
+    assert killed >= len(points) - 1
+    assert {"warmup", "sweep", "confirm"} == {phase for phase, _, _ in measured}
+    before = measuring.passes()
+    done = measuring.start(*REPRO)
+    said, _ = done.communicate()
+    assert done.returncode == 0, said
+    matrix = measuring.matrix
+    assert set(matrix.calls["status"]) == {"ok"}
+    assert matrix.provenance.confirm_chunk_sizes == [2, 4]
+    assert_every_planned_pass_once(matrix, [2, 4], RUNS, RUNS)
+    if before:
+        assert f"going on after {len(before)} passes" in said
+        kept: dict[tuple[str, int, int], list[CallRecord]] = {}
+        for record in (CallRecord(**row) for row in matrix.calls.iter_rows(named=True)):
+            kept.setdefault((record.phase, record.chunk_size, record.run), []).append(record)
+        assert {name: kept[name] for name in measured} == measured
+        # From the warm-up on every killed process had finished a pass, but for the last two.
+        assert matrix.provenance.interruptions >= 5
+    probes = read_probes(measuring.output / "probes.parquet")
+    assert probes.provenance.matrix_sha256 == matrix.provenance.table_sha256
+    assert set(probes.frame["status"]) == {"ok"}
+    measuring.assert_no_journal()
+    measuring.assert_nothing_is_left(Family([]))
