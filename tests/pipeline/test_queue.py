@@ -1,0 +1,83 @@
+"""Two experiments of dvc's queue on one machine, with the scoring server as the backend."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Pipeline  # type: ignore[import-not-found]
+
+from stages.environment import cache_root
+
+STAGE = "measure@jax-portable"
+
+
+@pytest.fixture
+def queueing(tree: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    """A clone of the repository whose servers answer slowly and without a model."""
+    subprocess.run(["git", "clone", "--quiet", tree.folder, tmp_path / "clone"], check=True)
+    made = Pipeline(tmp_path / "clone")
+    for key, value in (("user.name", "test"), ("user.email", "test@localhost")):
+        made.run("git", "config", key, value)
+    path = made.folder / "conf" / "target" / "cpu.yaml"
+    head, _, _ = path.read_text().partition("\n")
+    raw = yaml.safe_load(path.read_text())
+    launch = {"entry": ["tests/scoring_server.py", "--sleep", "0.3"], "environ": {}}
+    raw["backends"]["jax"]["launch"] |= launch
+    path.write_text(f"{head}\n{yaml.safe_dump(raw, sort_keys=False)}")
+    made.run(sys.executable, "-m", "stages.compose")
+    made.run("dvc", "repro", "workload", "checkpoint")
+    made.commit("the scoring server")
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "environments").symlink_to(cache_root() / "environments")
+    monkeypatch.setenv("SCOREPARITY_CACHE", str(cache))
+    return made
+
+
+def run_queue(pipeline: Pipeline, name: str, sweeps: tuple[int, int]) -> dict[str, str]:
+    """Queue two experiments, work on both at once; each one's name and how it ended."""
+    over = ",".join(map(str, sweeps))
+    pipeline.run(
+        *("dvc", "exp", "run", "--queue", "--name", name, "-S", f"passes.sweep={over}", STAGE)
+    )
+    pipeline.run("dvc", "queue", "start", "--jobs", "2")
+    deadline = time.monotonic() + 180
+    while True:
+        status = pipeline.run("dvc", "queue", "status")
+        found = dict(re.findall(rf"({name}-\d)\s.*?(\w+)\s*$", status, re.MULTILINE))
+        if len(found) == 2 and set(found.values()) <= {"Success", "Failed"}:
+            return found
+        assert time.monotonic() < deadline, status
+        # Each look costs a second of the processor that the experiments need.
+        time.sleep(3)
+
+
+def test_two_queued_experiments_at_once_are_refused_or_wait_but_never_measure_together(
+    queueing: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = run_queue(queueing, "refused", (2, 3))
+    assert sorted(ended.values()) == ["Failed", "Success"]
+    (lost,) = [name for name, end in ended.items() if end == "Failed"]
+    log = queueing.run("dvc", "queue", "logs", lost)
+    (line,) = re.findall(r"^error: .*$", log, re.MULTILINE)
+    assert re.fullmatch(
+        rf"error: another measurement is running on this machine: {STAGE} in \S+, process \d+,"
+        r" since \S+; stop it, or wait for it with --wait \(under dvc: SCOREPARITY_WAIT=1\)",
+        line,
+    )
+    assert "Traceback" not in log
+    monkeypatch.setenv("SCOREPARITY_WAIT", "1")
+    ended = run_queue(queueing, "waited", (4, 5))
+    assert set(ended.values()) == {"Success"}
+    logs = [queueing.run("dvc", "queue", "logs", name) for name in ended]
+    waits = [re.findall(r"^jax-portable: waiting for .*$", log, re.MULTILINE) for log in logs]
+    (told,) = [lines for lines in waits if lines]
+    assert len(told) == 1, "it waited for one measurement, and says so once"
+    assert f"{STAGE} in " in told[0]
+    queueing.run("dvc", "queue", "stop", check=False)
