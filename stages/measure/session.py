@@ -20,7 +20,7 @@ from stages.measure.ledger import Ledger
 from stages.measure.passes import health, pass_seconds, probe_server, run_pass, unsent_pass
 from stages.measure.probe import Prober, choose_targets
 from stages.measure.schedule import PassKey, confirm_chunk_sizes, interleaved
-from stages.measure.server import Server, ServerDiedError, last_useful_lines
+from stages.measure.server import PortTakenError, Server, ServerDiedError, last_useful_lines
 from stages.probe_table import ProbeRecord
 from stages.schema import CallRecord, Status
 
@@ -29,6 +29,10 @@ type Notify = Callable[[str, PassKey | None], None]
 _SETTLE_S = 1.0
 """Who ends harness and server together (a shutdown, a container's end) reaches both within
 this time; a pass that failed because of it must not go on record."""
+
+
+_PORTS_TRIED = 3
+"""A free port is known to be free only until somebody takes it."""
 
 
 @dataclass
@@ -227,6 +231,16 @@ class Session:
         return False
 
     def _start(self) -> None:
+        for _ in range(_PORTS_TRIED):
+            try:
+                self._start_once()
+            except PortTakenError as taken:
+                self.notify(taken.detail, None)
+            else:
+                return
+        raise UserError(f"the server did not start: {_PORTS_TRIED} times its port was taken")
+
+    def _start_once(self) -> None:
         self.number += 1
         with contextlib.ExitStack() as stack, self.ledger.timing("server_start"):
             server = stack.enter_context(self.new_server())
@@ -237,6 +251,8 @@ class Session:
                 server.wait_until_healthy(
                     lambda: probe_server(connection, self.workload), self.limits.start_timeout_s
                 )
+            except PortTakenError:
+                raise
             except ServerDiedError as death:
                 lines = " | ".join(last_useful_lines(server.log))
                 raise UserError(

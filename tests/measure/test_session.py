@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import sys
 from collections import Counter
 from pathlib import Path
@@ -234,6 +235,24 @@ def test_a_server_that_cannot_start_is_one_clear_error(tmp_path) -> None:
     assert "exit code 2" in message
     assert "unrecognized arguments: --no-such-flag" in message
     assert "\n" not in message
+
+
+def test_a_port_that_somebody_took_first_costs_no_restart(tmp_path) -> None:
+    run = Run(tmp_path)
+    make, strangers = run.session.new_server, []
+
+    def unlucky() -> Server:
+        server = make()
+        if not strangers:
+            strangers.append(socket.create_server(("127.0.0.1", server.port)))
+        return server
+
+    run.session.new_server = unlucky
+    run.session.run()
+    strangers[0].close()
+    assert {r.status for r in run.session.records} == {"ok"}
+    assert run.session.restarts == 0
+    assert len(run.servers) == 2
 
 
 def test_the_reference_answers_untimed_what_only_the_other_backend_may_confirm(tmp_path) -> None:
