@@ -1,0 +1,53 @@
+"""The contract: ``params.yaml`` parsed once into typed, validated, frozen objects.
+
+Nothing past this package reads ``params.yaml`` or sees a dictionary of strings.
+Every error names the key, what was found and what is allowed.
+"""
+
+from stages.contract.basics import (
+    BACKEND_NAMES,
+    BACKENDS,
+    REFERENCE,
+    SALT_TOKENS,
+    VIEWS,
+    Backend,
+    FlagValue,
+    View,
+)
+from stages.contract.measuring import Gate, Identity, Limits, Passes, Probes, Selection
+from stages.contract.parse import PARAMS, Contract, load_contract, parse_contract
+from stages.contract.serving import Launch
+from stages.contract.subject import (
+    HubModel,
+    SyntheticModel,
+    Vocabulary,
+    Workload,
+    ordinary_ids,
+)
+
+__all__ = [
+    "BACKENDS",
+    "BACKEND_NAMES",
+    "PARAMS",
+    "REFERENCE",
+    "SALT_TOKENS",
+    "VIEWS",
+    "Backend",
+    "Contract",
+    "FlagValue",
+    "Gate",
+    "HubModel",
+    "Identity",
+    "Launch",
+    "Limits",
+    "Passes",
+    "Probes",
+    "Selection",
+    "SyntheticModel",
+    "View",
+    "Vocabulary",
+    "Workload",
+    "load_contract",
+    "ordinary_ids",
+    "parse_contract",
+]

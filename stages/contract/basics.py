@@ -1,0 +1,46 @@
+"""The vocabulary of the contract's sections: backends, views, and bounded values."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+type Backend = Literal["jax", "pytorch"]
+type View = Literal["portable", "best_native"]
+type FlagValue = bool | int | float | str | list[int]
+
+BACKENDS: tuple[Backend, ...] = get_args(Backend.__value__)
+VIEWS: tuple[View, ...] = get_args(View.__value__)
+
+BACKEND_NAMES: dict[Backend, str] = {"jax": "JAX", "pytorch": "PyTorch"}
+"""How sentences name the backends."""
+
+# The frozen baseline: JAX is gated against it, never the other way round.
+REFERENCE: Backend = "pytorch"
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("printable text on one line")
+    return text
+
+
+type Text = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
+
+# Beyond these bounds a value is a slip of the pen that would fill the memory or never end.
+type Seed = Annotated[int, Field(ge=0, lt=2**63)]
+type Count = Annotated[int, Field(ge=1, le=10_000)]
+type Size = Annotated[int, Field(ge=1, le=1_000_000)]
+type Seconds = Annotated[float, Field(gt=0, le=86_400)]
+type Price = Annotated[float, Field(gt=0, le=1_000_000)]
+type Difference = Annotated[float, Field(ge=0, le=1)]
+
+SALT_TOKENS = 8
+"""Query ids redrawn for every pass, so that no prefix cache answers one pass from another."""
+
+
+class Strict(BaseModel):
+    """A section of the contract: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

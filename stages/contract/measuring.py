@@ -1,0 +1,110 @@
+"""How often and how long is measured, and what the figures are judged by."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from stages.contract.basics import Count, Difference, Price, Seconds, Seed, Strict, Text
+from stages.errors import ContractError
+
+
+class Identity(Strict):
+    """Which target and contract were composed; printed at the head of the report."""
+
+    target: Text
+    contract: Text
+
+
+class Passes(Strict):
+    """How often each chunk size is measured, and in which order."""
+
+    seed: Annotated[Seed, Field(description="seed of the interleaved order")]
+    warmup: Annotated[Count, Field(description="warm-up passes at least")]
+    warmup_limit: Annotated[
+        Count, Field(description="warm-up passes at most, while the server still compiles")
+    ]
+    sweep: Count
+    confirm: Count
+
+
+class Limits(Strict):
+    """When to give up on a call or on a server."""
+
+    call_timeout_s: Seconds
+    start_timeout_s: Seconds
+    restarts: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1000,
+            description="restarts of a dead or hanging server, per matrix; those that a given-up"
+            " chunk size was to blame for aside",
+        ),
+    ]
+    deaths_per_chunk_size: Annotated[
+        Count,
+        Field(
+            description="times the server may die, hang or run out of memory in the passes of one"
+            " chunk size before that chunk size is given up",
+        ),
+    ]
+
+
+class Gate(Strict):
+    """The largest and the mean score difference from the reference that still pass."""
+
+    max_abs_diff: Difference
+    mean_abs_diff: Difference
+
+
+class Selection(Strict):
+    """The guardrail, and the resampling behind a winner's confidence."""
+
+    guardrail: Annotated[
+        float,
+        Field(ge=1, le=1000, description="times the smallest p95"),
+    ]
+    resamples: Annotated[int, Field(ge=100, le=1_000_000)]
+    seed: Seed
+
+
+class Probes(Strict):
+    """How determinism and isolation are probed after the timed passes."""
+
+    seed: Annotated[Seed, Field(description="seed of the choice of target items")]
+    targets: Annotated[Count, Field(description="items whose neighbours are changed")]
+    repeats: Annotated[
+        int, Field(ge=2, le=10_000, description="identical requests, for the noise floor")
+    ]
+
+
+class Oracle(Strict):
+    """Which passes' items the independent scorer scores too."""
+
+    seed: Seed
+    samples_per_chunk: Annotated[
+        Count, Field(description="pairs of (sweep run, item) for every chunk size")
+    ]
+
+
+class Prices(Strict):
+    """USD per hour of the host each backend runs on, where known."""
+
+    jax: Price | None
+    pytorch: Price | None
+
+
+def check_passes(passes: Passes) -> None:
+    """Make sure that the numbers of passes fit together.
+
+    Raises:
+        ContractError: naming the key, what was found and what is allowed.
+    """
+    if passes.warmup_limit < passes.warmup:
+        raise ContractError(
+            "passes.warmup_limit",
+            passes.warmup_limit,
+            f"at least passes.warmup = {passes.warmup}",
+        )

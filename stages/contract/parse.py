@@ -1,0 +1,166 @@
+"""``params.yaml`` parsed once into one typed, validated, frozen object."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import pydantic
+import yaml
+from pydantic import BaseModel, Field
+
+from stages.contract.basics import Strict
+from stages.contract.measuring import (
+    Gate,
+    Identity,
+    Limits,
+    Oracle,
+    Passes,
+    Prices,
+    Probes,
+    Selection,
+    check_passes,
+)
+from stages.contract.serving import Backends, check_backends
+from stages.contract.subject import (
+    HubModel,
+    SyntheticModel,
+    Vocabulary,
+    Workload,
+    check_subject,
+)
+from stages.errors import ContractError, UserError, one_line
+
+PARAMS = Path("params.yaml")
+
+_PARAMS_BYTES = 1 << 20
+
+
+class Contract(Strict):
+    """Everything that is measured and how; the whole of ``params.yaml``."""
+
+    identity: Identity
+    model: Annotated[SyntheticModel | HubModel, Field(discriminator="kind")]
+    vocabulary: Vocabulary
+    workload: Workload
+    chunk_sizes: Annotated[list[int], Field(min_length=1)]
+    passes: Passes
+    limits: Limits
+    gate: Gate
+    selection: Selection
+    probes: Probes
+    oracle: Oracle
+    prices_usd_per_hour: Prices
+    backends: Backends
+
+    def checked(self) -> Self:
+        """Return the contract itself if its parts fit together.
+
+        Raises:
+            ContractError: naming the key, what was found and what is allowed.
+        """
+        check_subject(self.model, self.vocabulary, self.workload, self.chunk_sizes)
+        check_passes(self.passes)
+        check_backends(self.backends)
+        return self
+
+
+def load_contract(path: Path = PARAMS) -> Contract:
+    """Read and validate the contract.
+
+    Raises:
+        UserError: the file is missing or is not YAML.
+        ContractError: the first key that is wrong, what was found, what is allowed.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_PARAMS_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    if len(data) > _PARAMS_BYTES:
+        raise UserError(f"{path}: not readable as YAML: larger than {_PARAMS_BYTES} bytes")
+    try:
+        raw = yaml.load(data.decode(), Loader=_Loader)  # noqa: S506  a safe one
+    except RecursionError as error:
+        raise UserError(f"{path}: not readable as YAML: nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, an impossible date
+        raise UserError(f"{path}: not readable as YAML: {one_line(str(error))}") from error
+    return parse_contract(raw)
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML; a key given twice is an error, where YAML's own rule is that the last wins."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    problem = f"found the key {key.value!r} twice"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def parse_contract(raw: object) -> Contract:
+    """Validate a parsed ``params.yaml``.
+
+    Raises:
+        ContractError: the first key that is wrong, what was found, what is allowed.
+    """
+    try:
+        contract = Contract.model_validate(raw)
+    except pydantic.ValidationError as error:
+        raise _first_error(error) from None
+    return contract.checked()
+
+
+def _first_error(error: pydantic.ValidationError) -> ContractError:
+    # A misspelt key yields two errors, unknown and missing; the unknown one explains both.
+    errors = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    first = errors[0]
+    key = _dotted(first["loc"])
+    if first["type"] == "extra_forbidden":
+        return _unknown_key(key, str(first["loc"][-1]), _known_keys(first["loc"]))
+    if first["type"] == "missing":
+        return ContractError(key, "nothing", "this key is required")
+    found = first["input"]
+    allowed = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return ContractError(key or "the file", found, allowed)
+
+
+def _unknown_key(key: str, name: str, known: list[str]) -> ContractError:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return ContractError(key, "an unknown key", f"{hint}known here: {', '.join(sorted(known))}")
+
+
+# pydantic puts the discriminator's value into the location; it is no key of the file.
+_UNION_TAGS: dict[str, type[BaseModel]] = {"synthetic": SyntheticModel, "hub": HubModel}
+
+
+def _dotted(location: tuple[int | str, ...]) -> str:
+    text = ""
+    if "flags" in location:
+        # Behind a flag's name stand the types pydantic tried, which are no keys.
+        location = location[: location.index("flags") + 2]
+    for part in location:
+        if part in _UNION_TAGS and text == "model":
+            continue
+        if isinstance(part, str) and re.fullmatch(r"[\w-]+", part):
+            text += f".{part}" if text else part
+        else:
+            text += f"[{part!r}]"
+    return text
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    section: Any = Contract
+    for part in location[:-1]:
+        if part in _UNION_TAGS:
+            section = _UNION_TAGS[str(part)]
+            continue
+        section = section.model_fields[part].annotation
+    return list(section.model_fields)

@@ -1,0 +1,130 @@
+"""How each backend's server is started, and its flags in each view."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stages.contract.basics import BACKENDS, VIEWS, Backend, FlagValue, Strict, Text, View
+from stages.errors import ContractError
+
+
+class Launch(Strict):
+    """How the server process is started, the same in both views."""
+
+    environment: Literal["sglang_jax", "sglang_pytorch"]
+    entry: Annotated[list[Text], Field(min_length=1, description="arguments to its Python")]
+    environ: dict[str, Text]
+    device: Annotated[str, Field(pattern=r"^\w[\w.:,-]*$")]
+    dtype: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+
+
+class ServerView(Strict):
+    """The server flags of one view; flags that follow from the contract are computed."""
+
+    flags: dict[str, FlagValue]
+
+
+class BackendContract(Strict):
+    """One backend: how it is launched, and its server flags in each view.
+
+    Attributes:
+        unavailable: why the backend cannot run, in one line; the other one is then measured
+            and reported alone. ``None`` where it can.
+    """
+
+    unavailable: Annotated[Text, Field(pattern=r"\S")] | None
+    launch: Launch
+    portable: ServerView
+    best_native: ServerView
+
+    def view(self, view: View) -> ServerView:
+        """The server flags of ``view``."""
+        return self.portable if view == "portable" else self.best_native
+
+
+class Backends(Strict):
+    """Both backends under test."""
+
+    jax: BackendContract
+    pytorch: BackendContract
+
+    def of(self, backend: Backend) -> BackendContract:
+        """The contract of ``backend``."""
+        return self.jax if backend == "jax" else self.pytorch
+
+
+def check_backends(backends: Backends) -> None:
+    """Make sure that every server can be started as the contract says.
+
+    Raises:
+        ContractError: naming the key, what was found and what is allowed.
+    """
+    for backend in BACKENDS:
+        section, key = backends.of(backend), f"backends.{backend}"
+        _check_launch(f"{key}.launch", section.launch)
+        for view in VIEWS:
+            _check_flags(f"{key}.{view}.flags", section.view(view).flags)
+        _check_portable(f"{key}.portable", section.portable)
+
+
+# argparse takes any beginning of a flag that only one flag has.
+_LISTENING = "nothing: every server gets --host 127.0.0.1 and a port of its own"
+_GIVEN_ELSEWHERE: dict[str, str] = {
+    "host": _LISTENING,
+    "port": _LISTENING,
+    "model-path": "nothing: the section model says what is served",
+    "revision": "nothing: the section model says what is served",
+    "device": "nothing: launch.device says it",
+    "dtype": "nothing: launch.dtype says it",
+    "skip-tokenizer-init": "nothing: every server gets it",
+    "skip-server-warmup": "nothing: every server gets it",
+    "api-key": "nothing: no secret stands in a contract",
+    "config": "nothing: every setting stands in the contract itself",
+}
+
+
+def _given_elsewhere(name: str) -> str | None:
+    matches = (reason for flag, reason in _GIVEN_ELSEWHERE.items() if flag.startswith(name))
+    return next(matches, None)
+
+
+def _check_launch(key: str, launch: Launch) -> None:
+    for i, argument in enumerate(launch.entry):
+        name = argument.removeprefix("--").partition("=")[0]
+        if argument.startswith("--") and name and _given_elsewhere(name) == _LISTENING:
+            raise ContractError(f"{key}.entry[{i}]", argument, _LISTENING)
+    for name in launch.environ:
+        if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+            raise ContractError(f"{key}.environ", name, "names of letters, digits and '_'")
+
+
+def _check_flags(key: str, flags: dict[str, FlagValue]) -> None:
+    for name, value in flags.items():
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+            raise ContractError(key, name, "flags of small letters, digits and '-', '--' left out")
+        reason = _given_elsewhere(name)
+        if reason is not None:
+            raise ContractError(f"{key}.{name}", value, reason)
+        if isinstance(value, str) and (not value.isprintable() or value.startswith("--")):
+            allowed = "printable text on one line that is no flag itself"
+            raise ContractError(f"{key}.{name}", value, allowed)
+        if value == []:
+            raise ContractError(f"{key}.{name}", value, "at least one number")
+        for number in value if isinstance(value, list) else [value]:
+            # NaN is not below anything.
+            if isinstance(number, int | float) and not abs(number) < 2**63:
+                raise ContractError(f"{key}.{name}", value, "numbers of at most 63 bits")
+
+
+def _check_portable(key: str, view: ServerView) -> None:
+    rules: dict[str, tuple[FlagValue, str]] = {
+        "disable-radix-cache": (True, "true: the portable view runs without a prefix cache"),
+        "chunked-prefill-size": (-1, "-1: the portable view allows no hidden splitting"),
+    }
+    for flag, (required, allowed) in rules.items():
+        found = view.flags.get(flag)
+        if found != required or type(found) is not type(required):
+            raise ContractError(f"{key}.flags.{flag}", found, allowed)
