@@ -1,4 +1,4 @@
-"""Stage ``workload``: draw the query and the items, and write the canonical workload.
+"""Stage ``workload``: draw or tokenize the query and the items, and write the canonical workload.
 
 Writes ``data/workload/canonical_workload.json``, which depends on the parameters alone,
 and ``provenance.json`` beside it, which says when and from which commit.
@@ -8,20 +8,34 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Callable
 from itertools import islice, pairwise
 from pathlib import Path
 
 import click
 
 from stages.canonical import WORKLOAD_VERSION, CanonicalWorkload, draw_ids
-from stages.contract import Vocabulary, Workload, load_contract, ordinary_ids
-from stages.errors import one_line_errors
+from stages.contract import (
+    SALT_TOKENS,
+    DrawnWorkload,
+    PackagedTokenizer,
+    TextWorkload,
+    Vocabulary,
+    load_contract,
+    ordinary_ids,
+)
+from stages.errors import ContractError, one_line_errors
 from stages.files import sha256, write_whole
+from stages.packaged.fetch import fetch_gguf
+from stages.packaged.gguf_file import GgufFile
+from stages.packaged.tokenizer import TextTokenizer, tokenizer_json
 from stages.schema import WORKLOAD_FILE, git_state
 
+type Encode = Callable[[str], list[int]]
 
-def build_workload(parameters: Workload, vocabulary: Vocabulary) -> CanonicalWorkload:
-    """The workload of ``parameters``; a pure function of its arguments."""
+
+def build_workload(parameters: DrawnWorkload, vocabulary: Vocabulary) -> CanonicalWorkload:
+    """The workload that ``parameters`` draw; a pure function of its arguments."""
     pool = _ranges(ordinary_ids(vocabulary, parameters.label_token_ids))
     return CanonicalWorkload(
         version=WORKLOAD_VERSION,
@@ -33,6 +47,69 @@ def build_workload(parameters: Workload, vocabulary: Vocabulary) -> CanonicalWor
         item_first=parameters.item_first,
         pool=pool,
     )
+
+
+def tokenize_workload(
+    parameters: TextWorkload, vocabulary: Vocabulary, encode: Encode
+) -> CanonicalWorkload:
+    """The workload whose texts ``parameters`` say; a pure function of its arguments.
+
+    The query stands behind 8 ids that every pass replaces by its salt. Query and items are
+    tokenized apart, as a server that is sent them as texts would.
+
+    Raises:
+        ContractError: a text is no text of ordinary ids, two items or a label are not what
+            they should be.
+    """
+    labels = parameters.label_token_ids
+    for i, (text, label) in enumerate(zip(parameters.label_texts, labels, strict=True)):
+        if (ids := encode(text)) != [label]:
+            allowed = f"the text of workload.label_token_ids[{i}] = {label}; this one is {ids}"
+            raise ContractError(f"workload.label_texts[{i}]", text, allowed)
+    pool = _ranges(ordinary_ids(vocabulary, labels))
+    salt = list(islice(draw_ids(f"query/{parameters.seed}", pool), SALT_TOKENS))
+    items: dict[tuple[int, ...], None] = {}
+    for i, text in enumerate(parameters.item_texts):
+        key = f"workload.item_texts[{i}]"
+        item = tuple(_text_ids(key, text, vocabulary, encode))
+        if item in items:
+            raise ContractError(key, text, "each item once; its token ids are another's")
+        items[item] = None
+    return CanonicalWorkload(
+        version=WORKLOAD_VERSION,
+        seed=parameters.seed,
+        query=salt + _text_ids("workload.query_text", parameters.query_text, vocabulary, encode),
+        items=[list(item) for item in items],
+        label_token_ids=labels,
+        apply_softmax=parameters.apply_softmax,
+        item_first=parameters.item_first,
+        pool=pool,
+    )
+
+
+def _text_ids(key: str, text: str, vocabulary: Vocabulary, encode: Encode) -> list[int]:
+    ids = encode(text)
+    ordinary = range(vocabulary.first_ordinary, vocabulary.end_ordinary)
+    for token in ids:
+        # A special token or a server's delimiter in a prompt would not be read as text.
+        if token not in ordinary or token in vocabulary.reserved_token_ids:
+            raise ContractError(key, text, f"text of ordinary tokens; id {token} is none")
+    return ids
+
+
+def read_tokenizer(pinned: PackagedTokenizer) -> TextTokenizer:
+    """The tokenizer that a text workload pins.
+
+    Raises:
+        ContractError: the package's tokenizer is another one.
+        UserError: the package cannot be had or read.
+    """
+    path = fetch_gguf("workload.tokenizer", pinned.package, pinned.version)
+    document = tokenizer_json(GgufFile(path))
+    if (found := sha256(document)) != pinned.sha256:
+        allowed = f"{found}, the tokenizer of {pinned.package} {pinned.version}"
+        raise ContractError("workload.tokenizer.sha256", pinned.sha256, allowed)
+    return TextTokenizer(document)
 
 
 def smallest_period(tokens: list[int]) -> int:
@@ -53,7 +130,7 @@ def _ranges(ids: list[int]) -> list[tuple[int, int]]:
     return [(ids[start], ids[end - 1] + 1) for start, end in pairwise(edges)]
 
 
-def _query(parameters: Workload, pool: list[tuple[int, int]]) -> list[int]:
+def _query(parameters: DrawnWorkload, pool: list[tuple[int, int]]) -> list[int]:
     draws = draw_ids(f"query/{parameters.seed}", pool)
     while True:
         query = list(islice(draws, parameters.query_tokens))
@@ -62,7 +139,7 @@ def _query(parameters: Workload, pool: list[tuple[int, int]]) -> list[int]:
             return query
 
 
-def _items(parameters: Workload, pool: list[tuple[int, int]]) -> list[list[int]]:
+def _items(parameters: DrawnWorkload, pool: list[tuple[int, int]]) -> list[list[int]]:
     draws = draw_ids(f"items/{parameters.seed}", pool)
     # Distinct items, or a result shifted by the repeat would look perfect.
     items: dict[tuple[int, ...], None] = {}
@@ -71,13 +148,24 @@ def _items(parameters: Workload, pool: list[tuple[int, int]]) -> list[list[int]]
     return [list(item) for item in items]
 
 
+def _lengths(workload: CanonicalWorkload) -> str:
+    lengths = {len(item) for item in workload.items}
+    return " to ".join(map(str, sorted({min(lengths), max(lengths)})))
+
+
 @click.command()
 @click.option("--output", type=click.Path(path_type=Path), default=WORKLOAD_FILE)
 @one_line_errors
 def main(output: Path) -> None:
     """Write the canonical workload."""
     contract = load_contract()
-    data = build_workload(contract.workload, contract.vocabulary).canonical_bytes()
+    parameters = contract.workload
+    if isinstance(parameters, DrawnWorkload):
+        workload = build_workload(parameters, contract.vocabulary)
+    else:
+        tokenizer = read_tokenizer(parameters.tokenizer)
+        workload = tokenize_workload(parameters, contract.vocabulary, tokenizer.encode)
+    data = workload.canonical_bytes()
     write_whole(output, data)
     commit, dirty = git_state()
     provenance = {
@@ -90,8 +178,8 @@ def main(output: Path) -> None:
         output.with_name("provenance.json"), (json.dumps(provenance, indent=2) + "\n").encode()
     )
     click.echo(
-        f"workload: 1 query of {contract.workload.query_tokens} tokens,"
-        f" {contract.workload.items} items of {contract.workload.item_tokens},"
+        f"workload: 1 query of {len(workload.query)} tokens,"
+        f" {len(workload.items)} items of {_lengths(workload)},"
         f" sha256 {sha256(data)[:12]}"
     )
 
