@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Protocol
 
 import click
 
@@ -31,7 +31,17 @@ from stages.packaged.gguf_file import GgufFile
 from stages.packaged.tokenizer import TextTokenizer, tokenizer_json
 from stages.schema import WORKLOAD_FILE, git_state
 
-type Encode = Callable[[str], list[int]]
+
+class Tokenizer(Protocol):
+    """What a workload of texts needs of a tokenizer."""
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of a text."""
+        ...
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of token ids."""
+        ...
 
 
 def build_workload(parameters: DrawnWorkload, vocabulary: Vocabulary) -> CanonicalWorkload:
@@ -50,7 +60,7 @@ def build_workload(parameters: DrawnWorkload, vocabulary: Vocabulary) -> Canonic
 
 
 def tokenize_workload(
-    parameters: TextWorkload, vocabulary: Vocabulary, encode: Encode
+    parameters: TextWorkload, vocabulary: Vocabulary, tokenizer: Tokenizer
 ) -> CanonicalWorkload:
     """The workload whose texts ``parameters`` say; a pure function of its arguments.
 
@@ -58,28 +68,27 @@ def tokenize_workload(
     tokenized apart, as a server that is sent them as texts would.
 
     Raises:
-        ContractError: a text is no text of ordinary ids, two items or a label are not what
-            they should be.
+        ContractError: a label is not the text of its id, or a text cannot be written in
+            ordinary ids.
     """
     labels = parameters.label_token_ids
     for i, (text, label) in enumerate(zip(parameters.label_texts, labels, strict=True)):
-        if (ids := encode(text)) != [label]:
+        if (ids := tokenizer.encode(text)) != [label]:
             allowed = f"the text of workload.label_token_ids[{i}] = {label}; this one is {ids}"
             raise ContractError(f"workload.label_texts[{i}]", text, allowed)
+    query = _text_ids("workload.query_text", parameters.query_text, vocabulary, tokenizer)
     pool = _ranges(ordinary_ids(vocabulary, labels))
     salt = list(islice(draw_ids(f"query/{parameters.seed}", pool), SALT_TOKENS))
-    items: dict[tuple[int, ...], None] = {}
-    for i, text in enumerate(parameters.item_texts):
-        key = f"workload.item_texts[{i}]"
-        item = tuple(_text_ids(key, text, vocabulary, encode))
-        if item in items:
-            raise ContractError(key, text, "each item once; its token ids are another's")
-        items[item] = None
+    # The texts are distinct and none loses anything, so the items are distinct too.
+    items = [
+        _text_ids(f"workload.item_texts[{i}]", text, vocabulary, tokenizer)
+        for i, text in enumerate(parameters.item_texts)
+    ]
     return CanonicalWorkload(
         version=WORKLOAD_VERSION,
         seed=parameters.seed,
-        query=salt + _text_ids("workload.query_text", parameters.query_text, vocabulary, encode),
-        items=[list(item) for item in items],
+        query=salt + query,
+        items=items,
         label_token_ids=labels,
         apply_softmax=parameters.apply_softmax,
         item_first=parameters.item_first,
@@ -87,8 +96,11 @@ def tokenize_workload(
     )
 
 
-def _text_ids(key: str, text: str, vocabulary: Vocabulary, encode: Encode) -> list[int]:
-    ids = encode(text)
+def _text_ids(key: str, text: str, vocabulary: Vocabulary, tokenizer: Tokenizer) -> list[int]:
+    ids = tokenizer.encode(text)
+    # A tokenizer without a token for a byte leaves it out and says nothing.
+    if tokenizer.decode(ids) != text:
+        raise ContractError(key, text, "text that the model's tokenizer has tokens for")
     ordinary = range(vocabulary.first_ordinary, vocabulary.end_ordinary)
     for token in ids:
         # A special token or a server's delimiter in a prompt would not be read as text.
@@ -164,7 +176,7 @@ def main(output: Path) -> None:
         workload = build_workload(parameters, contract.vocabulary)
     else:
         tokenizer = read_tokenizer(parameters.tokenizer)
-        workload = tokenize_workload(parameters, contract.vocabulary, tokenizer.encode)
+        workload = tokenize_workload(parameters, contract.vocabulary, tokenizer)
     data = workload.canonical_bytes()
     write_whole(output, data)
     commit, dirty = git_state()
