@@ -13,29 +13,36 @@ RUN := . .venv/bin/activate &&
 FROM := HEAD
 TO := workspace
 
-.PHONY: diff repro test check params remeasure lock setup
+.PHONY: diff repro test check browser kubectl params remeasure lock setup
 
 repro: setup ## run whatever is out of date and end with the report
 	@$(RUN) dvc repro
 	@echo "The report: data/report/report.md"
 
-test: setup check browser ## every check and every test, real servers included
+test: setup check browser kubectl ## every check and every test, real servers included
 	@$(RUN) python -m pytest
 
 check: $(HARNESS) ## format, lint and types
 	@$(RUN) ruff format --check --quiet . && ruff check --quiet . && mypy
 
-# The tests of the HTML report drive a real browser. Only root may install one.
-CHROMIUM := chromium chromium-browser google-chrome-stable google-chrome
+# What the tests drive besides Python is Debian's, and only root may install it.
 APT := DEBIAN_FRONTEND=noninteractive apt-get -qq
+# $(call debian,its names on the PATH,its packages,which tests need it)
+define debian
+@[ -n "$$(type -P $(1))" ] || { \
+  [ "$$(id -u)" = 0 ] && [ -n "$$(type -P apt-get)" ] && \
+  echo "$(firstword $(1)): not found, installing it for $(3)" && \
+  $(APT) update >/dev/null && \
+  $(APT) install -y --no-install-recommends $(2) >/dev/null; } || \
+  echo "$(firstword $(1)): not found, $(3) will be skipped (apt-get install $(firstword $(2)))"
+endef
 
 browser: ## the browser of the report's tests, where it may be installed
-	@[ -n "$$(type -P $(CHROMIUM))" ] || { \
-	  [ "$$(id -u)" = 0 ] && [ -n "$$(type -P apt-get)" ] && \
-	  echo "chromium: not found, installing it for the report's browser tests" && \
-	  $(APT) update >/dev/null && \
-	  $(APT) install -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || \
-	  echo "chromium: not found, the report's browser tests will be skipped (apt-get install chromium)"
+	$(call debian,chromium chromium-browser google-chrome-stable google-chrome,chromium fonts-dejavu-core,the report's browser tests)
+
+kubectl: ## what renders and checks the cluster's Jobs in their tests, where it may be installed
+	$(call debian,kubectl,kubernetes-client,the tests of the Kubernetes manifests)
+	$(call debian,shellcheck,shellcheck,the check of the Jobs' script)
 
 setup: $(HARNESS)
 	@$(RUN) python -m stages.environment
