@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # One half of a result on whatever machine this runs: clone, `make measure`, push matrices and lock.
 # All that must outlive an eviction lies in $WORK: run again with the same $WORK, it goes on there.
-# Exit codes: 64 what no further attempt can mend, 143 (or 130, 129) stopped by a signal, else 1.
+# Exit codes: 0 pushed, 64 what no further attempt can mend, 143 (130, 129) stopped by a signal;
+# after any other one it may be run again.
 set -euo pipefail
 
 say() { echo "job: $*"; }
@@ -114,6 +115,6 @@ child=''
 # The data first: whoever sees the branch can pull it.
 git add dvc.lock
 git diff --cached --quiet || git commit --quiet --message "Measured $BACKEND at ${REVISION:0:12}"
-.venv/bin/dvc push --quiet "${stages[@]}"
-git push --quiet origin "HEAD:refs/heads/$branch"
+.venv/bin/dvc push "${stages[@]}" || fail "the matrices could not be stored; the branch is not pushed either"
+git push --quiet origin "HEAD:refs/heads/$branch" || fail "the branch could not be pushed; the matrices are stored"
 say "pushed $branch; collect it with: make combine FROM=origin/$branch"
