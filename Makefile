@@ -13,7 +13,7 @@ RUN := . .venv/bin/activate &&
 FROM := HEAD
 TO := workspace
 
-.PHONY: diff repro test check browser kubectl params remeasure lock setup
+.PHONY: diff repro test check browser kubectl params remeasure remotes lock setup
 
 repro: setup ## run whatever is out of date and end with the report
 	@$(RUN) dvc repro
@@ -44,6 +44,9 @@ kubectl: ## what renders and checks the cluster's Jobs in their tests, where it 
 	$(call debian,kubectl,kubernetes-client,the tests of the Kubernetes manifests)
 	$(call debian,shellcheck,shellcheck,the check of the Jobs' script)
 
+remotes: $(HARNESS) ## dvc's clients of S3 and Google Storage, for a remote there
+	@$(RUN) uv pip install --quiet --require-hashes --requirement deploy/remotes.txt
+
 setup: $(HARNESS)
 	@$(RUN) python -m stages.environment
 
@@ -60,6 +63,8 @@ params: $(HARNESS) ## write params.yaml as the composition of conf/'s defaults
 lock: $(HARNESS) ## resolve and pin every environment anew
 	@$(RUN) uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \
 	  --extra dev pyproject.toml --output-file requirements.txt
+	@$(RUN) uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \
+	  --constraint requirements.txt deploy/remotes.in --output-file deploy/remotes.txt
 	@$(RUN) for backend in backends/*/; do \
 	  uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \
 	    --excludes $$backend/excludes.txt $$backend/requirements.in --output-file $$backend/requirements.txt; done

@@ -25,8 +25,8 @@ for name in BACKEND REPOSITORY REVISION DVC_REMOTE_URL WORK; do
   [ -n "${!name:-}" ] || refuse "$name is not set"
 done
 case $BACKEND in
-  jax) stages=() ;;
-  pytorch) stages=(oracle) ;;
+  jax) stages=(workload checkpoint) ;;
+  pytorch) stages=(workload checkpoint oracle) ;;
   *) refuse "BACKEND: found $BACKEND; allowed: jax, pytorch" ;;
 esac
 stages+=("measure@$BACKEND-portable" "measure@$BACKEND-best_native")
@@ -92,6 +92,10 @@ else
 fi
 
 "${MAKE:-make}" .venv/.complete
+case $DVC_REMOTE_URL in
+  s3://* | gs://*) "${MAKE:-make}" remotes ;;
+  *) ;;
+esac
 .venv/bin/dvc remote add --quiet --local --default --force shared "$DVC_REMOTE_URL"
 
 say "measuring $BACKEND at ${REVISION:0:12}"
