@@ -13,7 +13,7 @@ RUN := . .venv/bin/activate &&
 FROM := HEAD
 TO := workspace
 
-.PHONY: diff repro test check browser kubectl params remeasure remotes lock setup
+.PHONY: diff repro test check params remeasure lock setup
 
 repro: setup ## run whatever is out of date and end with the report
 	@$(RUN) dvc repro
@@ -36,6 +36,8 @@ define debian
   $(APT) install -y --no-install-recommends $(2) >/dev/null; } || \
   echo "$(firstword $(1)): not found, $(3) will be skipped (apt-get install $(firstword $(2)))"
 endef
+
+.PHONY: browser kubectl remotes
 
 browser: ## the browser of the report's tests, where it may be installed
 	$(call debian,chromium chromium-browser google-chrome-stable google-chrome,chromium fonts-dejavu-core,the report's browser tests)
