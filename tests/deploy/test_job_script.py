@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,7 +66,7 @@ mkdir -p data "$SCOREPARITY_CACHE"
 echo "$1" >> "$SCOREPARITY_CACHE/done"
 trap 'echo interrupted >> "$SCOREPARITY_CACHE/done"; exit 143' TERM
 begun=$(wc -l < "$SCOREPARITY_CACHE/done")
-if [ "$begun" = "${HANG_AT:-}" ]; then sleep 600 & wait; fi
+if [ "$begun" = "${HANG_AT:-}" ]; then sleep 600 & touch "$SCOREPARITY_CACHE/hangs"; wait; fi
 if [ "$begun" = "${FAIL_AT:-}" ]; then exit 1; fi
 if [ -n "${GIT_TOKEN:-}" ]; then echo "the measurement has the token" >&2; exit 1; fi
 echo "result of $1" > "data/$1"
@@ -132,10 +134,9 @@ class Job:
             **self.settings,
             **changes,
         }
-        pipe = subprocess.PIPE
         command = ["bash", str(SCRIPT)]
         return subprocess.Popen(
-            command, env=environ, stdout=pipe, stderr=subprocess.STDOUT, text=True
+            command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
     def run(self, **changes: str) -> tuple[int, str]:
@@ -144,10 +145,10 @@ class Job:
         said, _ = process.communicate(timeout=120)
         return process.returncode, said
 
-    def until_begun(self, process: subprocess.Popen[str], stages: int) -> None:
-        """Wait until an attempt has begun so many stages."""
-        deadline = time.monotonic() + 60
-        while len(self.done()) < stages:
+    def until_it_hangs(self, process: subprocess.Popen[str]) -> None:
+        """Wait until an attempt hangs in its measurement."""
+        deadline = time.monotonic() + 120
+        while not (self.work / "cache" / "hangs").exists():
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -180,18 +181,22 @@ class Job:
         return sum(1 for p in (self.folder / "remote").rglob("*") if p.is_file())
 
 
-@pytest.fixture
-def job(committed: Path, tmp_path: Path) -> Job:
-    shutil.copytree(committed, tmp_path / "origin.git")
-    return Job(tmp_path)
-
-
 def kill_all(process: subprocess.Popen[str]) -> None:
     """What happens to a container: every process is gone at once."""
-    family = [process, *psutil.Process(process.pid).children(recursive=True)]
-    for one in family:
+    for one in [process, *psutil.Process(process.pid).children(recursive=True)]:
         one.kill()
     process.communicate()
+
+
+@pytest.fixture
+def job(committed: Path, tmp_path: Path) -> Iterator[Job]:
+    shutil.copytree(committed, tmp_path / "origin.git")
+    yield Job(tmp_path)
+    # A failing test leaves nothing running either.
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if Path(process.cwd()).is_relative_to(tmp_path):
+                process.kill()
 
 
 JAX = ("workload", "checkpoint", "measure@jax-portable", "measure@jax-best_native")
@@ -240,7 +245,7 @@ def test_without_the_token_nothing_is_measured(job: Job) -> None:
 
 def test_a_killed_attempt_is_gone_on_with_in_the_same_clone(job: Job) -> None:
     first = job.start(HANG_AT="3")
-    job.until_begun(first, 3)
+    job.until_it_hangs(first)
     busy, said = job.run()
     begun = job.done()
     assert (busy, len(begun)) == (1, 3), said
@@ -264,7 +269,7 @@ def test_a_killed_attempt_is_gone_on_with_in_the_same_clone(job: Job) -> None:
 
 def test_a_signal_reaches_the_measurement_and_nothing_is_pushed(job: Job) -> None:
     process = job.start(HANG_AT="1")
-    job.until_begun(process, 1)
+    job.until_it_hangs(process)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
 
