@@ -271,7 +271,7 @@ def test_a_signal_reaches_the_measurement_and_nothing_is_pushed(job: Job) -> Non
     process = job.start(HANG_AT="1")
     job.until_it_hangs(process)
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=120)
 
     assert process.returncode == 128 + signal.SIGTERM
     assert "the next attempt goes on from here" in said
