@@ -68,9 +68,10 @@ def _versions(found: Iterable[importlib.metadata.Distribution]) -> dict[str, str
     versions: dict[str, str] = {}
     for distribution in found:
         # The first one on the path is what an import finds; a broken one has no name.
-        name = distribution.metadata["Name"]
-        if name:
-            versions.setdefault(normal_name(name), one_line(distribution.version or "nothing"))
+        metadata = distribution.metadata
+        if metadata["Name"]:
+            version = one_line(metadata["Version"] or "nothing")
+            versions.setdefault(normal_name(metadata["Name"]), version)
     return versions
 
 
