@@ -110,17 +110,17 @@ def _tpu(found: Tpu) -> Finding:
         return Finding("accelerator", "ok", f"{chips}: {', '.join(found.nodes[:_TOLD])}")
     if found.chips:
         return _blocked(
-            f"{chips} on the PCI bus, but neither /dev/accel* nor /dev/vfio/*",
+            f"{chips} on the PCI bus, but neither /dev/accel0 nor /dev/vfio/0",
             "load its driver; in a container, pass the devices in (--privileged)",
         )
     if found.variables:
         return _blocked(
             f"{found.variables[0]} announces a TPU, but there is neither a chip on the PCI bus"
-            " nor /dev/accel*",
+            " nor /dev/accel0",
             "use the TPU's own machine; in a container, pass the devices in (--privileged)",
         )
     return _blocked(
-        "no TPU found: no chip on the PCI bus, no /dev/accel*", "use a machine with a TPU"
+        "no TPU found: no chip on the PCI bus, no /dev/accel0", "use a machine with a TPU"
     )
 
 
@@ -129,14 +129,14 @@ def _nvidia(subject: Subject) -> Finding:
     trace = _nvidia_trace(found)
     if trace is None and not found.gpus:
         return _blocked(
-            "no NVIDIA GPU found: none on the PCI bus, no /dev/nvidia*",
+            "no NVIDIA GPU found: none on the PCI bus, no /dev/nvidia0",
             "use a machine with an NVIDIA GPU",
         )
     if found.gpus:
         return _too_old(subject, found.gpus) or _gpus(found.gpus)
     if not found.nodes:
         return _blocked(
-            f"{trace}, but there is no /dev/nvidia*",
+            f"{trace}, but there is no /dev/nvidia0",
             "load NVIDIA's driver; in a container, pass the GPUs in (--gpus all)",
         )
     if found.closed:

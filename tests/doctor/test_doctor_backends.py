@@ -132,7 +132,7 @@ ONE_BACKEND: list[tuple[dict[str, Any], dict[str, Any], Any, str, str, str, str]
         "pytorch",
         "accelerator",
         "blocked",
-        "2 NVIDIA GPUs on the PCI bus, but there is no /dev/nvidia*",
+        "2 NVIDIA GPUs on the PCI bus, but there is no /dev/nvidia0",
         "--gpus all",
     ),
     (

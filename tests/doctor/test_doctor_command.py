@@ -26,7 +26,7 @@ from stages.doctor.facts import Tpu
 from stages.measure.lock import machine_lock
 from stages.schema import MATRIX_FILE, MATRIX_TABLE, folder_of, records_to_table
 
-NO_TPU = "no TPU found: no chip on the PCI bus, no /dev/accel*"
+NO_TPU = "no TPU found: no chip on the PCI bus, no /dev/accel0"
 ON_TPU = "backends.jax.launch.device=tpu"
 
 
@@ -111,7 +111,7 @@ def test_a_contract_for_accelerators_is_blocked_here_with_the_reason(tree, no_tp
     assert set(states(found).values()) == {"blocked"}
     reasons = {v["backend"]: v["reason"] for v in found["backends"]}
     assert reasons["jax"] == NO_TPU
-    assert reasons["pytorch"] == "no NVIDIA GPU found: none on the PCI bus, no /dev/nvidia*"
+    assert reasons["pytorch"] == "no NVIDIA GPU found: none on the PCI bus, no /dev/nvidia0"
     result = doctor()
     assert result.exit_code == 1
     assert "JAX and PyTorch cannot be measured here." in result.output

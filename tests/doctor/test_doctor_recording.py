@@ -22,7 +22,7 @@ from stages.errors import UserError
 
 COMMITTED = (ROOT / "params.yaml").read_text()
 TPU: dict[str, Any] = {"backends__jax__launch__device": "tpu"}
-NO_TPU = "doctor: no TPU found: no chip on the PCI bus, no /dev/accel*"
+NO_TPU = "doctor: no TPU found: no chip on the PCI bus, no /dev/accel0"
 
 
 def decided(changes: dict[str, Any], asked: Asked, **facts: Any) -> Outcome:
