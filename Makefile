@@ -13,7 +13,7 @@ RUN := . .venv/bin/activate &&
 FROM := HEAD
 TO := workspace
 
-.PHONY: diff repro test check params remeasure lock setup
+.PHONY: diff doctor repro test check params remeasure lock setup
 
 repro: setup ## run whatever is out of date and end with the report
 	@$(RUN) dvc repro
@@ -58,6 +58,10 @@ remeasure: setup ## measure all four matrices anew, even if nothing changed (FRE
 
 diff: $(HARNESS) ## what changed from FROM to TO, and whether it is more than noise
 	@$(RUN) python -m stages.report.diff '$(FROM)' '$(TO)'
+
+doctor: $(HARNESS) ## what is ready here, what is blocked and why (BACKEND=jax, RECORD=1, CLEAR=1, JSON=1)
+	@$(RUN) python -m stages.doctor $(if $(BACKEND),--backend '$(BACKEND)') \
+	  $(if $(RECORD),--record) $(if $(CLEAR),--clear) $(if $(JSON),--json)
 
 params: $(HARNESS) ## write params.yaml as the composition of conf/'s defaults
 	@$(RUN) python -m stages.compose
