@@ -13,29 +13,41 @@ RUN := . .venv/bin/activate &&
 FROM := HEAD
 TO := workspace
 
-.PHONY: diff repro test check params remeasure lock setup
+.PHONY: diff doctor repro test check params remeasure lock setup
 
 repro: setup ## run whatever is out of date and end with the report
 	@$(RUN) dvc repro
 	@echo "The report: data/report/report.md"
 
-test: setup check browser ## every check and every test, real servers included
+test: setup check browser kubectl ## every check and every test, real servers included
 	@$(RUN) python -m pytest
 
 check: $(HARNESS) ## format, lint and types
 	@$(RUN) ruff format --check --quiet . && ruff check --quiet . && mypy
 
-# The tests of the HTML report drive a real browser. Only root may install one.
-CHROMIUM := chromium chromium-browser google-chrome-stable google-chrome
+# What the tests drive besides Python is Debian's, and only root may install it.
 APT := DEBIAN_FRONTEND=noninteractive apt-get -qq
+# $(call debian,its names on the PATH,its packages,which tests need it)
+define debian
+@[ -n "$$(type -P $(1))" ] || { \
+  [ "$$(id -u)" = 0 ] && [ -n "$$(type -P apt-get)" ] && \
+  echo "$(firstword $(1)): not found, installing it for $(3)" && \
+  $(APT) update >/dev/null && \
+  $(APT) install -y --no-install-recommends $(2) >/dev/null; } || \
+  echo "$(firstword $(1)): not found, $(3) will be skipped (apt-get install $(firstword $(2)))"
+endef
+
+.PHONY: browser kubectl remotes
 
 browser: ## the browser of the report's tests, where it may be installed
-	@[ -n "$$(type -P $(CHROMIUM))" ] || { \
-	  [ "$$(id -u)" = 0 ] && [ -n "$$(type -P apt-get)" ] && \
-	  echo "chromium: not found, installing it for the report's browser tests" && \
-	  $(APT) update >/dev/null && \
-	  $(APT) install -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || \
-	  echo "chromium: not found, the report's browser tests will be skipped (apt-get install chromium)"
+	$(call debian,chromium chromium-browser google-chrome-stable google-chrome,chromium fonts-dejavu-core,the report's browser tests)
+
+kubectl: ## what renders and checks the cluster's Jobs in their tests, where it may be installed
+	$(call debian,kubectl,kubernetes-client,the tests of the Kubernetes manifests)
+	$(call debian,shellcheck,shellcheck,the check of the Jobs' script)
+
+remotes: $(HARNESS) ## dvc's clients of S3 and Google Storage, for a remote there
+	@$(RUN) uv pip install --quiet --require-hashes --requirement deploy/remotes.txt
 
 setup: $(HARNESS)
 	@$(RUN) python -m stages.environment
@@ -47,12 +59,18 @@ remeasure: setup ## measure all four matrices anew, even if nothing changed (FRE
 diff: $(HARNESS) ## what changed from FROM to TO, and whether it is more than noise
 	@$(RUN) python -m stages.report.diff '$(FROM)' '$(TO)'
 
+doctor: $(HARNESS) ## what is ready here, what is blocked and why (BACKEND=jax, RECORD=1, CLEAR=1, JSON=1)
+	@$(RUN) python -m stages.doctor $(if $(BACKEND),--backend '$(BACKEND)') \
+	  $(if $(RECORD),--record) $(if $(CLEAR),--clear) $(if $(JSON),--json)
+
 params: $(HARNESS) ## write params.yaml as the composition of conf/'s defaults
 	@$(RUN) python -m stages.compose
 
 lock: $(HARNESS) ## resolve and pin every environment anew
 	@$(RUN) uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \
 	  --extra dev pyproject.toml --output-file requirements.txt
+	@$(RUN) uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \
+	  --constraint requirements.txt deploy/remotes.in --output-file deploy/remotes.txt
 	@$(RUN) for backend in backends/*/; do \
 	  uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \
 	    --excludes $$backend/excludes.txt $$backend/requirements.in --output-file $$backend/requirements.txt; done

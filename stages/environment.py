@@ -58,6 +58,11 @@ def python_of(name: str) -> Path:
     return environment_folder(name) / "bin" / "python"
 
 
+def is_complete(name: str) -> bool:
+    """Whether the environment has been built to its end."""
+    return (environment_folder(name) / _COMPLETE).exists()
+
+
 def clean_environ() -> dict[str, str]:
     """This process's environment variables, without traces of the harness's own Python."""
     own = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE"}

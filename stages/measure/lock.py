@@ -73,6 +73,35 @@ def machine_lock(stage: str, waiting: Callable[[str], None] | None = None) -> It
         os.close(file)
 
 
+def who_measures() -> str | None:
+    """Who holds the lock right now; ``None`` where nobody does.
+
+    The lock is tried only where somebody's name stands in the file, who either holds it or was
+    killed: what is free is left alone, so that nobody is refused who starts at this moment.
+
+    Raises:
+        UserError: the file is not one that can be locked.
+    """
+    path = lock_path()
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; it is needed to measure alone") from error
+    try:
+        data = os.pread(file, 4096, 0)
+        if data:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(data).removeprefix(": ") or "somebody who left no name"
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; it is needed to measure alone") from error
+    finally:
+        os.close(file)
+    return None
+
+
 def _open(path: Path) -> int:
     # In a folder where everybody may write, Linux lets nobody open another user's file with
     # O_CREAT: so first without it.

@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from programs import find_program
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-MISSING = "chromium not found: apt-get install chromium"
 CONTRAST = 4.5
 """The least contrast of text to what is behind it (WCAG 2.2, 1.4.3)."""
 
 _SOURCE = (Path(__file__).parent / "checks.js").read_text()
 
 
-def find_chromium() -> str:
-    """The path of the browser; without one the test is skipped, or fails where CI is set."""
-    for name in NAMES:
-        if found := shutil.which(name):
-            return found
-    if os.environ.get("CI"):
-        pytest.fail(MISSING)
-    pytest.skip(MISSING)
-
-
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser without a window, which ends with the block, its driver too."""
-    path = find_chromium()
+    path = find_program(*NAMES)
     root = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=root)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browsing import MISSING, Shown, chromium, find_chromium, shown
+from browsing import Shown, chromium, shown
 from playwright.sync_api import Browser
 
 type Check = Callable[[Shown], list[str]]
@@ -125,16 +125,3 @@ def test_text_that_a_script_writes_is_missed_without_scripts(
     path = write(tmp_path, "<p>one</p><script>document.body.append('two')</script>")
     with shown(browser, path) as page, shown(browser, path, scripts=False) as bare:
         assert page.text() != bare.text() == "one"
-
-
-@pytest.mark.parametrize(
-    ("ci", "outcome"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)]
-)
-def test_without_a_browser_the_tests_say_so_and_fail_only_in_ci(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ci: str, outcome: type[BaseException]
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("CI", ci)
-
-    with pytest.raises(outcome, match=MISSING):
-        find_chromium()

@@ -16,7 +16,7 @@ import pytest
 from contracts import ROOT
 
 from stages.errors import UserError
-from stages.measure.lock import LOCK_NAME, machine_lock
+from stages.measure.lock import LOCK_NAME, machine_lock, who_measures
 
 HOLDER = """
     import time
@@ -121,3 +121,26 @@ def test_a_lock_that_is_no_file_is_one_clear_error(own_lock: Path) -> None:
     own_lock.symlink_to("elsewhere")
     with pytest.raises(UserError, match="needed to measure alone"), machine_lock("x"):
         pytest.fail("locked nothing")
+
+
+def test_who_asks_is_told_who_measures_and_takes_nothing(holder) -> None:
+    for _ in range(2):
+        said = who_measures()
+        assert said is not None
+        assert said.startswith(f"measure@jax-portable in {ROOT}, process {holder.pid}, since 20")
+    holder.kill()
+    holder.wait()
+    assert who_measures() is None, "its name still stands in the file"
+    with machine_lock("measure@pytorch-portable"):
+        pass
+
+
+def test_nobody_measures_where_there_is_no_lock_and_asking_makes_none(own_lock: Path) -> None:
+    assert who_measures() is None
+    assert not own_lock.exists()
+
+
+def test_who_measures_cannot_be_told_from_what_is_no_file(own_lock: Path) -> None:
+    own_lock.symlink_to("elsewhere")
+    with pytest.raises(UserError, match="needed to measure alone"):
+        who_measures()

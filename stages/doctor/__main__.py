@@ -1,0 +1,82 @@
+"""Say what is ready on this machine, what is blocked, and why; `make doctor`.
+
+Nothing is installed, started or taken. With `--record` a backend that is blocked here is made
+unavailable in `params.yaml`, with the reason; `--clear` takes such a reason back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from stages.contract import BACKENDS, PARAMS, Backend, Contract, load_contract
+from stages.doctor.finding import Question
+from stages.doctor.gather import gather
+from stages.doctor.judge import diagnose
+from stages.doctor.record import with_reason
+from stages.doctor.recording import Asked, decide
+from stages.doctor.show import as_json, show
+from stages.errors import UserError, one_line_errors
+from stages.files import write_whole
+
+
+def rewrite(path: Path, reasons: Mapping[Backend, str | None]) -> Contract:
+    """Write new reasons into the contract's file, and return the contract it now holds.
+
+    Raises:
+        UserError: the file cannot be changed so that nothing else in it changes.
+    """
+    before = load_contract(path)
+    text = path.read_text()
+    expected = before.model_dump()
+    for backend, reason in reasons.items():
+        text = with_reason(text, backend, reason)
+        expected["backends"][backend]["unavailable"] = reason
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / path.name
+        draft.write_text(text)
+        after = load_contract(draft)
+    if after.model_dump() != expected:
+        raise UserError(f"{path}: too unusual to be changed; set {', '.join(reasons)} by hand")
+    write_whole(path, text.encode())
+    return after
+
+
+@click.command()
+@click.option(
+    "--backend",
+    "named",
+    multiple=True,
+    type=click.Choice(BACKENDS),
+    help="Ask about this backend only, such as where another machine measures the other one.",
+)
+@click.option("--record", is_flag=True, help="Make blocked backends unavailable in params.yaml.")
+@click.option("--clear", is_flag=True, help="Take back recorded reasons that no longer hold.")
+@click.option("--json", "machine_readable", is_flag=True, help="Print JSON instead of tables.")
+@one_line_errors
+def main(named: tuple[Backend, ...], record: bool, clear: bool, machine_readable: bool) -> None:
+    """Say what is ready here and what is blocked; exit code 1 if anything needed is."""
+    backends = tuple(b for b in BACKENDS if b in named) or BACKENDS
+    contract = load_contract()
+    question = Question(contract, backends, gather(contract, backends))
+    diagnosis = diagnose(question)
+    outcome = decide(question, diagnosis, Asked(record, clear, bool(named)))
+    if outcome.changes:
+        changed = rewrite(PARAMS, outcome.changes)
+        diagnosis = diagnose(dataclasses.replace(question, contract=changed))
+    if machine_readable:
+        click.echo(as_json(diagnosis))
+    else:
+        show(diagnosis)
+    for line in outcome.lines:
+        click.echo(line, err=machine_readable)
+    sys.exit(0 if diagnosis.ready else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Gather every fact; reads disk, devices and processes, asks the hub, and changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+from stages.contract import REFERENCE, VIEWS, Backend, Contract, HubModel
+from stages.doctor.devices import ROOT, find_nvidia, find_tpu
+from stages.doctor.facts import Environment, Facts
+from stages.doctor.hub import find_hub_model
+from stages.doctor.installed import find_environment, harness_differences
+from stages.doctor.machine import (
+    cpus,
+    find_left_over,
+    find_rooms,
+    git_version,
+    in_repository,
+    loopback_complaint,
+    memory,
+)
+from stages.environment import clean_environ
+from stages.errors import UserError
+from stages.measure.lock import who_measures
+from stages.oracle.__main__ import ENVIRONMENT as ORACLE_ENVIRONMENT
+from stages.schema import MATRIX_FILE, MODEL_FILE, folder_of, read_matrix
+
+_PYTHON_FILE = Path(".python-version")
+_VARIABLES = ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "JAX_PLATFORM_NAME")
+
+
+def gather(contract: Contract, backends: tuple[Backend, ...], root: Path = ROOT) -> Facts:
+    """What is found here, for the contract.
+
+    Args:
+        contract: in force.
+        backends: that are asked about.
+        root: of the devices' file system.
+
+    Raises:
+        UserError: a file of the project itself cannot be read.
+    """
+    total, free = memory()
+    measuring, lock_complaint = _lock()
+    environ = clean_environ()
+    hub = find_hub_model(contract.model) if isinstance(contract.model, HubModel) else None
+    return Facts(
+        python=platform.python_version(),
+        wanted_python=_wanted_python(),
+        system=platform.system(),
+        machine=platform.machine(),
+        harness=harness_differences(),
+        git=git_version(),
+        repository=in_repository(),
+        dvc=_dvc_version(),
+        cpus=cpus(),
+        load=os.getloadavg()[0],
+        memory_bytes=total,
+        free_memory_bytes=free,
+        rooms=find_rooms(os.environ),
+        loopback=loopback_complaint(),
+        measuring=measuring,
+        lock_complaint=lock_complaint,
+        waits=bool(os.environ.get("SCOREPARITY_WAIT")),
+        left_over=find_left_over(),
+        environments=_environments(contract, backends),
+        oracle=ORACLE_ENVIRONMENT,
+        nvidia=find_nvidia(root),
+        tpu=find_tpu(environ, root),
+        hub=hub,
+        checkpoint_there=MODEL_FILE.exists(),
+        variables={name: environ[name] for name in _VARIABLES if name in environ},
+        elsewhere=_elsewhere(backends),
+    )
+
+
+def _wanted_python() -> str:
+    try:
+        return _PYTHON_FILE.read_text().strip()
+    except OSError as error:
+        raise UserError(f"{_PYTHON_FILE}: {error.strerror}") from error
+
+
+def _dvc_version() -> str | None:
+    try:
+        return importlib.metadata.version("dvc")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _lock() -> tuple[str | None, str | None]:
+    try:
+        return who_measures(), None
+    except UserError as error:
+        return None, str(error)
+
+
+def _environments(contract: Contract, backends: tuple[Backend, ...]) -> dict[str, Environment]:
+    names: set[str] = {contract.backends.of(backend).launch.environment for backend in backends}
+    if REFERENCE in backends:
+        names.add(ORACLE_ENVIRONMENT)
+    return {name: find_environment(name) for name in sorted(names)}
+
+
+def _elsewhere(backends: tuple[Backend, ...]) -> dict[Backend, str]:
+    """The backends whose matrices in the work tree were measured on another machine."""
+    here = platform.node()
+    found: dict[Backend, str] = {}
+    for backend in backends:
+        for view in VIEWS:
+            path = folder_of(backend, view) / MATRIX_FILE
+            with contextlib.suppress(UserError):
+                provenance = read_matrix(path).provenance
+                if provenance.unavailable is None and provenance.host.name != here:
+                    found[backend] = provenance.host.name
+    return found

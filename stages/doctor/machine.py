@@ -1,0 +1,111 @@
+"""What holds for the whole machine: room, memory, loopback, and who else works on it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from stages.doctor.facts import Place, Process, Room
+from stages.environment import ENVIRONMENTS, cache_root
+from stages.errors import one_line
+
+_TIMEOUT_S = 10.0
+
+
+def find_rooms(environ: Mapping[str, str]) -> tuple[Room, ...]:
+    """The folders that need room."""
+    user_cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folders: dict[Place, Path] = {
+        "cache": cache_root(),
+        "installer": Path(environ.get("UV_CACHE_DIR") or user_cache / "uv"),
+        "work": Path.cwd(),
+        "hub": _hub_cache(),
+        "temporary": Path(tempfile.gettempdir()),
+    }
+    return tuple(room_of(place, folder) for place, folder in folders.items())
+
+
+def _hub_cache() -> Path:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)
+
+
+def room_of(place: Place, folder: Path) -> Room:
+    """How much is free where ``folder`` lies or will lie."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return Room(
+        place=place,
+        path=str(folder),
+        device=there.stat().st_dev,
+        free_bytes=shutil.disk_usage(there).free,
+        writable=there.is_dir() and os.access(there, os.W_OK | os.X_OK),
+    )
+
+
+def loopback_complaint() -> str | None:
+    """Why no server can listen and be reached on 127.0.0.1; ``None`` where one can."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(_TIMEOUT_S)
+            with socket.create_connection(server.getsockname(), timeout=_TIMEOUT_S):
+                server.accept()[0].close()
+    except OSError as error:
+        return one_line(error.strerror or str(error))
+    return None
+
+
+def find_left_over() -> tuple[Process, ...]:
+    """Servers that run in one of the backends' environments, whoever started them."""
+    folder = cache_root() / "environments"
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            command = process.cmdline()
+            if "--port" in command[1:] and Path(command[0]).is_relative_to(folder):
+                name = Path(command[0]).relative_to(folder).parts[0]
+                found.append(Process(process.pid, _environment(name)))
+    return tuple(found)
+
+
+def _environment(folder: str) -> str:
+    name = folder.rpartition("-")[0]
+    return name if name in ENVIRONMENTS else one_line(folder, 60)
+
+
+def memory() -> tuple[int, int]:
+    """Bytes of memory: all there is, and what a new process could get."""
+    found = psutil.virtual_memory()
+    return found.total, found.available
+
+
+def cpus() -> int:
+    """The CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def git_version() -> str | None:
+    """The version of git; ``None`` where there is none."""
+    said = _said("git", "--version")
+    return said and said.removeprefix("git version ")
+
+
+def in_repository() -> bool:
+    """Whether this folder is in a git repository's work tree."""
+    return _said("git", "rev-parse", "--is-inside-work-tree") == "true"
+
+
+def _said(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return one_line(done.stdout) if done.returncode == 0 else None

@@ -1,0 +1,112 @@
+"""Which blocks are recorded, which records are taken back, and what the user is told. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stages.contract import BACKEND_NAMES, PARAMS, Backend
+from stages.doctor.finding import RECORDED, Diagnosis, Question, first_block
+from stages.doctor.record import override, reason_of
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the user wants.
+
+    Attributes:
+        record: make blocked backends unavailable.
+        clear: take back what was recorded and no longer holds.
+        named: whether the backends were named, not just all of them.
+    """
+
+    record: bool = False
+    clear: bool = False
+    named: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """New reasons by backend, ``None`` for one that is taken back; and lines for the user."""
+
+    changes: dict[Backend, str | None]
+    lines: tuple[str, ...]
+
+
+def decide(question: Question, diagnosis: Diagnosis, asked: Asked) -> Outcome:
+    """What to write, and what to say."""
+    changes: dict[Backend, str | None] = {}
+    lines: list[str] = []
+    for backend in question.backends:
+        told = _Told(question, diagnosis, backend, asked)
+        said = told.lines()
+        lines += said
+        if told.changes:
+            changes[backend] = told.reason
+    shared = first_block(diagnosis.machine)
+    if asked.record and shared is not None:
+        lines.append(
+            f"Not recorded: {shared.check} blocks the whole machine, so that an unavailable"
+            " backend would not help."
+        )
+    return Outcome(changes, tuple(lines))
+
+
+class _Told:
+    """One backend: whether its record changes, and the words for it."""
+
+    def __init__(
+        self, question: Question, diagnosis: Diagnosis, backend: Backend, asked: Asked
+    ) -> None:
+        self.backend = backend
+        self.name = BACKEND_NAMES[backend]
+        self.key = f"backends.{backend}.unavailable"
+        self.current = question.contract.backends.of(backend).unavailable
+        self.reason = reason_of(v for v in diagnosis.verdicts if v.backend == backend)
+        self.asked = asked
+        elsewhere = question.facts.elsewhere.get(backend)
+        self.elsewhere = None if asked.named else elsewhere
+        self.by_hand = self.current is not None and not self.current.startswith(RECORDED)
+
+    @property
+    def changes(self) -> bool:
+        """Whether the file is written."""
+        if self.by_hand or self.reason == self.current:
+            return False
+        if self.reason is None:
+            return self.asked.clear
+        return self.asked.record and self.elsewhere is None
+
+    def lines(self) -> list[str]:
+        """What is said about it."""
+        if self.by_hand:
+            return []
+        if self.reason is None:
+            return self._holds_no_longer() if self.current else []
+        if self.changes:
+            return [
+                f"Recorded in {PARAMS}: {self.key}: {self.reason}",
+                f"  for an experiment, which composes {PARAMS} anew:"
+                f" dvc exp run {override(self.backend, self.reason)}",
+                f"  if {self.name} is measured on another machine, set it back to null:"
+                " blocked here is no reason then.",
+            ]
+        if self.reason == self.current:
+            return []
+        if self.elsewhere is not None:
+            again = f"make doctor RECORD=1 BACKEND={self.backend} records it all the same"
+            told = f"its matrices here were measured on {self.elsewhere}"
+            return [f"{self.name} is blocked here, but {told}: nothing to record ({again})."]
+        return [
+            f"To go on without {self.name} and get a PARTIAL report: make doctor RECORD=1, or",
+            f"  dvc exp run {override(self.backend, self.reason)}",
+            f"  If {self.name} is measured on another machine, record nothing: blocked here is no"
+            " reason then.",
+        ]
+
+    def _holds_no_longer(self) -> list[str]:
+        if self.changes:
+            return [f"Taken back in {PARAMS}: {self.key} is null"]
+        return [
+            f"{self.name} is unavailable for a reason that no longer holds; to measure it again:"
+            " make doctor CLEAR=1"
+        ]

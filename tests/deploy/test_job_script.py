@@ -1,0 +1,372 @@
+"""The Jobs' script, run on a repository whose `make measure` is quick; git and dvc are real."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+from git_server import served
+from manifests import DEPLOY
+from programs import find_program
+from rules import RETRY_IS_VAIN
+
+SCRIPT = DEPLOY / "job.sh"
+VENV = Path(sys.executable).parent.parent
+TOKEN = "a-token-nobody-may-see"
+
+FILES = {
+    ".gitignore": ".venv\n/data\n",
+    ".dvcignore": "",
+    ".dvc/config": "[core]\n    analytics = false\n",
+    ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
+    "Makefile": f"""\
+.venv/.complete:
+\tln -s {VENV} .venv
+measure: .venv/.complete
+\t@. .venv/bin/activate && dvc repro --quiet $(STAGES_$(BACKEND))
+remotes:
+\t@echo "object storage" && false
+STAGES_jax := workload checkpoint measure@jax-portable measure@jax-best_native
+STAGES_pytorch := workload checkpoint oracle measure@pytorch-portable measure@pytorch-best_native
+""",
+    "dvc.yaml": """\
+stages:
+  measure:
+    matrix:
+      backend: [jax, pytorch]
+      view: [portable, best_native]
+    cmd: bash measure.sh measure@${item.backend}-${item.view}
+    outs: ['data/measure@${item.backend}-${item.view}']
+  workload:
+    cmd: bash measure.sh workload
+    outs: [data/workload]
+  checkpoint:
+    cmd: bash measure.sh checkpoint
+    outs: [data/checkpoint]
+  oracle:
+    cmd: bash measure.sh oracle
+    outs: [data/oracle]
+""",
+    # What was done is told in the cache, and a stage hangs or fails where it is asked to.
+    "measure.sh": """\
+set -eu
+mkdir -p data "$SCOREPARITY_CACHE"
+echo "$1" >> "$SCOREPARITY_CACHE/done"
+trap 'echo interrupted >> "$SCOREPARITY_CACHE/done"; exit 143' TERM
+begun=$(wc -l < "$SCOREPARITY_CACHE/done")
+if [ "$begun" = "${HANG_AT:-}" ]; then sleep 600 & touch "$SCOREPARITY_CACHE/hangs"; wait; fi
+if [ "$begun" = "${FAIL_AT:-}" ]; then exit 1; fi
+if [ -n "${GIT_TOKEN:-}" ]; then echo "the measurement has the token" >&2; exit 1; fi
+echo "result of $1" > "data/$1"
+""",
+}
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What git says in ``folder``."""
+    command = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The quick repository, bare, as a git server has it."""
+    folder = tmp_path_factory.mktemp("committed")
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    git(folder, "init", "--quiet", "--initial-branch", "main")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "a quick measurement")
+    bare = folder / "origin.git"
+    git(folder, "clone", "--quiet", "--bare", ".", str(bare))
+    git(bare, "config", "http.receivepack", "true")
+    return bare
+
+
+@dataclass
+class Job:
+    """A job in a folder of its own: the git server's repository, the remote and the volume."""
+
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> Path:
+        return self.folder / "origin.git"
+
+    @property
+    def work(self) -> Path:
+        return self.folder / "work"
+
+    @property
+    def clone(self) -> Path:
+        return self.work / "scoreparity"
+
+    def start(self, **changes: str) -> subprocess.Popen[str]:
+        """Start an attempt, with an environment as bare as a container's."""
+        home = self.folder / "home"
+        home.mkdir(exist_ok=True)
+        environ = {
+            "PATH": os.defpath,
+            "HOME": str(home),
+            "TMPDIR": str(self.folder),
+            "DVC_SITE_CACHE_DIR": str(self.work / "dvc-site-cache"),
+            "WORK": str(self.work),
+            "REPOSITORY": str(self.origin),
+            "REVISION": git(self.origin, "rev-parse", "main"),
+            "DVC_REMOTE_URL": str(self.folder / "remote"),
+            "BACKEND": "jax",
+            **self.settings,
+            **changes,
+        }
+        command = ["bash", str(SCRIPT)]
+        return subprocess.Popen(
+            command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def run(self, **changes: str) -> tuple[int, str]:
+        """An attempt's exit code and all it said."""
+        process = self.start(**changes)
+        said, _ = process.communicate(timeout=120)
+        return process.returncode, said
+
+    def until_it_hangs(self, process: subprocess.Popen[str]) -> None:
+        """Wait until an attempt hangs in its measurement."""
+        deadline = time.monotonic() + 120
+        while not (self.work / "cache" / "hangs").exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def done(self) -> list[str]:
+        """The stages that were begun, in order."""
+        path = self.work / "cache" / "done"
+        return path.read_text().split() if path.exists() else []
+
+    def branches(self) -> list[str]:
+        """What the git server has besides `main`."""
+        names = git(self.origin, "for-each-ref", "--format=%(refname:short)", "refs/heads")
+        return [name for name in names.split() if name != "main"]
+
+    def pulled(self, branch: str, *stages: str) -> dict[str, str]:
+        """The results that somebody gets who has nothing but the branch and the remote."""
+        reader = self.folder / "reader"
+        git(self.folder, "clone", "--quiet", "--branch", branch, str(self.origin), str(reader))
+        config = (
+            f"[core]\n    remote = shared\n['remote \"shared\"']\n    url = {self.folder}/remote\n"
+        )
+        (reader / ".dvc" / "config.local").write_text(config)
+        environ = {**os.environ, "DVC_SITE_CACHE_DIR": str(self.folder / "reader-site-cache")}
+        command = [str(VENV / "bin" / "dvc"), "pull", "--quiet", *stages]
+        subprocess.run(command, cwd=reader, env=environ, check=True)
+        return {path.name: path.read_text() for path in sorted((reader / "data").iterdir())}
+
+    def stored(self) -> int:
+        """How many files the remote has."""
+        return sum(1 for p in (self.folder / "remote").rglob("*") if p.is_file())
+
+
+def kill_all(process: subprocess.Popen[str]) -> None:
+    """What happens to a container: every process is gone at once."""
+    for one in [process, *psutil.Process(process.pid).children(recursive=True)]:
+        one.kill()
+    process.communicate()
+
+
+@pytest.fixture
+def job(committed: Path, tmp_path: Path) -> Iterator[Job]:
+    shutil.copytree(committed, tmp_path / "origin.git")
+    yield Job(tmp_path)
+    # A failing test leaves nothing running either.
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if Path(process.cwd()).is_relative_to(tmp_path):
+                process.kill()
+
+
+JAX = ("workload", "checkpoint", "measure@jax-portable", "measure@jax-best_native")
+PYTORCH = (
+    "workload",
+    "checkpoint",
+    "oracle",
+    "measure@pytorch-portable",
+    "measure@pytorch-best_native",
+)
+
+
+def test_a_half_is_measured_and_pushed_where_only_the_token_opens(job: Job) -> None:
+    with served(job.folder, "somebody", TOKEN) as address:
+        job.settings = {
+            "REPOSITORY": f"{address}/origin.git",
+            "GIT_USERNAME": "somebody",
+            "GIT_TOKEN": TOKEN,
+        }
+        code, said = job.run()
+        assert code == 0, said
+        again, said_again = job.run()
+    (branch,) = job.branches()
+    revision = git(job.origin, "rev-parse", "main")
+    assert branch == f"measured-jax-{revision[:12]}"
+    assert git(job.origin, "rev-parse", f"{branch}^") == revision
+    assert git(job.origin, "diff", "--name-only", "main", branch) == "dvc.lock"
+    assert job.pulled(branch, *JAX) == {name: f"result of {name}\n" for name in sorted(JAX)}
+    assert f"make combine FROM=origin/{branch}" in said
+    # What is pushed is not measured again.
+    assert (again, sorted(job.done())) == (0, sorted(JAX)), said_again
+    assert "nothing is left to do" in said_again
+    # The token is in nothing that was said or written.
+    assert TOKEN not in said + said_again
+    written = [p for p in job.work.rglob("*") if p.is_file() and not p.is_symlink()]
+    assert not [p for p in written if TOKEN.encode() in p.read_bytes()]
+
+
+def test_without_the_token_nothing_is_measured(job: Job) -> None:
+    with served(job.folder, "somebody", TOKEN) as address:
+        code, said = job.run(REPOSITORY=f"{address}/origin.git", GIT_TOKEN="another-token")
+    assert code not in (0, RETRY_IS_VAIN)
+    assert "another-token" not in said
+    assert job.done() == []
+
+
+def test_a_killed_attempt_is_gone_on_with_in_the_same_clone(job: Job) -> None:
+    first = job.start(HANG_AT="3")
+    job.until_it_hangs(first)
+    busy, said = job.run()
+    begun = job.done()
+    assert (busy, len(begun)) == (1, 3), said
+    assert "another attempt is running" in said
+    kill_all(first)
+    assert job.branches() == []
+    # A new container gives the old one's process ids to others; git may have been killed too.
+    lock = job.clone / ".dvc" / "tmp" / "rwlock"
+    (blocked,) = json.loads(lock.read_text())["write"]
+    lock.write_text(json.dumps({"write": {blocked: {"pid": os.getpid(), "cmd": "dvc repro"}}}))
+    (job.clone / ".git" / "index.lock").touch()
+
+    code, said = job.run()
+    assert code == 0, said
+    assert "going on in" in said
+    assert job.done()[:4] == [*begun, begun[-1]]
+    assert len(job.done()) == len(JAX) + 1
+    (branch,) = job.branches()
+    assert set(job.pulled(branch, *JAX)) == set(JAX)
+
+
+def test_a_signal_reaches_the_measurement_and_nothing_is_pushed(job: Job) -> None:
+    process = job.start(HANG_AT="1")
+    job.until_it_hangs(process)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=120)
+
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "the next attempt goes on from here" in said
+    assert job.done()[1:] == ["interrupted"]
+    assert (job.branches(), job.stored()) == ([], 0)
+
+
+def test_a_failing_measurement_pushes_nothing_and_the_next_attempt_pushes_all(job: Job) -> None:
+    job.settings = {"BACKEND": "pytorch", "LABEL": "again"}
+    # An earlier attempt was killed while it cloned.
+    (job.work / "scoreparity.part" / ".git").mkdir(parents=True)
+    code, said = job.run(FAIL_AT="5")
+    assert code == 1
+    assert "nothing is pushed" in said
+    assert (job.branches(), job.stored()) == ([], 0)
+    begun = job.done()
+    # Nor is the branch there before its data, which nobody can store in the place of a file.
+    (job.folder / "file").touch()
+    code, said = job.run(DVC_REMOTE_URL=str(job.folder / "file" / "remote"))
+    assert (code, job.branches()) == (1, []), said
+    assert "the matrices could not be stored" in said
+    assert job.done() == [*begun, begun[-1]]
+
+    code, said = job.run()
+    assert code == 0, said
+    assert job.done() == [*begun, begun[-1]]
+    (branch,) = job.branches()
+    assert re.fullmatch(r"measured-pytorch-[0-9a-f]{12}-again", branch)
+    assert set(job.pulled(branch, *PYTORCH)) == set(PYTORCH)
+
+
+def test_anothers_branch_is_refused_before_anything_is_measured(job: Job) -> None:
+    revision = git(job.origin, "rev-parse", "main")
+    git(job.origin, "branch", f"measured-jax-{revision[:12]}", "main")
+    code, said = job.run()
+
+    assert code == RETRY_IS_VAIN
+    assert "set LABEL" in said
+    assert job.done() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"REVISION": ""}, "REVISION is not set"),
+        ({"WORK": ""}, "WORK is not set"),
+        ({"BACKEND": "tpu"}, "BACKEND: found tpu; allowed: jax, pytorch"),
+        ({"REVISION": "main"}, "REVISION: found main; allowed: a whole commit id"),
+        ({"REVISION": "0" * 40}, f"{'0' * 40} is not in"),
+        ({"REPOSITORY": f"https://me:{TOKEN}@host/a.git"}, "REPOSITORY: holds a password"),
+        ({"REPOSITORY": f"https://{TOKEN}@host/a.git"}, "REPOSITORY: holds a password"),
+        ({"DVC_REMOTE_URL": f"ssh://me:{TOKEN}@host/a"}, "DVC_REMOTE_URL: holds a password"),
+    ],
+)
+def test_what_no_attempt_could_mend_is_told_by_its_exit_code(
+    job: Job, change: dict[str, str], message: str
+) -> None:
+    code, said = job.run(**change)
+
+    assert code == RETRY_IS_VAIN
+    assert message in said
+    assert TOKEN not in said
+    assert len(said.splitlines()) <= 2
+    assert job.done() == []
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/folder", "gs://bucket/folder"])
+def test_a_remote_in_object_storage_gets_its_client_first(job: Job, address: str) -> None:
+    code, said = job.run(DVC_REMOTE_URL=address)
+
+    assert code not in (0, RETRY_IS_VAIN)
+    assert "object storage" in said
+    assert job.done() == []
+
+
+def test_the_clients_of_object_storage_go_with_the_harness() -> None:
+    pins = [
+        dict(re.findall(r"^([\w.-]+)==(\S+)", path.read_text(), re.MULTILINE))
+        for path in (DEPLOY / "remotes.txt", DEPLOY.parent / "requirements.txt")
+    ]
+    clients, harness = pins
+
+    assert {"dvc-s3", "dvc-gs", "dvc"} <= set(clients)
+    assert {name: clients[name] for name in clients.keys() & harness.keys()} == {
+        name: harness[name] for name in clients.keys() & harness.keys()
+    }
+
+
+def test_the_script_is_clean() -> None:
+    shellcheck = find_program("shellcheck")
+    done = subprocess.run([shellcheck, SCRIPT], capture_output=True, text=True)
+
+    assert done.stdout == ""
+
+
+def test_the_script_may_be_run_by_its_short_path() -> None:
+    assert os.access(SCRIPT, os.X_OK)
+    assert SCRIPT.samefile(DEPLOY / "base" / "job.sh")
