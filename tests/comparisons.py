@@ -27,7 +27,7 @@ from stages.comparison import (
     Winner,
 )
 from stages.contract import BACKENDS, VIEWS, Backend, Gate, Identity, Selection, View
-from stages.schema import Host, Model, TimeSplit
+from stages.schema import Host, Model, RoundTrip, TimeSplit
 
 ITEMS = 32
 
@@ -298,6 +298,9 @@ def source(backend: Backend, view: View, **changes: Any) -> Source:
         "repaired": backend == "jax",
         "dtype": "float32",
         "argv": ["python", "-m", "server", "--port", "1"],
+        "base_url": None,
+        "elsewhere": None,
+        "round_trip": RoundTrip(before_s=0.0008, after_s=0.001),
         "devices": ["cpu:0"],
         "host": Host(
             name="lab",
