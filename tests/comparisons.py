@@ -137,6 +137,7 @@ def cell(backend: Backend, view: View, chunk_size: int, items_per_s: float, **ch
         "compiled_passes": 0 if backend == "jax" else None,
         "instability": [],
         "client_share": 0.01,
+        "round_trip_share": 0.002,
         "gate": PASSED if backend == "jax" else None,
         "eligible": True,
         "reasons": [],
@@ -153,7 +154,9 @@ def failed(backend: Backend, view: View, chunk_size: int, kind: str) -> Cell:
     figures = ("mean_s", "p50_s", "p95_s", "std_s", "min_s", "max_s", "items_per_s")
     intervals = ("mean_s_interval", "p50_s_interval", "items_per_s_interval")
     changes: dict[str, Any] = {
-        **dict.fromkeys([*figures, *intervals, "client_share", "first_run_penalty"]),
+        **dict.fromkeys(
+            [*figures, *intervals, "client_share", "round_trip_share", "first_run_penalty"]
+        ),
         "good_passes": 0,
         "success_rate": 0.0,
         "failures": {kind: 5},
