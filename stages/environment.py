@@ -23,6 +23,9 @@ from stages.files import sha256_file
 ENVIRONMENTS = ("sglang_jax", "sglang_pytorch")
 _COMPLETE = ".complete"
 
+API_KEY_VARIABLE = "SCOREPARITY_API_KEY"
+"""What the names of all variables with the key of a server started elsewhere begin with."""
+
 
 def cache_root() -> Path:
     """Where environments and compile caches live: ``SCOREPARITY_CACHE`` or the user's cache."""
@@ -64,9 +67,16 @@ def is_complete(name: str) -> bool:
 
 
 def clean_environ() -> dict[str, str]:
-    """This process's environment variables, without traces of the harness's own Python."""
+    """This process's environment variables, without traces of the harness's own Python.
+
+    The keys of servers started elsewhere are left out too: no other process needs them.
+    """
     own = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE"}
-    return {name: value for name, value in os.environ.items() if name not in own}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in own and not name.startswith(API_KEY_VARIABLE)
+    }
 
 
 def installed_version(name: str, package: str) -> str:

@@ -72,7 +72,7 @@ def make_plan(contract: Contract, backend: Backend, view: View) -> Plan:
     workload, digest = read_workload(WORKLOAD_FILE)
     model = read_model(MODEL_FILE)
     section = contract.backends.of(backend)
-    explicit = section.view(view).flags
+    explicit, base_url = section.view(view).flags, section.view(view).base_url
     driver = DRIVERS[backend]
     shape = Shape(
         prompt_tokens=workload.prompt_tokens,
@@ -81,7 +81,8 @@ def make_plan(contract: Contract, backend: Backend, view: View) -> Plan:
         attention_heads=_attention_heads(),
         prefix_cache=not explicit.get("disable-radix-cache", False),
     )
-    derived = driver.derived_flags(shape, section.launch.device)
+    # Who starts a server elsewhere chooses its sizes; the contract's own flags are checked there.
+    derived = driver.derived_flags(shape, section.launch.device) if base_url is None else {}
     flags: Flags = {**derived, **explicit}
     measured = Measured(
         chunk_sizes=contract.chunk_sizes,
@@ -89,6 +90,7 @@ def make_plan(contract: Contract, backend: Backend, view: View) -> Plan:
         limits=contract.limits,
         probes=contract.probes,
         launch=section.launch,
+        base_url=base_url,
         flags=flags,
     )
     return Plan(
