@@ -16,6 +16,7 @@ from bench import SCORING_SERVER
 from stages.contract import Backend, Contract, View
 from stages.measure.server import free_port, is_listening
 from stages.measure.server_info import attribute
+from stages.schema import Elsewhere, Provenance, RoundTrip
 
 SECRET = "sk-admin-5b1d7c0a2f"
 
@@ -42,6 +43,35 @@ def told_by(made: Contract, backend: Backend, view: View, **changes: Any) -> dic
         "/get_server_info": server | changes,
         "/get_model_info": {"model_path": "nowhere", "is_generation": True},
     }
+
+
+def account(**changes: Any) -> Elsewhere:
+    """What a server says it is, that is not on the client's machine."""
+    fields: dict[str, Any] = {
+        "same_machine": False,
+        "compiles_hidden": False,
+        "model_path": "/models/m",
+        "model_check": "none",
+        "settings": {"dtype": "float32", "disable_radix_cache": True, "max_total_tokens": None},
+        "settings_sha256": "5e" * 32,
+    }
+    return Elsewhere(**{**fields, **changes})
+
+
+def at_url(found: Provenance, url: str, told: Elsewhere, round_trip_s: float) -> Provenance:
+    """The provenance of the same matrix, had its server been at ``url``."""
+    return found.model_copy(
+        update={
+            "contract": found.contract.model_copy(update={"base_url": url}),
+            "environment_sha256": None,
+            "repaired": None,
+            "argv": [],
+            "environ": {},
+            "elsewhere": told,
+            "round_trip": RoundTrip(before_s=round_trip_s, after_s=None),
+            "foreign_cpu": None,
+        }
+    )
 
 
 @dataclass

@@ -80,6 +80,7 @@ def check_backends(backends: Backends) -> None:
 
 # argparse takes any beginning of a flag that only one flag has.
 _LISTENING = "nothing: every server gets --host 127.0.0.1 and a port of its own"
+_NO_KEYS = "nothing: no secret stands in a contract"
 _GIVEN_ELSEWHERE: dict[str, str] = {
     "host": _LISTENING,
     "port": _LISTENING,
@@ -89,7 +90,8 @@ _GIVEN_ELSEWHERE: dict[str, str] = {
     "dtype": "nothing: launch.dtype says it",
     "skip-tokenizer-init": "nothing: every server gets it",
     "skip-server-warmup": "nothing: every server gets it",
-    "api-key": "nothing: no secret stands in a contract",
+    "api-key": _NO_KEYS,
+    "admin-api-key": _NO_KEYS,
     "config": "nothing: every setting stands in the contract itself",
 }
 

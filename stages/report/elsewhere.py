@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from stages.comparison import Comparison, Source
 from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE
+from stages.errors import one_line
 from stages.report import format as f
 from stages.report.ratios import cells
 from stages.schema import ModelCheck
@@ -63,7 +64,7 @@ def command(source: Source) -> str:
     return "\n".join(
         [
             f"Started elsewhere, at {source.base_url}. Of its settings it reports:",
-            f"model_path: {told.model_path}",
+            f"model_path: {_value(told.model_path)}",
             *lines,
             f"SHA-256 of all settings, keys left out: {told.settings_sha256}",
         ]
@@ -71,7 +72,7 @@ def command(source: Source) -> str:
 
 
 def _value(value: bool | int | float | str | None) -> str:
-    return "not set" if value is None else str(value)
+    return "not set" if value is None else one_line(str(value))
 
 
 def frozen(comparison: Comparison) -> str:
