@@ -1,0 +1,76 @@
+"""Whether the halves in a merged work tree stand under the contract that is in force there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from stages.combine.halves import (
+    NEEDED,
+    Problem,
+    absent,
+    of_another_contract,
+    on_other_data,
+    refusal,
+    with_other_code,
+)
+from stages.combine.locks import LOCK_FILE, Lock, parse_lock, parse_params
+from stages.combine.repository import dvc, run
+from stages.contract import PARAMS, load_contract
+from stages.errors import UserError, one_line
+from stages.schema import CHECKPOINT_FOLDER, WORKLOAD_FILE
+
+
+def check_halves(copy: Path, touched: Iterable[str], changed_on: str) -> None:
+    """Refuse what was not measured under the contract, or with the code, of this tree.
+
+    Args:
+        copy: the merged tree.
+        touched: the stages that any side has run since the sides parted.
+        changed_on: the sides that changed `params.yaml`, or nothing.
+
+    Raises:
+        UserError: every stage that does not count, why, and what mends it.
+    """
+    contract = load_contract(copy / PARAMS)
+    lock = parse_lock((copy / LOCK_FILE).read_text(), LOCK_FILE)
+    params = parse_params((copy / PARAMS).read_text(), str(PARAMS))
+    problems = absent(lock) + of_another_contract(lock, params, changed_on)
+    # One reason is enough for each: a changed parameter changes what follows from it.
+    problems += _first_of(problems, on_other_data(lock, _in_force(copy, lock)))
+    problems += _first_of(problems, with_other_code(_status(copy)))
+    if problems:
+        raise UserError(refusal(problems, touched, contract))
+
+
+def _first_of(known: list[Problem], found: list[Problem]) -> list[Problem]:
+    stages = {problem.stage for problem in known}
+    return [problem for problem in found if problem.stage not in stages]
+
+
+def _in_force(copy: Path, lock: Lock) -> dict[str, str]:
+    """The hashes of the workload that this contract makes and of the checkpoint in the lock."""
+    checkpoint = CHECKPOINT_FOLDER.as_posix()
+    found = dict(lock["checkpoint"].outs) if "checkpoint" in lock else {}
+    with tempfile.TemporaryDirectory() as temporary:
+        output = Path(temporary) / WORKLOAD_FILE.name
+        done = run(*(sys.executable, "-m", "stages.workload", "--output", str(output)), folder=copy)
+        if done.returncode != 0:
+            raise UserError(f"the workload cannot be made: {one_line(done.stderr, 400)}")
+        md5 = hashlib.md5(output.read_bytes(), usedforsecurity=False).hexdigest()
+    return {WORKLOAD_FILE.as_posix(): md5} | {
+        path: md5 for path, md5 in found.items() if path == checkpoint
+    }
+
+
+def _status(copy: Path) -> dict[str, list[object]]:
+    done = dvc("status", "--json", *NEEDED, folder=copy)
+    try:
+        status: dict[str, list[object]] = json.loads(done.stdout)
+    except ValueError as error:
+        raise UserError(f"`dvc status` failed: {one_line(done.stderr, 400)}") from error
+    return status
