@@ -97,7 +97,8 @@ def _get_outputs(lock: Lock) -> None:
     if done.returncode == 0:
         return
     said = done.stdout + done.stderr
-    missing = [stage for stage in NEEDED for path in lock[stage].outs if path in said]
+    named = set(said.splitlines())
+    missing = [stage for stage in NEEDED if named & lock[stage].outs.keys()]
     if missing and remote:
         raise UserError(
             f"the output of {listed(missing)} is not in the DVC remote: `dvc push` on the machine"

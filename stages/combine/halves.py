@@ -59,7 +59,7 @@ def of_another_contract(lock: Lock, params: Mapping[str, Any], changed_on: str) 
             for name, was, now in found[:_TOLD]
         ]
         if len(found) > _TOLD:
-            told.append(f"with {len(found) - _TOLD} more parameters that differ")
+            told.append(f"with other values of {len(found) - _TOLD} more")
         if told:
             problems.append(Problem(stage, f"{_made(stage)} {', and '.join(told)}"))
     return problems

@@ -70,21 +70,20 @@ def merge_all(copy: Path, revisions: list[Revision]) -> None:
     Raises:
         UserError: a conflict that is not this command's to solve, naming the file or the stage.
     """
-    names = [HERE]
+    ours = HERE
     for revision in revisions:
-        if _merge_one(copy, revision, listed(names)):
-            names.append(revision.name)
+        ours = _merge_one(copy, revision, ours)
 
 
-def _merge_one(copy: Path, revision: Revision, ours: str) -> bool:
-    """Whether there was something to merge."""
+def _merge_one(copy: Path, revision: Revision, ours: str) -> str:
+    """What the copy is called with this merged into it."""
     head = Revision(ours, git("rev-parse", "HEAD", folder=copy).strip())
     base = try_git("merge-base", head.commit, revision.commit)
     if base is None:
         raise UserError(f"{revision.name}: it has no commit in common with {ours}")
-    if base.strip() == revision.commit:
-        return False
     parted = Revision(f"where {ours} and {revision.name} parted", base.strip())
+    if parted.commit == revision.commit:
+        return ours
     lock = merge(lock_of(parted), Side(ours, lock_of(head)), Side(revision.name, lock_of(revision)))
     # Its failure is judged by what it leaves: conflicts, or nothing at all.
     merging = run(
@@ -103,7 +102,8 @@ def _merge_one(copy: Path, revision: Revision, ours: str) -> bool:
     write_whole(copy / LOCK_FILE, dump_lock(lock).encode())
     git("add", "--", LOCK_FILE, folder=copy)
     git("commit", "--quiet", "--no-verify", "-m", f"Merge {revision.name}", folder=copy)
-    return True
+    # Where only the other side has gone on, nothing in the copy is of this one.
+    return revision.name if parted.commit == head.commit else f"{ours} + {revision.name}"
 
 
 def _is_regenerated(name: str) -> bool:

@@ -22,7 +22,7 @@ from stages.combine.locks import LOCK_FILE, Lock, parse_lock, parse_params
 from stages.combine.repository import dvc, run
 from stages.contract import PARAMS, load_contract
 from stages.errors import UserError, one_line
-from stages.schema import CHECKPOINT_FOLDER, WORKLOAD_FILE
+from stages.schema import WORKLOAD_FILE
 
 
 def check_halves(copy: Path, touched: Iterable[str], changed_on: str) -> None:
@@ -53,18 +53,15 @@ def _first_of(known: list[Problem], found: list[Problem]) -> list[Problem]:
 
 
 def _in_force(copy: Path, lock: Lock) -> dict[str, str]:
-    """The hashes of the workload that this contract makes and of the checkpoint in the lock."""
-    checkpoint = CHECKPOINT_FOLDER.as_posix()
-    found = dict(lock["checkpoint"].outs) if "checkpoint" in lock else {}
+    """The hash of the workload that this contract makes, and of the checkpoint in the lock."""
     with tempfile.TemporaryDirectory() as temporary:
-        output = Path(temporary) / WORKLOAD_FILE.name
-        done = run(*(sys.executable, "-m", "stages.workload", "--output", str(output)), folder=copy)
+        made = Path(temporary) / WORKLOAD_FILE.name
+        done = run(sys.executable, "-m", "stages.workload", "--output", str(made), folder=copy)
         if done.returncode != 0:
             raise UserError(f"the workload cannot be made: {one_line(done.stderr, 400)}")
-        md5 = hashlib.md5(output.read_bytes(), usedforsecurity=False).hexdigest()
-    return {WORKLOAD_FILE.as_posix(): md5} | {
-        path: md5 for path, md5 in found.items() if path == checkpoint
-    }
+        md5 = hashlib.md5(made.read_bytes(), usedforsecurity=False).hexdigest()
+    found = {WORKLOAD_FILE.as_posix(): md5}
+    return found | (lock["checkpoint"].outs if "checkpoint" in lock else {})
 
 
 def _status(copy: Path) -> dict[str, list[object]]:
