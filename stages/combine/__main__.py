@@ -7,13 +7,14 @@ refuses, it leaves the work tree as it was.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
 from stages.combine.halves import NEEDED
-from stages.combine.locks import LOCK_FILE, Lock, listed
+from stages.combine.locks import DERIVED, LOCK_FILE, Lock, listed
 from stages.combine.merging import (
     HERE,
     REGENERATED,
@@ -39,12 +40,13 @@ def combine(revisions: list[Revision]) -> None:
         merge_all(copy, revisions)
         check_halves(copy, *since_they_parted([head, *revisions]))
         merged = Revision("the merge", git("rev-parse", "HEAD", folder=copy).strip())
-    with _undone_on_failure():
+    lock = lock_of(merged)
+    with _undone_on_failure(Path(path) for stage in NEEDED for path in lock[stage].outs):
         if merged.commit != head.commit:
             _open_merge(revisions, merged)
-        _get_outputs(lock_of(merged))
-        show_dvc("repro", "--single-item", "compare")
-        show_dvc("repro", "--single-item", "report")
+        _get_outputs(lock)
+        # These alone, whatever dvc thinks of the stages before them.
+        show_dvc("repro", "--single-item", *DERIVED)
         _stage_outputs()
 
 
@@ -66,14 +68,19 @@ def check_tree() -> None:
 
 
 @contextlib.contextmanager
-def _undone_on_failure() -> Iterator[None]:
+def _undone_on_failure(outputs: Iterable[Path]) -> Iterator[None]:
+    """Put everything back if the block fails: what git tracks, and the outputs of dvc."""
+    present = {path: path.exists() for path in outputs}
     try:
         yield
     except BaseException:  # a Ctrl-C too
         # Staged first, or files that only the merge has would be left behind.
         _stage_outputs()
         git("reset", "--quiet", "--hard", HERE)
-        dvc("checkout", "--quiet", *NEEDED)
+        for path in (path for path, was in present.items() if not was):
+            shutil.rmtree(path, ignore_errors=True)
+        if any(present.values()):
+            dvc("checkout", "--quiet", *NEEDED)
         raise
 
 

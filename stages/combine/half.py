@@ -26,8 +26,9 @@ def pull_prepared() -> None:
         return
     done = dvc("pull", *stages)
     if done.returncode != 0:
-        reason = one_line(done.stderr or done.stdout)
-        click.echo(f"{' and '.join(stages)}: not pulled, made here instead ({reason})")
+        absent = "Checkout failed" in done.stderr
+        reason = "not in the DVC remote" if absent else f"not pulled ({one_line(done.stderr)})"
+        click.echo(f"{' and '.join(stages)}: {reason}, so made here if need be")
 
 
 @click.command()

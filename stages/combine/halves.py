@@ -16,6 +16,9 @@ from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, 
 PREPARED = ("workload", "checkpoint")
 """What both halves are measured on."""
 
+WORKLOAD = "data/workload/canonical_workload.json"
+"""What of it the measurements read."""
+
 _TOLD = 3
 
 

@@ -26,9 +26,8 @@ from stages.combine.repository import QUIETLY, git, lines, run, try_git
 from stages.contract import PARAMS
 from stages.errors import UserError, one_line
 from stages.files import write_whole
-from stages.schema import COMPARISON_FILE
 
-REGENERATED = (COMPARISON_FILE.parent.as_posix(), "data/report")
+REGENERATED = ("data/compare", "data/report")
 """What `compare` and `report` write into git."""
 
 HERE = "HEAD"

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from dvc.config import Config, ConfigError
+
 from stages.errors import UserError, one_line
 
 # A hook of the user's own would run `dvc checkout` or the like in the middle of a merge; and
@@ -87,8 +89,15 @@ def show_dvc(*arguments: str) -> None:
 
 
 def has_remote() -> bool:
-    """Whether there is a default DVC remote."""
-    return bool(dvc("config", "core.remote").stdout.strip())
+    """Whether there is a default DVC remote.
+
+    Raises:
+        UserError: dvc's configuration is damaged.
+    """
+    try:
+        return bool(Config(dvc_dir=".dvc")["core"].get("remote"))
+    except ConfigError as error:
+        raise UserError(f"the configuration of dvc: {one_line(str(error))}") from error
 
 
 def lines(text: str) -> list[str]:

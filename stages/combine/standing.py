@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stages.combine.halves import (
     NEEDED,
-    Problem,
+    WORKLOAD,
     absent,
     of_another_contract,
     on_other_data,
@@ -22,7 +22,6 @@ from stages.combine.locks import LOCK_FILE, Lock, parse_lock, parse_params
 from stages.combine.repository import dvc, run
 from stages.contract import PARAMS, load_contract
 from stages.errors import UserError, one_line
-from stages.schema import WORKLOAD_FILE
 
 
 def check_halves(copy: Path, touched: Iterable[str], changed_on: str) -> None:
@@ -40,28 +39,22 @@ def check_halves(copy: Path, touched: Iterable[str], changed_on: str) -> None:
     lock = parse_lock((copy / LOCK_FILE).read_text(), LOCK_FILE)
     params = parse_params((copy / PARAMS).read_text(), str(PARAMS))
     problems = absent(lock) + of_another_contract(lock, params, changed_on)
-    # One reason is enough for each: a changed parameter changes what follows from it.
-    problems += _first_of(problems, on_other_data(lock, _in_force(copy, lock)))
-    problems += _first_of(problems, with_other_code(_status(copy)))
+    # Another contract makes other data and often other code: that is told where it is alone.
+    problems = problems or on_other_data(lock, _in_force(copy, lock))
+    problems = problems or with_other_code(_status(copy))
     if problems:
         raise UserError(refusal(problems, touched, contract))
-
-
-def _first_of(known: list[Problem], found: list[Problem]) -> list[Problem]:
-    stages = {problem.stage for problem in known}
-    return [problem for problem in found if problem.stage not in stages]
 
 
 def _in_force(copy: Path, lock: Lock) -> dict[str, str]:
     """The hash of the workload that this contract makes, and of the checkpoint in the lock."""
     with tempfile.TemporaryDirectory() as temporary:
-        made = Path(temporary) / WORKLOAD_FILE.name
+        made = Path(temporary) / Path(WORKLOAD).name
         done = run(sys.executable, "-m", "stages.workload", "--output", str(made), folder=copy)
         if done.returncode != 0:
             raise UserError(f"the workload cannot be made: {one_line(done.stderr, 400)}")
         md5 = hashlib.md5(made.read_bytes(), usedforsecurity=False).hexdigest()
-    found = {WORKLOAD_FILE.as_posix(): md5}
-    return found | (lock["checkpoint"].outs if "checkpoint" in lock else {})
+    return {WORKLOAD: md5, **lock["checkpoint"].outs}
 
 
 def _status(copy: Path) -> dict[str, list[object]]:

@@ -10,6 +10,7 @@ from contracts import ROOT, contract, raw_contract
 
 from stages.combine.halves import (
     NEEDED,
+    WORKLOAD,
     Problem,
     absent,
     of_another_contract,
@@ -46,6 +47,7 @@ def test_the_halves_are_what_compare_reads() -> None:
     assert stages_of("jax") == JAX
     assert stages_of("pytorch") == PYTORCH
     read = COMMITTED["compare"].deps
+    assert WORKLOAD in read
     assert {*NEEDED} - {"workload"} == {
         stage for stage, entry in COMMITTED.items() if entry.outs.keys() & read.keys()
     }
