@@ -25,7 +25,7 @@ from stages.combine.merging import (
     since_they_parted,
 )
 from stages.combine.repository import copy_of_head, dvc, git, has_remote, show_dvc
-from stages.combine.standing import check_halves
+from stages.combine.standing import check_data, check_halves
 from stages.errors import UserError, one_line, one_line_errors
 
 
@@ -38,13 +38,15 @@ def combine(revisions: list[Revision]) -> None:
     head = find_revision(HERE)
     with copy_of_head() as copy:
         merge_all(copy, revisions)
-        check_halves(copy, *since_they_parted([head, *revisions]))
+        touched, changed_on = since_they_parted([head, *revisions])
+        check_halves(copy, touched, changed_on)
         merged = Revision("the merge", git("rev-parse", "HEAD", folder=copy).strip())
     lock = lock_of(merged)
     with _undone_on_failure(Path(path) for stage in NEEDED for path in lock[stage].outs):
         if merged.commit != head.commit:
             _open_merge(revisions, merged)
         _get_outputs(lock)
+        check_data(lock, touched)
         # These alone, whatever dvc thinks of the stages before them.
         show_dvc("repro", "--single-item", *DERIVED)
         _stage_outputs()

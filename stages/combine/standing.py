@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from stages.combine.halves import (
     with_other_code,
 )
 from stages.combine.locks import LOCK_FILE, Lock, parse_lock, parse_params
-from stages.combine.repository import dvc, run
+from stages.combine.repository import dvc
 from stages.contract import PARAMS, load_contract
 from stages.errors import UserError, one_line
 
@@ -39,22 +37,22 @@ def check_halves(copy: Path, touched: Iterable[str], changed_on: str) -> None:
     lock = parse_lock((copy / LOCK_FILE).read_text(), LOCK_FILE)
     params = parse_params((copy / PARAMS).read_text(), str(PARAMS))
     problems = absent(lock) + of_another_contract(lock, params, changed_on)
-    # Another contract makes other data and often other code: that is told where it is alone.
-    problems = problems or on_other_data(lock, _in_force(copy, lock))
+    # Another contract often comes with other code: that is told where it is alone.
     problems = problems or with_other_code(_status(copy))
     if problems:
         raise UserError(refusal(problems, touched, contract))
 
 
-def _in_force(copy: Path, lock: Lock) -> dict[str, str]:
-    """The hash of the workload that this contract makes, and of the checkpoint in the lock."""
-    with tempfile.TemporaryDirectory() as temporary:
-        made = Path(temporary) / Path(WORKLOAD).name
-        done = run(sys.executable, "-m", "stages.workload", "--output", str(made), folder=copy)
-        if done.returncode != 0:
-            raise UserError(f"the workload cannot be made: {one_line(done.stderr, 400)}")
-        md5 = hashlib.md5(made.read_bytes(), usedforsecurity=False).hexdigest()
-    return {WORKLOAD: md5, **lock["checkpoint"].outs}
+def check_data(lock: Lock, touched: Iterable[str]) -> None:
+    """Refuse what was measured on another workload or checkpoint than those in this folder.
+
+    Raises:
+        UserError: every stage that does not count, why, and what mends it.
+    """
+    workload = hashlib.md5(Path(WORKLOAD).read_bytes(), usedforsecurity=False).hexdigest()
+    problems = on_other_data(lock, {WORKLOAD: workload, **lock["checkpoint"].outs})
+    if problems:
+        raise UserError(refusal(problems, touched, load_contract()))
 
 
 def _status(copy: Path) -> dict[str, list[object]]:

@@ -250,6 +250,24 @@ def test_a_contract_changed_on_one_side_only_is_refused_by_name(
     )
 
 
+def test_a_half_measured_on_another_workload_is_refused_by_name(
+    world: World, third: Machine
+) -> None:
+    jax = world.machines["jax"]
+    jax.branch("jax-on-another-workload", "jax")
+    half = recorded(jax, *JAX)
+    for one in half.values():
+        (dep,) = [d for d in one["deps"] if d["path"].startswith("data/workload/")]
+        dep["md5"] = "0" * 32
+    record(jax, half)
+    jax.push("another workload")
+    line = third.refused("origin/jax-on-another-workload", "origin/pytorch")
+    assert line.startswith(
+        "measure@jax-portable and measure@jax-best_native were measured on another"
+        " data/workload/canonical_workload.json (00000000) than the one in force ("
+    )
+
+
 def test_code_that_nothing_was_measured_with_is_refused_by_name(
     world: World, third: Machine
 ) -> None:
