@@ -13,7 +13,7 @@ RUN := . .venv/bin/activate &&
 FROM := HEAD
 TO := workspace
 
-.PHONY: diff doctor repro test check params remeasure lock setup
+.PHONY: combine diff doctor measure repro test check params remeasure lock setup
 
 repro: setup ## run whatever is out of date and end with the report
 	@$(RUN) dvc repro
@@ -55,6 +55,12 @@ setup: $(HARNESS)
 remeasure: setup ## measure all four matrices anew, even if nothing changed (FRESH=0: go on after an interruption)
 	@$(RUN) dvc repro workload checkpoint oracle
 	@$(RUN) SCOREPARITY_FRESH=$(or $(FRESH),1) dvc repro --force --no-run-cache --downstream $$(dvc stage list --name-only | grep '^measure@')
+
+measure: $(HARNESS) ## one backend's half, for another machine to combine: BACKEND=jax or pytorch
+	@$(RUN) python -m stages.combine.half '$(BACKEND)'
+
+combine: $(HARNESS) ## merge halves measured elsewhere (FROM='REF [REF...]'), compare and report
+	@$(RUN) python -m stages.combine $(filter-out HEAD,$(FROM))
 
 diff: $(HARNESS) ## what changed from FROM to TO, and whether it is more than noise
 	@$(RUN) python -m stages.report.diff '$(FROM)' '$(TO)'
