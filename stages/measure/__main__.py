@@ -15,13 +15,15 @@ from pathlib import Path
 import click
 
 from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, View, load_contract
-from stages.environment import ensure_environment, installed_version, scratch_folder
+from stages.environment import ensure_environment, installed_version
 from stages.errors import one_line_errors
 from stages.files import write_whole
+from stages.measure.caches import cache_variables, compiled_programs
 from stages.measure.calibration import CalibrationPass, calibrate
 from stages.measure.identity import journal_folder
 from stages.measure.interrupt import Interrupted, interruptible
 from stages.measure.journal import Journal
+from stages.measure.known_flags import check_flags
 from stages.measure.ledger import Ledger
 from stages.measure.lock import machine_lock
 from stages.measure.passes import encode_pass
@@ -46,12 +48,13 @@ def measure(plan: Plan, folder: Path, journal_at: Path | None = None) -> None:
     Raises:
         UserError: the server does not start, or something cannot be written.
     """
-    python = ensure_environment(plan.environment)
+    python = ensure_environment(plan.environment, plan.commit)
+    environ = server_environment(plan.contract.launch.environ, cache_variables(plan))
+    check_flags(plan, python, environ, lambda what: click.echo(f"{plan.title}: {what}"))
     with Journal(journal_at or folder / "journal") as journal:
         log = _server_log(journal)
-        ledger = Ledger(journal, _compiled_programs(plan))
+        ledger = Ledger(journal, compiled_programs(plan))
         _say_what_was_found(plan, ledger)
-        environ = server_environment(plan.contract.launch.environ, _caches(plan))
         servers: list[Server] = []
 
         def new_server() -> Server:
@@ -80,23 +83,6 @@ def _server_log(journal: Journal) -> Path:
     if not journal.entries:
         log.unlink(missing_ok=True)
     return log
-
-
-def _caches(plan: Plan) -> dict[str, Path]:
-    caches = {"PYTHONPYCACHEPREFIX": scratch_folder(plan.environment, "bytecode")}
-    if plan.driver.compile_cache_variable is not None:
-        caches[plan.driver.compile_cache_variable] = _compile_cache(plan)
-    return caches
-
-
-def _compile_cache(plan: Plan) -> Path:
-    return scratch_folder(plan.environment, "compiled")
-
-
-def _compiled_programs(plan: Plan) -> int | None:
-    if plan.driver.compile_cache_variable is None:
-        return None
-    return sum(1 for path in _compile_cache(plan).glob("**/*") if path.is_file())
 
 
 def _say_what_was_found(plan: Plan, ledger: Ledger) -> None:
@@ -134,7 +120,7 @@ def _outcome(plan: Plan, session: Session, argv: list[str], costs: list[ClientCo
     return Outcome(
         started_at=ledger.started_at,
         argv=argv,
-        backend_version=installed_version(plan.environment, plan.driver.package),
+        backend_version=installed_version(plan.environment, plan.driver.package, plan.commit),
         records=session.records,
         probe_records=session.probe_records,
         probe_session=session.number,
