@@ -85,11 +85,12 @@ def _order(plan: Plan) -> Iterator[str]:
     passes, chunks = plan.contract.passes, plan.contract.chunk_sizes
     yield f"first warm-up, by chunk size: {_listed(sorted(chunks))}"
     order = [key.chunk_size for key in interleaved("sweep", chunks, 1, passes.seed)]
-    yield f"then sweep, {passes.sweep} rounds, every second one backwards: {_listed(order)}"
+    turns = ", every second one backwards" if passes.sweep > 1 else ""
+    yield f"then sweep, {_rounds(passes.sweep)}{turns}: {_listed(order)}"
     one = "1, " if 1 in chunks else ""
-    yield f"then confirm, {passes.confirm} rounds: {one}the sweep's fastest and its neighbours"
+    yield f"then confirm, {_rounds(passes.confirm)}: {one}the sweep's fastest and its neighbours"
     if plan.backend == REFERENCE:
-        yield f"then answers, untimed, {passes.confirm} rounds: the others, for the comparison"
+        yield f"then answers, untimed, {_rounds(passes.confirm)}: the others, for the comparison"
     yield "then probes: determinism and isolation"
 
 
@@ -100,6 +101,10 @@ def _table(rows: list[Row]) -> Iterator[str]:
             f"{row.chunk_size:>10}  {row.calls:>15,}  {_span(row.warmup):>7}"
             f"  {row.sweep:>5}  {_either(row.confirm):>7}"
         )
+
+
+def _rounds(count: int) -> str:
+    return "1 round" if count == 1 else f"{count} rounds"
 
 
 def _listed(numbers: list[int]) -> str:
