@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.errors import UserError, one_line
+from stages.errors import UserError, hide, one_line
 
 _TOLD = 3
 
@@ -29,9 +30,13 @@ class Checkout:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A git checkout that holds what it should: its folder and its commit."""
+    """Where a commit comes from.
 
-    folder: Path
+    Attributes:
+        origin: the folder of a checkout that is at the commit, or a repository's URL.
+    """
+
+    origin: str
     commit: str
 
     def clone_to(self, folder: Path) -> Path:
@@ -40,7 +45,7 @@ class Source:
         Raises:
             UserError: git cannot.
         """
-        git(self.folder, "clone", "--quiet", "--no-checkout", ".", str(folder))
+        git(Path.cwd(), "clone", "--quiet", "--no-checkout", self.origin, str(folder))
         git(folder, "checkout", "--quiet", "--detach", self.commit)
         # sglang-jax keeps its package in a folder of the repository.
         inner = folder / "python"
@@ -50,6 +55,8 @@ class Source:
 def checked_source(checkout: Checkout, commit: str) -> Source:
     """The user's checkout, if it is at ``commit`` and nothing in it has been changed.
 
+    A repository's URL will do too: what is cloned from it is the commit and nothing else.
+
     Raises:
         UserError: naming the checkout and what is wrong with it.
     """
@@ -57,8 +64,12 @@ def checked_source(checkout: Checkout, commit: str) -> Source:
     if not named:
         raise UserError(
             f"{checkout.variable} is not set: it names the folder of a git checkout of"
-            f" {checkout.package} at {commit}"
+            f" {checkout.package} at {commit}, or the URL of its repository"
         )
+    if "://" in named:
+        # Git repeats a URL in its messages.
+        hide(urllib.parse.urlsplit(named).netloc.rpartition("@")[0])
+        return Source(named, commit)
     folder = Path(named).absolute()
     found = git(folder, "rev-parse", "HEAD").strip()
     if found != commit:
@@ -67,7 +78,7 @@ def checked_source(checkout: Checkout, commit: str) -> Source:
     if changed:
         more = f" and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
         raise UserError(f"{folder}: refused: changed: {', '.join(changed[:_TOLD])}{more}")
-    return Source(folder, commit)
+    return Source(str(folder), commit)
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from stages.checkout import Checkout, Source, checked_source
 from stages.contract import BACKENDS, Contract, load_contract
-from stages.errors import UserError, one_line_errors
+from stages.errors import UserError, one_line, one_line_errors
 from stages.files import sha256, sha256_file
 
 _COMPLETE = ".complete"
@@ -97,9 +97,9 @@ def python_of(name: str, commit: str | None = None) -> Path:
     return environment_folder(name, commit) / "bin" / "python"
 
 
-def is_complete(name: str) -> bool:
+def is_complete(name: str, commit: str | None = None) -> bool:
     """Whether the environment has been built to its end."""
-    return (environment_folder(name) / _COMPLETE).exists()
+    return (environment_folder(name, commit) / _COMPLETE).exists()
 
 
 def clean_environ() -> dict[str, str]:
@@ -124,27 +124,38 @@ def _with_commit(version: str, commit: str) -> str:
     return f"{version.partition('+')[0]}+{commit[:12]}"
 
 
+def source_of(name: str, commit: str | None) -> Source | None:
+    """The checkout that the environment still has to be built from; ``None`` if it needs none.
+
+    Raises:
+        UserError: no commit is set, or the checkout is not at it.
+    """
+    checkout = CHECKOUTS.get(name)
+    if checkout is None:
+        return None
+    if commit is None:
+        raise UserError(
+            f"environment {name}: {checkout.package} is installed from a git checkout, and no"
+            f" commit is set; set it: -S {checkout.key}=COMMIT"
+        )
+    return None if is_complete(name, commit) else checked_source(checkout, commit)
+
+
 def ensure_environment(name: str, commit: str | None = None) -> Path:
     """Build the environment unless it is complete, and return its Python.
 
     Raises:
         UserError: the requirements could not be installed, or the checkout is not the one.
     """
-    checkout = CHECKOUTS.get(name)
-    if checkout is not None and commit is None:
-        raise UserError(
-            f"environment {name}: {checkout.package} is installed from a git checkout, and no"
-            f" commit is set; set it: -S {checkout.key}=COMMIT"
-        )
-    folder = environment_folder(name, commit)
-    if (folder / _COMPLETE).exists():
-        return python_of(name, commit)
     # Before gigabytes are downloaded for nothing.
-    source = None if checkout is None or commit is None else checked_source(checkout, commit)
+    source = source_of(name, commit)
+    folder = environment_folder(name, commit)
+    if is_complete(name, commit):
+        return python_of(name, commit)
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Two runs on one machine must not build the same environment over each other.
     with FileLock(f"{folder}.lock"):
-        if not (folder / _COMPLETE).exists():
+        if not is_complete(name, commit):
             _build(name, folder, source)
     return python_of(name, commit)
 
@@ -169,7 +180,8 @@ def _build(name: str, folder: Path, source: Source | None) -> None:
 
 def _install_source(name: str, python: str, source: Source) -> None:
     """Install a checkout's package from a clone: building it would leave files in the checkout."""
-    click.echo(f"{name}: installing {source.folder} at {source.commit[:12]}", err=True)
+    origin = one_line(source.origin)
+    click.echo(f"{name}: installing {origin} at {source.commit[:12]}", err=True)
     with tempfile.TemporaryDirectory() as scratch:
         clone = Path(scratch) / "clone"
         package = source.clone_to(clone)

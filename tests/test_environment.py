@@ -13,7 +13,11 @@ from click.testing import CliRunner
 from contracts import ROOT
 from targets import COMMIT, bare_folder, raw_target
 
+from stages.checkout import Source
 from stages.contract import parse_contract
+from stages.doctor.backend_checks import judge_environment
+from stages.doctor.finding import Finding
+from stages.doctor.installed import find_environment
 from stages.environment import (
     CHECKOUTS,
     ENVIRONMENTS,
@@ -27,6 +31,7 @@ from stages.environment import (
     python_of,
     requirements_file,
     requirements_sha256,
+    source_of,
 )
 from stages.errors import UserError
 
@@ -149,6 +154,55 @@ def test_a_checkout_is_installed_as_it_is_and_left_as_it_was(
     assert found.startswith("True ")
     assert str(checkout) not in found
     assert git(checkout, "status", "--porcelain", "--ignored") == ""
+
+
+def test_a_url_gives_the_commit_whatever_came_after_it(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commit = git(checkout, "rev-parse", "HEAD")
+    (checkout / "python" / "sgl_jax" / "__init__.py").write_text("FOUND = False\n")
+    git(checkout, "commit", "--quiet", "-a", "-m", "later")
+    monkeypatch.setenv(VARIABLE, f"file://{checkout}")
+    package = source(commit).clone_to(tmp_path / "clone")
+    assert (package / "sgl_jax" / "__init__.py").read_text() == "FOUND = True\n"
+
+
+def test_a_url_that_holds_no_such_commit_is_refused_without_its_password(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(VARIABLE, f"file://{checkout}")
+    with pytest.raises(UserError, match="`git checkout` failed"):
+        source(COMMIT).clone_to(tmp_path / "clone")
+    monkeypatch.setenv(VARIABLE, "https://me:hunter2@localhost:1/sglang-jax.git")
+    with pytest.raises(UserError) as caught:
+        source(COMMIT).clone_to(tmp_path / "other")
+    assert "`git clone` failed" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def source(commit: str) -> Source:
+    found = source_of(NAME, commit)
+    assert found is not None
+    return found
+
+
+def test_the_doctor_names_what_the_checkout_lacks(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert "no commit is set" in judged(None).found
+    assert judged(COMMIT).found.startswith(f"{VARIABLE} is not set")
+    monkeypatch.setenv(VARIABLE, str(checkout))
+    assert "refused: it is at" in judged(COMMIT).found
+    assert judged(COMMIT).level == "blocked"
+    assert judged(git(checkout, "rev-parse", "HEAD")).level == "ok"
+    # What the lock of the CPU leaves out, that of the TPU does not.
+    assert find_environment(NAME, COMMIT).excluded == frozenset()
+    assert "libtpu" in find_environment("sglang_jax").excluded
+
+
+def judged(commit: str | None) -> Finding:
+    return judge_environment("environment", find_environment(NAME, commit))
 
 
 def test_the_commit_is_part_of_what_an_environment_is() -> None:
