@@ -15,7 +15,16 @@ from typing import Literal
 import polars as pl
 import pyarrow as pa
 
-from stages.contract import Backend, FlagValue, Launch, Limits, Passes, Probes, View
+from stages.contract import (
+    Backend,
+    FlagValue,
+    Launch,
+    Limits,
+    MultiItem,
+    Passes,
+    Probes,
+    View,
+)
 from stages.tables import Record, TableKind, TableProvenance
 
 MATRIX_VERSION = 3
@@ -194,6 +203,7 @@ class Measured(Record):
     launch: Launch
     base_url: str | None
     flags: dict[str, FlagValue]
+    multi_item: MultiItem | None = None
 
 
 class Provenance(TableProvenance):

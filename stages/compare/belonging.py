@@ -22,7 +22,7 @@ class Expected:
         contract: in force.
         workload_sha256: of the canonical workload.
         model_sha256: of the model under test.
-        environment_sha256: of each backend's pinned requirements.
+        environment_sha256: of each backend's pinned requirements and commit.
     """
 
     contract: Contract
@@ -59,7 +59,10 @@ def check_matrix(
     for key in ("chunk_sizes", "passes", "limits", "probes"):
         _same(path, f"contract ({key})", getattr(measured, key), getattr(contract, key))
     _same(path, f"contract (backends.{backend}.launch)", measured.launch, section.launch)
-    for flag, value in section.view(view).flags.items():
+    server = section.view(view)
+    key = f"contract (backends.{backend}.{view}.multi_item)"
+    _same(path, key, measured.multi_item, server.multi_item)
+    for flag, value in server.flags.items():
         key = f"contract (backends.{backend}.{view}.flags.{flag})"
         _same(path, key, measured.flags.get(flag), value)
     _check_scores(path, matrix)

@@ -12,14 +12,40 @@ from stages.contract.basics import BACKENDS, VIEWS, Backend, FlagValue, Strict, 
 from stages.errors import ContractError
 
 
-class Launch(Strict):
-    """How the server process is started, the same in both views."""
+class Source(Strict):
+    """The commit of a git checkout that a backend is installed from.
 
-    environment: Literal["sglang_jax", "sglang_pytorch"]
+    Attributes:
+        commit: ``None`` where it has not been set yet: enough to plan, not to measure.
+    """
+
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None
+
+
+class Launch(Strict):
+    """How the server process is started, the same in both views.
+
+    Attributes:
+        source: of a backend that is installed from a checkout; ``None`` for a release.
+    """
+
+    environment: Literal["sglang_jax", "sglang_jax_tpu", "sglang_pytorch", "sglang_pytorch_gpu"]
     entry: Annotated[list[Text], Field(min_length=1, description="arguments to its Python")]
     environ: dict[str, Text]
     device: Annotated[str, Field(pattern=r"^\w[\w.:,-]*$")]
     dtype: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+    source: Source | None = None
+
+    @property
+    def commit(self) -> str | None:
+        """The commit it is installed from; ``None`` for a release, or where it is not set."""
+        return self.source.commit if self.source is not None else None
+
+
+class MultiItem(Strict):
+    """All items of a request packed into one sequence, with a delimiter between them."""
+
+    delimiter_token_id: Annotated[int, Field(ge=0)]
 
 
 class ServerView(Strict):
@@ -28,10 +54,13 @@ class ServerView(Strict):
     Attributes:
         base_url: where a server answers that was started elsewhere, with these flags; nothing
             is launched then. ``None`` where the server is launched here.
+        multi_item: how items are packed; ``None`` where each item is a prompt of its own. Which
+            flags ask for it depends on the server's version, so they are computed too.
     """
 
     base_url: Text | None
     flags: dict[str, FlagValue]
+    multi_item: MultiItem | None = None
 
 
 class BackendContract(Strict):
@@ -93,6 +122,8 @@ _GIVEN_ELSEWHERE: dict[str, str] = {
     "api-key": _NO_KEYS,
     "admin-api-key": _NO_KEYS,
     "config": "nothing: every setting stands in the contract itself",
+    "enable-mis": "nothing: multi_item says whether items are packed",
+    "multi-item-scoring-delimiter": "nothing: multi_item.delimiter_token_id says it",
 }
 
 
@@ -101,7 +132,17 @@ def _given_elsewhere(name: str) -> str | None:
     return next(matches, None)
 
 
+# Their requirements hold what the backend needs, not the backend.
+_FROM_CHECKOUT = ("sglang_jax_tpu",)
+
+
 def _check_launch(key: str, launch: Launch) -> None:
+    if launch.environment in _FROM_CHECKOUT and launch.source is None:
+        allowed = f"a commit: {launch.environment} is installed from a git checkout"
+        raise ContractError(f"{key}.source", None, allowed)
+    if launch.environment not in _FROM_CHECKOUT and launch.source is not None:
+        allowed = f"null: {launch.environment} is installed from a release"
+        raise ContractError(f"{key}.source", launch.source.commit, allowed)
     for i, argument in enumerate(launch.entry):
         name = argument.removeprefix("--").partition("=")[0]
         if argument.startswith("--") and name and _given_elsewhere(name) == _LISTENING:

@@ -17,13 +17,15 @@ from pathlib import Path
 import click
 
 from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, View, load_contract
-from stages.environment import ensure_environment, installed_version, scratch_folder
+from stages.environment import ensure_environment, installed_version
 from stages.errors import one_line_errors
 from stages.files import write_whole
+from stages.measure.caches import cache_variables, compiled_programs
 from stages.measure.calibration import CalibrationPass, calibrate
 from stages.measure.identity import journal_folder
 from stages.measure.interrupt import Interrupted, interruptible
 from stages.measure.journal import Journal
+from stages.measure.known_flags import check_flags
 from stages.measure.ledger import Ledger
 from stages.measure.lock import machine_lock
 from stages.measure.passes import encode_pass
@@ -53,18 +55,17 @@ def measure(
     Raises:
         UserError: the server does not start, or something cannot be written.
     """
-    python = ensure_environment(plan.environment) if met is None else None
+    command, environ = _launchable(plan) if met is None else ([], {})
     with Journal(journal_at or folder / "journal") as journal:
         log = _server_log(journal, met)
-        ledger = Ledger(journal, _compiled_programs(plan))
+        ledger = Ledger(journal, compiled_programs(plan))
         _say_what_was_found(plan, ledger)
-        environ = server_environment(plan.contract.launch.environ, _caches(plan))
         servers: list[Server] = []
 
         def new_server() -> ServerUnderTest:
             if met is not None:
                 return met.server()
-            servers.append(Server([str(python), *plan.arguments], environ, log))
+            servers.append(Server(command, environ, log))
             return servers[-1]
 
         try:
@@ -84,6 +85,14 @@ def measure(
     click.echo(f"{plan.title}: {good} of {len(session.records)} calls ok, {total:.0f} s")
 
 
+def _launchable(plan: Plan) -> tuple[list[str], dict[str, str]]:
+    """The server's command and environment, once it is sure that it knows its flags."""
+    python = ensure_environment(plan.environment, plan.commit)
+    environ = server_environment(plan.contract.launch.environ, cache_variables(plan))
+    check_flags(plan, python, environ, lambda what: click.echo(f"{plan.title}: {what}"))
+    return [str(python), *plan.arguments], environ
+
+
 def _server_log(journal: Journal, met: Met | None) -> Path:
     """The server's log, kept with the journal: it tells of interrupted sessions too."""
     log = journal.folder / SERVER_LOG_FILE
@@ -92,23 +101,6 @@ def _server_log(journal: Journal, met: Met | None) -> Path:
     elif not journal.entries:
         log.unlink(missing_ok=True)
     return log
-
-
-def _caches(plan: Plan) -> dict[str, Path]:
-    caches = {"PYTHONPYCACHEPREFIX": scratch_folder(plan.environment, "bytecode")}
-    if plan.driver.compile_cache_variable is not None:
-        caches[plan.driver.compile_cache_variable] = _compile_cache(plan)
-    return caches
-
-
-def _compile_cache(plan: Plan) -> Path:
-    return scratch_folder(plan.environment, "compiled")
-
-
-def _compiled_programs(plan: Plan) -> int | None:
-    if plan.driver.compile_cache_variable is None or plan.contract.base_url is not None:
-        return None
-    return sum(1 for path in _compile_cache(plan).glob("**/*") if path.is_file())
 
 
 def _say_what_was_found(plan: Plan, ledger: Ledger) -> None:
@@ -154,7 +146,7 @@ def _outcome(
         argv=argv,
         backend_version=told.version
         if told
-        else installed_version(plan.environment, plan.driver.package),
+        else installed_version(plan.environment, plan.driver.package, plan.commit),
         elsewhere=told.elsewhere if told else None,
         round_trip=session.round_trip,
         records=session.records,

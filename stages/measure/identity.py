@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from stages import canonical
-from stages.environment import cache_root, requirements_sha256
+from stages.environment import cache_root, environment_sha256, requirements_file
 from stages.files import sha256, sha256_file
 from stages.measure.plan import Plan
 from stages.measure.provenance import this_host
@@ -28,9 +28,9 @@ def journal_folder(plan: Plan, introduction: Introduction | None = None) -> Path
         UserError: a file of the measuring code cannot be read.
     """
     code = [*Path(__file__).parent.glob("*.py"), Path(canonical.__file__)]
-    backend = Path("backends") / plan.environment
+    backend = requirements_file(plan.environment).parent
     code += [p for p in backend.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
-    environment = requirements_sha256(plan.environment)
+    environment = environment_sha256(plan.environment, plan.commit)
     key = journal_key(plan, this_host(), environment, source_sha256(code), introduction)
     return cache_root() / _JOURNALS / key
 

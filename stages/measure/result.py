@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from stages.environment import requirements_sha256
+from stages.environment import environment_sha256
 from stages.measure.plan import Plan
 from stages.measure.probe import choose_targets
 from stages.measure.provenance import this_host, utc_now
@@ -100,7 +100,7 @@ def _provenance(plan: Plan, outcome: Outcome, digest: str) -> Provenance:
         unavailable=plan.unavailable,
         confirm_chunk_sizes=outcome.confirmed,
         backend_version=outcome.backend_version,
-        environment_sha256=requirements_sha256(plan.environment) if launched else None,
+        environment_sha256=environment_sha256(plan.environment, plan.commit) if launched else None,
         repaired=plan.driver.repaired(plan.contract.launch.entry) if launched else None,
         argv=outcome.argv,
         environ=plan.contract.launch.environ if launched else {},

@@ -19,7 +19,8 @@ from elsewhere import account, at_url
 from matrices import matrix, passes
 
 from stages.compare.__main__ import main
-from stages.contract import BACKENDS, VIEWS, Backend, View
+from stages.contract import BACKENDS, VIEWS, Backend, MultiItem, View
+from stages.contract.serving import Source
 from stages.environment import requirements_sha256
 from stages.files import sha256, write_whole
 from stages.oracle_table import ORACLE_FILE, ORACLE_SCHEMA, ORACLE_TABLE, OracleProvenance
@@ -159,6 +160,14 @@ LAUNCH = MADE.backends.jax.launch
         (
             measured(launch=LAUNCH.model_copy(update={"dtype": "bfloat16"})),
             "contract (backends.jax.launch)",
+        ),
+        (
+            measured(launch=LAUNCH.model_copy(update={"source": Source(commit="a" * 40)})),
+            "contract (backends.jax.launch)",
+        ),
+        (
+            measured(multi_item=MultiItem(delimiter_token_id=9999)),
+            "contract (backends.jax.portable.multi_item) is delimiter_token_id=9999",
         ),
         (
             measured(flags={**MADE.backends.jax.portable.flags, "page-size": 64}),
