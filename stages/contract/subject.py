@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from stages.contract.basics import SALT_TOKENS, Count, Seed, Size, Strict, Text
 from stages.errors import ContractError
+
+
+def _lines(text: str) -> str:
+    if not text.replace("\n", "").isprintable():
+        raise ValueError("printable text, on any number of lines")
+    return text
+
+
+type Prose = Annotated[str, Field(min_length=1, max_length=100_000), AfterValidator(_lines)]
+type Labels = Annotated[list[int], Field(min_length=1, max_length=1000)]
+type Package = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=100)]
+type Version = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9a-z]+)*$", max_length=100)]
+type Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Vocabulary(Strict):
@@ -52,16 +65,62 @@ class HubModel(Strict):
         return self.repository
 
 
-class Workload(Strict):
-    """One query, N items and the labels: the same token ids for every backend."""
+class PackagedModel(Strict):
+    """A trained model whose weights come in a Python package, as a GGUF file."""
 
+    kind: Literal["packaged"]
+    package: Package
+    version: Version
+    head_dim: Annotated[
+        int, Field(ge=2, le=10_000, description="heads are made this wide, which changes nothing")
+    ]
+    sha256: Annotated[Sha256, Field(description="of the checkpoint that comes out")]
+
+
+type Model = SyntheticModel | HubModel | PackagedModel
+
+
+class DrawnWorkload(Strict):
+    """One query, N items and the labels, all drawn: the same token ids for every backend."""
+
+    kind: Literal["drawn"]
     seed: Seed
     query_tokens: Annotated[int, Field(le=1_000_000)]
     items: Size
     item_tokens: Size
-    label_token_ids: Annotated[list[int], Field(min_length=1, max_length=1000)]
+    label_token_ids: Labels
     apply_softmax: bool
     item_first: bool
+
+
+class PackagedTokenizer(Strict):
+    """The tokenizer of a packaged model; its own hash keeps the token ids what they are."""
+
+    package: Package
+    version: Version
+    sha256: Annotated[Sha256, Field(description="of its tokenizer.json")]
+
+
+class TextWorkload(Strict):
+    """One query, N items and the labels as text, tokenized by the model's own tokenizer."""
+
+    kind: Literal["text"]
+    seed: Annotated[Seed, Field(description="of the salt ids in front of the query")]
+    tokenizer: PackagedTokenizer
+    query_text: Prose
+    item_texts: Annotated[list[Prose], Field(min_length=1, max_length=10_000)]
+    label_texts: Annotated[list[Prose], Field(min_length=1, max_length=1000)]
+    label_token_ids: Labels
+    apply_softmax: bool
+    item_first: bool
+
+    @property
+    def items(self) -> int:
+        """How many items there are."""
+        return len(self.item_texts)
+
+
+type Workload = DrawnWorkload | TextWorkload
 
 
 def ordinary_ids(vocabulary: Vocabulary, label_token_ids: list[int]) -> list[int]:
@@ -75,7 +134,7 @@ def ordinary_ids(vocabulary: Vocabulary, label_token_ids: list[int]) -> list[int
 
 
 def check_subject(
-    model: SyntheticModel | HubModel,
+    model: Model,
     vocabulary: Vocabulary,
     workload: Workload,
     chunk_sizes: list[int],
@@ -86,7 +145,11 @@ def check_subject(
         ContractError: naming the key, what was found and what is allowed.
     """
     _check_vocabulary(vocabulary)
-    _check_workload(workload, vocabulary)
+    _check_labels(workload.label_token_ids, vocabulary)
+    if isinstance(workload, DrawnWorkload):
+        _check_drawn(workload, vocabulary)
+    else:
+        _check_text(workload, vocabulary, model)
     _check_chunk_sizes(chunk_sizes, workload.items)
     if isinstance(model, SyntheticModel):
         _check_synthetic(model)
@@ -114,14 +177,7 @@ def _check_token(key: str, token: int, vocabulary: Vocabulary) -> None:
         raise ContractError(key, token, f"0 to {vocabulary.size - 1} (vocabulary.size - 1)")
 
 
-def _check_workload(workload: Workload, vocabulary: Vocabulary) -> None:
-    if workload.query_tokens <= SALT_TOKENS:
-        raise ContractError(
-            "workload.query_tokens",
-            workload.query_tokens,
-            f"at least {SALT_TOKENS + 1}: {SALT_TOKENS} salt ids and a query behind them",
-        )
-    labels = workload.label_token_ids
+def _check_labels(labels: list[int], vocabulary: Vocabulary) -> None:
     for i, token in enumerate(labels):
         key = f"workload.label_token_ids[{i}]"
         _check_token(key, token, vocabulary)
@@ -129,7 +185,16 @@ def _check_workload(workload: Workload, vocabulary: Vocabulary) -> None:
             raise ContractError(key, token, "each label once")
         if token in vocabulary.reserved_token_ids:
             raise ContractError(key, token, "an id outside vocabulary.reserved_token_ids")
-    pool = len(ordinary_ids(vocabulary, labels))
+
+
+def _check_drawn(workload: DrawnWorkload, vocabulary: Vocabulary) -> None:
+    if workload.query_tokens <= SALT_TOKENS:
+        raise ContractError(
+            "workload.query_tokens",
+            workload.query_tokens,
+            f"at least {SALT_TOKENS + 1}: {SALT_TOKENS} salt ids and a query behind them",
+        )
+    pool = len(ordinary_ids(vocabulary, workload.label_token_ids))
     # Twice as many sequences as items, or drawing distinct ones may never end.
     # (Of longer items the first tokens tell enough of them apart.)
     if pool < 2 or pool ** min(workload.item_tokens, 64) < 2 * workload.items:
@@ -139,6 +204,27 @@ def _check_workload(workload: Workload, vocabulary: Vocabulary) -> None:
             f"fewer: {pool} ordinary ids in {workload.item_tokens} positions"
             " do not give that many distinct items",
         )
+
+
+def _check_text(workload: TextWorkload, vocabulary: Vocabulary, model: Model) -> None:
+    tokenizer = workload.tokenizer
+    if not isinstance(model, PackagedModel):
+        raise ContractError("workload.kind", "text", f"drawn: a {model.kind} model reads no text")
+    if (tokenizer.package, tokenizer.version) != (model.package, model.version):
+        found = f"{tokenizer.package} {tokenizer.version}"
+        allowed = f"the model's own: {model.package} {model.version}"
+        raise ContractError("workload.tokenizer", found, allowed)
+    seen: set[str] = set()
+    for i, text in enumerate(workload.item_texts):
+        if text in seen:
+            raise ContractError(f"workload.item_texts[{i}]", text, "each item once")
+        seen.add(text)
+    if len(workload.label_texts) != len(workload.label_token_ids):
+        allowed = f"a text for each of the {len(workload.label_token_ids)} label_token_ids"
+        raise ContractError("workload.label_texts", workload.label_texts, allowed)
+    if len(ordinary_ids(vocabulary, workload.label_token_ids)) < 2:
+        allowed = "lower: no ordinary ids are left to draw salts from"
+        raise ContractError("vocabulary.first_ordinary", vocabulary.first_ordinary, allowed)
 
 
 def _check_chunk_sizes(chunk_sizes: list[int], items: int) -> None:

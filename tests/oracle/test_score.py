@@ -18,7 +18,7 @@ import yaml
 from contracts import ROOT, contract, raw_contract
 from safetensors.numpy import load_file, save_file
 
-from stages.checkpoint import build_config, build_weights
+from stages.checkpoint.synthetic import build_config, build_weights
 from stages.contract import SyntheticModel
 from stages.environment import ensure_environment
 from stages.errors import UserError

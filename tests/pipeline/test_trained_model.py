@@ -1,0 +1,149 @@
+"""Real, trained weights from a real package: the model knows what it knew, on both servers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Pipeline, copy_work_tree  # type: ignore[import-not-found]
+from contracts import ROOT
+from dvc.utils.hydra import compose_and_dump
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.canonical import read_workload
+from stages.compare.gate import judge
+from stages.compare.oracle import against_oracle
+from stages.compare.passes import passes_of
+from stages.compare.probes import isolation
+from stages.contract import Contract, TextWorkload, parse_contract
+from stages.environment import ensure_environment
+from stages.model_record import read_model
+from stages.oracle.__main__ import run_scorer
+from stages.oracle.score import Job
+from stages.oracle_table import read_oracle
+from stages.packaged.tokenizer import TextTokenizer
+from stages.probe_table import read_probes
+from stages.schema import Matrix, read_matrix
+
+pytestmark = pytest.mark.servers
+
+CHECKPOINT = "data/checkpoint"
+REDUCED = [
+    "target=smollm2_cpu",
+    "chunk_sizes=[2]",
+    "passes.warmup_limit=3",
+    "passes.sweep=1",
+    "passes.confirm=1",
+    "probes.targets=1",
+    "probes.repeats=2",
+    "oracle.samples_per_chunk=4",
+]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """The work tree with the reduced contract, its model and its workload."""
+    folder = tmp_path_factory.mktemp("trained") / "scoreparity"
+    folder.mkdir()
+    copy_work_tree(folder)
+    compose_and_dump(
+        folder / "params.yaml", str(folder / "conf"), None, "config", None, list(REDUCED)
+    )
+    made = Pipeline(folder)
+    composed = yaml.safe_load((folder / "params.yaml").read_text())
+    made.set_param("workload.item_texts", composed["workload"]["item_texts"][:4])
+    made.run(sys.executable, "-m", "stages.workload")
+    made.run(sys.executable, "-m", "stages.checkpoint")
+    return made
+
+
+@pytest.fixture(scope="module")
+def contract(tree: Pipeline) -> Contract:
+    return parse_contract(yaml.safe_load((tree.folder / "params.yaml").read_text()))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tree: Pipeline) -> TextTokenizer:
+    return TextTokenizer((tree.folder / CHECKPOINT / "tokenizer.json").read_bytes())
+
+
+def test_the_target_brings_its_contract_along_and_another_can_be_asked_for(tmp_path: Path) -> None:
+    def composed(*overrides: str) -> Any:
+        path = tmp_path / "params.yaml"
+        compose_and_dump(path, str(ROOT / "conf"), None, "config", None, list(overrides))
+        return yaml.safe_load(path.read_text())
+
+    trained = composed("target=smollm2_cpu")
+    assert trained["identity"] == {"target": "smollm2_cpu", "contract": "smollm2"}
+    assert trained["backends"] == composed()["backends"], "the servers run as on the CPU target"
+    assert composed("target=smollm2_cpu", "contract=quick")["model"] == composed()["model"]
+
+
+def test_the_tokenizer_is_the_models_own(tokenizer: TextTokenizer) -> None:
+    assert tokenizer.encode("Yes") == [10539]
+    assert tokenizer.encode("No") == [5230]
+    assert tokenizer.encode("The capital of France is") == [504, 3575, 282, 4649, 314]
+    assert tokenizer.encode("<|im_start|>user\n") == [1, 4093, 198]
+    assert len(tokenizer.encode("2026")) == 4, "digits stand alone"
+
+
+# The model was trained without a token for a few control characters and for planes 4 to 11 of
+# Unicode, which hold nothing; a workload of texts refuses what the tokenizer would lose.
+@given(text=st.text(st.characters(min_codepoint=0x20, max_codepoint=0x3FFFF) | st.just("\n")))
+def test_the_real_tokenizer_loses_no_text(tokenizer: TextTokenizer, text: str) -> None:
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_the_workload_reads_as_the_contract_says(
+    tree: Pipeline, contract: Contract, tokenizer: TextTokenizer
+) -> None:
+    workload, _ = read_workload(tree.folder / "data/workload/canonical_workload.json")
+    assert isinstance(contract.workload, TextWorkload)
+    assert tokenizer.decode(workload.query[8:]) == contract.workload.query_text
+    assert [tokenizer.decode(i) for i in workload.items] == contract.workload.item_texts
+    assert [tokenizer.decode([i]) for i in workload.label_token_ids] == [" Yes", " No"]
+
+
+def test_the_weights_know_the_capital_of_france(tree: Pipeline, tokenizer: TextTokenizer) -> None:
+    job = Job(
+        model=str(tree.folder / CHECKPOINT),
+        revision=None,
+        prompts=[tokenizer.encode("The capital of France is")],
+        label_token_ids=list(range(49152)),
+        apply_softmax=False,
+        threads=2,
+    )
+    (scores,) = run_scorer(ensure_environment("sglang_pytorch"), job).scores
+    assert tokenizer.decode([scores.index(max(scores))]) == " Paris"
+
+
+def test_both_servers_and_the_oracle_agree_on_the_trained_model(
+    tree: Pipeline, contract: Contract
+) -> None:
+    tree.run(sys.executable, "-m", "stages.oracle")
+    matrices: dict[str, Matrix] = {}
+    for backend in ("pytorch", "jax"):
+        tree.run(sys.executable, "-m", "stages.measure", backend, "portable")
+        matrices[backend] = read_matrix(
+            tree.folder / f"data/measure/{backend}-portable/matrix.parquet"
+        )
+    passes = {backend: passes_of(matrix.calls) for backend, matrix in matrices.items()}
+    gate = judge(passes["jax"], passes["pytorch"], contract.gate, labels=2)
+    assert gate.verdict == "pass"
+    assert gate.max_abs_diff < 1e-4
+    assert gate.compared_passes >= 2
+    assert all(control.caught for control in gate.controls)
+    sample = read_oracle(tree.folder / "data/oracle/oracle.parquet").frame
+    for backend, matrix in matrices.items():
+        assert matrix.provenance.model == read_model(tree.folder / CHECKPOINT / "model.json")
+        assert matrix.provenance.model.trained
+        found = against_oracle(passes[backend], sample, 2, contract.gate)
+        assert (found.compared, found.missing) == (4, 0)
+        assert found.max_abs_diff < 1e-4
+        probes = read_probes(tree.folder / f"data/measure/{backend}-portable/probes.parquet")
+        isolated = isolation(probes.frame, probes.provenance.targets, contract.gate)
+        assert isolated.verdict == "isolated"
