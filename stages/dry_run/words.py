@@ -68,9 +68,12 @@ def lines_of(
         yield f"  not measured: {plan.unavailable}"
         return
     yield from (f"  to be set first: {key}" for key in missing)
-    yield "  environment variables"
-    yield from (f"    {name}={shlex.quote(value)}" for name, value in variables.items())
-    yield "  command line"
+    if plan.contract.base_url is not None:
+        yield f"  started elsewhere: it answers at {plan.contract.base_url}, and must run with"
+    else:
+        yield "  environment variables"
+        yield from (f"    {name}={shlex.quote(value)}" for name, value in variables.items())
+        yield "  command line"
     yield f"    python {shlex.join(plan.arguments)} --host HOST --port PORT"
     if plan.model.revision is not None and not plan.model.sha256:
         yield f"    ({plan.model.revision} is a commit once the stage checkpoint has resolved it)"

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from targets import bare_folder, plans, raw_target
 
 from stages.contract import BACKENDS, VIEWS, Backend, parse_contract
-from stages.dry_run.__main__ import main, subject_of
+from stages.dry_run.__main__ import main
 from stages.dry_run.counts import probe_requests, requests_of, rows_of
 from stages.dry_run.rates import Rates, known_rates
+from stages.dry_run.subject import subject_of
 from stages.dry_run.words import duration, estimate
 from stages.measure.__main__ import measure
 from stages.measure.plan import Plan, make_plan, plan_for
