@@ -75,6 +75,7 @@ READY = Facts(
     tpu=Tpu(),
     hub=None,
     checkpoint_there=False,
+    servers={},
     variables={},
     elsewhere={},
 )

@@ -288,3 +288,15 @@ def test_what_the_contract_calls_unavailable_is_neither_ready_nor_blocked() -> N
     assert "backends.jax.unavailable" in finding.fix
     # Whether it could run is judged all the same.
     assert findings(question(changes), "jax")["accelerator"].level == "blocked"
+
+
+def test_a_server_started_elsewhere_needs_neither_device_nor_environment_here() -> None:
+    url = "http://tpu-vm:30010"
+    changes = {**TPU, "backends__jax__portable__base_url": url}
+    there, gone = diagnose(question(changes, servers={url: None})).verdicts[:2]
+    assert (there.view, there.state) == ("portable", "ready")
+    assert (gone.view, gone.state) == ("best_native", "blocked"), "that one is launched here"
+    assert url in there.findings[0].found
+    portable = diagnose(question(changes, servers={url: "Connection refused"})).verdicts[0]
+    assert portable.reason == f"no server answers at {url}: Connection refused"
+    assert "backends.jax.portable.base_url" in portable.findings[0].fix

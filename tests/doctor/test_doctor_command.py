@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from contracts import ROOT, raw_contract
 from dvc.utils.hydra import compose_and_dump
 from matrices import matrix, passes
 
-from stages.contract import load_contract
+from stages.contract import VIEWS, load_contract
 from stages.doctor.__main__ import main
 from stages.doctor.devices import find_nvidia, find_tpu
 from stages.doctor.facts import Tpu
@@ -199,6 +200,16 @@ def test_a_cache_folder_on_a_small_disk_is_blocked(tree, tmp_path, monkeypatch) 
     finally:
         subprocess.run(["umount", str(small)], check=True)
     assert "MB free for the cache folder, 8.1 GB needed (environment sglang_pytorch 6.9 GB" in told
+
+
+def test_a_server_started_elsewhere_is_reached_or_told(tree) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        compose(ON_TPU, *(f'backends.jax.{view}.base_url="{url}"' for view in VIEWS))
+        found = judged("--backend", "jax")
+        assert set(states(found).values()) == {"ready"}
+    reasons = {v["reason"] for v in judged("--backend", "jax")["backends"]}
+    assert reasons == {f"no server answers at {url}: Connection refused"}
 
 
 def test_whoever_measures_is_named(tree, monkeypatch) -> None:
