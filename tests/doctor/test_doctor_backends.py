@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from readiness import (
+    ASKS_FOR_TPU,
     H100,
     JAX,
     JAX_ON_TPU,
@@ -21,7 +22,7 @@ from readiness import (
 from stages.doctor.facts import Difference, Nvidia, Tpu
 from stages.doctor.judge import diagnose
 
-TPU: dict[str, Any] = {"backends__jax__launch__device": "tpu", "backends__jax__launch__environ": {}}
+TPU: dict[str, Any] = {**ASKS_FOR_TPU, "backends__jax__launch__environ": {}}
 CUDA: dict[str, Any] = {
     "backends__pytorch__launch__device": "cuda",
     "backends__pytorch__launch__environ": {},
@@ -209,6 +210,15 @@ ONE_BACKEND: list[tuple[dict[str, Any], dict[str, Any], Any, str, str, str, str]
     ),
     (jax(state="unfinished", python=None), {}, "jax", "environment", "ok", "cut short", ""),
     (
+        jax(checkout_complaint="no commit is set"),
+        {},
+        "jax",
+        "environment",
+        "blocked",
+        "no commit is set",
+        "docs/accelerators.md",
+    ),
+    (
         jax(python=None),
         {},
         "jax",
@@ -268,7 +278,7 @@ def test_a_gpu_that_other_devices_may_have_is_not_hidden_by_what_chooses_one() -
 
 
 def test_one_backend_blocked_leaves_the_other_ready_and_is_told_by_what_the_machine_lacks() -> None:
-    diagnosis = diagnose(question({"backends__jax__launch__device": "tpu"}))
+    diagnosis = diagnose(question(ASKS_FOR_TPU))
     states = {(v.backend, v.state) for v in diagnosis.verdicts}
     assert states == {("jax", "blocked"), ("pytorch", "ready")}
     assert not diagnosis.ready
