@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from stages.checkpoint.synthetic import write_synthetic
 from stages.contract import SyntheticModel
 from stages.errors import UserError, hide
+from stages.files import sha256
 from stages.measure.server_info import (
     Introduction,
     Wanted,
@@ -188,6 +189,11 @@ def test_the_folders_hash_is_the_one_that_the_checkpoint_is_known_by(tmp_path) -
     made = write_synthetic(small, MADE.vocabulary, tmp_path)
     assert checkpoint_sha256(tmp_path) == made.sha256
     assert checkpoint_sha256(tmp_path / "none") is None
+    # A tokenizer belongs to the checkpoint that has one.
+    (tmp_path / "tokenizer.json").write_bytes(b"{}")
+    files = ("config.json", "model.safetensors", "tokenizer.json")
+    whole = b"".join((tmp_path / name).read_bytes() for name in files)
+    assert checkpoint_sha256(tmp_path) == sha256(whole)
     assert checkpoint_sha256(tmp_path / "a\0b") is None
 
 
