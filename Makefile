@@ -13,7 +13,14 @@ RUN := . .venv/bin/activate &&
 FROM := HEAD
 TO := workspace
 
-.PHONY: diff doctor repro test check params remeasure lock setup
+# What `make params` and `make plan` compose: files of conf/target/ and conf/contract/, and
+# further keys (SET='chunk_sizes=[4,32] passes.sweep=3'). Empty: the defaults.
+TARGET :=
+CONTRACT :=
+SET :=
+CHOICES = $(if $(TARGET),'target=$(TARGET)') $(if $(CONTRACT),'contract=$(CONTRACT)') $(SET)
+
+.PHONY: combine diff doctor measure plan repro test check params remeasure lock setup
 
 repro: setup ## run whatever is out of date and end with the report
 	@$(RUN) dvc repro
@@ -56,6 +63,12 @@ remeasure: setup ## measure all four matrices anew, even if nothing changed (FRE
 	@$(RUN) dvc repro workload checkpoint oracle
 	@$(RUN) SCOREPARITY_FRESH=$(or $(FRESH),1) dvc repro --force --no-run-cache --downstream $$(dvc stage list --name-only | grep '^measure@')
 
+measure: $(HARNESS) ## one backend's half, for another machine to combine: BACKEND=jax or pytorch
+	@$(RUN) python -m stages.combine.half '$(BACKEND)'
+
+combine: $(HARNESS) ## merge halves measured elsewhere (FROM='REF [REF...]'), compare and report
+	@$(RUN) python -m stages.combine $(filter-out HEAD,$(FROM))
+
 diff: $(HARNESS) ## what changed from FROM to TO, and whether it is more than noise
 	@$(RUN) python -m stages.report.diff '$(FROM)' '$(TO)'
 
@@ -63,8 +76,11 @@ doctor: $(HARNESS) ## what is ready here, what is blocked and why (BACKEND=jax, 
 	@$(RUN) python -m stages.doctor $(if $(BACKEND),--backend '$(BACKEND)') \
 	  $(if $(RECORD),--record) $(if $(CLEAR),--clear) $(if $(JSON),--json)
 
-params: $(HARNESS) ## write params.yaml as the composition of conf/'s defaults
-	@$(RUN) python -m stages.compose
+params: $(HARNESS) ## write params.yaml: the composition of conf/'s defaults, or TARGET=, CONTRACT=, SET=
+	@$(RUN) python -m stages.compose $(CHOICES)
+
+plan: $(HARNESS) ## what params.yaml (or TARGET=, CONTRACT=, SET=) would run, and for how long; starts nothing
+	@$(RUN) python -m stages.dry_run $(CHOICES)
 
 lock: $(HARNESS) ## resolve and pin every environment anew
 	@$(RUN) uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \
@@ -74,6 +90,10 @@ lock: $(HARNESS) ## resolve and pin every environment anew
 	@$(RUN) for backend in backends/*/; do \
 	  uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \
 	    --excludes $$backend/excludes.txt $$backend/requirements.in --output-file $$backend/requirements.txt; done
+	@# Those of the accelerators leave nothing out.
+	@$(RUN) for wanted in backends/*/requirements-*.in; do \
+	  uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \
+	    $$wanted --output-file $${wanted%.in}.txt; done
 
 $(HARNESS): requirements.txt .python-version | $(filter .uv/bin/uv,$(UV))
 	@echo "harness: installing the pipeline's own environment into .venv"

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict
 
 from stages.contract import Backend, Gate, Identity, Selection, View
 from stages.errors import UserError
-from stages.schema import Host, Model, Phase, Status, TimeSplit
+from stages.schema import Elsewhere, Host, Model, Phase, RoundTrip, Status, TimeSplit
 
-COMPARISON_VERSION = 3
+COMPARISON_VERSION = 4
 
 BUSY = 0.10
 """Others' share of the machine's CPU time from which figures are called disturbed."""
@@ -179,6 +179,7 @@ class Cell(Part):
             server does not report compilations.
         instability: why the figures are called unstable, in words; empty when they are not.
         client_share: the client's own calibrated share of mean_s, 0 to 1.
+        round_trip_share: what a round trip takes, once for each call of a pass, over p50_s.
         gate: only for JAX; the reference is not gated.
         eligible: whether the cell may be selected.
         reasons: why it may not, in words.
@@ -209,6 +210,7 @@ class Cell(Part):
     compiled_passes: int | None
     instability: list[str]
     client_share: float | None
+    round_trip_share: float | None
     gate: GateResult | None
     eligible: bool
     reasons: list[str]
@@ -343,6 +345,10 @@ class Source(Part):
     Attributes:
         unavailable: why the backend could not run, if it could not; the matrix is then empty.
         backend_version: ``None`` for an unavailable backend.
+        base_url: where the server answered, if it was started elsewhere; ``environment_sha256``
+            and ``repaired`` are then ``None``, and ``argv`` is empty.
+        elsewhere: what such a server says it is.
+        round_trip: between client and server.
         sessions: server sessions the matrix has rows of.
         interruptions: how often the measurement was stopped and went on later.
     """
@@ -351,10 +357,13 @@ class Source(Part):
     view: View
     unavailable: str | None
     backend_version: str | None
-    environment_sha256: str
-    repaired: bool
+    environment_sha256: str | None
+    repaired: bool | None
     dtype: str
     argv: list[str]
+    base_url: str | None
+    elsewhere: Elsewhere | None
+    round_trip: RoundTrip | None
     devices: list[str]
     host: Host
     started_at: str

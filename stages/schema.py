@@ -15,10 +15,19 @@ from typing import Literal
 import polars as pl
 import pyarrow as pa
 
-from stages.contract import Backend, FlagValue, Launch, Limits, Passes, Probes, View
+from stages.contract import (
+    Backend,
+    FlagValue,
+    Launch,
+    Limits,
+    MultiItem,
+    Passes,
+    Probes,
+    View,
+)
 from stages.tables import Record, TableKind, TableProvenance
 
-MATRIX_VERSION = 2
+MATRIX_VERSION = 3
 
 type Phase = Literal["warmup", "sweep", "confirm", "answer"]
 """``answer`` passes are not timed: the reference answers there what only JAX may confirm."""
@@ -140,6 +149,50 @@ class TimeSplit(Record):
     other: float
 
 
+type ModelCheck = Literal["revision", "hash", "none"]
+
+
+class Elsewhere(Record):
+    """A server that was started elsewhere: where the client was, and what the server says it is.
+
+    Every value is the server's own, bounded and cleaned; its secrets are not among them.
+
+    Attributes:
+        same_machine: whether its address is one of the client's machine; a tunnel has such an
+            address too.
+        compiles_hidden: whether it reports compilations in its log, which nobody here reads.
+        model_check: how the model was told: by repository and ``revision``, by the ``hash`` of
+            its folder, or not at all (``none``).
+        settings: the settings that were checked, or that explain a speed, by attribute; a list
+            as text.
+        settings_sha256: of everything it reports but secrets and what differs at each start.
+    """
+
+    same_machine: bool
+    compiles_hidden: bool
+    model_path: str
+    model_check: ModelCheck
+    settings: dict[str, bool | int | float | str | None]
+    settings_sha256: str
+
+
+class RoundTrip(Record):
+    """Median seconds of a request that costs the server next to nothing, on the connection used.
+
+    Attributes:
+        before_s: before the warm-up.
+        after_s: after the last probe; ``None`` where no server was left to answer.
+    """
+
+    before_s: float
+    after_s: float | None
+
+    @property
+    def largest_s(self) -> float:
+        """The longer of the two."""
+        return max(self.before_s, self.after_s or 0.0)
+
+
 class Measured(Record):
     """The part of the contract a matrix was measured under."""
 
@@ -148,7 +201,9 @@ class Measured(Record):
     limits: Limits
     probes: Probes
     launch: Launch
+    base_url: str | None
     flags: dict[str, FlagValue]
+    multi_item: MultiItem | None = None
 
 
 class Provenance(TableProvenance):
@@ -157,13 +212,18 @@ class Provenance(TableProvenance):
     Attributes:
         unavailable: why nothing was measured; the matrix then has no rows and
             ``backend_version`` is ``None``.
+        environment_sha256, repaired: ``None`` for a server that was started elsewhere.
+        argv, environ: what the server was launched with; empty for one started elsewhere.
+        elsewhere: what a server started elsewhere says it is; ``None`` for one launched here.
+        round_trip: between client and server; ``None`` where nothing was measured.
         compile_cache_entries: compiled programs in the cache before the first server started;
             ``None`` where the backend has no such cache.
         restarts: how often a dead or hanging server was started again.
         sessions: server sessions that have rows.
         interruptions: how often the harness itself was stopped, and went on later.
         foreign_cpu: share of the machine's CPU time that other processes took while passes
-            were timed, over all sessions; ``None`` where none was.
+            were timed, over all sessions; ``None`` where none was, or where a server started
+            elsewhere shares the machine, whose own work cannot be told apart.
         seconds: over all interrupted runs together, each up to the last pass it finished.
         started_at: when the first of them began, in UTC.
     """
@@ -178,10 +238,12 @@ class Provenance(TableProvenance):
     unavailable: str | None
     confirm_chunk_sizes: list[int]
     backend_version: str | None
-    environment_sha256: str
-    repaired: bool
+    environment_sha256: str | None
+    repaired: bool | None
     argv: list[str]
     environ: dict[str, str]
+    elsewhere: Elsewhere | None
+    round_trip: RoundTrip | None
     devices: list[str]
     host: Host
     compile_cache_entries: int | None

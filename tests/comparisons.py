@@ -27,7 +27,7 @@ from stages.comparison import (
     Winner,
 )
 from stages.contract import BACKENDS, VIEWS, Backend, Gate, Identity, Selection, View
-from stages.schema import Host, Model, TimeSplit
+from stages.schema import Host, Model, RoundTrip, TimeSplit
 
 ITEMS = 32
 
@@ -137,6 +137,7 @@ def cell(backend: Backend, view: View, chunk_size: int, items_per_s: float, **ch
         "compiled_passes": 0 if backend == "jax" else None,
         "instability": [],
         "client_share": 0.01,
+        "round_trip_share": 0.002,
         "gate": PASSED if backend == "jax" else None,
         "eligible": True,
         "reasons": [],
@@ -153,7 +154,9 @@ def failed(backend: Backend, view: View, chunk_size: int, kind: str) -> Cell:
     figures = ("mean_s", "p50_s", "p95_s", "std_s", "min_s", "max_s", "items_per_s")
     intervals = ("mean_s_interval", "p50_s_interval", "items_per_s_interval")
     changes: dict[str, Any] = {
-        **dict.fromkeys([*figures, *intervals, "client_share", "first_run_penalty"]),
+        **dict.fromkeys(
+            [*figures, *intervals, "client_share", "round_trip_share", "first_run_penalty"]
+        ),
         "good_passes": 0,
         "success_rate": 0.0,
         "failures": {kind: 5},
@@ -298,6 +301,9 @@ def source(backend: Backend, view: View, **changes: Any) -> Source:
         "repaired": backend == "jax",
         "dtype": "float32",
         "argv": ["python", "-m", "server", "--port", "1"],
+        "base_url": None,
+        "elsewhere": None,
+        "round_trip": RoundTrip(before_s=0.0008, after_s=0.001),
         "devices": ["cpu:0"],
         "host": Host(
             name="lab",

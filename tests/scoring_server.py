@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -122,10 +123,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
     liar = Liar()
     hangs = False
     worker: subprocess.Popen[bytes] | None = None
+    infos: dict[str, object] = {}  # noqa: RUF012  one server, one process
 
     def do_POST(self) -> None:
         """Answer one scoring request."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self._may():
+            self._score(body)
+
+    def _score(self, body: dict[str, Any]) -> None:
         cls = type(self)
         cls.calls += 1
         arguments = cls.arguments
@@ -155,16 +161,27 @@ class Handler(http.server.BaseHTTPRequestHandler):
         answer = json.dumps({"scores": scores}).encode()
         if len(body["items"]) == arguments.oom_items:
             status, answer = 500, b'{"message": "CUDA out of memory. Tried to allocate 2 GiB"}'
+        self._answer(status, answer)
+
+    def do_GET(self) -> None:
+        """Say what it is, if asked for it and told; else that all is well, whatever is the case."""
+        if self._may():
+            said = type(self).infos.get(self.path)
+            self._answer(200, b"" if said is None else json.dumps(said).encode())
+
+    def _may(self) -> bool:
+        """Whether the request has the key, if one is needed; a refusal repeats what it has."""
+        sent, key = self.headers.get("Authorization"), self.arguments.key
+        if key is None or sent == f"Bearer {key}":
+            return True
+        self._answer(401, json.dumps({"message": f"no such key: {sent}"}).encode())
+        return False
+
+    def _answer(self, status: int, answer: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
-
-    def do_GET(self) -> None:
-        """Say that all is well, whatever may be the case."""
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
 
     def _first_life(self) -> bool:
         """Whether this is the first server of the test to get here (or they all may crash)."""
@@ -198,6 +215,8 @@ def main() -> None:
     parser.add_argument("--sleep-squared", type=float, default=0.0, help="times items squared")
     parser.add_argument("--lie", default="", help="which lie to tell")
     parser.add_argument("--lie-salts", type=Path, help="lie only about these salts (JSON)")
+    parser.add_argument("--infos", type=Path, help="what it says by path (JSON), if it is asked")
+    parser.add_argument("--key", help="refuse requests without this API key")
     parser.add_argument("--strict", action="store_true", help="refuse arguments it does not know")
     Handler.arguments, unknown = parser.parse_known_args()
     if unknown and Handler.arguments.strict:
@@ -208,6 +227,10 @@ def main() -> None:
     try:
         # A hanging call must not keep /health from answering.
         hanging = Handler.arguments.hang_items is not None
+        if Handler.arguments.infos is not None:
+            # Nor may a connection that only looks whether anybody is there.
+            hanging = True
+            Handler.infos = json.loads(Handler.arguments.infos.read_text())
         if Handler.arguments.worker_dies_at is not None:
             hanging = True
             Handler.worker = subprocess.Popen(["sleep", "600"])

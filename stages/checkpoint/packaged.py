@@ -182,7 +182,7 @@ def write_packaged(model: PackagedModel, vocabulary: Vocabulary, folder: Path) -
     for name, data in files.items():
         write_whole(folder / name, data)
     return Model(
-        title=f"{file.path.stem} ({model.package} {model.version})",
+        title=f"{file.path.stem} ({model.title})",
         sha256=model.sha256,
         trained=True,
         path=folder.as_posix(),

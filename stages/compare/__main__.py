@@ -17,7 +17,7 @@ from stages.compare.belonging import Expected, check_matrix, check_oracle, check
 from stages.compare.exports import metrics, plot_table
 from stages.comparison import Comparison
 from stages.contract import BACKENDS, VIEWS, Contract, load_contract
-from stages.environment import requirements_sha256
+from stages.environment import environment_sha256
 from stages.errors import one_line_errors
 from stages.files import write_whole
 from stages.model_record import read_model
@@ -40,12 +40,15 @@ def compare(contract: Contract) -> Comparison:
         UserError: a file is missing, damaged, or does not belong to the others.
     """
     workload, digest = read_workload(WORKLOAD_FILE)
-    environments = {b: contract.backends.of(b).launch.environment for b in BACKENDS}
+    launches = {b: contract.backends.of(b).launch for b in BACKENDS}
     expected = Expected(
         contract=contract,
         workload_sha256=digest,
         model_sha256=read_model(MODEL_FILE).sha256,
-        environment_sha256={b: requirements_sha256(name) for b, name in environments.items()},
+        environment_sha256={
+            b: environment_sha256(launch.environment, launch.commit)
+            for b, launch in launches.items()
+        },
     )
     matrices, probes = {}, {}
     for backend in BACKENDS:

@@ -9,6 +9,7 @@ import polars as pl
 
 from stages.canonical import CanonicalWorkload
 from stages.compare.cells import build_cell, reported_seconds
+from stages.compare.elsewhere import elsewhere_flags, server_host
 from stages.compare.gate import judge
 from stages.compare.oracle import against_oracle, oracle_verdict
 from stages.compare.passes import passes_of
@@ -132,8 +133,10 @@ def _view(
     guardrail = contract.selection.guardrail
     cells = mark_guardrail(cells, guardrail)
     chosen = selected(cells, guardrail)
+    sources = [matrices[b, view].provenance for b in BACKENDS]
     standing = [
-        *_standing_flags(contract, [matrices[b, view].provenance for b in BACKENDS]),
+        *_standing_flags(contract, sources),
+        *elsewhere_flags(sources, cells),
         *_oracle_flags(oracle),
         *_noise_flags(noise, contract.gate),
     ]
@@ -192,7 +195,7 @@ def _standing_flags(contract: Contract, sources: list[Provenance]) -> list[str]:
     if not all(s.model.trained for s in sources):
         flags.append("the model is small and untrained")
     prices = contract.prices_usd_per_hour
-    if len({s.host.name for s in sources}) > 1 and None in (prices.jax, prices.pytorch):
+    if len({server_host(s) for s in sources}) > 1 and None in (prices.jax, prices.pytorch):
         flags.append("the backends ran on different hosts and no cost is given for both")
     busy = [(s.backend, s.foreign_cpu) for s in sources if s.foreign_cpu is not None]
     flags += [
@@ -233,6 +236,9 @@ def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:
         repaired=found.repaired,
         dtype=found.contract.launch.dtype,
         argv=found.argv,
+        base_url=found.contract.base_url,
+        elsewhere=found.elsewhere,
+        round_trip=found.round_trip,
         devices=found.devices,
         host=found.host,
         started_at=found.started_at,

@@ -22,7 +22,7 @@ class Expected:
         contract: in force.
         workload_sha256: of the canonical workload.
         model_sha256: of the model under test.
-        environment_sha256: of each backend's pinned requirements.
+        environment_sha256: of each backend's pinned requirements and commit.
     """
 
     contract: Contract
@@ -47,13 +47,22 @@ def check_matrix(
     _same(path, "model", found.model.sha256, expected.model_sha256)
     _same(path, "labels", found.label_token_ids, contract.workload.label_token_ids)
     _same(path, "softmax", found.apply_softmax, contract.workload.apply_softmax)
-    _same(path, "environment", found.environment_sha256, expected.environment_sha256[backend])
+    base_url = section.view(view).base_url
+    _same(path, f"contract (backends.{backend}.{view}.base_url)", found.contract.base_url, base_url)
+    # A server started elsewhere has an environment that nobody here knows.
+    environment = expected.environment_sha256[backend] if base_url is None else None
+    _same(path, "environment", found.environment_sha256, environment)
     _same(path, "unavailability", found.unavailable, section.unavailable)
+    elsewhere = base_url is not None and section.unavailable is None
+    _same(path, "server's own account", found.elsewhere is not None, elsewhere)
     measured = found.contract
     for key in ("chunk_sizes", "passes", "limits", "probes"):
         _same(path, f"contract ({key})", getattr(measured, key), getattr(contract, key))
     _same(path, f"contract (backends.{backend}.launch)", measured.launch, section.launch)
-    for flag, value in section.view(view).flags.items():
+    server = section.view(view)
+    key = f"contract (backends.{backend}.{view}.multi_item)"
+    _same(path, key, measured.multi_item, server.multi_item)
+    for flag, value in server.flags.items():
         key = f"contract (backends.{backend}.{view}.flags.{flag})"
         _same(path, key, measured.flags.get(flag), value)
     _check_scores(path, matrix)

@@ -127,6 +127,7 @@ def build_cell(
         compiled_passes=_compiled_passes(timed),
         instability=instability(figures) if figures else [],
         client_share=_client_share(provenance, chunk_size, figures),
+        round_trip_share=_round_trip_share(provenance, chunk_size, figures),
         gate=gate,
         eligible=not reasons,
         reasons=reasons,
@@ -212,3 +213,12 @@ def _client_share(
     if figures is None or chunk_size not in costs:
         return None
     return costs[chunk_size] / figures.mean_s
+
+
+def _round_trip_share(
+    provenance: Provenance, chunk_size: int, figures: LatencyFigures | None
+) -> float | None:
+    if figures is None or provenance.round_trip is None or figures.p50_s <= 0:
+        return None
+    calls = -(-provenance.items // chunk_size)
+    return calls * provenance.round_trip.largest_s / figures.p50_s

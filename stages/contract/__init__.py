@@ -14,9 +14,10 @@ from stages.contract.basics import (
     FlagValue,
     View,
 )
+from stages.contract.estimates import RoughRates
 from stages.contract.measuring import Gate, Identity, Limits, Passes, Probes, Selection
 from stages.contract.parse import PARAMS, Contract, load_contract, parse_contract
-from stages.contract.serving import Launch
+from stages.contract.serving import Launch, MultiItem
 from stages.contract.subject import (
     DrawnWorkload,
     HubModel,
@@ -45,10 +46,12 @@ __all__ = [
     "Identity",
     "Launch",
     "Limits",
+    "MultiItem",
     "PackagedModel",
     "PackagedTokenizer",
     "Passes",
     "Probes",
+    "RoughRates",
     "Selection",
     "SyntheticModel",
     "TextWorkload",

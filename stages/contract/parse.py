@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 import pydantic
 import yaml
 from pydantic import BaseModel, Field
 
 from stages.contract.basics import Strict
+from stages.contract.estimates import RoughRates
 from stages.contract.measuring import (
     Gate,
     Identity,
@@ -23,6 +24,7 @@ from stages.contract.measuring import (
     Selection,
     check_passes,
 )
+from stages.contract.packing import check_packing
 from stages.contract.serving import Backends, check_backends
 from stages.contract.subject import (
     DrawnWorkload,
@@ -56,6 +58,7 @@ class Contract(Strict):
     oracle: Oracle
     prices_usd_per_hour: Prices
     backends: Backends
+    rough_rates: RoughRates | None = None
 
     def checked(self) -> Self:
         """Return the contract itself if its parts fit together.
@@ -66,6 +69,7 @@ class Contract(Strict):
         check_subject(self.model, self.vocabulary, self.workload, self.chunk_sizes)
         check_passes(self.passes)
         check_backends(self.backends)
+        check_packing(self.backends, self.vocabulary, self.workload.items)
         return self
 
 
@@ -173,4 +177,6 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
             section = _UNION_TAGS[str(part)]
             continue
         section = section.model_fields[part].annotation
+        # A section that may be null.
+        section = next((a for a in get_args(section) if hasattr(a, "model_fields")), section)
     return list(section.model_fields)

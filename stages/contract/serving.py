@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import urllib.parse
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -11,20 +12,55 @@ from stages.contract.basics import BACKENDS, VIEWS, Backend, FlagValue, Strict, 
 from stages.errors import ContractError
 
 
-class Launch(Strict):
-    """How the server process is started, the same in both views."""
+class Source(Strict):
+    """The commit of a git checkout that a backend is installed from.
 
-    environment: Literal["sglang_jax", "sglang_pytorch"]
+    Attributes:
+        commit: ``None`` where it has not been set yet: enough to plan, not to measure.
+    """
+
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None
+
+
+class Launch(Strict):
+    """How the server process is started, the same in both views.
+
+    Attributes:
+        source: of a backend that is installed from a checkout; ``None`` for a release.
+    """
+
+    environment: Literal["sglang_jax", "sglang_jax_tpu", "sglang_pytorch", "sglang_pytorch_gpu"]
     entry: Annotated[list[Text], Field(min_length=1, description="arguments to its Python")]
     environ: dict[str, Text]
     device: Annotated[str, Field(pattern=r"^\w[\w.:,-]*$")]
     dtype: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+    source: Source | None = None
+
+    @property
+    def commit(self) -> str | None:
+        """The commit it is installed from; ``None`` for a release, or where it is not set."""
+        return self.source.commit if self.source is not None else None
+
+
+class MultiItem(Strict):
+    """All items of a request packed into one sequence, with a delimiter between them."""
+
+    delimiter_token_id: Annotated[int, Field(ge=0)]
 
 
 class ServerView(Strict):
-    """The server flags of one view; flags that follow from the contract are computed."""
+    """The server flags of one view; flags that follow from the contract are computed.
 
+    Attributes:
+        base_url: where a server answers that was started elsewhere, with these flags; nothing
+            is launched then. ``None`` where the server is launched here.
+        multi_item: how items are packed; ``None`` where each item is a prompt of its own. Which
+            flags ask for it depends on the server's version, so they are computed too.
+    """
+
+    base_url: Text | None
     flags: dict[str, FlagValue]
+    multi_item: MultiItem | None = None
 
 
 class BackendContract(Strict):
@@ -67,11 +103,13 @@ def check_backends(backends: Backends) -> None:
         _check_launch(f"{key}.launch", section.launch)
         for view in VIEWS:
             _check_flags(f"{key}.{view}.flags", section.view(view).flags)
+            _check_base_url(f"{key}.{view}.base_url", section.view(view).base_url)
         _check_portable(f"{key}.portable", section.portable)
 
 
 # argparse takes any beginning of a flag that only one flag has.
 _LISTENING = "nothing: every server gets --host 127.0.0.1 and a port of its own"
+_NO_KEYS = "nothing: no secret stands in a contract"
 _GIVEN_ELSEWHERE: dict[str, str] = {
     "host": _LISTENING,
     "port": _LISTENING,
@@ -81,8 +119,11 @@ _GIVEN_ELSEWHERE: dict[str, str] = {
     "dtype": "nothing: launch.dtype says it",
     "skip-tokenizer-init": "nothing: every server gets it",
     "skip-server-warmup": "nothing: every server gets it",
-    "api-key": "nothing: no secret stands in a contract",
+    "api-key": _NO_KEYS,
+    "admin-api-key": _NO_KEYS,
     "config": "nothing: every setting stands in the contract itself",
+    "enable-mis": "nothing: multi_item says whether items are packed",
+    "multi-item-scoring-delimiter": "nothing: multi_item.delimiter_token_id says it",
 }
 
 
@@ -91,7 +132,17 @@ def _given_elsewhere(name: str) -> str | None:
     return next(matches, None)
 
 
+# Their requirements hold what the backend needs, not the backend.
+_FROM_CHECKOUT = ("sglang_jax_tpu",)
+
+
 def _check_launch(key: str, launch: Launch) -> None:
+    if launch.environment in _FROM_CHECKOUT and launch.source is None:
+        allowed = f"a commit: {launch.environment} is installed from a git checkout"
+        raise ContractError(f"{key}.source", None, allowed)
+    if launch.environment not in _FROM_CHECKOUT and launch.source is not None:
+        allowed = f"null: {launch.environment} is installed from a release"
+        raise ContractError(f"{key}.source", launch.source.commit, allowed)
     for i, argument in enumerate(launch.entry):
         name = argument.removeprefix("--").partition("=")[0]
         if argument.startswith("--") and name and _given_elsewhere(name) == _LISTENING:
@@ -117,6 +168,28 @@ def _check_flags(key: str, flags: dict[str, FlagValue]) -> None:
             # NaN is not below anything.
             if isinstance(number, int | float) and not abs(number) < 2**63:
                 raise ContractError(f"{key}.{name}", value, "numbers of at most 63 bits")
+
+
+_URL = "an http or https URL of a host, such as http://127.0.0.1:30010"
+_HOST = r"[A-Za-z0-9.-]+|[0-9a-fA-F.:]*:[0-9a-fA-F.:]*"
+_PATH = r"(/[A-Za-z0-9_.~-]+)*/?"
+
+
+def _check_base_url(key: str, base_url: str | None) -> None:
+    if base_url is None:
+        return
+    if re.search("[@?#]", base_url):
+        # What stands there may be a secret, so it is not repeated.
+        shown = "a URL with more than scheme, host, port and path"
+        allowed = "no user, password, query or fragment: a key comes from the environment"
+        raise ContractError(key, shown, allowed)
+    try:
+        url = urllib.parse.urlsplit(base_url)
+        fine = url.scheme in ("http", "https") and url.port != 0
+    except ValueError:
+        raise ContractError(key, base_url, _URL) from None
+    if not fine or not re.fullmatch(_HOST, url.hostname or "") or not re.fullmatch(_PATH, url.path):
+        raise ContractError(key, base_url, _URL)
 
 
 def _check_portable(key: str, view: ServerView) -> None:

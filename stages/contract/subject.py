@@ -76,6 +76,11 @@ class PackagedModel(Strict):
     ]
     sha256: Annotated[Sha256, Field(description="of the checkpoint that comes out")]
 
+    @property
+    def title(self) -> str:
+        """How messages name the package; the report names the model inside it too."""
+        return f"{self.package} {self.version}"
+
 
 type Model = SyntheticModel | HubModel | PackagedModel
 

@@ -41,6 +41,9 @@ def environment(subject: Subject) -> Finding:
 def judge_environment(check: str, found: Environment) -> Finding:
     """Whether an environment can be used or built."""
     known = ENVIRONMENT_BYTES.get(found.name)
+    if found.checkout_complaint is not None:
+        fix = "see docs/accelerators.md on the checkout"
+        return Finding(check, "blocked", found.checkout_complaint, fix)
     installs = f"make repro installs it ({size(known) if known else 'size unknown'})"
     if found.state == "absent":
         return Finding(check, "ok", f"{found.name}: not built yet; {installs}")
@@ -71,7 +74,9 @@ _IMPORTANT = {"sglang-jax", "sglang", "jax", "jaxlib", "libtpu", "flax", "torch"
 
 
 def _server_version(subject: Subject) -> str:
-    package = subject.package
+    package, commit = subject.package, subject.section.launch.commit
+    if commit is not None:
+        return f"{package} at {commit[:12]}"
     return f"{package} {subject.environment.pinned.get(package, 'not')}"
 
 

@@ -44,6 +44,8 @@ class Environment:
         pinned: package -> version, as its requirements say.
         excluded: packages its requirements leave out on purpose.
         differences: packages of a built environment that are not as pinned.
+        checkout_complaint: why the checkout that it is installed from cannot be had; ``None``
+            where it can, or where none is needed any more.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Environment:
     pinned: Mapping[str, str]
     excluded: frozenset[str]
     differences: tuple[Difference, ...]
+    checkout_complaint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,10 +99,11 @@ def _lock() -> tuple[str | None, str | None]:
 
 
 def _environments(contract: Contract, backends: tuple[Backend, ...]) -> dict[str, Environment]:
-    names: set[str] = {contract.backends.of(backend).launch.environment for backend in backends}
+    launches = [contract.backends.of(backend).launch for backend in backends]
+    commits: dict[str, str | None] = {one.environment: one.commit for one in launches}
     if REFERENCE in backends:
-        names.add(ORACLE_ENVIRONMENT)
-    return {name: find_environment(name) for name in sorted(names)}
+        commits.setdefault(ORACLE_ENVIRONMENT, None)
+    return {name: find_environment(name, commits[name]) for name in sorted(commits)}
 
 
 def _elsewhere(backends: tuple[Backend, ...]) -> dict[Backend, str]:

@@ -15,6 +15,7 @@ from stages.environment import (
     python_of,
     requirements_file,
     requirements_sha256,
+    source_of,
 )
 from stages.errors import UserError, one_line
 
@@ -24,26 +25,37 @@ _START_TIMEOUT_S = 30
 _VERSION = "import platform; print(platform.python_version())"
 
 
-def find_environment(name: str) -> Environment:
-    """Environment ``name``, built or not.
+def find_environment(name: str, commit: str | None = None) -> Environment:
+    """Environment ``name``, built or not; ``commit`` is that of its checkout, if it has one.
 
     Raises:
         UserError: its requirements cannot be read.
     """
     requirements_sha256(name)  # names the file if it cannot be read
     pinned = pins(requirements_file(name).read_text())
-    excludes = requirements_file(name).with_name("excludes.txt")
+    # The locks of accelerators leave nothing out.
+    named = requirements_file(name).name.replace("requirements", "excludes")
+    excludes = requirements_file(name).with_name(named)
     excluded = excludes.read_text().split() if excludes.exists() else []
-    folder = environment_folder(name)
-    complete = is_complete(name)
+    folder = environment_folder(name, commit)
+    complete = is_complete(name, commit)
     return Environment(
         name=name,
         state="complete" if complete else "unfinished" if folder.exists() else "absent",
-        python=_version_of(python_of(name)) if complete else None,
+        python=_version_of(python_of(name, commit)) if complete else None,
         pinned=pinned,
         excluded=frozenset(map(normal_name, excluded)),
         differences=differences(pinned, installed(folder)) if complete else (),
+        checkout_complaint=_checkout_complaint(name, commit),
     )
+
+
+def _checkout_complaint(name: str, commit: str | None) -> str | None:
+    try:
+        source_of(name, commit)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def harness_differences(requirements: Path = Path("requirements.txt")) -> tuple[Difference, ...]:

@@ -1,5 +1,7 @@
 """Stage ``measure@BACKEND-VIEW``: one server, every planned pass, one matrix.
 
+The server is launched here, or was started elsewhere and is met at its URL.
+
 Writes ``matrix.parquet``, ``probes.parquet`` and ``server.log`` to
 ``data/measure/BACKEND-VIEW/``. However it is stopped, the next run goes on with the passes
 that are not in its journal.
@@ -15,47 +17,55 @@ from pathlib import Path
 import click
 
 from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, View, load_contract
-from stages.environment import ensure_environment, installed_version, scratch_folder
+from stages.environment import ensure_environment, installed_version
 from stages.errors import one_line_errors
 from stages.files import write_whole
+from stages.measure.caches import cache_variables, compiled_programs
 from stages.measure.calibration import CalibrationPass, calibrate
 from stages.measure.identity import journal_folder
 from stages.measure.interrupt import Interrupted, interruptible
 from stages.measure.journal import Journal
+from stages.measure.known_flags import check_flags
 from stages.measure.ledger import Ledger
 from stages.measure.lock import machine_lock
 from stages.measure.passes import encode_pass
 from stages.measure.plan import Plan, make_plan
 from stages.measure.progress import PassProgress
 from stages.measure.provenance import utc_now
+from stages.measure.remote import Met, meet, take_api_key
 from stages.measure.result import Outcome, write_result
 from stages.measure.schedule import PassKey, calls_of_pass, salt_of
 from stages.measure.server import Server, server_environment
 from stages.measure.session import Session
+from stages.measure.under_test import ServerUnderTest
 from stages.schema import SERVER_LOG_FILE, ClientCost, TimeSplit, folder_of
 
 
-def measure(plan: Plan, folder: Path, journal_at: Path | None = None) -> None:
+def measure(
+    plan: Plan, folder: Path, journal_at: Path | None = None, met: Met | None = None
+) -> None:
     """Measure one matrix and write it into ``folder``.
 
     Args:
         plan: what to measure.
         folder: for the matrix, the probes and the server's log.
         journal_at: where the journal lies; beside the matrix unless said otherwise.
+        met: the server that was started elsewhere, where there is one.
 
     Raises:
         UserError: the server does not start, or something cannot be written.
     """
-    python = ensure_environment(plan.environment)
+    command, environ = _launchable(plan) if met is None else ([], {})
     with Journal(journal_at or folder / "journal") as journal:
-        log = _server_log(journal)
-        ledger = Ledger(journal, _compiled_programs(plan))
+        log = _server_log(journal, met)
+        ledger = Ledger(journal, compiled_programs(plan))
         _say_what_was_found(plan, ledger)
-        environ = server_environment(plan.contract.launch.environ, _caches(plan))
         servers: list[Server] = []
 
-        def new_server() -> Server:
-            servers.append(Server([str(python), *plan.arguments], environ, log))
+        def new_server() -> ServerUnderTest:
+            if met is not None:
+                return met.server()
+            servers.append(Server(command, environ, log))
             return servers[-1]
 
         try:
@@ -65,7 +75,8 @@ def measure(plan: Plan, folder: Path, journal_at: Path | None = None) -> None:
             stop.saved = f"{journal.count_passes()} of about {plan.expected_passes} passes saved"
             raise
         # The interpreter's path belongs to the machine, not to the measurement.
-        outcome = _outcome(plan, session, ["python", *servers[0].argv[1:]], costs)
+        argv = ["python", *servers[0].argv[1:]] if servers else []
+        outcome = _outcome(plan, session, argv, costs, met)
         write_whole(folder / SERVER_LOG_FILE, log.read_bytes())
         write_result(plan, outcome, folder)
         journal.remove()
@@ -74,29 +85,22 @@ def measure(plan: Plan, folder: Path, journal_at: Path | None = None) -> None:
     click.echo(f"{plan.title}: {good} of {len(session.records)} calls ok, {total:.0f} s")
 
 
-def _server_log(journal: Journal) -> Path:
+def _launchable(plan: Plan) -> tuple[list[str], dict[str, str]]:
+    """The server's command and environment, once it is sure that it knows its flags."""
+    python = ensure_environment(plan.environment, plan.commit)
+    environ = server_environment(plan.contract.launch.environ, cache_variables(plan))
+    check_flags(plan, python, environ, lambda what: click.echo(f"{plan.title}: {what}"))
+    return [str(python), *plan.arguments], environ
+
+
+def _server_log(journal: Journal, met: Met | None) -> Path:
     """The server's log, kept with the journal: it tells of interrupted sessions too."""
     log = journal.folder / SERVER_LOG_FILE
-    if not journal.entries:
+    if met is not None:
+        write_whole(log, f"{met.url} was not started here: its log is on its machine.\n".encode())
+    elif not journal.entries:
         log.unlink(missing_ok=True)
     return log
-
-
-def _caches(plan: Plan) -> dict[str, Path]:
-    caches = {"PYTHONPYCACHEPREFIX": scratch_folder(plan.environment, "bytecode")}
-    if plan.driver.compile_cache_variable is not None:
-        caches[plan.driver.compile_cache_variable] = _compile_cache(plan)
-    return caches
-
-
-def _compile_cache(plan: Plan) -> Path:
-    return scratch_folder(plan.environment, "compiled")
-
-
-def _compiled_programs(plan: Plan) -> int | None:
-    if plan.driver.compile_cache_variable is None:
-        return None
-    return sum(1 for path in _compile_cache(plan).glob("**/*") if path.is_file())
 
 
 def _say_what_was_found(plan: Plan, ledger: Ledger) -> None:
@@ -108,10 +112,12 @@ def _say_what_was_found(plan: Plan, ledger: Ledger) -> None:
 
 
 def _run_session(
-    plan: Plan, ledger: Ledger, new_server: Callable[[], Server], log: Path
+    plan: Plan, ledger: Ledger, new_server: Callable[[], ServerUnderTest], log: Path
 ) -> Session:
     with PassProgress(plan.title, plan.expected_passes, ledger.passes) as progress:
-        progress.say(f"starting the {plan.environment} server; its log is {log}")
+        base_url = plan.contract.base_url
+        launching = f"starting the {plan.environment} server; its log is {log}"
+        progress.say(launching if base_url is None else f"measuring the server at {base_url}")
         session = Session(
             workload=plan.workload,
             chunk_sizes=plan.contract.chunk_sizes,
@@ -123,18 +129,26 @@ def _run_session(
             probes=plan.contract.probes,
             ledger=ledger,
             answers_all=plan.backend == REFERENCE,
+            elsewhere=base_url is not None,
         )
         session.run()
     return session
 
 
-def _outcome(plan: Plan, session: Session, argv: list[str], costs: list[ClientCost]) -> Outcome:
+def _outcome(
+    plan: Plan, session: Session, argv: list[str], costs: list[ClientCost], met: Met | None
+) -> Outcome:
     ledger = session.ledger
+    told = met.introduction if met else None
     spent = {name: ledger.seconds(name) for name in ("server_start", "warmup", "sweep", "confirm")}
     return Outcome(
         started_at=ledger.started_at,
         argv=argv,
-        backend_version=installed_version(plan.environment, plan.driver.package),
+        backend_version=told.version
+        if told
+        else installed_version(plan.environment, plan.driver.package, plan.commit),
+        elsewhere=told.elsewhere if told else None,
+        round_trip=session.round_trip,
         records=session.records,
         probe_records=session.probe_records,
         probe_session=session.number,
@@ -144,7 +158,8 @@ def _outcome(plan: Plan, session: Session, argv: list[str], costs: list[ClientCo
         restarts=session.restarts,
         sessions=ledger.sessions,
         interruptions=len(ledger.earlier.last),
-        foreign_cpu=ledger.foreign_cpu,
+        # What a server does that shares this machine is no child's work, and yet not foreign.
+        foreign_cpu=None if told and told.elsewhere.same_machine else ledger.foreign_cpu,
         client_costs=costs,
         seconds=TimeSplit(**spent, other=ledger.elapsed_s - sum(spent.values())),
     )
@@ -153,7 +168,8 @@ def _outcome(plan: Plan, session: Session, argv: list[str], costs: list[ClientCo
 def record_unavailable(plan: Plan, folder: Path) -> None:
     """Write the empty matrix of a backend that cannot run; nothing is started or built."""
     write_whole(folder / SERVER_LOG_FILE, b"")
-    write_result(plan, Outcome(started_at=utc_now(), argv=["python", *plan.arguments]), folder)
+    argv = ["python", *plan.arguments] if plan.contract.base_url is None else []
+    write_result(plan, Outcome(started_at=utc_now(), argv=argv), folder)
     name = BACKEND_NAMES[plan.backend]
     click.echo(f"{plan.title}: not measured, {name} is unavailable: {plan.unavailable}")
 
@@ -196,6 +212,7 @@ def calibrate_client(plan: Plan) -> list[ClientCost]:
 @one_line_errors
 def main(backend: Backend, view: View, fresh: bool, wait: bool) -> None:
     """Measure BACKEND in VIEW; an interrupted measurement goes on where it stopped."""
+    api_key = take_api_key(backend)
     plan, folder = make_plan(load_contract(), backend, view), folder_of(backend, view)
     if plan.unavailable is not None:
         record_unavailable(plan, folder)
@@ -206,10 +223,11 @@ def main(backend: Backend, view: View, fresh: bool, wait: bool) -> None:
 
     try:
         with interruptible(), machine_lock(f"measure@{plan.title}", say if wait else None):
-            journal = journal_folder(plan)
+            met = None if plan.contract.base_url is None else meet(plan, api_key)
+            journal = journal_folder(plan, met.introduction if met else None)
             if fresh:
                 shutil.rmtree(journal, ignore_errors=True)
-            measure(plan, folder, journal)
+            measure(plan, folder, journal, met)
     except Interrupted as stop:
         again = "run it again without --fresh" if fresh else "run the same command"
         click.echo(f"interrupted: {stop.saved}; {again} to continue", err=True)

@@ -87,7 +87,7 @@ class PreparedCall:
 
 
 class ScoreConnection:
-    """One keep-alive connection to one server's ``/v1/score``.
+    """One keep-alive connection to one server, for its ``/v1/score`` above all.
 
     It opens at the first ``send``. After a failed call, or when the server says it will
     close, it is dropped and the next ``send`` opens another. Not for use by two threads.
@@ -117,7 +117,7 @@ class ScoreConnection:
         self._host = url.hostname
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._tls = httpcore.default_ssl_context() if url.scheme == "https" else None
-        self._target = f"{url.path.rstrip('/')}/v1/score"
+        self._path = url.path.rstrip("/")
         self._host_header = url.netloc.rpartition("@")[2]
         self._timeout_s = timeout_s
         self._max_response_bytes = max_response_bytes
@@ -154,17 +154,26 @@ class ScoreConnection:
             headers: further request headers.
             max_answer_bytes: bound on the answer's body, as ``decode.answer_bound`` gives it.
         """
-        fields = {
+        fields = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        request = self._request("POST", "/v1/score", {**fields, **(headers or {})})
+        return PreparedCall(request, body, max_answer_bytes or self._max_response_bytes)
+
+    def prepare_get(self, path: str, max_answer_bytes: int | None = None) -> PreparedCall:
+        """Encode a ``GET`` of another endpoint; it goes over the same connection."""
+        request = self._request("GET", path, {})
+        return PreparedCall(request, b"", max_answer_bytes or self._max_response_bytes)
+
+    def _request(self, method: str, path: str, fields: Mapping[str, str]) -> h11.Request:
+        headers = {
             "Host": self._host_header,
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
             # A compressed answer may unpack to any size; none is asked for, none is taken.
             "Accept-Encoding": "identity",
             **self._authorization,
-            **(headers or {}),
+            **fields,
         }
-        request = h11.Request(method="POST", target=self._target, headers=list(fields.items()))
-        return PreparedCall(request, body, max_answer_bytes or self._max_response_bytes)
+        return h11.Request(
+            method=method, target=f"{self._path}{path}", headers=list(headers.items())
+        )
 
     def send(self, call: PreparedCall) -> Reply:
         """Send one call and read its whole answer.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stages.contract import Backend, FlagValue
+from stages.errors import UserError
 
 type Flags = dict[str, FlagValue]
 
@@ -42,14 +43,14 @@ class Shape:
         prompt_tokens: query + item.
         item_tokens: what is left of a prompt once the query is in a prefix cache.
         largest_chunk: items per request at most, hence prompts in flight.
-        attention_heads: of the model under test.
+        attention_heads: of the model under test; ``None`` where it has not been resolved yet.
         prefix_cache: whether the server may keep the query's keys and values.
     """
 
     prompt_tokens: int
     item_tokens: int
     largest_chunk: int
-    attention_heads: int
+    attention_heads: int | None
     prefix_cache: bool
 
     @property
@@ -69,6 +70,19 @@ def powers_of_two(limit: int) -> list[int]:
     while powers[-1] < limit:
         powers.append(2 * powers[-1])
     return powers
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """What makes a server pack all items of a request into one sequence.
+
+    Attributes:
+        flags: that switch it on.
+        delimiter: the token that then really stands between the items.
+    """
+
+    flags: Flags
+    delimiter: int
 
 
 class Driver(Protocol):
@@ -91,7 +105,20 @@ class Driver(Protocol):
         ...
 
     def derived_flags(self, shape: Shape, device: str) -> Flags:
-        """The server flags that follow from the contract."""
+        """The server flags that follow from the contract.
+
+        Raises:
+            UserError: they depend on the model's attention heads, which are not known.
+        """
+        ...
+
+    def packing(self, delimiter: int, pinned: str | None) -> Packing:
+        """What makes the server pack the items of a request into one sequence.
+
+        Args:
+            delimiter: the contract's.
+            pinned: the package's version; ``None`` where it comes from a checkout.
+        """
         ...
 
 
@@ -135,8 +162,14 @@ class SglangJax:
             "precompile-bs-paddings": powers_of_two(running),
         }
 
+    def packing(self, delimiter: int, pinned: str | None) -> Packing:  # noqa: ARG002
+        """One flag, which no release on the package index knows yet."""
+        return Packing({"multi-item-scoring-delimiter": delimiter}, delimiter)
+
     def _running_requests(self, shape: Shape) -> int:
         """The most prompts in one batch whose attention scores fit the memory bound."""
+        if shape.attention_heads is None:
+            raise UserError("the model's attention heads are not known; run `dvc repro checkpoint`")
         running = 1
         while running * 2 <= min(self._MAX_RUNNING, powers_of_two(shape.largest_chunk)[-1]):
             keys = 2 * running * shape.context_tokens
@@ -155,6 +188,10 @@ class SglangPytorch:
 
     _MAX_TOTAL_TOKENS = 65536
 
+    # From this version on, packing has a switch and a delimiter of its own.
+    _MIS_SINCE = (0, 5, 11)
+    _MIS_DELIMITER = 9999
+
     def repaired(self, entry: list[str]) -> bool:  # noqa: ARG002
         """Never: the baseline runs through its own extension point, unpatched."""
         return False
@@ -170,6 +207,29 @@ class SglangPytorch:
                 2 * shape.context_tokens, min(self._MAX_TOTAL_TOKENS, 2 * largest_batch)
             ),
         }
+
+    def packing(self, delimiter: int, pinned: str | None) -> Packing:
+        """By version: ``--enable-mis``, or the flag with the delimiter and what that one needs.
+
+        Packing works with flashinfer's attention alone, hence on a GPU alone.
+        """
+        if pinned is None:
+            raise UserError(f"no version of {self.package} is pinned, so its flags are not known")
+        if _release(pinned) >= self._MIS_SINCE:
+            flags: Flags = {"enable-mis": True, "attention-backend": "flashinfer"}
+            return Packing(flags, self._MIS_DELIMITER)
+        flags = {
+            "multi-item-scoring-delimiter": delimiter,
+            "disable-radix-cache": True,
+            "chunked-prefill-size": -1,
+        }
+        return Packing(flags, delimiter)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The numbers of a version, whatever stands behind them (``.post1``, ``rc1``)."""
+    numbers = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(n) for n in numbers[0].split(".")) if numbers else ()
 
 
 DRIVERS: dict[Backend, Driver] = {"jax": SglangJax(), "pytorch": SglangPytorch()}

@@ -7,25 +7,31 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from stages import canonical
-from stages.environment import cache_root, requirements_sha256
+from stages.environment import cache_root, environment_sha256, requirements_file
 from stages.files import sha256, sha256_file
 from stages.measure.plan import Plan
 from stages.measure.provenance import this_host
+from stages.measure.server_info import Introduction
 from stages.schema import MATRIX_VERSION, Host
 
 _JOURNALS = "journals"
 
 
-def journal_folder(plan: Plan) -> Path:
+def journal_folder(plan: Plan, introduction: Introduction | None = None) -> Path:
     """Where the journal of this measurement lies, in whatever copy of the work tree it runs.
+
+    Args:
+        plan: what is measured.
+        introduction: what a server that was started elsewhere says it is.
 
     Raises:
         UserError: a file of the measuring code cannot be read.
     """
     code = [*Path(__file__).parent.glob("*.py"), Path(canonical.__file__)]
-    backend = Path("backends") / plan.environment
+    backend = requirements_file(plan.environment).parent
     code += [p for p in backend.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
-    key = journal_key(plan, this_host(), requirements_sha256(plan.environment), source_sha256(code))
+    environment = environment_sha256(plan.environment, plan.commit)
+    key = journal_key(plan, this_host(), environment, source_sha256(code), introduction)
     return cache_root() / _JOURNALS / key
 
 
@@ -38,7 +44,13 @@ def source_sha256(files: Iterable[Path]) -> str:
     return sha256(json.dumps(sorted((p.name, sha256_file(p)) for p in files)).encode())
 
 
-def journal_key(plan: Plan, host: Host, environment_sha256: str, source: str) -> str:
+def journal_key(
+    plan: Plan,
+    host: Host,
+    environment_sha256: str,
+    source: str,
+    introduction: Introduction | None = None,
+) -> str:
     """A name for everything that decides what is measured, and where; git aside.
 
     The amount of memory is left out: a kernel reports a little more or less of it at each
@@ -55,6 +67,7 @@ def journal_key(plan: Plan, host: Host, environment_sha256: str, source: str) ->
                 "environment": environment_sha256,
                 "schema": MATRIX_VERSION,
                 "source": source,
+                "server": introduction.model_dump(mode="json") if introduction else None,
                 "host": host.model_dump(mode="json", exclude={"memory_bytes"}),
             },
             sort_keys=True,

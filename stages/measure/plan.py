@@ -6,11 +6,26 @@ import json
 from dataclasses import dataclass
 
 from stages.canonical import CanonicalWorkload, read_workload
-from stages.contract import REFERENCE, Backend, Contract, View
-from stages.errors import UserError
+from stages.contract import REFERENCE, Backend, Contract, Launch, MultiItem, View
+from stages.environment import pinned_version
+from stages.errors import ContractError, UserError
 from stages.measure.drivers import DRIVERS, Driver, Flags, Shape, command_line
 from stages.model_record import read_model
 from stages.schema import CHECKPOINT_FOLDER, MODEL_FILE, WORKLOAD_FILE, Measured, Model
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is scored, and by which model.
+
+    Attributes:
+        attention_heads: of the model; ``None`` where it has not been resolved yet.
+    """
+
+    workload: CanonicalWorkload
+    workload_sha256: str
+    model: Model
+    attention_heads: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +34,7 @@ class Plan:
 
     Attributes:
         unavailable: why the backend cannot run; nothing is started then.
+        origins: where each of the server's flags comes from, for who has to change it.
     """
 
     backend: Backend
@@ -29,6 +45,7 @@ class Plan:
     model: Model
     contract: Measured
     unavailable: str | None
+    origins: dict[str, str]
 
     @property
     def title(self) -> str:
@@ -39,6 +56,11 @@ class Plan:
     def environment(self) -> str:
         """The environment its server runs in."""
         return self.contract.launch.environment
+
+    @property
+    def commit(self) -> str | None:
+        """The commit of the checkout its backend is installed from, if it is."""
+        return self.contract.launch.commit
 
     @property
     def arguments(self) -> list[str]:
@@ -64,39 +86,81 @@ class Plan:
 
 
 def make_plan(contract: Contract, backend: Backend, view: View) -> Plan:
-    """Resolve the contract for one matrix; flags of the contract win over derived ones.
+    """Resolve the contract for one matrix.
 
     Raises:
         UserError: the workload or the checkpoint is missing or damaged.
     """
     workload, digest = read_workload(WORKLOAD_FILE)
-    model = read_model(MODEL_FILE)
-    section = contract.backends.of(backend)
-    explicit = section.view(view).flags
-    driver = DRIVERS[backend]
+    subject = Subject(workload, digest, read_model(MODEL_FILE), attention_heads())
+    return plan_for(contract, backend, view, subject)
+
+
+def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject) -> Plan:
+    """The plan of one matrix; flags of the contract win over computed ones.
+
+    Raises:
+        UserError: a flag cannot be computed.
+    """
+    section, driver = contract.backends.of(backend), DRIVERS[backend]
+    server, key = section.view(view), f"backends.{backend}.{view}"
     shape = Shape(
-        prompt_tokens=workload.prompt_tokens,
-        item_tokens=max(len(item) for item in workload.items),
+        prompt_tokens=subject.workload.prompt_tokens,
+        item_tokens=max(len(item) for item in subject.workload.items),
         largest_chunk=max(contract.chunk_sizes),
-        attention_heads=_attention_heads(),
-        prefix_cache=not explicit.get("disable-radix-cache", False),
+        attention_heads=subject.attention_heads,
+        prefix_cache=not server.flags.get("disable-radix-cache", False),
     )
-    derived = driver.derived_flags(shape, section.launch.device)
-    flags: Flags = {**derived, **explicit}
+    # Who starts a server elsewhere chooses its sizes; the contract's own flags are checked there.
+    launched = server.base_url is None
+    derived = driver.derived_flags(shape, section.launch.device) if launched else {}
+    packing = _packing(contract, section.launch, driver, server.multi_item)
     measured = Measured(
         chunk_sizes=contract.chunk_sizes,
         passes=contract.passes,
         limits=contract.limits,
         probes=contract.probes,
         launch=section.launch,
-        flags=flags,
+        base_url=server.base_url,
+        flags={**derived, **packing, **server.flags},
+        multi_item=server.multi_item,
     )
     return Plan(
-        backend, view, driver, workload, digest, model, measured, unavailable=section.unavailable
+        backend=backend,
+        view=view,
+        driver=driver,
+        workload=subject.workload,
+        workload_sha256=subject.workload_sha256,
+        model=subject.model,
+        contract=measured,
+        unavailable=section.unavailable,
+        origins=dict.fromkeys(derived, "computed from the contract")
+        | dict.fromkeys(packing, f"{key}.multi_item")
+        | {flag: f"{key}.flags.{flag}" for flag in server.flags},
     )
 
 
-def _attention_heads() -> int:
+def _packing(
+    contract: Contract, launch: Launch, driver: Driver, multi_item: MultiItem | None
+) -> Flags:
+    """The flags that pack the items of a request, if they are to be packed."""
+    if multi_item is None:
+        return {}
+    pinned = pinned_version(launch.environment, driver.package)
+    packing = driver.packing(multi_item.delimiter_token_id, pinned)
+    reserved = contract.vocabulary.reserved_token_ids
+    if packing.delimiter not in reserved:
+        allowed = f"{packing.delimiter} among them: {driver.package} {pinned} puts it between items"
+        raise ContractError("vocabulary.reserved_token_ids", reserved, allowed)
+    return packing.flags
+
+
+def attention_heads() -> int:
+    """Those of the model that the stage ``checkpoint`` built or resolved.
+
+    Raises:
+        UserError: its ``config.json`` does not say.
+    """
     path = CHECKPOINT_FOLDER / "config.json"
     try:
         heads = json.loads(path.read_bytes())["num_attention_heads"]

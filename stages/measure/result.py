@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from stages.environment import requirements_sha256
+from stages.environment import environment_sha256
 from stages.measure.plan import Plan
 from stages.measure.probe import choose_targets
 from stages.measure.provenance import this_host, utc_now
@@ -25,7 +25,9 @@ from stages.schema import (
     MATRIX_VERSION,
     CallRecord,
     ClientCost,
+    Elsewhere,
     Provenance,
+    RoundTrip,
     TimeSplit,
     git_state,
     records_to_table,
@@ -41,7 +43,8 @@ class Outcome:
 
     Attributes:
         started_at: when its first process began, in UTC.
-        argv: the server's command line, its Python as ``python``.
+        argv: the command line of a server launched here, its Python as ``python``.
+        elsewhere: what a server that was started elsewhere says it is.
         records: every call, in measuring order.
         probe_records: every item of every probe request.
         probe_session: the server session that was probed.
@@ -51,6 +54,8 @@ class Outcome:
     started_at: str
     argv: list[str]
     backend_version: str | None = None
+    elsewhere: Elsewhere | None = None
+    round_trip: RoundTrip | None = None
     records: Sequence[CallRecord] = ()
     probe_records: Sequence[ProbeRecord] = ()
     probe_session: int = 0
@@ -80,6 +85,7 @@ def write_result(plan: Plan, outcome: Outcome, folder: Path) -> None:
 
 def _provenance(plan: Plan, outcome: Outcome, digest: str) -> Provenance:
     commit, dirty = git_state()
+    launched = plan.contract.base_url is None
     return Provenance(
         schema_version=MATRIX_VERSION,
         table_sha256=digest,
@@ -94,10 +100,12 @@ def _provenance(plan: Plan, outcome: Outcome, digest: str) -> Provenance:
         unavailable=plan.unavailable,
         confirm_chunk_sizes=outcome.confirmed,
         backend_version=outcome.backend_version,
-        environment_sha256=requirements_sha256(plan.environment),
-        repaired=plan.driver.repaired(plan.contract.launch.entry),
+        environment_sha256=environment_sha256(plan.environment, plan.commit) if launched else None,
+        repaired=plan.driver.repaired(plan.contract.launch.entry) if launched else None,
         argv=outcome.argv,
-        environ=plan.contract.launch.environ,
+        environ=plan.contract.launch.environ if launched else {},
+        elsewhere=outcome.elsewhere,
+        round_trip=outcome.round_trip,
         devices=outcome.devices,
         host=this_host(),
         compile_cache_entries=outcome.compile_cache_entries,

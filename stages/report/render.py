@@ -15,6 +15,7 @@ from stages.comparison import Comparison
 from stages.report import format as f
 from stages.report import tables
 from stages.report.conclusion import conclude, sureness
+from stages.report.elsewhere import frozen
 from stages.report.findings import find
 from stages.report.latency import DESCRIPTIVE_BELOW
 from stages.report.trust import PROVES, trust
@@ -115,6 +116,7 @@ def _context(comparison: Comparison) -> dict[str, object]:
         "date": date_of(comparison),
         "question": QUESTION,
         "scope": scope,
+        "frozen": frozen(comparison),
         "on_cpu": scope.identity.target == "cpu",
         "labels": ", ".join(map(str, scope.label_token_ids)),
         "chunk_sizes": ", ".join(map(str, scope.chunk_sizes)),

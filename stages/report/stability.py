@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from stages.comparison import Cell, Comparison
 from stages.contract import BACKEND_NAMES, BACKENDS
 from stages.report import format as f
+from stages.report.elsewhere import hidden_compiles, round_trips
 from stages.report.ratios import cells
 
 
@@ -99,8 +100,17 @@ def _compiles(comparison: Comparison) -> Iterator[str]:
             for c in mine
         ]
         yield f"Compiled inside timed passes, {name}: {f.join(told)}."
+    yield from hidden_compiles(comparison)
+    hidden = {
+        (s.backend, s.view)
+        for s in comparison.sources
+        if s.elsewhere is not None and s.elsewhere.compiles_hidden
+    }
+    seen = [cell for cell in every if (cell.backend, cell.view) not in hidden]
     for backend in (b for b in BACKENDS if b not in comparison.unavailable):
-        counts = [cell.compiled_passes for cell in every if cell.backend == backend]
+        counts = [cell.compiled_passes for cell in seen if cell.backend == backend]
+        if not counts:
+            continue
         if all(count is None for count in counts):
             yield f"{BACKEND_NAMES[backend]}'s server reports no compilations."
         elif not any(counts):
@@ -123,12 +133,16 @@ def _first_runs(every: Sequence[Cell]) -> Iterator[str]:
 
 
 def client(comparison: Comparison) -> list[str]:
-    """How much of a pass the client itself takes, at most."""
+    """How much of a pass the client itself takes, and the way to the server, at most."""
+    return [_own_work(comparison), round_trips(comparison)]
+
+
+def _own_work(comparison: Comparison) -> str:
     known = [c for c in cells(comparison) if c.client_share is not None]
     if not known:
-        return ["The client's own share of the pass time is not known."]
+        return "The client's own share of the pass time is not known."
     most = max(known, key=lambda cell: cell.client_share or 0)
-    return [
+    return (
         "The client's own work, measured against a server that answers at once, is at most"
         f" {f.percent(most.client_share)} of a pass ({f.at(most)})."
-    ]
+    )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stages.comparison import Cell, Comparison, Source, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Gate
+from stages.report import elsewhere, levels
 from stages.report import format as f
-from stages.report import levels
 from stages.report.latency import LatencyTable, any_descriptive, latency_table
 from stages.report.ratios import cells, flagged, pairs
 from stages.report.trust import ineligible
@@ -168,12 +167,16 @@ def provenance_rows(sources: list[Source]) -> list[list[str]]:
     return [
         ["", *(f.backend_view(s.backend, s.view) for s in sources)],
         ["Measured", *(_measured(s) for s in sources)],
+        ["Server", *(elsewhere.where(s) for s in sources)],
         ["Server version", *(s.backend_version or f.ABSENT for s in sources)],
-        ["Environment SHA-256", *(s.environment_sha256[:12] for s in sources)],
-        ["Release repaired at launch", *("yes" if s.repaired else "no" for s in sources)],
+        ["Model", *(elsewhere.model_checked(s) for s in sources)],
+        ["Environment SHA-256", *((s.environment_sha256 or f.ABSENT)[:12] for s in sources)],
+        ["Release repaired at launch", *(_repaired(s.repaired) for s in sources)],
         ["dtype", *(s.dtype for s in sources)],
         ["Devices", *(f.join(s.devices) or f.ABSENT for s in sources)],
-        ["Host", *(s.host.name for s in sources)],
+        ["Client", *(elsewhere.client_at(s) for s in sources)],
+        ["Round trip", *(elsewhere.round_trip(s) for s in sources)],
+        ["Host of the client", *(s.host.name for s in sources)],
         ["System", *(f"{s.host.system}, {s.host.machine}" for s in sources)],
         ["Processor", *(f"{s.host.processor}, {s.host.cpus} in use" for s in sources)],
         ["Memory", *(f.gibibytes(s.host.memory_bytes) for s in sources)],
@@ -193,6 +196,10 @@ def _measured(source: Source) -> str:
     return "yes" if source.unavailable is None else f"no: {source.unavailable}"
 
 
+def _repaired(repaired: bool | None) -> str:
+    return "not known" if repaired is None else "yes" if repaired else "no"
+
+
 def _times(count: int) -> str:
     return f"{count} times" if count > 1 else "once" if count else "no"
 
@@ -209,7 +216,7 @@ def _cache(entries: int | None) -> str:
 
 def commands(sources: list[Source]) -> list[tuple[str, str]]:
     """Each measurement's name and server command line, as a shell would take it."""
-    return [(f.backend_view(s.backend, s.view), shlex.join(s.argv)) for s in sources]
+    return [(f.backend_view(s.backend, s.view), elsewhere.command(s)) for s in sources]
 
 
 def artifacts(comparison: Comparison) -> Iterator[tuple[str, str]]:

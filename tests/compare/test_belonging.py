@@ -15,10 +15,12 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from contracts import ROOT, contract
+from elsewhere import account, at_url
 from matrices import matrix, passes
 
 from stages.compare.__main__ import main
-from stages.contract import BACKENDS, VIEWS, Backend, View
+from stages.contract import BACKENDS, VIEWS, Backend, MultiItem, View
+from stages.contract.serving import Source
 from stages.environment import requirements_sha256
 from stages.files import sha256, write_whole
 from stages.oracle_table import ORACLE_FILE, ORACLE_SCHEMA, ORACLE_TABLE, OracleProvenance
@@ -160,6 +162,14 @@ LAUNCH = MADE.backends.jax.launch
             "contract (backends.jax.launch)",
         ),
         (
+            measured(launch=LAUNCH.model_copy(update={"source": Source(commit="a" * 40)})),
+            "contract (backends.jax.launch)",
+        ),
+        (
+            measured(multi_item=MultiItem(delimiter_token_id=9999)),
+            "contract (backends.jax.portable.multi_item) is delimiter_token_id=9999",
+        ),
+        (
             measured(flags={**MADE.backends.jax.portable.flags, "page-size": 64}),
             "contract (backends.jax.portable.flags.page-size) is 64",
         ),
@@ -172,6 +182,48 @@ def test_a_matrix_of_something_else_is_refused(
     line = refusal()
     assert line.startswith(f"error: {JAX}: ")
     assert what in line
+
+
+URL = "http://192.0.2.1:30010"
+
+
+def at_url_in_the_contract() -> None:
+    raw = MADE.model_dump(mode="json")
+    raw["backends"]["jax"]["portable"]["base_url"] = URL
+    Path("params.yaml").write_text(yaml.safe_dump(raw))
+
+
+def from_elsewhere(provenance: Provenance) -> Provenance:
+    return at_url(provenance, URL, account(), 0.01)
+
+
+def test_a_matrix_from_the_url_in_the_contract_is_compared() -> None:
+    at_url_in_the_contract()
+    write_matrix("jax", "portable", from_elsewhere)
+    done = CliRunner().invoke(main)
+    assert done.exit_code == 0, done.output
+
+
+def test_a_matrix_of_a_launched_server_is_not_one_from_a_url_nor_the_other_way_round() -> None:
+    at_url_in_the_contract()
+    told = "its contract (backends.jax.portable.base_url) is"
+    assert f"{JAX}: refused: {told} None, but {URL} is compared here" in refusal()
+    write_matrix("jax", "portable", from_elsewhere)
+    Path("params.yaml").write_text(yaml.safe_dump(MADE.model_dump(mode="json")))
+    assert f"{JAX}: refused: {told} {URL}, but None" in refusal()
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"elsewhere": None}, "server's own account is False"),
+        ({"environment_sha256": "f" * 64}, "environment is fff"),
+    ],
+)
+def test_a_matrix_from_a_url_that_says_too_little_or_too_much_is_refused(changes, what) -> None:
+    at_url_in_the_contract()
+    write_matrix("jax", "portable", lambda p: from_elsewhere(p).model_copy(update=changes))
+    assert what in refusal()
 
 
 def test_a_matrix_of_another_model_is_refused() -> None:

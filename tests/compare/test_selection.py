@@ -56,6 +56,7 @@ def cell(
         compiled_passes=0,
         instability=[],
         client_share=0.01,
+        round_trip_share=0.002,
         gate=None,
         eligible=not reasons,
         reasons=list(reasons),

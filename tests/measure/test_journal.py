@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from bench import bench_contract, inside, make_bench
 from contracts import ROOT
+from elsewhere import account
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +34,7 @@ from stages.measure.journal import (
 from stages.measure.ledger import Ledger
 from stages.measure.load import LoadAccount
 from stages.measure.plan import Plan, make_plan
+from stages.measure.server_info import Introduction
 from stages.schema import CallRecord, Host
 
 CALL = CallRecord(
@@ -354,6 +356,23 @@ def test_whatever_changes_the_measurement_starts_over(plan, changes) -> None:
 )
 def test_another_host_environment_or_code_starts_over(plan, changes) -> None:
     assert key(plan(), **changes) != key(plan())
+
+
+def test_another_url_or_another_server_behind_it_starts_over(plan) -> None:
+    first = plan(backends__jax__portable__base_url="http://192.0.2.1:1")
+    other = plan(backends__jax__portable__base_url="http://192.0.2.1:2")
+    met = Introduction(version="1", elsewhere=account())
+    keys = {
+        key(plan()),
+        key(first),
+        key(other),
+        key(first, introduction=met),
+        key(first, introduction=met.model_copy(update={"version": "2"})),
+        key(first, introduction=Introduction(version="1", elsewhere=account(settings={}))),
+    }
+    assert len(keys) == 6
+    again = Introduction(version="1", elsewhere=account())
+    assert key(first, introduction=met) == key(first, introduction=again)
 
 
 def test_the_codes_hash_tells_contents_but_not_places(tmp_path: Path) -> None:

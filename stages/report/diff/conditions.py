@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from stages.comparison import BUSY, Comparison, Source
 from stages.contract import BACKEND_NAMES, BACKENDS, VIEWS, Backend, View
 from stages.report import format as f
+from stages.report.elsewhere import where
 
 type Key = tuple[Backend, View]
 
@@ -122,12 +123,23 @@ def _server(source: Source) -> dict[str, str]:
     return {
         "unavailable": source.unavailable or f.ABSENT,
         "version": source.backend_version or f.ABSENT,
-        "environment hash": _short(source.environment_sha256),
-        "repaired": "yes" if source.repaired else "no",
+        "server": where(source),
+        "environment hash": _short(source.environment_sha256 or f.ABSENT),
+        "repaired": {None: "not known", True: "yes", False: "no"}[source.repaired],
         "dtype": source.dtype,
         "command": command or f.ABSENT,
         **flags,
+        **_settings(source),
     }
+
+
+def _settings(source: Source) -> dict[str, str]:
+    """What a server started elsewhere says of its settings."""
+    if source.elsewhere is None:
+        return {}
+    told = source.elsewhere
+    settings = {name: str(value) for name, value in told.settings.items()}
+    return {**settings, "settings hash": _short(told.settings_sha256)}
 
 
 def _command(argv: list[str]) -> tuple[str, Mapping[str, str]]:

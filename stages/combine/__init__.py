@@ -1,0 +1,1 @@
+"""Two machines, one result: measuring one half, and merging two of them."""

@@ -1,0 +1,67 @@
+"""What packed items ask of the servers, and what a TPU cannot do: refused before a start."""
+
+from __future__ import annotations
+
+from stages.contract.basics import BACKENDS, VIEWS, FlagValue
+from stages.contract.serving import Backends, ServerView
+from stages.contract.subject import Vocabulary
+from stages.errors import ContractError
+
+_SERVER_CHUNK = "multi-item-scoring-chunk-size"
+
+_ON_TPU: dict[str, FlagValue] = {
+    "multi-item-mask-impl": "dense",
+    "multi-item-segment-fallback-threshold": 0,
+}
+_WHY_ON_TPU = (
+    "on a TPU: a segment mask fails there (Cannot do int indexing on TPU during kernel lowering)"
+)
+
+
+def check_packing(backends: Backends, vocabulary: Vocabulary, items: int) -> None:
+    """Make sure that what the views say of packed items can be served and compared.
+
+    Args:
+        backends: the servers of both backends.
+        vocabulary: its reserved ids are in no prompt, so a delimiter must be one of them.
+        items: of the workload.
+
+    Raises:
+        ContractError: naming the key, what was found and what is allowed.
+    """
+    for backend in BACKENDS:
+        section = backends.of(backend)
+        on_tpu = section.launch.device.partition(":")[0] == "tpu"
+        for view in VIEWS:
+            key = f"backends.{backend}.{view}"
+            _check_delimiter(key, section.view(view), vocabulary)
+            if on_tpu:
+                _check_mask(key, section.view(view))
+        _check_server_chunk(f"backends.{backend}.portable", section.portable, items, on_tpu)
+
+
+def _check_delimiter(key: str, view: ServerView, vocabulary: Vocabulary) -> None:
+    if view.multi_item is None:
+        return
+    found = view.multi_item.delimiter_token_id
+    if found not in vocabulary.reserved_token_ids:
+        allowed = f"one of vocabulary.reserved_token_ids = {vocabulary.reserved_token_ids}"
+        raise ContractError(f"{key}.multi_item.delimiter_token_id", found, allowed)
+
+
+def _check_mask(key: str, view: ServerView) -> None:
+    for flag, required in _ON_TPU.items():
+        found = view.flags.get(flag)
+        if found != required or type(found) is not type(required):
+            raise ContractError(f"{key}.flags.{flag}", found, f"{required} {_WHY_ON_TPU}")
+
+
+def _check_server_chunk(key: str, view: ServerView, items: int, on_tpu: bool) -> None:
+    # Left out on a TPU, the server splits into chunks of two.
+    left_out_on_tpu = on_tpu and view.multi_item is not None
+    if _SERVER_CHUNK not in view.flags and not left_out_on_tpu:
+        return
+    found = view.flags.get(_SERVER_CHUNK)
+    if not isinstance(found, int) or isinstance(found, bool) or found < items:
+        allowed = f"at least {items} (workload.items): the portable view allows no hidden splitting"
+        raise ContractError(f"{key}.flags.{_SERVER_CHUNK}", found, allowed)

@@ -1,0 +1,158 @@
+"""The dry run in words; pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stages.canonical import CanonicalWorkload
+from stages.contract import REFERENCE, Contract
+from stages.dry_run.counts import Row, Span, probe_requests, requests_of, rows_of, usual_passes
+from stages.dry_run.rates import Rates
+from stages.measure.plan import Plan
+from stages.measure.schedule import interleaved
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How long one measurement takes.
+
+    Attributes:
+        seconds: the estimate; ``None`` where nothing is known of the server's speed.
+        most_s: every request at its timeout; no measurement without a restart takes longer.
+        basis: what the estimate rests on.
+        starts: whether the server's start is in it.
+    """
+
+    seconds: float | None
+    most_s: float
+    basis: str
+    starts: bool
+
+
+def estimate(plan: Plan, rates: Rates | None) -> Estimate:
+    """The time of one measurement, as far as the server's speed is known."""
+    limits = plan.contract.limits
+    most = requests_of(plan).most * limits.call_timeout_s + limits.start_timeout_s
+    if rates is None:
+        return Estimate(None, most, "", starts=True)
+    items, chunks = len(plan.workload.items), plan.contract.chunk_sizes
+    fastest = max(sorted(chunks), key=rates.of)
+    passes = usual_passes(plan, fastest)
+    # Nearly all probe requests hold all items.
+    probes = probe_requests(plan) * items / rates.of(items)
+    seconds = probes + sum(count * items / rates.of(chunk) for chunk, count in passes.items())
+    seconds += rates.start_s or 0.0
+    return Estimate(min(seconds, most), most, rates.basis, starts=rates.start_s is not None)
+
+
+def opening(contract: Contract, workload: CanonicalWorkload) -> str:
+    """What would be measured, in a sentence."""
+    items = workload.items
+    tokens = sorted({len(item) for item in items})
+    lengths = f"{tokens[0]}" if len(tokens) == 1 else f"{tokens[0]} to {tokens[-1]}"
+    return (
+        f"target {contract.identity.target}, contract {contract.identity.contract}:"
+        f" {contract.model.title}, 1 query of {len(workload.query):,} tokens,"
+        f" {len(items):,} items of {lengths} tokens"
+    )
+
+
+def lines_of(
+    plan: Plan, variables: dict[str, str], missing: list[str], time: Estimate
+) -> Iterator[str]:
+    """Everything that one measurement would do."""
+    yield f"{plan.title}: {plan.driver.package} in environment {plan.environment}"
+    if plan.unavailable is not None:
+        yield f"  not measured: {plan.unavailable}"
+        return
+    yield from (f"  to be set first: {key}" for key in missing)
+    yield "  environment variables"
+    yield from (f"    {name}={shlex.quote(value)}" for name, value in variables.items())
+    yield "  command line"
+    yield f"    python {shlex.join(plan.arguments)} --host HOST --port PORT"
+    if plan.model.revision is not None and not plan.model.sha256:
+        yield f"    ({plan.model.revision} is a commit once the stage checkpoint has resolved it)"
+    yield "  passes"
+    yield from (f"    {line}" for line in _order(plan))
+    yield from (f"    {line}" for line in _table(rows_of(plan)))
+    yield f"  requests: {_span(requests_of(plan))}, of which {probe_requests(plan)} probe"
+    yield f"  time: {told(time)}"
+
+
+def _order(plan: Plan) -> Iterator[str]:
+    passes, chunks = plan.contract.passes, plan.contract.chunk_sizes
+    yield f"first warm-up, by chunk size: {_listed(sorted(chunks))}"
+    order = [key.chunk_size for key in interleaved("sweep", chunks, 1, passes.seed)]
+    turns = ", every second one backwards" if passes.sweep > 1 else ""
+    yield f"then sweep, {_rounds(passes.sweep)}{turns}: {_listed(order)}"
+    one = "1, " if 1 in chunks else ""
+    yield f"then confirm, {_rounds(passes.confirm)}: {one}the sweep's fastest and its neighbours"
+    if plan.backend == REFERENCE:
+        yield f"then answers, untimed, {_rounds(passes.confirm)}: the others, for the comparison"
+    yield "then probes: determinism and isolation"
+
+
+def _table(rows: list[Row]) -> Iterator[str]:
+    yield "chunk size  requests a pass  warm-up  sweep  confirm"
+    for row in rows:
+        yield (
+            f"{row.chunk_size:>10}  {row.calls:>15,}  {_span(row.warmup):>7}"
+            f"  {row.sweep:>5}  {_either(row.confirm):>7}"
+        )
+
+
+def _rounds(count: int) -> str:
+    return "1 round" if count == 1 else f"{count} rounds"
+
+
+def _listed(numbers: list[int]) -> str:
+    return " ".join(map(str, numbers))
+
+
+def _span(span: Span) -> str:
+    if span.least == span.most:
+        return f"{span.most:,}"
+    return f"{span.least:,} to {span.most:,}"
+
+
+def _either(span: Span) -> str:
+    return f"{span.most}" if span.least == span.most else f"{span.least} or {span.most}"
+
+
+def told(time: Estimate) -> str:
+    """The estimate with what it rests on, or the upper bound, named so."""
+    if time.seconds is None:
+        return (
+            "unknown, for nothing was measured or told of this server;"
+            f" at most {duration(time.most_s)}, with every request at its timeout"
+        )
+    start = "" if time.starts else ", the server's start not counted"
+    return f"about {duration(time.seconds)}{start} (estimated from {time.basis})"
+
+
+def closing(times: dict[str, list[Estimate]], prices: dict[str, float | None]) -> Iterator[str]:
+    """The time on each backend's host, and what it costs where a price is given."""
+    for backend, estimates in times.items():
+        known = [e.seconds for e in estimates if e.seconds is not None]
+        if not estimates:
+            continue
+        if len(known) < len(estimates):
+            bound = sum(e.seconds if e.seconds is not None else e.most_s for e in estimates)
+            yield f"{backend}: at most {duration(bound)}, no estimate"
+            continue
+        price = prices[backend]
+        cost = "" if price is None else f", about {sum(known) / 3600 * price:,.2f} USD"
+        yield f"{backend}: about {duration(sum(known))}{cost}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a reader would say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours:,} h" if hours >= 48 or not rest else f"{hours} h {rest} min"

@@ -1,0 +1,125 @@
+"""What the report says of where a server was: launched here or started elsewhere. Pure.
+
+What a server says of itself is its own word; nothing here vouches for it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from stages.comparison import Comparison, Source
+from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE
+from stages.errors import one_line
+from stages.report import format as f
+from stages.report.ratios import cells
+from stages.schema import ModelCheck
+
+_MODEL_CHECKS: dict[ModelCheck, str] = {
+    "revision": "by repository and revision",
+    "hash": "by the hash of its folder",
+    "none": "not checked: only its scores speak for it",
+}
+
+
+def where(source: Source) -> str:
+    """Where the server was."""
+    if source.base_url is None:
+        return "launched here"
+    return f"started elsewhere, at {source.base_url}"
+
+
+def client_at(source: Source) -> str:
+    """Where the client was, seen from the server."""
+    if source.elsewhere is None:
+        return "on the server's machine" if source.base_url is None else f.ABSENT
+    here = source.elsewhere.same_machine
+    return "on the server's machine, by its address" if here else "on another machine"
+
+
+def model_checked(source: Source) -> str:
+    """How it was made sure that the server has the model."""
+    if source.elsewhere is None:
+        return "given at launch" if source.base_url is None else f.ABSENT
+    return _MODEL_CHECKS[source.elsewhere.model_check]
+
+
+def round_trip(source: Source) -> str:
+    """What a round trip took before and after the passes."""
+    if source.round_trip is None:
+        return "not known"
+    after = source.round_trip.after_s
+    before = f"{f.milliseconds(source.round_trip.before_s)} ms before the passes"
+    return before if after is None else f"{before}, {f.milliseconds(after)} ms after"
+
+
+def command(source: Source) -> str:
+    """The command line of a server launched here; what one started elsewhere says it has."""
+    if source.base_url is None:
+        return shlex.join(source.argv)
+    if source.elsewhere is None:
+        return f"not asked: {source.base_url}"
+    told = source.elsewhere
+    lines = [f"{name}: {_value(value)}" for name, value in told.settings.items()]
+    return "\n".join(
+        [
+            f"Started elsewhere, at {source.base_url}. Of its settings it reports:",
+            f"model_path: {_value(told.model_path)}",
+            *lines,
+            f"SHA-256 of all settings, keys left out: {told.settings_sha256}",
+        ]
+    )
+
+
+def _value(value: bool | int | float | str | None) -> str:
+    return "not set" if value is None else one_line(str(value))
+
+
+def frozen(comparison: Comparison) -> str:
+    """In which sense the baseline is frozen."""
+    said = "The PyTorch baseline is frozen: its version and every dependency are pinned by hash,"
+    said += " and its scoring code is not changed."
+    foreign = [s for s in comparison.sources if s.backend == REFERENCE and s.base_url is not None]
+    if not foreign:
+        return said
+    names = f.join([f"{f.VIEW_NAMES[source.view]} view" for source in foreign])
+    versions = f.join(sorted({source.backend_version or "not known" for source in foreign}))
+    return (
+        f"The PyTorch baseline was started elsewhere in the {names}: it says it is version"
+        f" {versions}; what it depends on, and whether its code was changed, is not known here."
+    )
+
+
+def hidden_compiles(comparison: Comparison) -> Iterator[str]:
+    """A sentence for each backend whose compilations could not be seen."""
+    for backend in BACKENDS:
+        views = [
+            f"{f.VIEW_NAMES[s.view]} view"
+            for s in comparison.sources
+            if s.backend == backend and s.elsewhere is not None and s.elsewhere.compiles_hidden
+        ]
+        if views:
+            yield (
+                f"Whether {BACKEND_NAMES[backend]}'s server compiled inside timed passes could not"
+                f" be seen in the {f.join(views)}: its log is on its own machine."
+            )
+
+
+def round_trips(comparison: Comparison) -> str:
+    """How much of a pass the way to the server takes, at most."""
+    known = [c for c in cells(comparison) if c.round_trip_share is not None]
+    if not known:
+        return "What a round trip between client and server takes is not known."
+    most = max(known, key=lambda cell: cell.round_trip_share or 0)
+    took = max(s.round_trip.largest_s for s in comparison.sources if s.round_trip is not None)
+    far = [
+        f.backend_view(s.backend, s.view)
+        for s in comparison.sources
+        if s.elsewhere is not None and not s.elsewhere.same_machine
+    ]
+    client = f" The client was not on the server's machine: {'; '.join(far)}." if far else ""
+    return (
+        f"A round trip between client and server took at most {f.milliseconds(took)} ms; one for"
+        f" each call is at most {f.percent(most.round_trip_share)} of a median pass"
+        f" ({f.at(most)}).{client}"
+    )

@@ -1,0 +1,85 @@
+"""A server that was started elsewhere: what it costs the confidence, told with its figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from elsewhere import account, at_url
+from matrices import ITEMS, matrix, passes
+
+from stages.compare.cells import build_cell
+from stages.compare.elsewhere import elsewhere_flags, server_host
+from stages.compare.passes import passes_of
+from stages.comparison import Cell, Isolation
+from stages.schema import Matrix
+
+ISOLATED = Isolation(
+    verdict="isolated",
+    targets=[0],
+    changes={},
+    largest_change=0.0,
+    worst_target=None,
+    worst_layout=None,
+    leaking_targets=[],
+    failed_probes=0,
+)
+
+
+def remote(round_trip_s: float = 0.012, **changes: Any) -> Matrix:
+    """PyTorch, portable: passes of 0.16 s at chunk 1 and of 0.1 s at chunk 2."""
+    made = matrix("pytorch", "portable", passes({1: 0.16, 2: 0.1}), chunk_sizes=(1, 2))
+    found = at_url(made.provenance, "http://192.0.2.1:1", account(**changes), round_trip_s)
+    return Matrix(made.calls, found)
+
+
+def cells(made: Matrix) -> list[Cell]:
+    every = passes_of(made.calls)
+    return [
+        build_cell(
+            every.filter(every["chunk_size"] == chunk), made.provenance, chunk, None, ISOLATED, None
+        )
+        for chunk in (1, 2)
+    ]
+
+
+def test_the_share_of_the_way_is_a_round_trip_for_each_call_over_the_median_pass() -> None:
+    first, second = cells(remote())
+    assert ITEMS == 4
+    assert first.round_trip_share == pytest.approx(4 * 0.012 / 0.16)
+    assert second.round_trip_share == pytest.approx(2 * 0.012 / 0.1)
+
+
+def test_a_client_far_from_the_server_is_told_with_what_a_round_trip_took() -> None:
+    made = remote()
+    assert elsewhere_flags([made.provenance], cells(made)) == [
+        "the client was not on PyTorch's machine: a round trip took 12 ms, which over its calls"
+        " is 30% of the median pass at chunk 1"
+    ]
+
+
+def test_a_server_at_a_url_of_this_machine_costs_nothing_by_itself() -> None:
+    made = remote(same_machine=True)
+    assert elsewhere_flags([made.provenance], cells(made)) == []
+
+
+def test_compilations_that_nobody_could_see_are_told() -> None:
+    made = remote(same_machine=True, compiles_hidden=True)
+    (flag,) = elsewhere_flags([made.provenance], cells(made))
+    assert flag == "whether PyTorch compiled inside a timed pass could not be seen"
+
+
+def test_a_far_server_without_a_known_round_trip_is_still_told() -> None:
+    made = remote()
+    unknown = made.provenance.model_copy(update={"round_trip": None})
+    made = Matrix(made.calls, unknown)
+    (flag,) = elsewhere_flags([made.provenance], cells(made))
+    assert flag.endswith("machine: what a round trip took is not known")
+    assert cells(made)[0].round_trip_share is None
+
+
+def test_a_far_servers_host_is_not_the_clients() -> None:
+    launched = matrix("pytorch", "portable", []).provenance
+    assert server_host(launched) == "h"
+    assert server_host(remote(same_machine=True).provenance) == "h"
+    assert server_host(remote().provenance) == "192.0.2.1"

@@ -1,0 +1,329 @@
+"""A server that was started elsewhere: measured like any other, never started, never stopped."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench import bench_contract, inside, make_bench
+from elsewhere import SECRET, ByHand, told_by
+
+from stages.contract import Contract, parse_contract
+from stages.environment import cache_root, clean_environ
+from stages.errors import UserError, one_line
+from stages.measure import remote
+from stages.measure.journal import JOURNAL_FILE, PassFinished, decode_entries
+from stages.measure.plan import make_plan
+from stages.measure.remote import is_this_machine, meet, take_api_key
+from stages.measure.server import free_port
+from stages.schema import Matrix, read_matrix
+
+KEY = "sk-test-93f1c07be2aa4410"
+OUTPUT = Path("data/measure/jax-portable")
+
+
+@dataclass
+class Place:
+    """A bench whose JAX server, in the portable view, is at a URL."""
+
+    folder: Path
+    cache: Path
+    server: ByHand
+    made: Contract
+
+    def told(self, **changes: Any) -> dict[str, Any]:
+        return told_by(self.made, "jax", "portable", **changes)
+
+    def start(self, view: str = "portable", **environ: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "stages.measure", "jax", view],
+            cwd=self.folder,
+            env={
+                **os.environ,
+                "TMPDIR": str(self.folder.parent),
+                "SCOREPARITY_CACHE": str(self.cache),
+                **environ,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def measure(self, **environ: str) -> tuple[int, str]:
+        process = self.start(**environ)
+        said, _ = process.communicate(timeout=90)
+        return process.returncode, said
+
+    @property
+    def matrix(self) -> Matrix:
+        return read_matrix(self.folder / OUTPUT / "matrix.parquet")
+
+    def passes(self) -> list[PassFinished]:
+        found = list(self.cache.glob(f"journals/*/{JOURNAL_FILE}"))
+        try:
+            entries, _ = decode_entries(found[0].read_bytes()) if found else ([], 0)
+        except FileNotFoundError:
+            return []
+        return [e for e in entries if isinstance(e, PassFinished)]
+
+    def everything(self) -> bytes:
+        """Every byte that was written by the measurement."""
+        folders = (self.folder / "data" / "measure", self.cache)
+        found = [p for folder in folders for p in folder.rglob("*") if p.is_file()]
+        return b"\0".join(p.read_bytes() for p in found)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
+    """Makes a bench; its server is stopped at the end."""
+    server = ByHand(tmp_path)
+
+    def make(**changes: Any) -> Place:
+        raw = bench_contract(**changes)
+        raw["backends"]["jax"]["portable"]["base_url"] = server.url
+        cache = tmp_path / "cache"
+        cache.mkdir()
+        make_bench(tmp_path / "bench", raw)
+        return Place(tmp_path / "bench", cache, server, parse_contract(raw))
+
+    yield make
+    server.stop()
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_server_at_a_url_is_measured_whole_and_left_as_it_was(place) -> None:
+    made: Place = place()
+    made.server.start(made.told())
+    code, said = made.measure()
+    assert code == 0, said
+    assert f"measuring the server at {made.server.url}" in said
+    assert made.server.lives
+    calls, found = made.matrix.calls, made.matrix.provenance
+    assert set(calls["status"]) == {"ok"}
+    confirmed = found.confirm_chunk_sizes
+    runs = Counter(calls.select("phase", "chunk_size", "run").unique().rows())
+    wanted = {("sweep", c, r) for c in (1, 2, 4) for r in range(3)}
+    wanted |= {("confirm", c, r) for c in confirmed for r in range(2)}
+    assert {key for key in runs if key[0] != "warmup"} == wanted
+    # Nobody sees what it compiles, so a chunk size is warm when two passes took about as long.
+    warmups = Counter(key[1] for key in runs if key[0] == "warmup")
+    assert all(2 <= warmups[c] <= made.made.passes.warmup_limit for c in (1, 2, 4))
+    assert calls["compiles"].null_count() == calls.height
+    assert found.contract.base_url == made.server.url
+    assert found.backend_version == "9.8.7"
+    assert (found.environment_sha256, found.repaired) == (None, None)
+    assert (found.argv, found.environ) == ([], {})
+    assert (found.foreign_cpu, found.compile_cache_entries) == (None, None)
+    told = found.elsewhere
+    assert told is not None
+    assert told.same_machine
+    assert told.compiles_hidden
+    assert told.settings["disable_radix_cache"] is True
+    assert told.settings["dtype"] == "float32"
+    assert told.settings["attention_backend"] == "native"
+    assert found.round_trip is not None
+    assert found.round_trip.after_s is not None
+    assert 0 < found.round_trip.before_s < 1
+    assert "its log is on its machine" in (made.folder / OUTPUT / "server.log").read_text()
+    assert SECRET.encode() not in made.everything()
+    assert not (made.cache / "environments").exists(), "its environment is not needed here"
+
+
+def test_a_launched_servers_round_trip_is_measured_too(place) -> None:
+    made: Place = place()
+    (made.cache / "environments").symlink_to(cache_root() / "environments")
+    process = made.start("best_native", SCOREPARITY_API_KEY_JAX=KEY)
+    said, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, said
+    found = read_matrix(made.folder / "data/measure/jax-best_native/matrix.parquet").provenance
+    assert found.elsewhere is None
+    assert found.contract.base_url is None
+    assert found.round_trip is not None
+    assert found.round_trip.largest_s < 1
+
+
+def test_a_server_that_goes_away_is_waited_for_and_everything_is_kept(place) -> None:
+    made: Place = place()
+    made.server.start(made.told(), "--sleep", "0.02")
+    process = made.start()
+    wait_for(lambda: sum(p.calls[0].phase == "sweep" for p in made.passes()) >= 2)
+    made.server.stop()
+    time.sleep(2.5)
+    # The same one: what differs at each start is no difference.
+    made.server.start(made.told(random_seed=7), "--sleep", "0.02")
+    said, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, said
+    assert "the server is gone; waiting for it, time 1" in said
+    calls, found = made.matrix.calls, made.matrix.provenance
+    failed = calls.filter(calls["status"] != "ok")
+    assert set(failed["status"]) <= {"server_died"}
+    assert failed["position"].n_unique() <= 1
+    assert all("accepts no connections" in detail for detail in failed["detail"])
+    assert (found.restarts, found.sessions) == (1, 2)
+    second = calls.filter(calls["session"] == 1)
+    assert second["phase"][0] == "warmup"
+    assert made.server.lives
+
+
+def test_another_server_in_its_place_is_not_measured_and_the_first_one_goes_on(place) -> None:
+    made: Place = place()
+    made.server.start(made.told(), "--sleep", "0.02")
+    process = made.start()
+    wait_for(lambda: sum(p.calls[0].phase == "sweep" for p in made.passes()) >= 2)
+    made.server.stop()
+    wait_for(lambda: made.server.process is not None and not made.server.lives)
+    made.server.start(made.told(max_running_requests=99), "--sleep", "0.02")
+    said, _ = process.communicate(timeout=90)
+    assert process.returncode == 1, said
+    (line,) = [text for text in said.splitlines() if text.startswith("error:")]
+    assert "is not the one this measurement began with" in line
+    kept = made.passes()
+    assert len(kept) >= 2
+    assert not (made.folder / OUTPUT / "matrix.parquet").exists()
+    # The other one's passes would be a measurement of their own; the first one's go on.
+    made.server.stop()
+    made.server.start(made.told(), "--sleep", "0.02")
+    code, said = made.measure()
+    assert code == 0, said
+    assert f"going on after {len(kept)} passes" in said
+    assert made.matrix.provenance.elsewhere.settings.get("max_running_requests") is None
+
+
+def test_a_server_that_is_something_else_is_refused_before_the_first_pass(place) -> None:
+    made: Place = place()
+    made.server.start(made.told(dtype="bfloat16"))
+    code, line = made.measure()
+    assert code == 1
+    assert line == (
+        f"error: {made.server.url}: refused: dtype is 'bfloat16' there, but the contract wants"
+        " 'float32' (backends.jax.launch.dtype)\n"
+    )
+    assert not (made.cache / "journals").exists()
+    assert not (made.folder / OUTPUT).exists()
+
+
+def refused(made: Place) -> str:
+    """The line with which the first contact is refused."""
+    api_key = take_api_key("jax")
+    with inside(made.folder):
+        plan = make_plan(made.made, "jax", "portable")
+    with pytest.raises(UserError) as caught:
+        meet(plan, api_key)
+    said = one_line(str(caught.value), 2000)
+    assert said == str(caught.value)
+    return said
+
+
+def test_a_radix_cache_where_the_contract_wants_none_is_refused_by_name(place) -> None:
+    made: Place = place()
+    made.server.start(made.told(disable_radix_cache=False))
+    assert "disable_radix_cache is False there, but the contract wants True" in refused(made)
+
+
+def test_a_server_that_does_not_say_what_it_is_is_refused(place) -> None:
+    made: Place = place()
+    told = made.told()
+    del told["/get_server_info"]
+    made.server.start(told)
+    said = refused(made)
+    assert said.startswith(f"{made.server.url}: refused: /get_server_info: no JSON")
+
+
+def test_nobody_at_the_url_is_one_clear_line_after_a_short_while(place, monkeypatch) -> None:
+    monkeypatch.setattr(remote, "_FIRST_PATIENCE_S", 0.5)
+    made: Place = place()
+    said = refused(made)
+    assert said.startswith(f"no server to measure at {made.server.url}: not healthy after")
+    assert "accepts no connections (Connection refused)" in said
+
+
+def test_a_key_opens_the_server_and_is_written_nowhere(place) -> None:
+    made: Place = place(passes__sweep=2, passes__confirm=1)
+    told = made.told(served_model_name=f"named {KEY}", attention_backend="native")
+    told["/get_model_info"]["model_path"] = f"/models/{KEY}"
+    made.server.start(told, "--key", KEY, "--fail-at", "12")
+    process = made.start(SCOREPARITY_API_KEY_JAX=KEY, SCOREPARITY_API_KEY_PYTORCH="sk-other")
+    wait_for(lambda: made.passes() or process.poll() is not None)
+    # What anybody may read of its processes while it runs: their command lines.
+    listing = b"\0".join(
+        path.read_bytes() for path in Path("/proc").glob(f"{process.pid}/task/*/cmdline")
+    )
+    journal = made.everything()
+    said, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, said
+    for text in (said.encode(), journal, listing, made.everything()):
+        assert KEY.encode() not in text
+    assert KEY[:12].encode() not in made.everything()
+    told_here = made.matrix.provenance.elsewhere
+    assert told_here.model_path == "/models/[redacted]"
+    assert told_here.settings["served_model_name"] == "named [redacted]"
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({}, r"HTTP 401.*; its key is read from the variable SCOREPARITY_API_KEY_JAX"),
+        ({"SCOREPARITY_API_KEY_JAX": "sk-wrong-0123456789"}, r"HTTP 401.*no such key: Bearer "),
+        ({"SCOREPARITY_API_KEY_PYTORCH": KEY}, r"HTTP 401"),
+        ({"SCOREPARITY_API_KEY_JAX": "sk wrong\t"}, r"SCOREPARITY_API_KEY_JAX: the API key is"),
+    ],
+    ids=["none", "wrong", "of the other backend", "no header can hold it"],
+)
+def test_a_key_that_does_not_open_it_is_told_at_once_without_naming_it(
+    place, monkeypatch, environ, said
+) -> None:
+    made: Place = place()
+    made.server.start(made.told(), "--key", KEY)
+    for name, key in environ.items():
+        monkeypatch.setenv(name, key)
+    line = refused(made)
+    assert re.search(said, line), line
+    assert not any(key in line for key in environ.values())
+    assert not any(name in os.environ for name in environ), "a child would inherit it"
+
+
+def test_no_process_that_is_started_gets_a_key(monkeypatch) -> None:
+    monkeypatch.setenv("SCOREPARITY_API_KEY_JAX", KEY)
+    monkeypatch.setenv("SCOREPARITY_API_KEY_PYTORCH", KEY)
+    assert KEY not in clean_environ().values()
+
+
+@pytest.mark.parametrize(
+    ("url", "here"),
+    [
+        ("http://127.0.0.1:1", True),
+        ("http://127.1.2.3", True),
+        ("http://localhost:30010/path", True),
+        ("https://[::1]:1", True),
+        ("http://192.0.2.1:1", False),
+        ("http://no-such-host.invalid:1", False),
+    ],
+)
+def test_an_address_of_this_machine_is_told_from_others(url: str, here: bool) -> None:
+    assert is_this_machine(url) is here
+
+
+def test_an_own_interface_is_this_machine() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", free_port()))  # sends nothing
+        except OSError:
+            pytest.skip("this machine has no way out")
+        address = probe.getsockname()[0]
+    assert is_this_machine(f"http://{address}:1")
