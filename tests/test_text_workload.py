@@ -97,9 +97,9 @@ def test_the_texts_come_back_behind_eight_ids_of_salt(tokenizer: TextTokenizer) 
 
 
 @given(
-    query=st.text(st.characters(categories=["L", "N", "P", "Zs"]), min_size=1).filter(
-        str.isprintable
-    ),
+    query=st.text(
+        st.characters(categories=["L", "N", "P", "Zs"], exclude_characters="Q"), min_size=1
+    ).filter(str.isprintable),
     items=st.lists(st.text("ab c\n", min_size=1), min_size=1, unique=True),
     seed=st.integers(0, 2**63 - 1),
 )
