@@ -39,7 +39,7 @@ VOCABULARY = {
     "size": len(TOKENS),
     "first_ordinary": 3,
     "end_ordinary": len(TOKENS),
-    "reserved_token_ids": [0, 1, 2],
+    "reserved_token_ids": [0, 2, TOKENS.index("Q")],
 }
 
 
@@ -97,9 +97,9 @@ def test_the_texts_come_back_behind_eight_ids_of_salt(tokenizer: TextTokenizer) 
 
 
 @given(
-    query=st.text(st.characters(categories=["L", "N", "P", "Zs"]), min_size=1).filter(
-        str.isprintable
-    ),
+    query=st.text(
+        st.characters(categories=["L", "N", "P", "Zs"], exclude_characters="Q"), min_size=1
+    ).filter(str.isprintable),
     items=st.lists(st.text("ab c\n", min_size=1), min_size=1, unique=True),
     seed=st.integers(0, 2**63 - 1),
 )
@@ -127,9 +127,10 @@ def test_a_label_that_is_another_token_is_refused_by_name(tokenizer: TextTokeniz
     [
         ({"query_text": "<|start|>user"}, "workload.query_text"),
         ({"item_texts": ["A rose:", "The end.<|end|>"]}, "workload.item_texts[1]"),
+        ({"query_text": "Quick:"}, "workload.query_text"),
     ],
 )
-def test_a_special_token_in_a_text_is_refused_by_name(
+def test_a_special_or_reserved_token_in_a_text_is_refused_by_name(
     tokenizer: TextTokenizer, changes: dict[str, Any], key: str
 ) -> None:
     assert refused(tokenizer, **changes).startswith(f"params.yaml: {key}: found ")

@@ -40,7 +40,7 @@ REDUCED = [
     "passes.confirm=1",
     "probes.targets=1",
     "probes.repeats=2",
-    "oracle.samples_per_chunk=4",
+    "oracle.samples_per_chunk=3",
 ]
 
 
@@ -55,7 +55,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     )
     made = Pipeline(folder)
     composed = yaml.safe_load((folder / "params.yaml").read_text())
-    made.set_param("workload.item_texts", composed["workload"]["item_texts"][:4])
+    made.set_param("workload.item_texts", composed["workload"]["item_texts"][:3])
     made.run(sys.executable, "-m", "stages.workload")
     made.run(sys.executable, "-m", "stages.checkpoint")
     return made
@@ -142,7 +142,7 @@ def test_both_servers_and_the_oracle_agree_on_the_trained_model(
         assert matrix.provenance.model == read_model(tree.folder / CHECKPOINT / "model.json")
         assert matrix.provenance.model.trained
         found = against_oracle(passes[backend], sample, 2, contract.gate)
-        assert (found.compared, found.missing) == (4, 0)
+        assert (found.compared, found.missing) == (3, 0)
         assert found.max_abs_diff < 1e-4
         probes = read_probes(tree.folder / f"data/measure/{backend}-portable/probes.parquet")
         isolated = isolation(probes.frame, probes.provenance.targets, contract.gate)
