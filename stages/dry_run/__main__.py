@@ -84,7 +84,9 @@ def _unresolved(contract: Contract) -> tuple[Model, int | None]:
 def missing(plan: Plan) -> list[str]:
     """The keys without which it would not be measured."""
     checkout = CHECKOUTS.get(plan.environment)
-    return [checkout.key] if checkout is not None and plan.commit is None else []
+    if checkout is None or plan.commit is not None or plan.contract.base_url is not None:
+        return []
+    return [checkout.key]
 
 
 def variables(plan: Plan) -> dict[str, str]:

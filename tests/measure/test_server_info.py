@@ -11,7 +11,7 @@ from elsewhere import SECRET, told_by
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.checkpoint import write_synthetic
+from stages.checkpoint.synthetic import write_synthetic
 from stages.contract import SyntheticModel
 from stages.errors import UserError, hide
 from stages.measure.server_info import (
@@ -112,6 +112,13 @@ def test_a_server_as_the_contract_wants_it_is_taken_with_what_matters() -> None:
 )
 def test_what_differs_is_named_with_both_values(changes, said) -> None:
     assert said in refusal(told(**changes))
+
+
+def test_packing_switches_the_radix_cache_off_and_may() -> None:
+    of = wanted("best_native", enable_mis=True)
+    assert introduced(told("best_native", enable_mis=True, disable_radix_cache=True), of)
+    said = refusal(told("best_native", enable_mis=False, disable_radix_cache=True), of)
+    assert "enable_mis is False there, but the contract wants True" in said
 
 
 def test_a_view_that_names_no_radix_cache_wants_one() -> None:
