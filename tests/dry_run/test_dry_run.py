@@ -98,6 +98,15 @@ def test_a_backend_that_cannot_run_has_no_plan(bare: Path) -> None:
     assert not any(line.startswith("jax: ") for line in lines)
 
 
+def test_a_server_started_elsewhere_is_told_with_the_settings_it_must_have(bare: Path) -> None:
+    lines = said(bare, "target=tpu_vs_gpu", "backends.jax.portable.base_url='http://tpu:30010'")
+    at = lines.index("jax-portable: sglang-jax started elsewhere")
+    assert lines[at + 1] == ("  answers at http://tpu:30010, where it must run with these settings")
+    assert "--multi-item-mask-impl dense" in lines[at + 2]
+    # Nothing is built for it; for the other view a commit is needed still.
+    assert lines.count("  to be set first: backends.jax.launch.source.commit") == 1
+
+
 def test_flags_that_follow_from_a_model_nobody_has_resolved_are_said_to(bare: Path) -> None:
     lines = said(bare, "contract=seed")
     problem = "cannot be planned yet: the model's attention heads are not known"
