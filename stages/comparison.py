@@ -432,6 +432,7 @@ class Scope(Part):
     sweep_passes: int
     confirm_passes: int
     call_timeout_s: float
+    probe_items: int | None = None
 
 
 class Comparison(Part):

@@ -90,6 +90,7 @@ def assemble(
             sweep_passes=planned.sweep,
             confirm_passes=planned.confirm,
             call_timeout_s=first.contract.limits.call_timeout_s,
+            probe_items=first.contract.probes.most_items,
         ),
         gate=contract.gate,
         selection=contract.selection,

@@ -78,6 +78,10 @@ class Probes(Strict):
     repeats: Annotated[
         int, Field(ge=2, le=10_000, description="identical requests, for the noise floor")
     ]
+    most_items: Annotated[
+        Count | None,
+        Field(description="of the workload in one probe request; null: all of them"),
+    ] = None
 
 
 class Oracle(Strict):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stages.contract import REFERENCE
 from stages.measure.plan import Plan
-from stages.measure.probe import choose_targets, layouts
+from stages.measure.probe import choose_targets, layouts, probed_part
 from stages.measure.schedule import calls_of_pass, confirm_chunk_sizes
 
 # What a server that compiles usually needs until a pass compiles nothing.
@@ -62,8 +62,9 @@ def calls_of(plan: Plan, chunk: int) -> int:
 
 def probe_requests(plan: Plan) -> int:
     """Requests of the probes behind the timed passes."""
-    targets = choose_targets(plan.workload, plan.contract.probes)
-    around = sum(sum(1 for _ in layouts(plan.workload, target)) for target in targets)
+    workload = probed_part(plan.workload, plan.contract.probes)
+    targets = choose_targets(workload, plan.contract.probes)
+    around = sum(sum(1 for _ in layouts(workload, target)) for target in targets)
     return plan.contract.probes.repeats + around
 
 

@@ -40,8 +40,9 @@ def estimate(plan: Plan, rates: Rates | None) -> Estimate:
     items, chunks = len(plan.workload.items), plan.contract.chunk_sizes
     fastest = max(sorted(chunks), key=rates.of)
     passes = usual_passes(plan, fastest)
-    # Nearly all probe requests hold all items.
-    probes = probe_requests(plan) * items / rates.of(items)
+    # Nearly all probe requests hold as many items as they may.
+    held = min(items, plan.contract.probes.most_items or items)
+    probes = probe_requests(plan) * held / rates.of(held)
     seconds = probes + sum(count * items / rates.of(chunk) for chunk, count in passes.items())
     seconds += rates.start_s or 0.0
     return Estimate(min(seconds, most), most, rates.basis, starts=rates.start_s is not None)

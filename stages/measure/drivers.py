@@ -131,7 +131,9 @@ class SglangJax:
     compile_cache_variable: str | None = "JAX_COMPILATION_CACHE_DIR"
 
     _MAX_RUNNING = 8
-    _SCORE_BYTES = 1 << 30
+    # One float32 score for each pair of padded token and key, all heads of a layer. Long prompts
+    # gain nothing from sharing a batch: each would be scored against the others' keys too.
+    _SCORE_BYTES = 64 << 20
 
     def repaired(self, entry: list[str]) -> bool:
         """The CPU launcher repairs the release in its process; the stock module does not."""

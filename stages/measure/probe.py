@@ -34,9 +34,17 @@ class ProbeRequest:
     place: int
 
 
+def probed_part(workload: CanonicalWorkload, probes: Probes) -> CanonicalWorkload:
+    """The workload with as many of its first items as a probe request may hold."""
+    return workload.model_copy(update={"items": workload.items[: probes.most_items]})
+
+
 def choose_targets(workload: CanonicalWorkload, probes: Probes) -> list[int]:
-    """The target items: seeded, distinct, in rising order; all items where fewer exist."""
-    count = len(workload.items)
+    """The target items: seeded, distinct, in rising order; all items where fewer exist.
+
+    Only items that a probe request may hold are chosen.
+    """
+    count = len(probed_part(workload, probes).items)
     draws = draw_ids(f"targets/{probes.seed}", [(0, count)])
     chosen: dict[int, None] = {}
     while len(chosen) < min(probes.targets, count):
@@ -75,7 +83,7 @@ class Prober:
 
     Args:
         connection: to the server under test.
-        workload: whose items are probed; every request has the same salt.
+        workload: whose items are probed, all of them at most; every request has the same salt.
         bound: requests of more items are not sent; ``None`` where none has failed.
     """
 

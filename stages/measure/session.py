@@ -18,7 +18,7 @@ from stages.measure.drivers import Driver, count_compiles
 from stages.measure.faults import Faults
 from stages.measure.ledger import Ledger
 from stages.measure.passes import health, pass_seconds, probe_server, run_pass, unsent_pass
-from stages.measure.probe import Prober, choose_targets
+from stages.measure.probe import Prober, choose_targets, probed_part
 from stages.measure.round_trip import round_trip_s
 from stages.measure.schedule import PassKey, confirm_chunk_sizes, interleaved
 from stages.measure.server import PortTakenError
@@ -134,7 +134,8 @@ class Session:
         assert self._live is not None  # noqa: S101  a restart ends with a server
         bound = self._faults.bound(self.chunk_sizes)
         with self.ledger.timing("probes"):
-            prober = Prober(self._live.connection, self.workload, bound)
+            workload = probed_part(self.workload, self.probes)
+            prober = Prober(self._live.connection, workload, bound)
             prober.run(self.probes, choose_targets(self.workload, self.probes))
         self.probe_records = prober.records
 

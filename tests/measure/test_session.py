@@ -285,3 +285,15 @@ def test_probes_run_in_the_session_of_the_timed_passes_and_after_them(tmp_path) 
     layouts = {"alone", "original", "reversed", "replaced", "before_1", "before_all"}
     assert by_target == dict.fromkeys(by_target, layouts)
     assert len(by_target) == MADE.probes.targets
+
+
+def test_no_probe_request_holds_more_items_than_it_may(tmp_path) -> None:
+    few = contract(**SMALL, probes__most_items=3, probes__targets=4)
+    session = Run(tmp_path, made=few).measure()
+    assert {r.status for r in session.probe_records} == {"ok"}
+    assert max(r.items for r in session.probe_records) == 3
+    # Every item that fits into such a request is probed, and the fourth is not.
+    probed = {r.item for r in session.probe_records if r.kind == "isolation"}
+    assert probed == {0, 1, 2}
+    # The timed passes are what they were.
+    assert {r.item_count for r in session.records} == {1, 2, 4}
