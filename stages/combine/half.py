@@ -42,7 +42,7 @@ def main(backend: Backend) -> None:
     show_dvc("repro", *stages)
     outputs = " ".join([*PREPARED, *stages])
     click.echo(
-        f"The {BACKEND_NAMES[backend]} half is measured. To hand it over:\n"
+        f"The {BACKEND_NAMES[backend]} half is there. To hand it over:\n"
         f"  git commit --all -m 'Measure {BACKEND_NAMES[backend]}'\n"
         f"  dvc push {outputs}\n"
         "  git push\n"

@@ -53,13 +53,14 @@ def of_another_contract(lock: Lock, params: Mapping[str, Any], changed_on: str) 
         params: `params.yaml` as it stands after the merge.
         changed_on: the sides that changed `params.yaml`, or nothing.
     """
-    says = f"params.yaml (changed on {changed_on}) says" if changed_on else "params.yaml says"
+    source = f"params.yaml (changed on {changed_on})" if changed_on else "params.yaml"
     problems = []
     for stage in (s for s in NEEDED if s in lock):
         found = _changed_params(lock[stage], params)
         told = [
-            f"with {name} = {shown('parameter', was)}, but {says} {shown('parameter', now)}"
-            for name, was, now in found[:_TOLD]
+            f"with {name} = {shown('parameter', was)}, but {'it' if i else source} says"
+            f" {shown('parameter', now)}"
+            for i, (name, was, now) in enumerate(found[:_TOLD])
         ]
         if len(found) > _TOLD:
             told.append(f"with other values of {len(found) - _TOLD} more")
