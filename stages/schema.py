@@ -218,7 +218,7 @@ class Provenance(TableProvenance):
         round_trip: between client and server; ``None`` where nothing was measured.
         compile_cache_entries: compiled programs in the cache before the first server started;
             ``None`` where the backend has no such cache.
-        restarts: how often a dead or hanging server was started again.
+        restarts: how often a dead or hanging server was started again or, elsewhere, waited for.
         sessions: server sessions that have rows.
         interruptions: how often the harness itself was stopped, and went on later.
         foreign_cpu: share of the machine's CPU time that other processes took while passes

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-from stages.comparison import Cell, Comparison
+from stages.comparison import Cell, Comparison, Source
 from stages.contract import BACKEND_NAMES, BACKENDS
 from stages.report import format as f
 from stages.report.elsewhere import hidden_compiles, round_trips
@@ -62,11 +62,16 @@ def _failures(comparison: Comparison) -> list[str]:
 
 def _restarts(comparison: Comparison) -> str:
     found = [
-        f"{f.backend_view(source.backend, source.view)} ({source.restarts})"
+        f"{f.backend_view(source.backend, source.view)} ({_times_gone(source)})"
         for source in comparison.sources
         if source.restarts
     ]
     return f"Servers restarted: {'; '.join(found)}." if found else "No server was restarted."
+
+
+def _times_gone(source: Source) -> str:
+    waited = "" if source.base_url is None else ", it was waited for"
+    return f"{source.restarts}{waited}"
 
 
 def _sessions(comparison: Comparison) -> Iterator[str]:

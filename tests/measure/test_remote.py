@@ -262,10 +262,10 @@ def shown_by(pid: int) -> set[str]:
         root = psutil.Process(pid)
         found.add(" ".join(root.cmdline()))
         for child in root.children(recursive=True):
-            inherited, command = str(child.environ()), " ".join(child.cmdline())
+            command = " ".join(child.cmdline())
             # Until it runs its own program, a child is its parent under another number.
             if command not in ("", *found):
-                found |= {command, inherited}
+                found |= {command, str(child.environ())}
     return found
 
 

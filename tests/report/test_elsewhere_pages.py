@@ -114,6 +114,12 @@ def test_the_way_to_the_server_stands_beside_the_clients_own_work() -> None:
     assert "not on the server's machine" not in sentence
 
 
+def test_a_server_that_came_back_was_not_restarted_but_waited_for() -> None:
+    gone = at_url("jax", "portable").model_copy(update={"restarts": 2})
+    said = stability(whole(gone))
+    assert "Servers restarted: JAX, portable view (2, it was waited for)." in said
+
+
 def test_a_baseline_from_elsewhere_is_not_called_frozen() -> None:
     page = render_all(whole(at_url("pytorch", "portable")))["report.md"]
     assert "The PyTorch baseline was started elsewhere in the portable view: it says it is" in page
