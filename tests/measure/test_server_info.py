@@ -11,7 +11,7 @@ from elsewhere import SECRET, told_by
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.checkpoint import write_synthetic
+from stages.checkpoint.synthetic import write_synthetic
 from stages.contract import SyntheticModel
 from stages.errors import UserError, hide
 from stages.measure.server_info import (
