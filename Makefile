@@ -27,7 +27,8 @@ repro: setup ## run whatever is out of date and end with the report
 	@echo "The report: data/report/report.md"
 
 test: setup check browser kubectl ## every check and every test, real servers included
-	@$(RUN) python -m pytest
+	@$(RUN) python -m pytest -m "not servers" --numprocesses logical
+	@$(RUN) python -m pytest -m servers
 
 check: $(HARNESS) ## format, lint and types
 	@$(RUN) ruff format --check --quiet . && ruff check --quiet . && mypy

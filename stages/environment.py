@@ -21,7 +21,7 @@ import click
 from filelock import FileLock
 
 from stages.checkout import Checkout, Source, checked_source
-from stages.contract import BACKENDS, Contract, load_contract
+from stages.contract import BACKENDS, VIEWS, Contract, load_contract
 from stages.errors import UserError, one_line, one_line_errors
 from stages.files import sha256, sha256_file
 
@@ -222,9 +222,14 @@ def _uv_succeeds(*arguments: str) -> bool:
 
 
 def needed(contract: Contract) -> dict[str, str | None]:
-    """The environments of the backends that can run: name -> commit of the checkout, if any."""
+    """The environments of the servers launched here: name -> commit of the checkout, if any."""
     sections = [contract.backends.of(backend) for backend in BACKENDS]
-    return {s.launch.environment: s.launch.commit for s in sections if s.unavailable is None}
+    return {
+        section.launch.environment: section.launch.commit
+        for section in sections
+        if section.unavailable is None
+        and any(section.view(view).base_url is None for view in VIEWS)
+    }
 
 
 @click.command()

@@ -11,6 +11,7 @@ from stages.errors import UserError
 from stages.schema import Model
 
 CHECKPOINT_FILES = ("config.json", "model.safetensors")
+_TOKENIZER_FILE = "tokenizer.json"
 
 
 def read_model(path: Path) -> Model:
@@ -28,10 +29,14 @@ def read_model(path: Path) -> Model:
 
 
 def checkpoint_sha256(folder: Path) -> str | None:
-    """What identifies a checkpoint built from a seed; ``None`` where none can be read."""
+    """What identifies a checkpoint that was built here; ``None`` where none can be read.
+
+    One that came out of a package has a tokenizer, which belongs to it.
+    """
     digest = hashlib.sha256()
     try:
-        for name in CHECKPOINT_FILES:
+        tokenizer = [_TOKENIZER_FILE] if (folder / _TOKENIZER_FILE).exists() else []
+        for name in (*CHECKPOINT_FILES, *tokenizer):
             # Only a file: a pipe would be waited for.
             if not (folder / name).is_file():
                 return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from contracts import contract
 
-from stages.contract import BACKENDS, Backend
+from stages.contract import BACKENDS, VIEWS, Backend
 from stages.doctor.facts import Environment, Facts, Gpu, Nvidia, Room, Tpu
 from stages.doctor.finding import Diagnosis, Finding, Question
 from stages.doctor.judge import diagnose
@@ -39,6 +39,19 @@ PYTORCH_ON_GPU = dataclasses.replace(
 H100 = Gpu("NVIDIA H100", 81559, 4, "580.65.06")
 WITH_GPU = Nvidia(1, ("/dev/nvidia0",), (), (H100,), None)
 WITH_TPU = Tpu(("v6e",), ("/dev/vfio/0",), (), ())
+
+# No JAX server may run a segment mask on a TPU; the contract refuses one that would.
+DENSE: dict[str, Any] = {
+    "multi-item-mask-impl": "dense",
+    "multi-item-segment-fallback-threshold": 0,
+}
+ASKS_FOR_TPU: dict[str, Any] = {
+    "backends__jax__launch__device": "tpu",
+    **{
+        f"backends__jax__{view}__flags": {**contract().backends.jax.view(view).flags, **DENSE}
+        for view in VIEWS
+    },
+}
 
 
 def rooms(**free: int) -> tuple[Room, ...]:
@@ -75,6 +88,7 @@ READY = Facts(
     tpu=Tpu(),
     hub=None,
     checkpoint_there=False,
+    servers={},
     variables={},
     elsewhere={},
 )

@@ -12,7 +12,7 @@ from contracts import ROOT
 
 from stages.compose import composed
 from stages.contract import BACKENDS, VIEWS, Backend, View, parse_contract
-from stages.dry_run.__main__ import subject_of
+from stages.dry_run.subject import subject_of
 from stages.measure.plan import Plan, plan_for
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

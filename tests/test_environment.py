@@ -14,7 +14,7 @@ from contracts import ROOT
 from targets import COMMIT, bare_folder, raw_target
 
 from stages.checkout import Source
-from stages.contract import parse_contract
+from stages.contract import VIEWS, parse_contract
 from stages.doctor.backend_checks import judge_environment
 from stages.doctor.finding import Finding
 from stages.doctor.installed import find_environment
@@ -243,6 +243,10 @@ def test_only_the_environments_of_the_contract_in_force_are_built(tmp_path: Path
     assert needed(made) == {NAME: COMMIT, "sglang_pytorch_gpu": None}
     alone = parse_contract(raw_target(*choices, "backends.pytorch.unavailable='no quota'"))
     assert needed(alone) == {NAME: COMMIT}
+    elsewhere = [f"backends.pytorch.{view}.base_url='http://h:1'" for view in VIEWS]
+    assert needed(parse_contract(raw_target(*choices, *elsewhere))) == {NAME: COMMIT}
+    half = parse_contract(raw_target(*choices, elsewhere[0]))
+    assert sorted(needed(half)) == [NAME, "sglang_pytorch_gpu"]
 
 
 def test_the_command_builds_nothing_where_the_commit_is_missing(tmp_path: Path) -> None:

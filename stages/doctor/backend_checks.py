@@ -1,6 +1,6 @@
 """The checks of one backend in one view: facts in, one finding out. Pure.
 
-A new one is a function and its entry in `BACKEND_CHECKS`. What it needs follows from the
+A new one is a function and its entry in a list at the end. What it needs follows from the
 contract (environment, device), never from the backend's name.
 """
 
@@ -234,10 +234,21 @@ def _hiding(subject: Subject, name: str, value: str, kind: str) -> Finding:
     return Finding("visibility", "blocked", found, f"take {name} out of {where}")
 
 
+def server(subject: Subject) -> Finding:
+    """A server that was started elsewhere; whether it is the right one, measuring it asks."""
+    url = subject.base_url or ""
+    complaint = subject.facts.servers.get(url)
+    if complaint is None:
+        return Finding("server", "ok", f"started elsewhere, accepts connections at {url}")
+    key = f"backends.{subject.backend}.{subject.view}.base_url"
+    fix = f"start it, open the way to it, or set {key} to null to launch it here"
+    return Finding("server", "blocked", f"no server answers at {url}: {complaint}", fix)
+
+
 type BackendCheck = Callable[[Subject], Finding | None]
 
 # The first one that blocks is the reason: what the machine lacks goes before what can be mended.
-BACKEND_CHECKS: tuple[BackendCheck, ...] = (
+LAUNCHED_CHECKS: tuple[BackendCheck, ...] = (
     contracted,
     accelerator,
     suitability,
@@ -245,3 +256,11 @@ BACKEND_CHECKS: tuple[BackendCheck, ...] = (
     environment,
     versions,
 )
+
+ELSEWHERE_CHECKS: tuple[BackendCheck, ...] = (contracted, server)
+"""Where nothing is launched, nothing of this machine's devices and environments is needed."""
+
+
+def checks_of(subject: Subject) -> tuple[BackendCheck, ...]:
+    """The checks that one backend in one view has to stand."""
+    return LAUNCHED_CHECKS if subject.base_url is None else ELSEWHERE_CHECKS

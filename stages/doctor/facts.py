@@ -172,6 +172,8 @@ class Facts:
         tpu: traces of TPUs.
         hub: a hub model's whereabouts; ``None`` for another model.
         checkpoint_there: whether the model under test has been built or resolved.
+        servers: URL of a server that was started elsewhere -> why it cannot be reached;
+            ``None`` where it can.
         variables: environment variables that a server inherits and that choose its device.
         elsewhere: backend -> the other machine its matrices in the work tree were measured on.
     """
@@ -200,5 +202,6 @@ class Facts:
     tpu: Tpu
     hub: Hub | None
     checkpoint_there: bool
+    servers: Mapping[str, str | None]
     variables: Mapping[str, str]
     elsewhere: Mapping[Backend, str]

@@ -62,6 +62,11 @@ class Subject:
         return self.question.contract.backends.of(self.backend)
 
     @property
+    def base_url(self) -> str | None:
+        """Where its server answers, if it was started elsewhere."""
+        return self.section.view(self.view).base_url
+
+    @property
     def package(self) -> str:
         """The distribution that holds its server."""
         return DRIVERS[self.backend].package

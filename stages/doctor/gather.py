@@ -21,6 +21,7 @@ from stages.doctor.machine import (
     in_repository,
     loopback_complaint,
     memory,
+    server_complaint,
 )
 from stages.environment import clean_environ
 from stages.errors import UserError
@@ -72,6 +73,7 @@ def gather(contract: Contract, backends: tuple[Backend, ...], root: Path = ROOT)
         tpu=find_tpu(environ, root),
         hub=hub,
         checkpoint_there=MODEL_FILE.exists(),
+        servers={url: server_complaint(url) for url in _urls(contract, backends)},
         variables={name: environ[name] for name in _VARIABLES if name in environ},
         elsewhere=_elsewhere(backends),
     )
@@ -104,6 +106,11 @@ def _environments(contract: Contract, backends: tuple[Backend, ...]) -> dict[str
     if REFERENCE in backends:
         commits.setdefault(ORACLE_ENVIRONMENT, None)
     return {name: find_environment(name, commits[name]) for name in sorted(commits)}
+
+
+def _urls(contract: Contract, backends: tuple[Backend, ...]) -> list[str]:
+    urls = [contract.backends.of(b).view(view).base_url for b in backends for view in VIEWS]
+    return [url for url in urls if url is not None]
 
 
 def _elsewhere(backends: tuple[Backend, ...]) -> dict[Backend, str]:

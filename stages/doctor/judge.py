@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stages.contract import VIEWS, Backend, View
-from stages.doctor.backend_checks import BACKEND_CHECKS
+from stages.doctor.backend_checks import checks_of
 from stages.doctor.finding import Diagnosis, Finding, Question, State, Subject, Verdict, first_block
 from stages.doctor.machine_checks import MACHINE_CHECKS
 
@@ -20,7 +20,7 @@ def diagnose(question: Question) -> Diagnosis:
 
 def _verdict(question: Question, backend: Backend, view: View, shared: Finding | None) -> Verdict:
     subject = Subject(question, backend, view)
-    findings = tuple(f for check in BACKEND_CHECKS if (f := check(subject)) is not None)
+    findings = tuple(f for check in checks_of(subject) if (f := check(subject)) is not None)
     unavailable = subject.section.unavailable
     block = first_block(findings) or shared
     state: State = "unavailable" if unavailable else "blocked" if block else "ready"

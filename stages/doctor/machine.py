@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from stages.environment import ENVIRONMENTS, cache_root
 from stages.errors import one_line
 
 _TIMEOUT_S = 10.0
+_CONNECT_TIMEOUT_S = 5.0
 
 
 def find_rooms(environ: Mapping[str, str]) -> tuple[Room, ...]:
@@ -60,6 +62,17 @@ def loopback_complaint() -> str | None:
                 server.accept()[0].close()
     except OSError as error:
         return one_line(error.strerror or str(error))
+    return None
+
+
+def server_complaint(url: str) -> str | None:
+    """Why nobody accepts a connection at ``url``; ``None`` where somebody does. Nothing is sent."""
+    parts = urllib.parse.urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=_CONNECT_TIMEOUT_S).close()
+    except (OSError, UnicodeError) as error:
+        return one_line(getattr(error, "strerror", None) or str(error)) or type(error).__name__
     return None
 
 

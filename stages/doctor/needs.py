@@ -12,6 +12,7 @@ ENVIRONMENT_BYTES: dict[str, int] = {
     "sglang_jax": 900_000_000,
     "sglang_jax_tpu": 1_600_000_000,
     "sglang_pytorch": 6_900_000_000,
+    "sglang_pytorch_gpu": 10_000_000_000,  # about
 }
 """On disk, measured; an environment that is not listed here has no known size."""
 

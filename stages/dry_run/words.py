@@ -63,14 +63,19 @@ def lines_of(
     plan: Plan, variables: dict[str, str], missing: list[str], time: Estimate
 ) -> Iterator[str]:
     """Everything that one measurement would do."""
-    yield f"{plan.title}: {plan.driver.package} in environment {plan.environment}"
+    base_url = plan.contract.base_url
+    where = f"in environment {plan.environment}" if base_url is None else "started elsewhere"
+    yield f"{plan.title}: {plan.driver.package} {where}"
     if plan.unavailable is not None:
         yield f"  not measured: {plan.unavailable}"
         return
     yield from (f"  to be set first: {key}" for key in missing)
-    yield "  environment variables"
-    yield from (f"    {name}={shlex.quote(value)}" for name, value in variables.items())
-    yield "  command line"
+    if base_url is None:
+        yield "  environment variables"
+        yield from (f"    {name}={shlex.quote(value)}" for name, value in variables.items())
+        yield "  command line"
+    else:
+        yield f"  answers at {base_url}, where it must run with these settings"
     yield f"    python {shlex.join(plan.arguments)} --host HOST --port PORT"
     if plan.model.revision is not None and not plan.model.sha256:
         yield f"    ({plan.model.revision} is a commit once the stage checkpoint has resolved it)"

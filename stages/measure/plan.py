@@ -112,8 +112,8 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
         prefix_cache=not server.flags.get("disable-radix-cache", False),
     )
     # Who starts a server elsewhere chooses its sizes; the contract's own flags are checked there.
-    launched = server.base_url is None
-    derived = driver.derived_flags(shape, section.launch.device) if launched else {}
+    sized_here = server.base_url is None
+    derived = driver.derived_flags(shape, section.launch.device) if sized_here else {}
     packing = _packing(contract, section.launch, driver, server.multi_item)
     measured = Measured(
         chunk_sizes=contract.chunk_sizes,

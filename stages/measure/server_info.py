@@ -168,8 +168,10 @@ def _named(model: Model) -> str:
 
 def _check_flags(server: Info, wanted: Wanted) -> None:
     key = f"{wanted.key}.{wanted.view}.flags"
-    # A view that does not name it wants the server's default, a prefix cache.
-    for flag, value in {"disable-radix-cache": False, **wanted.flags}.items():
+    # A view that does not name it wants the server's default, a prefix cache; packing PyTorch's
+    # items switches that off.
+    unnamed: Flags = {} if wanted.flags.get("enable-mis") else {"disable-radix-cache": False}
+    for flag, value in {**unnamed, **wanted.flags}.items():
         name = attribute(flag)
         if name not in server:
             raise UserError(

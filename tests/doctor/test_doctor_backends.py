@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from readiness import (
+    ASKS_FOR_TPU,
     H100,
     JAX,
     JAX_ON_TPU,
@@ -21,7 +22,7 @@ from readiness import (
 from stages.doctor.facts import Difference, Nvidia, Tpu
 from stages.doctor.judge import diagnose
 
-TPU: dict[str, Any] = {"backends__jax__launch__device": "tpu", "backends__jax__launch__environ": {}}
+TPU: dict[str, Any] = {**ASKS_FOR_TPU, "backends__jax__launch__environ": {}}
 CUDA: dict[str, Any] = {
     "backends__pytorch__launch__device": "cuda",
     "backends__pytorch__launch__environ": {},
@@ -209,6 +210,15 @@ ONE_BACKEND: list[tuple[dict[str, Any], dict[str, Any], Any, str, str, str, str]
     ),
     (jax(state="unfinished", python=None), {}, "jax", "environment", "ok", "cut short", ""),
     (
+        jax(checkout_complaint="no commit is set"),
+        {},
+        "jax",
+        "environment",
+        "blocked",
+        "no commit is set",
+        "docs/accelerators.md",
+    ),
+    (
         jax(python=None),
         {},
         "jax",
@@ -268,7 +278,7 @@ def test_a_gpu_that_other_devices_may_have_is_not_hidden_by_what_chooses_one() -
 
 
 def test_one_backend_blocked_leaves_the_other_ready_and_is_told_by_what_the_machine_lacks() -> None:
-    diagnosis = diagnose(question({"backends__jax__launch__device": "tpu"}))
+    diagnosis = diagnose(question(ASKS_FOR_TPU))
     states = {(v.backend, v.state) for v in diagnosis.verdicts}
     assert states == {("jax", "blocked"), ("pytorch", "ready")}
     assert not diagnosis.ready
@@ -288,3 +298,15 @@ def test_what_the_contract_calls_unavailable_is_neither_ready_nor_blocked() -> N
     assert "backends.jax.unavailable" in finding.fix
     # Whether it could run is judged all the same.
     assert findings(question(changes), "jax")["accelerator"].level == "blocked"
+
+
+def test_a_server_started_elsewhere_needs_neither_device_nor_environment_here() -> None:
+    url = "http://tpu-vm:30010"
+    changes = {**TPU, "backends__jax__portable__base_url": url}
+    there, gone = diagnose(question(changes, servers={url: None})).verdicts[:2]
+    assert (there.view, there.state) == ("portable", "ready")
+    assert (gone.view, gone.state) == ("best_native", "blocked"), "that one is launched here"
+    assert url in there.findings[0].found
+    portable = diagnose(question(changes, servers={url: "Connection refused"})).verdicts[0]
+    assert portable.reason == f"no server answers at {url}: Connection refused"
+    assert "backends.jax.portable.base_url" in portable.findings[0].fix

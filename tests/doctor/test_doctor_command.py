@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,9 @@ from click.testing import CliRunner, Result
 from contracts import ROOT, raw_contract
 from dvc.utils.hydra import compose_and_dump
 from matrices import matrix, passes
+from readiness import DENSE
 
-from stages.contract import load_contract
+from stages.contract import VIEWS, load_contract
 from stages.doctor.__main__ import main
 from stages.doctor.devices import find_nvidia, find_tpu
 from stages.doctor.facts import Tpu
@@ -27,7 +29,14 @@ from stages.measure.lock import machine_lock
 from stages.schema import MATRIX_FILE, MATRIX_TABLE, folder_of, records_to_table
 
 NO_TPU = "no TPU found: no chip on the PCI bus, no /dev/accel0"
-ON_TPU = "backends.jax.launch.device=tpu"
+ON_TPU = [
+    "backends.jax.launch.device=tpu",
+    *(
+        f"+backends.jax.{view}.flags.{name}={value}"
+        for view in VIEWS
+        for name, value in DENSE.items()
+    ),
+]
 
 
 @pytest.fixture
@@ -106,7 +115,7 @@ def test_make_doctor_here(tmp_path: Path) -> None:
 
 
 def test_a_contract_for_accelerators_is_blocked_here_with_the_reason(tree, no_tpu, no_gpu) -> None:
-    compose(ON_TPU, "backends.pytorch.launch.device=cuda")
+    compose(*ON_TPU, "backends.pytorch.launch.device=cuda")
     found = judged()
     assert set(states(found).values()) == {"blocked"}
     reasons = {v["backend"]: v["reason"] for v in found["backends"]}
@@ -117,8 +126,21 @@ def test_a_contract_for_accelerators_is_blocked_here_with_the_reason(tree, no_tp
     assert "JAX and PyTorch cannot be measured here." in result.output
 
 
+def test_the_target_of_two_accelerators_is_blocked_here_for_what_this_machine_lacks(
+    tree, no_tpu, no_gpu
+) -> None:
+    compose("target=tpu_vs_gpu", "contract=quick")
+    for backend, lacks in (("jax", "no TPU found"), ("pytorch", "no NVIDIA GPU found")):
+        found = judged("--backend", backend)
+        assert {v["state"] for v in found["backends"]} == {"blocked"}
+        assert all(v["reason"].startswith(lacks) for v in found["backends"])
+        # Its environment is made for the accelerator, and nothing hides it.
+        checks = {f["check"] for v in found["backends"] for f in v["findings"]}
+        assert not checks & {"device", "visibility"}
+
+
 def test_the_machine_of_the_other_half_is_ready_for_it(tree) -> None:
-    compose(ON_TPU)
+    compose(*ON_TPU)
     assert judged("--backend", "jax")["ready"] is False
     assert judged("--backend", "pytorch")["ready"] is True
 
@@ -137,7 +159,7 @@ def no_tpu() -> None:
 
 
 def test_a_recorded_reason_is_what_the_printed_override_composes(tree, no_tpu) -> None:
-    compose(ON_TPU)
+    compose(*ON_TPU)
     result = doctor("--record")
     assert result.exit_code == 0, "the contract needs nothing of it any more"
     recorded = Path("params.yaml").read_bytes()
@@ -145,7 +167,7 @@ def test_a_recorded_reason_is_what_the_printed_override_composes(tree, no_tpu) -
     assert f"UNAVAILABLE JAX, portable: doctor: {NO_TPU}\n" in result.output
     (line,) = [line for line in result.output.splitlines() if "dvc exp run -S" in line]
     override = shlex.split(line.partition("dvc exp run -S")[2])[0]
-    assert compose(ON_TPU, override) == recorded
+    assert compose(*ON_TPU, override) == recorded
     # And it is taken back once it no longer holds, when asked.
     assert b"doctor: no TPU" in compose(override)
     assert "CLEAR=1" in doctor().output
@@ -155,7 +177,7 @@ def test_a_recorded_reason_is_what_the_printed_override_composes(tree, no_tpu) -
 
 
 def test_only_the_named_backend_is_recorded(tree, no_tpu) -> None:
-    compose(ON_TPU, "backends.pytorch.launch.device=npu", "backends.pytorch.unavailable=null")
+    compose(*ON_TPU, "backends.pytorch.launch.device=npu", "backends.pytorch.unavailable=null")
     before = Path("params.yaml").read_bytes()
     doctor("--record", "--backend", "pytorch")
     assert Path("params.yaml").read_bytes() == before, "an unknown device is no block"
@@ -164,7 +186,7 @@ def test_only_the_named_backend_is_recorded(tree, no_tpu) -> None:
 
 
 def test_a_matrix_of_another_machine_says_that_there_is_nothing_to_record(tree, no_tpu) -> None:
-    compose(ON_TPU)
+    compose(*ON_TPU)
     made = matrix("jax", "portable", passes({1: [0.1], 2: [0.1], 4: [0.1]}))
     path = folder_of("jax", "portable") / MATRIX_FILE
     path.parent.mkdir(parents=True)
@@ -199,6 +221,16 @@ def test_a_cache_folder_on_a_small_disk_is_blocked(tree, tmp_path, monkeypatch) 
     finally:
         subprocess.run(["umount", str(small)], check=True)
     assert "MB free for the cache folder, 8.1 GB needed (environment sglang_pytorch 6.9 GB" in told
+
+
+def test_a_server_started_elsewhere_is_reached_or_told(tree) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        compose(*ON_TPU, *(f'backends.jax.{view}.base_url="{url}"' for view in VIEWS))
+        found = judged("--backend", "jax")
+        assert set(states(found).values()) == {"ready"}
+    reasons = {v["reason"] for v in judged("--backend", "jax")["backends"]}
+    assert reasons == {f"no server answers at {url}: Connection refused"}
 
 
 def test_whoever_measures_is_named(tree, monkeypatch) -> None:

@@ -11,7 +11,7 @@ from contracts import ROOT, raw_contract
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from readiness import GB, WITH_TPU, question, rooms
+from readiness import ASKS_FOR_TPU, GB, WITH_TPU, question, rooms
 
 from stages.contract import parse_contract
 from stages.doctor.finding import RECORDED, Finding, Verdict
@@ -21,7 +21,7 @@ from stages.doctor.recording import Asked, Outcome, decide
 from stages.errors import UserError
 
 COMMITTED = (ROOT / "params.yaml").read_text()
-TPU: dict[str, Any] = {"backends__jax__launch__device": "tpu"}
+TPU = ASKS_FOR_TPU
 NO_TPU = "doctor: no TPU found: no chip on the PCI bus, no /dev/accel0"
 
 

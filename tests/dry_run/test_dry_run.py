@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from targets import bare_folder, plans, raw_target
 
 from stages.contract import BACKENDS, VIEWS, Backend, parse_contract
-from stages.dry_run.__main__ import main, subject_of
+from stages.dry_run.__main__ import main
 from stages.dry_run.counts import probe_requests, requests_of, rows_of
 from stages.dry_run.rates import Rates, known_rates
+from stages.dry_run.subject import subject_of
 from stages.dry_run.words import duration, estimate
 from stages.measure.__main__ import measure
 from stages.measure.plan import Plan, make_plan, plan_for
@@ -95,6 +96,15 @@ def test_a_backend_that_cannot_run_has_no_plan(bare: Path) -> None:
     assert lines.count("  not measured: a quota of 0") == 2
     assert len([line for line in lines if line == "  command line"]) == 2
     assert not any(line.startswith("jax: ") for line in lines)
+
+
+def test_a_server_started_elsewhere_is_told_with_the_settings_it_must_have(bare: Path) -> None:
+    lines = said(bare, "target=tpu_vs_gpu", "backends.jax.portable.base_url='http://tpu:30010'")
+    at = lines.index("jax-portable: sglang-jax started elsewhere")
+    assert lines[at + 1] == ("  answers at http://tpu:30010, where it must run with these settings")
+    assert "--multi-item-mask-impl dense" in lines[at + 2]
+    # Nothing is built for it; for the other view a commit is needed still.
+    assert lines.count("  to be set first: backends.jax.launch.source.commit") == 1
 
 
 def test_flags_that_follow_from_a_model_nobody_has_resolved_are_said_to(bare: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from stages.checkpoint.synthetic import write_synthetic
 from stages.contract import SyntheticModel
 from stages.errors import UserError, hide
+from stages.files import sha256
 from stages.measure.server_info import (
     Introduction,
     Wanted,
@@ -114,6 +115,13 @@ def test_what_differs_is_named_with_both_values(changes, said) -> None:
     assert said in refusal(told(**changes))
 
 
+def test_packing_switches_the_radix_cache_off_and_may() -> None:
+    of = wanted("best_native", enable_mis=True)
+    assert introduced(told("best_native", enable_mis=True, disable_radix_cache=True), of)
+    said = refusal(told("best_native", enable_mis=False, disable_radix_cache=True), of)
+    assert "enable_mis is False there, but the contract wants True" in said
+
+
 def test_a_view_that_names_no_radix_cache_wants_one() -> None:
     of = wanted("best_native")
     assert introduced(told("best_native"), of)
@@ -181,6 +189,11 @@ def test_the_folders_hash_is_the_one_that_the_checkpoint_is_known_by(tmp_path) -
     made = write_synthetic(small, MADE.vocabulary, tmp_path)
     assert checkpoint_sha256(tmp_path) == made.sha256
     assert checkpoint_sha256(tmp_path / "none") is None
+    # A tokenizer belongs to the checkpoint that has one.
+    (tmp_path / "tokenizer.json").write_bytes(b"{}")
+    files = ("config.json", "model.safetensors", "tokenizer.json")
+    whole = b"".join((tmp_path / name).read_bytes() for name in files)
+    assert checkpoint_sha256(tmp_path) == sha256(whole)
     assert checkpoint_sha256(tmp_path / "a\0b") is None
 
 
