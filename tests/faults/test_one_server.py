@@ -119,7 +119,9 @@ def test_a_server_that_accepts_and_never_says_a_word_is_not_healthy(tmp_path) ->
 
 
 def test_a_server_that_answers_nonsense_is_not_healthy(tmp_path) -> None:
-    empty = HANGING.replace("time.sleep(600)", "self.do_GET()")
+    # What it left unread would be the next call on the connection.
+    read = 'self.rfile.read(int(self.headers["Content-Length"]))'
+    empty = HANGING.replace("time.sleep(600)", f"{read}; self.do_GET()")
     with (
         server_of(tmp_path, program(tmp_path, empty)) as server,
         ScoreConnection(server.url, 20) as connection,
