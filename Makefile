@@ -27,8 +27,7 @@ repro: setup ## run whatever is out of date and end with the report
 	@echo "The report: data/report/report.md"
 
 test: setup check browser kubectl ## every check and every test, real servers included
-	@$(RUN) python -m pytest -m "not servers" --numprocesses logical
-	@$(RUN) python -m pytest -m servers
+	@$(RUN) python -m pytest --numprocesses logical --dist loadgroup
 
 check: $(HARNESS) ## format, lint and types
 	@$(RUN) ruff format --check --quiet . && ruff check --quiet . && mypy
@@ -99,7 +98,7 @@ lock: $(HARNESS) ## resolve and pin every environment anew
 $(HARNESS): requirements.txt .python-version | $(filter .uv/bin/uv,$(UV))
 	@echo "harness: installing the pipeline's own environment into .venv"
 	@$(UV) venv --quiet --clear .venv
-	@VIRTUAL_ENV=.venv $(UV) pip sync --quiet --require-hashes requirements.txt
+	@VIRTUAL_ENV=.venv $(UV) pip sync --quiet --require-hashes --compile-bytecode requirements.txt
 	@touch $@
 
 .uv/bin/uv:

@@ -62,6 +62,8 @@ def test_the_halves_differ_in_nothing_that_could_sway_the_comparison() -> None:
     images = {c["image"] for folder in ACCELERATORS for c in containers(render(folder))}
     told = [s for folder in ACCELERATORS for s in settings(render(folder))]
     assert [s.pop("BACKEND") for s in told] == ["jax", "pytorch"]
+    # Only its server comes from a repository, which a pod has to be told.
+    assert told[0].pop("SCOREPARITY_SGLANG_JAX_SOURCE").startswith("https://")
 
     assert limits[0] == limits[1]
     assert len(images) == 1

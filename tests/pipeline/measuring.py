@@ -63,7 +63,15 @@ class Family:
 
     def left(self) -> list[psutil.Process]:
         """Those that live still."""
-        return [p for p in self.processes if p.is_running() and p.status() != "zombie"]
+        return [p for p in self.processes if _lives(p)]
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether it runs: it may end, and be gone, between any two looks at it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @dataclass

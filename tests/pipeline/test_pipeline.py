@@ -17,7 +17,7 @@ from targets import raw_target
 from stages.contract import load_contract, parse_contract
 from stages.schema import read_matrix
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("pipeline")]
 
 MEASURE = [
     f"measure@{backend}-{view}"
@@ -177,14 +177,18 @@ def test_an_experiment_with_other_chunk_sizes_is_measured_and_compared(
 
 def test_an_experiment_runs_in_a_temporary_copy(pipeline: Pipeline) -> None:
     before = pipeline.run("git", "status", "--porcelain")
-    pipeline.run("dvc", "exp", "run", "--temp", "--name", "in-temp", "-S", "chunk_sizes=[4]")
+    change = "backends.jax.portable.flags.mem-fraction-static=0.25"
+    ran = pipeline.ran("dvc", "exp", "run", "--temp", "--name", "in-temp", "-S", change)
+    assert ran == ["measure@jax-portable", "compare", "report"]
     assert pipeline.run("git", "status", "--porcelain") == before
     shown = pipeline.run("dvc", "metrics", "diff", "HEAD", "in-temp")
-    assert "portable.jax.chunk_size" in shown or "items_per_s" in shown
+    assert "portable.jax.items_per_s" in shown
+    assert "portable.pytorch.items_per_s" not in shown, "its measurement is the one in HEAD"
 
 
 def test_experiments_run_through_the_queue(pipeline: Pipeline) -> None:
-    pipeline.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", "chunk_sizes=[2]")
+    change = "backends.pytorch.portable.flags.mem-fraction-static=0.35"
+    pipeline.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", change)
     pipeline.run("dvc", "queue", "start")
     deadline = time.monotonic() + 600
     while "Success" not in (status := pipeline.run("dvc", "queue", "status")):
@@ -193,7 +197,8 @@ def test_experiments_run_through_the_queue(pipeline: Pipeline) -> None:
         time.sleep(2)
     pipeline.run("dvc", "queue", "stop", check=False)
     assert "queued" in pipeline.run("dvc", "exp", "show", "--csv")
-    assert "items_per_s" in pipeline.run("dvc", "metrics", "diff", "HEAD", "queued")
+    shown = pipeline.run("dvc", "metrics", "diff", "HEAD", "queued")
+    assert "portable.pytorch.items_per_s" in shown
 
 
 def test_the_seed_contract_composes_and_writes_its_workload(restored: Pipeline) -> None:

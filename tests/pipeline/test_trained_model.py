@@ -29,7 +29,7 @@ from stages.packaged.tokenizer import TextTokenizer
 from stages.probe_table import read_probes
 from stages.schema import Matrix, read_matrix
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("trained model")]
 
 CHECKPOINT = "data/checkpoint"
 REDUCED = [
@@ -92,8 +92,14 @@ def test_the_tokenizer_is_the_models_own(tokenizer: TextTokenizer) -> None:
 
 
 # The model was trained without a token for a few control characters and for planes 4 to 11 of
-# Unicode, which hold nothing; a workload of texts refuses what the tokenizer would lose.
-@given(text=st.text(st.characters(min_codepoint=0x20, max_codepoint=0x3FFFF) | st.just("\n")))
+# Unicode, which hold nothing; a workload of texts refuses what the tokenizer would lose. Half a
+# surrogate pair is no text.
+WRITTEN = st.characters(
+    min_codepoint=0x20, max_codepoint=0x3FFFF, exclude_categories=["Cs"]
+) | st.just("\n")
+
+
+@given(text=st.text(WRITTEN))
 def test_the_real_tokenizer_loses_no_text(tokenizer: TextTokenizer, text: str) -> None:
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
