@@ -27,7 +27,7 @@ repro: setup ## run whatever is out of date and end with the report
 	@echo "The report: data/report/report.md"
 
 test: setup check browser kubectl ## every check and every test, real servers included
-	@$(RUN) python -m pytest --numprocesses logical --dist loadgroup
+	@$(RUN) python -m pytest --numprocesses logical
 
 check: $(HARNESS) ## format, lint and types
 	@$(RUN) ruff format --check --quiet . && ruff check --quiet . && mypy

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import signal
+from pathlib import PurePosixPath
 
+import pytest
 from contracts import ROOT
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 # Beside the other tools' caches, where git and a reader's eye do not meet it.
 set_hypothesis_home_dir(ROOT / ".venv" / ".cache" / "hypothesis")
@@ -25,3 +29,28 @@ for number, usual in (
 ):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, usual)
+
+
+SERVERS = PurePosixPath("tests/pipeline")
+# Both start from what one `dvc repro` measured: a pipeline for each would take minutes more.
+TOGETHER = {SERVERS / "test_pipeline.py", SERVERS / "test_two_machines.py"}
+
+
+class Scheduling(LoadScopeScheduling):
+    """Side by side, except for what shares a measurement of the real servers."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = PurePosixPath(nodeid.partition("::")[0])
+        if path in TOGETHER:
+            return "one pipeline"
+        return str(path) if path.parent == SERVERS else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # What takes longest first, or one processor is left alone with it at the end.
+    items.sort(key=lambda item: PurePosixPath(item.nodeid.partition("::")[0]).parent != SERVERS)

@@ -17,7 +17,7 @@ from targets import raw_target
 from stages.contract import load_contract, parse_contract
 from stages.schema import read_matrix
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("pipeline")]
+pytestmark = pytest.mark.servers
 
 MEASURE = [
     f"measure@{backend}-{view}"

@@ -29,7 +29,7 @@ from stages.packaged.tokenizer import TextTokenizer
 from stages.probe_table import read_probes
 from stages.schema import Matrix, read_matrix
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("trained model")]
+pytestmark = pytest.mark.servers
 
 CHECKPOINT = "data/checkpoint"
 REDUCED = [

@@ -19,7 +19,7 @@ from contracts import ROOT
 
 from stages.combine.locks import Entry, dump_lock, parse_lock
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("pipeline")]
+pytestmark = pytest.mark.servers
 
 JAX = ["measure@jax-portable", "measure@jax-best_native"]
 PYTORCH = ["oracle", "measure@pytorch-portable", "measure@pytorch-best_native"]
