@@ -21,6 +21,8 @@ from contracts import ROOT
 
 from stages.environment import cache_root
 
+CACHES = ROOT / ".venv" / ".cache"
+
 TINY: dict[str, Any] = {
     "workload": {"query_tokens": 24, "items": 4, "item_tokens": 4},
     "chunk_sizes": [2, 4],
@@ -151,16 +153,32 @@ def title(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def measuring(tree: Pipeline, tmp_path: Path, title: str) -> Iterator[Any]:
-    """Measurements in the repository, with the real environments and compiled programs but a
-    cache of their own; what they write is undone afterwards.
+def cache() -> Iterator[Path]:
+    """A cache folder with the real environments and compiled programs but journals of its own.
+
+    Python keeps byte code by the path it read a module at: in a new folder for every test it would
+    compile a whole server anew each time, and leave that in the user's cache.
     """
+    folder = CACHES / "measuring" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, real in (
+        ("environments", cache_root() / "environments"),
+        ("compiled", cache_root() / "compiled"),
+        ("bytecode", CACHES / "bytecode"),
+    ):
+        real.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(real)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def measuring(tree: Pipeline, cache: Path, title: str) -> Iterator[Any]:
+    """Measurements in the repository; what they write is undone afterwards."""
     from measuring import Measuring
 
-    for name in ("environments", "bytecode", "compiled"):
-        (cache_root() / name).mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).symlink_to(cache_root() / name)
     tree.run("dvc", "repro", "workload", "checkpoint")
-    yield Measuring(tree, tmp_path, title)
+    yield Measuring(tree, cache, title)
     tree.run("git", "checkout", "--quiet", ".")
     tree.run("dvc", "checkout", "--quiet", "--force", check=False)
