@@ -32,25 +32,37 @@ for number, usual in (
 
 
 SERVERS = PurePosixPath("tests/pipeline")
-# Both start from what one `dvc repro` measured: a pipeline for each would take minutes more.
-TOGETHER = {SERVERS / "test_pipeline.py", SERVERS / "test_two_machines.py"}
+# Of those, one that starts none of the real servers, and one whose model is the slowest to serve.
+QUEUE = SERVERS / "test_queue.py"
+TRAINED = SERVERS / "test_trained_model.py"
+
+
+def path_of(nodeid: str) -> PurePosixPath:
+    return PurePosixPath(nodeid.partition("::")[0])
 
 
 class Scheduling(LoadScopeScheduling):
-    """Side by side, except for what shares a measurement of the real servers."""
+    """The real servers one after another, all other tests beside them.
+
+    Two real servers at once take the processors from each other; and all that goes on from one
+    measured pipeline must run where it was measured.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
-        path = PurePosixPath(nodeid.partition("::")[0])
-        if path in TOGETHER:
-            return "one pipeline"
-        return str(path) if path.parent == SERVERS else nodeid
+        path = path_of(nodeid)
+        if path == TRAINED:
+            return str(path)
+        return str(SERVERS) if path.parent == SERVERS and path != QUEUE else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    config.option.loadscopereorder = False
     return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # What takes longest first, or one processor is left alone with it at the end.
-    items.sort(key=lambda item: PurePosixPath(item.nodeid.partition("::")[0]).parent != SERVERS)
+    # The real servers take longest, so they begin. Who is done with all the rest goes on with the
+    # trained model.
+    turns = {QUEUE: 1, TRAINED: 3}
+    items.sort(key=lambda i: turns.get(p := path_of(i.nodeid), 0 if p.parent == SERVERS else 2))
