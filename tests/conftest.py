@@ -41,8 +41,15 @@ TRAINED = SERVERS / "test_trained_model.py"
 KILLS = "test_a_server_the_kernel_kills_for_its_memory_is_told_so"
 
 
-def path_of(nodeid: str) -> PurePosixPath:
-    return PurePosixPath(nodeid.partition("::")[0])
+def turn_of(nodeid: str) -> int:
+    """When a test's turn comes: 0 or less with the real servers, which take longest and so begin.
+
+    Who is done with all the rest goes on with the trained model.
+    """
+    if KILLS in nodeid:
+        return -1
+    path = PurePosixPath(nodeid.partition("::")[0])
+    return {QUEUE: 1, TRAINED: 3}.get(path, 0 if path.parent == SERVERS else 2)
 
 
 class Scheduling(LoadScopeScheduling):
@@ -53,12 +60,10 @@ class Scheduling(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        path = path_of(nodeid)
-        if path == TRAINED:
-            return str(path)
-        if KILLS in nodeid:
+        turn = turn_of(nodeid)
+        if turn <= 0:
             return str(SERVERS)
-        return str(SERVERS) if path.parent == SERVERS and path != QUEUE else nodeid
+        return str(TRAINED) if turn == turn_of(str(TRAINED)) else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -68,14 +73,4 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # The real servers take longest, so they begin. Who is done with all the rest goes on with the
-    # trained model.
-    turns = {QUEUE: 1, TRAINED: 3}
-
-    def turn(item: pytest.Item) -> int:
-        path = path_of(item.nodeid)
-        if KILLS in item.nodeid:
-            return -1
-        return turns.get(path, 0 if path.parent == SERVERS else 2)
-
-    items.sort(key=turn)
+    items.sort(key=lambda item: turn_of(item.nodeid))

@@ -187,7 +187,7 @@ def test_an_experiment_runs_in_a_temporary_copy(pipeline: Pipeline) -> None:
 
 
 def test_experiments_run_through_the_queue(pipeline: Pipeline) -> None:
-    change = "gate.max_abs_diff=0.03"
+    change = "backends.pytorch.portable.flags.mem-fraction-static=0.35"
     pipeline.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", change)
     pipeline.run("dvc", "queue", "start")
     deadline = time.monotonic() + 600
@@ -197,10 +197,8 @@ def test_experiments_run_through_the_queue(pipeline: Pipeline) -> None:
         time.sleep(2)
     pipeline.run("dvc", "queue", "stop", check=False)
     assert "queued" in pipeline.run("dvc", "exp", "show", "--csv")
-    # The matrices are those that were measured before, so no figure differs.
-    assert "items_per_s" not in pipeline.run("dvc", "metrics", "diff", "HEAD", "queued")
-    shown = pipeline.run("dvc", "params", "diff", "HEAD", "queued")
-    assert "gate.max_abs_diff" in shown
+    shown = pipeline.run("dvc", "metrics", "diff", "HEAD", "queued")
+    assert "portable.pytorch.items_per_s" in shown
 
 
 def test_the_seed_contract_composes_and_writes_its_workload(restored: Pipeline) -> None:
