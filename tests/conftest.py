@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import PurePosixPath
 
@@ -30,6 +31,9 @@ for number, usual in (
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, usual)
 
+
+# Hundreds of tests start the harness as a process: where this is set, each would compile it anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 SERVERS = PurePosixPath("tests/pipeline")
 # Of those, one that starts none of the real servers, and one whose model is the slowest to serve.

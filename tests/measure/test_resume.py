@@ -105,7 +105,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "not within the time a user would wait"
-        time.sleep(0.002)
+        time.sleep(0.005)
 
 
 def new_passes(harness: Harness, phase: str, count: int) -> Callable[[], bool]:

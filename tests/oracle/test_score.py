@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from stages.checkpoint.synthetic import build_config, build_weights
 from stages.contract import SyntheticModel
-from stages.environment import ensure_environment
+from stages.environment import ensure_environment, scratch_folder
 from stages.errors import UserError
 from stages.oracle.__main__ import SCORER, run_scorer
 from stages.oracle.sample import prompt_of, sample_items
@@ -190,7 +190,12 @@ def test_no_serving_stack_and_nothing_of_the_harness_is_imported(other_norms: Sc
     done = subprocess.run(
         [ensure_environment("sglang_pytorch"), "-P", "-c", program],
         input=json.dumps(job).encode(),
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        env={
+            **os.environ,
+            "CUDA_VISIBLE_DEVICES": "",
+            # As the stage does: to compile torch and transformers takes longer than to score.
+            "PYTHONPYCACHEPREFIX": str(scratch_folder("sglang_pytorch", "bytecode")),
+        },
         capture_output=True,
         check=True,
     )

@@ -29,6 +29,13 @@ TINY: dict[str, Any] = {
     "passes": {"warmup_limit": 3, "sweep": 2, "confirm": 2},
     "selection": {"resamples": 200},
 }
+OTHER_CHUNKS = [1, 4]
+
+MEASURE = [
+    f"measure@{backend}-{view}"
+    for backend in ("jax", "pytorch")
+    for view in ("portable", "best_native")
+]
 
 
 @dataclass(frozen=True)
@@ -136,8 +143,14 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
 
 @pytest.fixture(scope="session")
 def pipeline(tree: Pipeline) -> Iterator[Pipeline]:
-    """The repository after one whole ``dvc repro`` on both real servers."""
-    tree.run("dvc", "repro")
+    """The repository after an experiment with other chunk sizes ran everything, from nothing.
+
+    The change is committed by itself, so that ``HEAD~1`` knows the contract and no result.
+    """
+    change = f"chunk_sizes={OTHER_CHUNKS}"
+    ran = tree.ran("dvc", "exp", "run", "--name", "other-chunks", "-S", change)
+    assert ran == ["workload", "checkpoint", "oracle", *MEASURE, "compare", "report"]
+    tree.run("git", "commit", "--quiet", "-m", "other chunk sizes", "params.yaml")
     tree.commit("the first result")
     yield tree
     deadline = time.monotonic() + 30
@@ -154,7 +167,7 @@ def title(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def cache() -> Iterator[Path]:
-    """A cache folder with the real environments and compiled programs but journals of its own.
+    """A cache folder with the real environments and what belongs to them, but its own journals.
 
     Python keeps byte code by the path it read a module at: in a new folder for every test it would
     compile a whole server anew each time, and leave that in the user's cache.
@@ -165,6 +178,7 @@ def cache() -> Iterator[Path]:
     for name, real in (
         ("environments", cache_root() / "environments"),
         ("compiled", cache_root() / "compiled"),
+        ("flags", cache_root() / "flags"),
         ("bytecode", CACHES / "bytecode"),
     ):
         real.mkdir(parents=True, exist_ok=True)
@@ -178,6 +192,7 @@ def measuring(tree: Pipeline, cache: Path, title: str) -> Iterator[Any]:
     """Measurements in the repository; what they write is undone afterwards."""
     from measuring import Measuring
 
+    tree.set_param("chunk_sizes", TINY["chunk_sizes"])
     tree.run("dvc", "repro", "workload", "checkpoint")
     yield Measuring(tree, cache, title)
     tree.run("git", "checkout", "--quiet", ".")

@@ -24,12 +24,17 @@ from stages.schema import Matrix, read_matrix
 type PassName = tuple[str, int, int]
 
 
-def wait_for(condition: Callable[[], object], seconds: float, why: str) -> None:
-    """Look again and again until ``condition`` holds."""
+def wait_for(
+    condition: Callable[[], object], seconds: float, why: str, every_s: float = 0.05
+) -> None:
+    """Look again and again until ``condition`` holds.
+
+    Each look takes time from a server that needs every processor to start: seldom is soon.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, why
-        time.sleep(0.002)
+        time.sleep(every_s)
 
 
 @dataclass

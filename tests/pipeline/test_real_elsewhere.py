@@ -62,7 +62,7 @@ def by_hand(plan: Plan, folder: Path, log: Path) -> Iterator[tuple[str, subproce
         return False
 
     try:
-        wait_for(answers, 240, "the server by hand never answered")
+        wait_for(answers, 240, "the server by hand never answered", every_s=0.5)
         yield url, process
     finally:
         os.killpg(process.pid, signal.SIGKILL)

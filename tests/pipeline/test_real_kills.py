@@ -55,7 +55,12 @@ def test_killed_at_ten_moments_every_pass_of_the_real_server_is_measured_once(
     for reached, at_most in points:
         process = measuring.start()
         root = psutil.Process(process.pid)
-        wait_for(lambda: process.poll() is not None or reached(root), 120, "not reached")  # noqa: B023
+        wait_for(
+            lambda: process.poll() is not None or reached(root),  # noqa: B023
+            120,
+            "not reached",
+            every_s=min(at_most / 4, 0.05),
+        )
         time.sleep(moments.uniform(0, at_most))
         # Stopped first, so that whom the kill leaves behind can be told exactly.
         process.send_signal(signal.SIGSTOP)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CACHES, Pipeline  # type: ignore[import-not-found]
+from conftest import Pipeline  # type: ignore[import-not-found]
 
 from stages.combine.locks import Entry, dump_lock, parse_lock
 
@@ -38,11 +38,7 @@ class Machine(Pipeline):
 
     @property
     def environ(self) -> dict[str, str]:
-        # Every command starts dvc: with byte code to read, in half the time.
-        bytecode = {"PYTHONPYCACHEPREFIX": str(CACHES / "bytecode")}
-        environ = super().environ | {"SCOREPARITY_CACHE": str(self.cache)} | bytecode
-        environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        return environ
+        return super().environ | {"SCOREPARITY_CACHE": str(self.cache)}
 
     def make(self, *arguments: str, fails: bool = False) -> str:
         """A make target in this clone, in the tests' own environment."""
