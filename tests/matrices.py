@@ -111,11 +111,12 @@ def matrix(
     *,
     chunk_sizes: Sequence[int] = (1, 2, 4),
     confirmed: Sequence[int] = (),
+    sweep: int = 5,
     **changes: object,
 ) -> Matrix:
     """A matrix of ``records`` with plausible provenance; ``changes`` replace its fields."""
     table = records_to_table(records)
-    made = contract(chunk_sizes=list(chunk_sizes))
+    made = contract(chunk_sizes=list(chunk_sizes), passes__sweep=sweep)
     section = made.backends.of(backend)
     provenance = Provenance(
         schema_version=MATRIX_VERSION,

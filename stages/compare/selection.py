@@ -157,6 +157,10 @@ def decide(
     interval = _ratio_interval(samples, leader, rival) if ratio is not None else None
     if interval is not None and interval.low <= 1 and not tie:
         flags = [f"the interval of the lead includes 1 ({_span(interval)})", *flags]
+    single = [c for c in (leader, rival) if c is not None and c.good_passes < 2]
+    if single and not tie:
+        named = " and ".join(f"{BACKEND_NAMES[c.backend]} at chunk {c.chunk_size}" for c in single)
+        flags = [f"a single pass shows no noise, and that is all there is of {named}", *flags]
     # Behind the guardrail it is not the means that leave the winner open.
     needed = passes_to_decide(leader, rival) if tie and rival and ratio is not None else None
     return Winner(

@@ -4,8 +4,9 @@ Rules:
 
 * A ratio is JAX / PyTorch at the same chunk size of the same view, as the comparison states
   it. More items/s is better, a lower p95 is better.
-* A ratio whose interval holds 1 is open: neither backend is better there. A ratio without an
-  interval (p95 has none) is open within ``LEVEL`` of 1.
+* A ratio whose interval holds 1 is open: neither backend is better there. So is one of items/s
+  that has no interval, since a single pass cannot tell a difference from noise. That of p95
+  never has one, describes these passes only, and is open within ``LEVEL`` of 1.
 * Chunk sizes that follow one another in the contract and fall on the same side are one
   group, told with its smallest and largest ratio.
 * Being better counts only where JAX's cell is eligible (every pass succeeded, the scores
@@ -82,7 +83,8 @@ class Pair:
         factor = self.factor(quantity)
         if factor is None:
             return None
-        if factor.excess == 0:
+        unbounded = quantity == "items_per_s" and factor.interval is None
+        if unbounded or factor.excess == 0:
             return "open"
         return "better" if (factor.excess > 0) == (quantity == "items_per_s") else "worse"
 

@@ -47,6 +47,7 @@ class Situation:
         jax_score: the scores JAX answers; the reference and the oracle are right.
         failing: backend -> runs whose last call fails.
         native: seconds in the best-native view, where they differ.
+        runs: passes of a chunk size.
     """
 
     jax: Seconds = field(default_factory=lambda: steady(1.0))
@@ -58,6 +59,7 @@ class Situation:
     prices: Mapping[Backend, float] = field(default_factory=dict)
     hosts: Mapping[Backend, str] = field(default_factory=dict)
     trained: bool = True
+    runs: int = RUNS
 
     def compare(self) -> Comparison:
         made = self._contract()
@@ -78,7 +80,7 @@ class Situation:
         return contract(
             workload__items=ITEMS,
             chunk_sizes=list(CHUNKS),
-            passes__sweep=RUNS,
+            passes__sweep=self.runs,
             selection__resamples=1000,
             **changes,
         )
@@ -100,6 +102,7 @@ class Situation:
             view,
             [] if reason else self._records(backend, series),
             chunk_sizes=CHUNKS,
+            sweep=self.runs,
             host=host,
             unavailable=reason,
             model=Model(title="m", sha256="b" * 64, trained=self.trained, path="p", revision="r"),
@@ -110,7 +113,7 @@ class Situation:
         failing = self.failing.get(backend, ())
         records: list[CallRecord] = []
         for chunk, value in series.items():
-            seconds = [value] * RUNS if isinstance(value, int | float) else list(value)
+            seconds = [value] * self.runs if isinstance(value, int | float) else list(value)
             for run, taken in enumerate(seconds):
                 status: Status = "timeout" if run in failing else "ok"
                 position = len({r.position for r in records})
@@ -305,6 +308,15 @@ TABLE = {
         leader="jax",
         chunk_size=2,
     ),
+    "one pass each": Row(
+        Situation(jax={1: 1.5, 2: 1.0, 4: 1.5}, pytorch={1: 3.0, 2: 2.0, 4: 3.0}, runs=1),
+        "jax",
+        "low",
+        "JAX is faster in both views: 2.00x PyTorch's items/s in the portable view and 2.00x in"
+        " the best-native view.",
+        leader="jax",
+        chunk_size=2,
+    ),
     "different hosts without a cost": Row(
         Situation(hosts={"jax": "tpu-vm", "pytorch": "gpu-vm"}),
         "jax",
@@ -399,6 +411,11 @@ def test_an_unmeasured_backend_is_not_called_failing() -> None:
         (lambda s: s, None),
         (lambda s: setattr(s, "hosts", {"jax": "a", "pytorch": "b"}), "different hosts"),
         (lambda s: setattr(s, "trained", False), "untrained"),
+        (
+            lambda s: s.__dict__.update(jax={1: 2, 2: 1, 4: 2}, pytorch={1: 3, 2: 2, 4: 3}, runs=1),
+            "a single pass shows no noise, and that is all there is of JAX at chunk 2 and PyTorch"
+            " at chunk 2",
+        ),
     ],
 )
 def test_what_lowers_the_confidence_is_named(
@@ -408,3 +425,11 @@ def test_what_lowers_the_confidence_is_named(
     change(situation)
     flags = situation.compare().portable.winner.flags
     assert any(flag in f for f in flags) if flag else flags == []
+
+
+def test_a_single_pass_makes_no_backend_better_or_worse() -> None:
+    single = Situation(jax={1: 1, 2: 1, 4: 1}, pytorch={1: 3, 2: 3, 4: 3}, runs=1)
+    report = render_all(single.compare())["report.md"]
+    findings = report[report.index("## Key findings") : report.index("**Correctness summary:**")]
+    assert "not told apart, JAX scores 3.00x PyTorch's items/s" in findings
+    assert ": JAX scores" not in findings
