@@ -167,10 +167,16 @@ def test_a_change_makes_stale_what_reads_it_and_nothing_else(
     assert set(status) == set(stale)
 
 
+def changes(change: str) -> list[str]:
+    """Arguments of an experiment that differs from the first one in ``change`` alone."""
+    # Every experiment is composed anew from conf/.
+    return ["-S", f"chunk_sizes={OTHER_CHUNKS}", "-S", change]
+
+
 def test_an_experiment_runs_in_a_temporary_copy(pipeline: Pipeline) -> None:
     before = pipeline.run("git", "status", "--porcelain")
     change = "backends.jax.portable.flags.mem-fraction-static=0.25"
-    ran = pipeline.ran("dvc", "exp", "run", "--temp", "--name", "in-temp", "-S", change)
+    ran = pipeline.ran("dvc", "exp", "run", "--temp", "--name", "in-temp", *changes(change))
     assert ran == ["measure@jax-portable", "compare", "report"]
     assert pipeline.run("git", "status", "--porcelain") == before
     shown = pipeline.run("dvc", "metrics", "diff", "HEAD", "in-temp")
@@ -180,7 +186,7 @@ def test_an_experiment_runs_in_a_temporary_copy(pipeline: Pipeline) -> None:
 
 def test_experiments_run_through_the_queue(pipeline: Pipeline) -> None:
     change = "backends.pytorch.portable.flags.mem-fraction-static=0.35"
-    pipeline.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", change)
+    pipeline.run("dvc", "exp", "run", "--queue", "--name", "queued", *changes(change))
     pipeline.run("dvc", "queue", "start")
     deadline = time.monotonic() + 600
     while "Success" not in (status := pipeline.run("dvc", "queue", "status")):
@@ -191,6 +197,7 @@ def test_experiments_run_through_the_queue(pipeline: Pipeline) -> None:
     assert "queued" in pipeline.run("dvc", "exp", "show", "--csv")
     shown = pipeline.run("dvc", "metrics", "diff", "HEAD", "queued")
     assert "portable.pytorch.items_per_s" in shown
+    assert "portable.jax.items_per_s" not in shown, "its measurement is the one in HEAD"
 
 
 def test_the_seed_contract_composes_and_writes_its_workload(restored: Pipeline) -> None:
