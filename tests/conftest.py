@@ -39,6 +39,8 @@ SERVERS = PurePosixPath("tests/pipeline")
 # Of those, one that starts none of the real servers, and one whose model is the slowest to serve.
 QUEUE = SERVERS / "test_queue.py"
 TRAINED = SERVERS / "test_trained_model.py"
+# What goes on from one measured pipeline must run where it was measured.
+MEASURED_ONCE = (SERVERS / "test_pipeline.py", SERVERS / "test_two_machines.py")
 
 # The kernel counts whom it kills for want of memory for the whole machine, and a server that dies
 # meanwhile is thought to be one of them. This test has somebody killed: it goes before all others.
@@ -56,18 +58,26 @@ def turn_of(nodeid: str) -> int:
     return {QUEUE: 1, TRAINED: 3}.get(path, 0 if path.parent == SERVERS else 2)
 
 
-class Scheduling(LoadScopeScheduling):
-    """The real servers one after another, all other tests beside them.
+def group_of(nodeid: str) -> str:
+    """Tests of one group run one after another, in one process."""
+    turn = turn_of(nodeid)
+    path = PurePosixPath(nodeid.partition("::")[0])
+    if turn == 0:
+        return "measured once" if path in MEASURED_ONCE else "broken and measured again"
+    return "trained" if path == TRAINED else nodeid
 
-    Two real servers at once take the processors from each other; and all that goes on from one
-    measured pipeline must run where it was measured.
-    """
+
+class Scheduling(LoadScopeScheduling):
+    """Two groups of tests on real servers, all other tests beside them."""
 
     def _split_scope(self, nodeid: str) -> str:
-        turn = turn_of(nodeid)
-        if turn <= 0:
-            return str(SERVERS)
-        return str(TRAINED) if turn == turn_of(str(TRAINED)) else nodeid
+        return group_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: those with real servers wait much of their time."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(optionalhook=True)
