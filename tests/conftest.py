@@ -36,7 +36,7 @@ for number, usual in (
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 SERVERS = PurePosixPath("tests/pipeline")
-# Of those, one that starts none of the real servers, and one with a model of its own.
+# Of those, one that starts none of the real servers, and one whose model is the slowest to serve.
 QUEUE = SERVERS / "test_queue.py"
 TRAINED = SERVERS / "test_trained_model.py"
 # What goes on from one measured pipeline must run where it was measured.
@@ -48,26 +48,27 @@ KILLS = "test_a_server_the_kernel_kills_for_its_memory_is_told_so"
 
 
 def turn_of(nodeid: str) -> int:
-    """When a test's turn comes: 0 or less with the real servers, for they take longest."""
+    """When a test's turn comes: 0 or less with the real servers, which take longest and so begin.
+
+    Who is done with all the rest goes on with the trained model.
+    """
     if KILLS in nodeid:
         return -1
     path = PurePosixPath(nodeid.partition("::")[0])
-    return 1 if path == QUEUE else 0 if path.parent == SERVERS else 2
+    return {QUEUE: 1, TRAINED: 3}.get(path, 0 if path.parent == SERVERS else 2)
 
 
 def group_of(nodeid: str) -> str:
     """Tests of one group run one after another, in one process."""
     turn = turn_of(nodeid)
     path = PurePosixPath(nodeid.partition("::")[0])
-    if turn != 0:
-        return nodeid
-    if path == TRAINED:
-        return "trained"
-    return "measured once" if path in MEASURED_ONCE else "broken and measured again"
+    if turn == 0:
+        return "measured once" if path in MEASURED_ONCE else "broken and measured again"
+    return "trained" if path == TRAINED else nodeid
 
 
 class Scheduling(LoadScopeScheduling):
-    """Three groups of tests on real servers, all other tests beside them."""
+    """Two groups of tests on real servers, all other tests beside them."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)
