@@ -47,6 +47,11 @@ MEASURED_ONCE = (SERVERS / "test_pipeline.py", SERVERS / "test_two_machines.py")
 KILLS = "test_a_server_the_kernel_kills_for_its_memory_is_told_so"
 
 
+def file_of(nodeid: str) -> PurePosixPath:
+    """The file a test stands in."""
+    return PurePosixPath(nodeid.partition("::")[0])
+
+
 def turn_of(nodeid: str) -> int:
     """When a test's turn comes: 0 or less with the real servers, which take longest and so begin.
 
@@ -54,15 +59,14 @@ def turn_of(nodeid: str) -> int:
     """
     if KILLS in nodeid:
         return -1
-    path = PurePosixPath(nodeid.partition("::")[0])
+    path = file_of(nodeid)
     return {QUEUE: 1, TRAINED: 3}.get(path, 0 if path.parent == SERVERS else 2)
 
 
 def group_of(nodeid: str) -> str:
     """Tests of one group run one after another, in one process."""
-    turn = turn_of(nodeid)
-    path = PurePosixPath(nodeid.partition("::")[0])
-    if turn == 0:
+    path = file_of(nodeid)
+    if turn_of(nodeid) == 0:
         return "measured once" if path in MEASURED_ONCE else "broken and measured again"
     return "trained" if path == TRAINED else nodeid
 

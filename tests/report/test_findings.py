@@ -87,6 +87,9 @@ def endless(low: float) -> Interval:
         (1.30, endless(0.9), "open"),
         # A single pass has none, and cannot tell a difference from noise.
         (3.00, None, "open"),
+        (1.02, None, "open"),
+        (0.98, None, "open"),
+        (0.995, None, "open"),
         (0.30, None, "open"),
     ],
 )
