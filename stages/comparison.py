@@ -16,7 +16,7 @@ from stages.contract import Backend, Gate, Identity, Selection, View
 from stages.errors import UserError
 from stages.schema import Elsewhere, Host, Model, Phase, RoundTrip, Status, TimeSplit
 
-COMPARISON_VERSION = 4
+COMPARISON_VERSION = 5
 
 BUSY = 0.10
 """Others' share of the machine's CPU time from which figures are called disturbed."""

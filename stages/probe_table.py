@@ -83,7 +83,7 @@ class ProbeProvenance(TableProvenance):
 
 PROBE_TABLE = TableKind(
     name="probe table",
-    version=1,
+    version=2,
     schema=PROBE_SCHEMA,
     provenance=ProbeProvenance,
     remedy="measure it with `dvc repro`",

@@ -27,7 +27,7 @@ from stages.contract import (
 )
 from stages.tables import Record, TableKind, TableProvenance
 
-MATRIX_VERSION = 3
+MATRIX_VERSION = 4
 
 type Phase = Literal["warmup", "sweep", "confirm", "answer"]
 """``answer`` passes are not timed: the reference answers there what only JAX may confirm."""
