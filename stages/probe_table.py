@@ -20,8 +20,20 @@ from stages.tables import TableKind, TableProvenance
 PROBES_FILE = "probes.parquet"
 
 type Layout = Literal[
-    "alone", "original", "reversed", "replaced", "before_1", "before_5", "before_20", "before_all"
+    "alone",
+    "original",
+    "reversed",
+    "replaced",
+    "before_1",
+    "before_5",
+    "before_20",
+    "before_all",
+    "shorter",
+    "longer",
 ]
+
+OTHER_LENGTHS: tuple[Layout, ...] = ("shorter", "longer")
+"""The layouts in which positions and paddings move; all others keep the items' lengths."""
 
 PROBE_SCHEMA = pa.schema(
     [

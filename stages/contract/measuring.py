@@ -79,7 +79,7 @@ class Probes(Strict):
         int, Field(ge=2, le=10_000, description="identical requests, for the noise floor")
     ]
     most_items: Annotated[
-        Count | None,
+        Annotated[int, Field(ge=2, le=10_000)] | None,
         Field(description="of the workload in one probe request; null: all of them"),
     ] = None
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stages.contract import REFERENCE
 from stages.measure.plan import Plan
-from stages.measure.probe import choose_targets, layouts, probed_part
+from stages.measure.probe import choose_targets, every_layout, probed_part
 from stages.measure.schedule import calls_of_pass, confirm_chunk_sizes
 
 # What a server that compiles usually needs until a pass compiles nothing.
@@ -64,8 +64,7 @@ def probe_requests(plan: Plan) -> int:
     """Requests of the probes behind the timed passes."""
     workload = probed_part(plan.workload, plan.contract.probes)
     targets = choose_targets(workload, plan.contract.probes)
-    around = sum(sum(1 for _ in layouts(workload, target)) for target in targets)
-    return plan.contract.probes.repeats + around
+    return plan.contract.probes.repeats + sum(1 for _ in every_layout(workload, targets))
 
 
 def requests_of(plan: Plan) -> Span:

@@ -45,6 +45,7 @@ class Shape:
         largest_chunk: items per request at most, hence prompts in flight.
         attention_heads: of the model under test; ``None`` where it has not been resolved yet.
         prefix_cache: whether the server may keep the query's keys and values.
+        probe_tokens: the longest prompt of a probe, which may be longer than any of a pass.
     """
 
     prompt_tokens: int
@@ -52,11 +53,17 @@ class Shape:
     largest_chunk: int
     attention_heads: int | None
     prefix_cache: bool
+    probe_tokens: int
+
+    @property
+    def longest_tokens(self) -> int:
+        """The longest prompt that is ever sent."""
+        return max(self.prompt_tokens, self.probe_tokens)
 
     @property
     def context_tokens(self) -> int:
-        """The shortest context that holds a prompt, in steps of 32."""
-        return round_up(self.prompt_tokens + _HEADROOM_TOKENS, 32)
+        """The shortest context that holds every prompt, in steps of 32."""
+        return round_up(self.longest_tokens + _HEADROOM_TOKENS, 32)
 
 
 def round_up(value: int, step: int) -> int:
@@ -143,8 +150,9 @@ class SglangJax:
         """Context, batch and padding sizes.
 
         Native attention costs (padded tokens) x (context x running requests), whatever
-        is really in the batch, so on a CPU all of them are kept just large enough. On
-        other devices the server's own defaults stand.
+        is really in the batch, so on a CPU all of them are kept just large enough: paddings
+        for the prompts of passes, and no more than room for the longest probe. On other
+        devices the server's own defaults stand.
         """
         if device != "cpu":
             return {}
@@ -154,11 +162,13 @@ class SglangJax:
         if shape.prefix_cache:
             # After the first prompt of a pass only the items are new.
             paddings |= {round_up(shape.item_tokens * n, 16) for n in powers_of_two(running)}
+        if max(paddings) < shape.longest_tokens:
+            paddings.add(round_up(shape.longest_tokens, 16))
         return {
             "context-length": shape.context_tokens,
             "max-running-requests": running,
             # Two batches: the next one is placed before the last one is freed.
-            "max-total-tokens": 2 * running * round_up(shape.prompt_tokens + 1, 32),
+            "max-total-tokens": 2 * running * round_up(shape.longest_tokens + 1, 32),
             "max-prefill-tokens": max(paddings),
             "precompile-token-paddings": sorted(paddings),
             "precompile-bs-paddings": powers_of_two(running),

@@ -10,6 +10,7 @@ from stages.contract import REFERENCE, Backend, Contract, Launch, MultiItem, Vie
 from stages.environment import pinned_version
 from stages.errors import ContractError, UserError
 from stages.measure.drivers import DRIVERS, Driver, Flags, Shape, command_line
+from stages.measure.probe import longest_probe_tokens, packed_probe_tokens
 from stages.model_record import read_model
 from stages.schema import CHECKPOINT_FOLDER, MODEL_FILE, WORKLOAD_FILE, Measured, Model
 
@@ -101,6 +102,7 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
 
     Raises:
         UserError: a flag cannot be computed.
+        ContractError: the view's longest sequence has no room for the probes.
     """
     section, driver = contract.backends.of(backend), DRIVERS[backend]
     server, key = section.view(view), f"backends.{backend}.{view}"
@@ -110,11 +112,14 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
         largest_chunk=max(contract.chunk_sizes),
         attention_heads=subject.attention_heads,
         prefix_cache=not server.flags.get("disable-radix-cache", False),
+        probe_tokens=longest_probe_tokens(subject.workload, contract.probes),
     )
     # Who starts a server elsewhere chooses its sizes; the contract's own flags are checked there.
     sized_here = server.base_url is None
     derived = driver.derived_flags(shape, section.launch.device) if sized_here else {}
     packing = _packing(contract, section.launch, driver, server.multi_item)
+    if server.multi_item is not None:
+        _check_sequence(key, server.flags, packed_probe_tokens(subject.workload, contract.probes))
     measured = Measured(
         chunk_sizes=contract.chunk_sizes,
         passes=contract.passes,
@@ -153,6 +158,17 @@ def _packing(
         allowed = f"{packing.delimiter} among them: {driver.package} {pinned} puts it between items"
         raise ContractError("vocabulary.reserved_token_ids", reserved, allowed)
     return packing.flags
+
+
+_LONGEST_SEQUENCE = "max-multi-item-seq-len"
+
+
+def _check_sequence(key: str, flags: Flags, tokens: int) -> None:
+    """Passes would fit where a probe does not, and hours later no cell would be eligible."""
+    found = flags.get(_LONGEST_SEQUENCE)
+    if isinstance(found, int) and found < tokens:
+        allowed = f"at least {tokens:,}: probe requests with longer items are that long, packed"
+        raise ContractError(f"{key}.flags.{_LONGEST_SEQUENCE}", found, allowed)
 
 
 def attention_heads() -> int:

@@ -5,9 +5,9 @@ They run in the server session of the matrix they speak for, after its timed pas
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 from stages.canonical import CanonicalWorkload, draw_ids
 from stages.contract import Probes
@@ -52,14 +52,48 @@ def choose_targets(workload: CanonicalWorkload, probes: Probes) -> list[int]:
     return sorted(chosen)
 
 
-def layouts(workload: CanonicalWorkload, target: int) -> Iterator[ProbeRequest]:
-    """Every request around ``target``; only its neighbours change, never the target.
+def shorter(tokens: int) -> int:
+    """How long a shorter item is: about half, and one token at least."""
+    return max(1, tokens // 2)
 
-    Alone; as in a pass of one call; that order reversed; all neighbours replaced; and
-    with 1, 5, 20 and all other items before it, as far as the workload has as many.
+
+def longer(tokens: int) -> int:
+    """How long a longer item is: half as long again, and one token more at least."""
+    return tokens + max(1, tokens // 2)
+
+
+def longest_probe_tokens(workload: CanonicalWorkload, probes: Probes) -> int:
+    """Tokens of the longest prompt that the probes make; servers need room for it.
+
+    Zero where the workload has a single item, around which nothing is probed.
+    """
+    lengths = [len(item) for item in probed_part(workload, probes).items]
+    targets = choose_targets(workload, probes)
+    replaced = (longer(n) for t in targets for i, n in enumerate(lengths) if i != t)
+    longest = max(replaced, default=None)
+    return 0 if longest is None else len(workload.query) + longest
+
+
+def packed_probe_tokens(workload: CanonicalWorkload, probes: Probes) -> int:
+    """Tokens that hold the longest probe request with all its items in one sequence.
+
+    Each item brings a delimiter with it.
+    """
+    items = probed_part(workload, probes).items
+    return len(workload.query) + sum(longer(len(item)) + 1 for item in items)
+
+
+def layouts(workload: CanonicalWorkload, target: int) -> Iterator[ProbeRequest]:
+    """The requests around ``target`` in which no item's length changes.
+
+    Only its neighbours change, never the target. Alone; as in a pass of one call; that order
+    reversed; all neighbours replaced; and with 1, 5, 20 and all other items before it, as far
+    as the workload has as many. A single item has no neighbours: there is nothing to ask.
     """
     items = workload.items
     others = [item for i, item in enumerate(items) if i != target]
+    if not others:
+        return
     yield ProbeRequest("alone", [items[target]], 0)
     yield ProbeRequest("original", items, target)
     yield ProbeRequest("reversed", items[::-1], len(items) - 1 - target)
@@ -72,10 +106,54 @@ def layouts(workload: CanonicalWorkload, target: int) -> Iterator[ProbeRequest]:
     yield ProbeRequest("before_all", [*others, items[target]], len(others))
 
 
+def length_layouts(
+    workload: CanonicalWorkload, target: int, most: int | None = None
+) -> Iterator[ProbeRequest]:
+    """The requests around ``target`` in which all its neighbours are shorter, then longer.
+
+    Items of one token have no shorter ones: where all neighbours are that short, the request
+    is left out.
+
+    Args:
+        workload: whose items are probed.
+        target: the item that stays what it is.
+        most: items that may be sent at once, where not all may; one neighbour is always there.
+    """
+    others = [item for i, item in enumerate(workload.items) if i != target]
+    others = others[: None if most is None else max(1, most - 1)]
+    place = min(target, len(others))
+    changes: list[tuple[Layout, Callable[[int], int]]] = [("shorter", shorter), ("longer", longer)]
+    for layout, length in changes:
+        lengths = [length(len(item)) for item in others]
+        if lengths != [len(item) for item in others]:
+            drawn = _drawn(workload, layout, lengths)
+            yield ProbeRequest(
+                layout, [*drawn[:place], workload.items[target], *drawn[place:]], place
+            )
+
+
+def every_layout(
+    workload: CanonicalWorkload, targets: list[int], most: int | None = None
+) -> Iterator[tuple[int, ProbeRequest]]:
+    """Every target with every request around it, in the order in which they are sent.
+
+    Longer items ask more of a server than any pass did, so they come last: what they break
+    is not missing from the other probes.
+    """
+    same = ((t, request) for t in targets for request in layouts(workload, t))
+    other = [(t, request) for t in targets for request in length_layouts(workload, t, most)]
+    return chain(same, sorted(other, key=lambda one: one[1].layout == "longer"))
+
+
 def _replacements(workload: CanonicalWorkload) -> list[list[int]]:
     """As many new items of the same lengths, none of them in the workload where possible."""
-    draws = draw_ids(f"replacements/{workload.seed}", workload.pool)
-    return [list(islice(draws, len(item))) for item in workload.items]
+    return _drawn(workload, "replacements", [len(item) for item in workload.items])
+
+
+def _drawn(workload: CanonicalWorkload, name: str, lengths: list[int]) -> list[list[int]]:
+    """Items of these lengths, drawn from the workload's seed and ``name``."""
+    draws = draw_ids(f"{name}/{workload.seed}", workload.pool)
+    return [list(islice(draws, length)) for length in lengths]
 
 
 class Prober:
@@ -106,14 +184,14 @@ class Prober:
         The repetitions hold as many items as may be sent. After a few timeouts in a row
         nothing is sent any more.
         """
-        items = self._workload.items[: self._bound.items if self._bound else None]
+        most = self._bound.items if self._bound else None
+        items = self._workload.items[:most]
         for run in range(probes.repeats):
             decoded = self._send(items)
             for item in range(len(items)):
                 self._keep("repeat", ProbeRequest("original", items, item), run, item, decoded)
-        for target in targets:
-            for request in layouts(self._workload, target):
-                self._keep("isolation", request, 0, target, self._send(request.items))
+        for target, request in every_layout(self._workload, targets, most):
+            self._keep("isolation", request, 0, target, self._send(request.items))
 
     def _send(self, items: list[list[int]]) -> Decoded:
         bound = self._bound

@@ -123,10 +123,11 @@ def test_the_counts_by_hand(bare: Path) -> None:
         (2, 2, 3),
         (4, 1, 3),
     ]
-    # 4 repeats; around each of 3 targets: alone, original, reversed, replaced, after 1, after all.
-    assert probe_requests(jax) == 4 + 3 * 6
+    # 4 repeats; around each of 3 targets: alone, original, reversed, replaced, after 1, after all,
+    # and all others shorter, then longer.
+    assert probe_requests(jax) == 4 + 3 * 8
     # A pass of each chunk size is 7 requests. One chunk size at least is not warmed up further.
-    always = 22 + 3 * 7
+    always = 28 + 3 * 7
     assert (requests_of(pytorch).least, requests_of(pytorch).most) == (always + 7 + 14,) * 2
     # Confirmed: 1 and 2 if 1 is the fastest; all three, or 1, 2 and 4.
     assert requests_of(jax).least == always + 7 + 2 * (4 + 2)
@@ -197,8 +198,8 @@ def test_rough_rates_are_used_for_their_contract_alone(bare: Path, tpu: dict[str
 
 def test_where_nothing_is_known_the_bound_is_named_as_one(bare: Path) -> None:
     lines = said(bare, "target=tpu_vs_gpu")
-    # 13 passes of 1,001 requests and 29 probes at 180 s each, and half an hour to start: 652 h.
-    assert math.ceil(((13 * 1001 + 29) * 180 + 1800) / 3600) == 653
+    # 13 passes of 1,001 requests and 35 probes at 180 s each, and half an hour to start: 652 h.
+    assert math.ceil(((13 * 1001 + 35) * 180 + 1800) / 3600) == 653
     assert (
         "  time: unknown, for nothing was measured or told of this server;"
         " at most 652 h, with every request at its timeout"
@@ -209,8 +210,8 @@ def test_where_nothing_is_known_the_bound_is_named_as_one(bare: Path) -> None:
 
 def test_an_hourly_price_becomes_a_cost(bare: Path) -> None:
     lines = said(bare, "target=tpu_vs_gpu", "prices_usd_per_hour.jax=6", "chunk_sizes=[64]")
-    # 15 passes (3 + 5 + 7) of 500 items and 29 probes of as many, at 80 items/s; twice.
-    seconds = 2 * (15 + 29) * 500 / 80
+    # 15 passes (3 + 5 + 7) of 500 items and 35 probes of as many, at 80 items/s; twice.
+    seconds = 2 * (15 + 35) * 500 / 80
     assert f"jax: about {duration(seconds)}, about {seconds / 3600 * 6:.2f} USD" in lines
 
 

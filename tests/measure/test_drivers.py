@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from stages.measure.drivers import (
     DRIVERS,
+    Flags,
     Shape,
     command_line,
     count_compiles,
@@ -21,6 +22,7 @@ shapes = st.builds(
     largest_chunk=st.integers(1, 500),
     attention_heads=st.sampled_from([4, 9, 16, 32]),
     prefix_cache=st.booleans(),
+    probe_tokens=st.integers(0, 2130),
 )
 
 
@@ -33,12 +35,13 @@ def test_every_prompt_and_every_full_batch_fits_the_jax_server(shape: Shape) -> 
     assert isinstance(tokens, list)
     assert isinstance(batches, list)
     # The generated token needs a place behind the prompt.
-    assert flags["context-length"] > shape.prompt_tokens
+    assert flags["context-length"] > shape.longest_tokens
     assert max(batches) == running
     assert max(tokens) >= running * shape.prompt_tokens
     assert max(tokens) == flags["max-prefill-tokens"]
+    assert max(tokens) >= shape.longest_tokens
     # The next batch is placed before the last one is freed.
-    assert flags["max-total-tokens"] >= 2 * running * (shape.prompt_tokens + 1)
+    assert flags["max-total-tokens"] >= 2 * running * (shape.longest_tokens + 1)
     # A single prompt must not be padded to a whole batch.
     assert min(tokens) < shape.prompt_tokens + 16
     assert tokens == sorted(set(tokens))
@@ -57,12 +60,12 @@ def test_attention_scores_of_a_jax_batch_stay_within_memory(shape: Shape) -> Non
 @given(shapes)
 def test_the_largest_prompt_fits_the_pytorch_server(shape: Shape) -> None:
     flags = DRIVERS["pytorch"].derived_flags(shape, "cpu")
-    assert flags["context-length"] > shape.prompt_tokens
-    assert flags["max-total-tokens"] >= shape.prompt_tokens + 1
+    assert flags["context-length"] > shape.longest_tokens
+    assert flags["max-total-tokens"] >= shape.longest_tokens + 1
 
 
 def test_the_quick_contract_by_hand() -> None:
-    shape = Shape(136, 8, 32, attention_heads=4, prefix_cache=False)
+    shape = Shape(136, 8, 32, attention_heads=4, prefix_cache=False, probe_tokens=0)
     flags = DRIVERS["jax"].derived_flags(shape, "cpu")
     assert flags["context-length"] == 160
     assert flags["max-running-requests"] == 8
@@ -70,15 +73,32 @@ def test_the_quick_contract_by_hand() -> None:
     assert flags["precompile-bs-paddings"] == [1, 2, 4, 8]
 
 
+def test_longer_probes_make_room_for_themselves_and_no_prompt_of_a_pass_more_expensive() -> None:
+    def flags(probe_tokens: int, chunk: int = 32) -> Flags:
+        shape = Shape(136, 8, chunk, 4, prefix_cache=True, probe_tokens=probe_tokens)
+        return DRIVERS["jax"].derived_flags(shape, "cpu")
+
+    # The quick contract's 128 + 12 fit the sizes that its passes need.
+    assert flags(140) == flags(0)
+    # 128 + 30 do not: the context grows, the paddings of passes stay.
+    assert flags(158)["context-length"] == 192
+    assert flags(158)["max-total-tokens"] == 2 * 8 * 160
+    assert flags(158)["precompile-token-paddings"] == flags(0)["precompile-token-paddings"]
+    # One prompt at a time: only one more padding holds the probe.
+    assert flags(0, 1)["precompile-token-paddings"] == [16, 144]
+    assert flags(158, 1)["precompile-token-paddings"] == [16, 144, 160]
+    assert flags(158, 1)["max-prefill-tokens"] == 160
+
+
 def test_small_chunks_need_small_batches() -> None:
-    shape = Shape(136, 8, 1, attention_heads=4, prefix_cache=False)
+    shape = Shape(136, 8, 1, attention_heads=4, prefix_cache=False, probe_tokens=0)
     assert DRIVERS["jax"].derived_flags(shape, "cpu")["max-running-requests"] == 1
-    shape = Shape(136, 8, 3, attention_heads=4, prefix_cache=False)
+    shape = Shape(136, 8, 3, attention_heads=4, prefix_cache=False, probe_tokens=0)
     assert DRIVERS["jax"].derived_flags(shape, "cpu")["max-running-requests"] == 4
 
 
 def test_on_an_accelerator_the_servers_own_defaults_stand() -> None:
-    shape = Shape(2020, 20, 500, attention_heads=16, prefix_cache=False)
+    shape = Shape(2020, 20, 500, attention_heads=16, prefix_cache=False, probe_tokens=0)
     for driver in DRIVERS.values():
         assert driver.derived_flags(shape, "tpu") == {}
 

@@ -193,7 +193,9 @@ def test_a_chunk_size_that_ends_the_server_is_given_up_and_the_others_are_measur
     }
     # The backend can still be judged: probes of up to two items were answered.
     answered = [r for r in session.probe_records if r.status == "ok"]
-    assert {r.layout for r in answered if r.kind == "isolation"} == {"alone", "before_1"}
+    isolation = [r for r in answered if r.kind == "isolation"]
+    assert {r.layout for r in isolation} == {"alone", "before_1", "shorter", "longer"}
+    assert {r.items for r in isolation if r.layout in ("shorter", "longer")} == {2}
     assert Counter(r.run for r in answered if r.kind == "repeat") == dict.fromkeys(range(5), 2)
     assert {r.status for r in session.probe_records} == {"ok", kind}
 
@@ -283,6 +285,7 @@ def test_probes_run_in_the_session_of_the_timed_passes_and_after_them(tmp_path) 
         if record.kind == "isolation":
             by_target.setdefault(record.item, set()).add(record.layout)
     layouts = {"alone", "original", "reversed", "replaced", "before_1", "before_all"}
+    layouts |= {"shorter", "longer"}
     assert by_target == dict.fromkeys(by_target, layouts)
     assert len(by_target) == MADE.probes.targets
 

@@ -31,6 +31,8 @@ _LAYOUTS: dict[str, str] = {
     "before_5": "5 items before",
     "before_20": "20 items before",
     "before_all": "all others before",
+    "shorter": "shorter items",
+    "longer": "longer items",
 }
 # An item alone is what the others are measured from.
 assert set(_LAYOUTS) | {"alone"} == set(get_args(Layout.__value__))  # noqa: S101
