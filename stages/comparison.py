@@ -25,7 +25,9 @@ NOISY = 0.5
 
 type Verdict = Literal["pass", "fail", "inconclusive", "not_compared"]
 type ControlName = Literal["items_rotated", "labels_swapped", "mean_score"]
-type IsolationVerdict = Literal["isolated", "leaks", "not_probed"]
+type IsolationVerdict = Literal[
+    "isolated", "leaks", "not_probed", "lengths_not_probed", "no_neighbours"
+]
 type OracleSide = Literal["jax", "pytorch", "both", "neither"]
 type Outcome = Literal["jax", "pytorch", "tie", "none", "deferred"]
 type Confidence = Literal["high", "medium", "low", "none"]
@@ -56,17 +58,22 @@ class Isolation(Part):
     """Does an item's score depend on its neighbours?
 
     Attributes:
-        verdict: ``leaks`` when a change of neighbours moved a score by more than the gate's
-            largest difference; ``not_probed`` when no probe of some target succeeded.
+        verdict: ``leaks`` when a change of neighbours moved a score by more than ``limit``;
+            ``not_probed`` when no probe of some target succeeded; ``lengths_not_probed`` when
+            none with neighbours of other lengths did; ``no_neighbours`` in a workload of one item.
+        limit: the largest change that is no leak; see :func:`stages.compare.probes.change_limit`.
         targets: the items whose neighbours were changed.
         changes: layout -> largest change of any target's score against the score it has
             alone in a request.
         largest_change: the largest of them; ``worst_target`` and ``worst_layout`` say where.
         leaking_targets: targets a change of neighbours moved too far.
-        failed_probes: probe requests that failed.
+        failed_probes: probe requests that failed; ``failed_layouts`` are those they belong to.
+        left_out: layouts of other lengths that some target cannot have: items of one token have
+            no shorter ones.
     """
 
     verdict: IsolationVerdict
+    limit: float
     targets: list[int]
     changes: dict[str, float]
     largest_change: float | None
@@ -74,6 +81,8 @@ class Isolation(Part):
     worst_layout: str | None
     leaking_targets: list[int]
     failed_probes: int
+    failed_layouts: list[str] = []
+    left_out: list[str] = []
 
 
 class NoiseFloor(Part):
@@ -130,7 +139,10 @@ class GateResult(Part):
         max_abs_diff: largest difference of one score, over all compared passes.
         mean_abs_diff: mean difference of the pass where it is largest.
         worst_pass: phase and run of the pass with the largest difference.
-        controls: wrong answers the same gate must catch; empty when nothing was compared.
+        controls: wrong answers the same gate must catch; empty when nothing was compared, or
+            when all of them are left out.
+        left_out: wrong answers that would equal the original whatever the scores are, and of
+            what there is only one (``one label``, ``one item``).
     """
 
     verdict: Verdict
@@ -140,6 +152,7 @@ class GateResult(Part):
     mean_abs_diff: float | None
     worst_pass: str | None
     controls: list[ControlResult]
+    left_out: dict[ControlName, str] = {}
 
 
 class Interval(Part):

@@ -75,6 +75,7 @@ def isolation(verdict: str = "isolated", **changes: Any) -> Isolation:
     """Three probed items; the largest change is 2e-07 at item 31, unless a test says otherwise."""
     fields: dict[str, Any] = {
         "verdict": verdict,
+        "limit": 1e-4,
         "targets": [0, 15, 31],
         "changes": {"original": 1e-7, "reversed": 2e-7},
         "largest_change": 2e-7,

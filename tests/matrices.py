@@ -50,6 +50,7 @@ def one_pass(
     compiles: int | None = 0,
     salt: Sequence[int] = (),
     items: int = ITEMS,
+    labels: int = LABELS,
 ) -> list[CallRecord]:
     """The calls of a pass that took ``seconds``; unless ``ok``, its last call fails."""
     spans = calls_of_pass(items, chunk)
@@ -62,7 +63,7 @@ def one_pass(
         flat: list[float] = []
         for item in range(first, first + count):
             value = score(phase, chunk, run, item)
-            flat += [value, 1 - value]
+            flat += [value, 1 - value][:labels]
         end = start + (round(seconds * 1e9) if last else per_call * (call + 1))
         records.append(
             CallRecord(

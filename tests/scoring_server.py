@@ -102,6 +102,17 @@ class Liar:
         off = 0.1 if len(right) > 1 else 0.0
         return [[p + off, 1 - p - off] if p < 0.5 else [p - off, 1 - p + off] for p in right]
 
+    def _batches(self, right: list[float], _: object) -> list[list[float]]:
+        # What a batch of another shape does to the last digits, the same each time.
+        off = self._number * (len(right) % 3)
+        return [[p + off, 1 - p - off] for p in right]
+
+    def _lengths(self, right: list[float], items: list[list[int]]) -> list[list[float]]:
+        # Right among items of its own length, as all items of a pass are.
+        mixed = len({len(item) for item in items}) > 1
+        off = self._number if mixed else 0.0
+        return [[p + off, 1 - p - off] for p in right]
+
     def _jitter(self, right: list[float], _: object) -> list[list[float]]:
         off = self._number * (1 if self._calls % 2 else -1)
         return [[p + off, 1 - p - off] for p in right]

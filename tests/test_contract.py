@@ -6,6 +6,7 @@ import copy
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import yaml
@@ -184,6 +185,23 @@ def test_more_items_than_distinct_ones_can_exist_are_refused() -> None:
     assert message.startswith("params.yaml: workload.items: found 32")
 
 
+@pytest.mark.parametrize("raw", [raw_contract, raw_trained])
+def test_one_label_with_softmax_would_always_score_one_and_is_refused(raw: Any) -> None:
+    one = {"workload__label_token_ids": [9454]}
+    if raw is raw_trained:
+        one["workload__label_texts"] = [" Yes"]
+    message = refused(raw(**one, workload__apply_softmax=True))
+    assert message.startswith("params.yaml: workload.apply_softmax: found True; allowed: false")
+    made = parse_contract(raw(**one, workload__apply_softmax=False))
+    assert made.workload.label_token_ids == [9454]
+
+
+def test_a_probe_of_one_item_would_probe_nothing_and_is_refused() -> None:
+    assert refused(raw_contract(probes__most_items=1)).startswith(
+        "params.yaml: probes.most_items: found 1"
+    )
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -224,6 +242,7 @@ def test_the_safe_pool_holds_no_reserved_and_no_label_id() -> None:
         vocabulary__end_ordinary=16,
         vocabulary__reserved_token_ids=[0, 12],
         workload__label_token_ids=[14],
+        workload__apply_softmax=False,
         workload__items=2,
         chunk_sizes=[1],
     )

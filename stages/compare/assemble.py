@@ -13,7 +13,7 @@ from stages.compare.elsewhere import elsewhere_flags, server_host
 from stages.compare.gate import judge
 from stages.compare.oracle import against_oracle, oracle_verdict
 from stages.compare.passes import passes_of
-from stages.compare.probes import isolation, noise_floor
+from stages.compare.probes import change_limit, isolation, noise_floor
 from stages.compare.selection import (
     Samples,
     decide,
@@ -113,12 +113,15 @@ def _view(
 ) -> ViewComparison:
     matrices = evidence.matrices
     labels = len(matrices[REFERENCE, view].provenance.label_token_ids)
-    isolations = {b: _isolation(evidence.probes[b, view], contract.gate) for b in BACKENDS}
+    noise = {b: noise_floor(evidence.probes[b, view].frame) for b in BACKENDS}
+    isolations = {
+        b: _isolation(evidence.probes[b, view], matrices[b, view].provenance, noise[b], contract)
+        for b in BACKENDS
+    }
     oracle = {
         b: against_oracle(passes[b, view], evidence.oracle.frame, labels, contract.gate)
         for b in BACKENDS
     }
-    noise = {b: noise_floor(evidence.probes[b, view].frame) for b in BACKENDS}
     cells: list[Cell] = []
     seconds = {}
     for backend in BACKENDS:
@@ -167,8 +170,11 @@ def _view(
     )
 
 
-def _isolation(probes: Probes, gate: Gate) -> Isolation:
-    return isolation(probes.frame, probes.provenance.targets, gate)
+def _isolation(
+    probes: Probes, served: Provenance, noise: NoiseFloor, contract: Contract
+) -> Isolation:
+    limit = change_limit(noise, contract.gate, served.contract.launch.dtype)
+    return isolation(probes.frame, probes.provenance.targets, served.items, limit)
 
 
 def _oracle_flags(results: Mapping[Backend, OracleResult]) -> list[str]:
@@ -221,6 +227,9 @@ def _cell_flags(cells: list[Cell]) -> list[str]:
                 else f"{cell.compiled_passes} timed passes"
             )
             flags.append(f"{name} compiled in {passes}")
+        if cell.gate is not None and cell.gate.left_out and not cell.gate.controls:
+            only = " and ".join(dict.fromkeys(cell.gate.left_out.values()))
+            flags.append(f"nothing could test the gate's power for {name}: there is {only}")
     return flags
 
 

@@ -181,15 +181,17 @@ def gate_reasons(gate: GateResult | None) -> list[str]:
 
 def isolation_reasons(isolation: Isolation) -> list[str]:
     """Why the isolation probe makes a cell ineligible; empty when it does not."""
-    if isolation.verdict == "isolated":
+    if isolation.verdict in ("isolated", "no_neighbours"):
         return []
     if isolation.verdict == "not_probed":
         return ["isolation between items could not be probed"]
+    if isolation.verdict == "lengths_not_probed":
+        return ["isolation from items of other lengths could not be probed"]
     *most, last = map(str, isolation.leaking_targets)
     items = f"items {', '.join(most)} and {last}" if most else f"item {last}"
     return [
         f"scores depend on neighbouring items: those of {items} moved by up to"
-        f" {isolation.largest_change:.2g}"
+        f" {isolation.largest_change:.2g} (limit {isolation.limit:.2g})"
     ]
 
 

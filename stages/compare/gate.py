@@ -47,6 +47,7 @@ def judge(candidate: pl.DataFrame, reference: pl.DataFrame, gate: Gate, labels: 
         mean_abs_diff=mean,
         worst_pass=None if worst is None else f"{rows[worst]['phase']} {rows[worst]['run']}",
         controls=controls,
+        left_out=no_controls(right, labels),
     )
 
 
@@ -102,9 +103,12 @@ def power_controls(reference: list[list[float]], labels: int, gate: Gate) -> lis
         reference: scores of each compared pass, item by item.
         labels: scores per item.
         gate: the limits; a control they let pass shows scores too flat to judge by.
+
+    A control that :func:`no_controls` names is left out.
     """
     if not reference:
         return []
+    left_out = no_controls(reference, labels)
     makers: dict[ControlName, Callable[[Array], Array]] = {
         "items_rotated": lambda scores: np.roll(scores, 1, axis=0),
         "labels_swapped": lambda scores: np.roll(scores, 1, axis=1),
@@ -112,6 +116,8 @@ def power_controls(reference: list[list[float]], labels: int, gate: Gate) -> lis
     }
     results = []
     for name, make in makers.items():
+        if name in left_out:
+            continue
         wrong = [make(np.asarray(s).reshape(-1, labels)).ravel().tolist() for s in reference]
         largest, mean, _ = worst_of(wrong, reference)
         caught = verdict(largest, mean, gate) == "fail"
@@ -119,6 +125,24 @@ def power_controls(reference: list[list[float]], labels: int, gate: Gate) -> lis
             ControlResult(name=name, caught=caught, max_abs_diff=largest, mean_abs_diff=mean)
         )
     return results
+
+
+def no_controls(reference: list[list[float]], labels: int) -> dict[ControlName, str]:
+    """The controls that would equal the original whatever the scores are, and why.
+
+    Scores that happen to be equal are no reason: such a control is made, passes the gate, and
+    shows that the scores are too flat. All items of a pass count, however many calls it took.
+
+    Args:
+        reference: scores of each compared pass, item by item.
+        labels: scores per item.
+    """
+    same: dict[ControlName, str] = {}
+    if reference and all(len(scores) == labels for scores in reference):
+        same |= {"items_rotated": "one item", "mean_score": "one item"}
+    if reference and labels == 1:
+        same["labels_swapped"] = "one label"
+    return same
 
 
 def _is_worse(difference: float, so_far: float | None) -> bool:

@@ -151,6 +151,9 @@ def check_subject(
     """
     _check_vocabulary(vocabulary)
     _check_labels(workload.label_token_ids, vocabulary)
+    if workload.apply_softmax and len(workload.label_token_ids) == 1:
+        allowed = "false, or more label_token_ids: the softmax over one label is always 1"
+        raise ContractError("workload.apply_softmax", True, allowed)
     if isinstance(workload, DrawnWorkload):
         _check_drawn(workload, vocabulary)
     else:

@@ -12,7 +12,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from stages.comparison import (
@@ -40,12 +40,6 @@ _SIDES: dict[OracleSide | None, str] = {
     "both": "both agree",
     "neither": "neither agrees",
     None: "not known",
-}
-_LAYOUTS = {
-    "original": "among its own neighbours",
-    "reversed": "with the order reversed",
-    "replaced": "with all other items replaced",
-    "before_all": "with all other items before it",
 }
 
 
@@ -116,10 +110,14 @@ def power_answer(view: ViewComparison, limits: Gate) -> Answer:
     """Whether the gate catches every wrong answer, and which comes closest to passing."""
     gated = _gated(view)
     tried = [(size, control) for size, gate in gated for control in gate.controls]
+    left_out = left_out_controls([gate for _, gate in gated])
+    if not tried and left_out:
+        return _no_control(view, left_out)
     if not tried:
         return Answer("not tried", "no pass was compared, so no wrong answer could be made")
     untried = [one for one in gated if not one[1].controls]
     rest = f"; none could be made at {_at(untried, gated)}" if untried else ""
+    rest += f"; left out, for they would change nothing: {f.join(left_out)}" if left_out else ""
     missed = [(size, control) for size, control in tried if not control.caught]
     if missed:
         named = "; ".join(_passing(missed, gated))
@@ -132,6 +130,20 @@ def power_answer(view: ViewComparison, limits: Gate) -> Answer:
     return Answer(
         "all caught", f"{text}{_wrong(size, closest)}, {_over(closest, limits)[1]}){rest}"
     )
+
+
+def left_out_controls(gates: Iterable[GateResult]) -> list[str]:
+    """Wrong answers that would equal the right one: ``labels swapped (there is one label)``."""
+    why = {name: only for gate in gates for name, only in gate.left_out.items()}
+    return [f"{words} (there is {why[n]})" for n, words in f.CONTROL_NAMES.items() if n in why]
+
+
+def _no_control(view: ViewComparison, left_out: list[str]) -> Answer:
+    """The gate's pass still says that the scores are equal, but not that it would notice."""
+    text = f"no wrong answer would differ from the right one: {f.join(left_out)}"
+    where = f.backend_view("jax", view.view)
+    against = f"{where}: nothing could test the gate's power, so its pass is worth less."
+    return Answer("could not be tested", text, [against])
 
 
 def _wrong(size: int, control: ControlResult) -> str:
@@ -189,24 +201,44 @@ def noise_answer(view: ViewComparison, backend: Backend, limits: Gate) -> Answer
     )
 
 
-def isolation_answer(view: ViewComparison, backend: Backend, limits: Gate) -> Answer:
+def isolation_answer(view: ViewComparison, backend: Backend) -> Answer:
     """Whether one backend's scores depend on neighbouring items, and where most."""
     found, where = view.isolation[backend], f.backend_view(backend, view.view)
-    failed = f.count(found.failed_probes, "probe request")
-    also = f"; {failed} failed" if found.failed_probes else ""
-    worst, limit = _worst(found), f.plain(limits.max_abs_diff)
+    failed, worst, limit = _failed(found), _worst(found), f.plain(found.limit)
+    also = f"; {failed}" if failed else ""
+    if found.verdict == "no_neighbours":
+        return Answer("nothing to probe", "the workload has one item, which has no neighbours")
     if found.verdict == "leaks":
         verb = "depends" if len(found.leaking_targets) == 1 else "depend"
         text = f"{f.items(found.leaking_targets)} {verb} on the neighbours, by up to {worst}"
         return _barring(view, backend, "leaks", f"{text}, limit {limit}{also}")
     if found.verdict == "not_probed":
         seen = f"; the others move a score by at most {worst}" if worst else ""
-        text = f"{failed} failed{seen}" if found.failed_probes else f"no complete probe{seen}"
-        return _barring(view, backend, "not probed", text)
+        return _barring(view, backend, "not probed", f"{failed or 'no complete probe'}{seen}")
     moved = f"move by at most {worst}, limit {limit}" if found.largest_change else "do not move"
-    text = f"scores of {f.count(len(found.targets), 'probed item')} {moved}{also}"
-    against = [f"{where}: {failed} of the isolation check failed."] if also else []
-    return Answer("isolated", text, against)
+    text = f"scores of {f.count(len(found.targets), 'probed item')} {moved}"
+    if found.verdict == "lengths_not_probed":
+        text = f"among items of the same lengths, {text}{also or '; none of others was probed'}"
+        return _barring(view, backend, "not probed with other lengths", text)
+    against = [f"{where}: {_failed(found, ' of the isolation check')}."] if failed else []
+    return Answer("isolated", f"{text}{also}{_left_out(found)}", against)
+
+
+def _failed(found: Isolation, of: str = "") -> str:
+    """How many probe requests failed, and in which layouts, where only some of them did."""
+    if not found.failed_probes:
+        return ""
+    text = f"{f.count(found.failed_probes, 'probe request')}{of} failed"
+    if found.verdict == "not_probed" or not found.failed_layouts:
+        return text
+    return f"{text} ({f.join([f.layout(name) for name in found.failed_layouts])})"
+
+
+def _left_out(found: Isolation) -> str:
+    """Which layouts the workload cannot have."""
+    if "shorter" in found.left_out:
+        return "; not tried with shorter items where all others have one token"
+    return ""
 
 
 def _barring(view: ViewComparison, backend: Backend, word: str, figure: str) -> Answer:
@@ -222,9 +254,7 @@ def _worst(found: Isolation) -> str:
     size, layout = f.difference(found.largest_change), found.worst_layout
     if found.worst_target is None or layout is None:
         return size
-    before = layout.removeprefix("before_")
-    how = f"with {f.count(int(before), 'item')} before it" if before.isdecimal() else layout
-    return f"{size} (item {found.worst_target} {_LAYOUTS.get(layout, how)})"
+    return f"{size} (item {found.worst_target} {f.layout(layout)})"
 
 
 def oracle_answer(view: ViewComparison, backend: Backend, limits: Gate) -> Answer:

@@ -15,9 +15,10 @@ import itertools
 import statistics
 from collections.abc import Iterator, Sequence
 
-from stages.comparison import Cell, Comparison, Verdict, ViewComparison
+from stages.comparison import Cell, Comparison, IsolationVerdict, Verdict, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
 from stages.report import format as f
+from stages.report.checks import left_out_controls
 from stages.report.ratios import cells
 
 OUTLIER = 10.0
@@ -30,6 +31,10 @@ _VERBS: dict[Verdict, tuple[str, str]] = {
     "inconclusive": ("is inconclusive", "are inconclusive"),
     "not_compared": ("could not be compared", "could not be compared"),
 }
+_UNPROBED: dict[IsolationVerdict, str] = {
+    "not_probed": "Isolation between items",
+    "lengths_not_probed": "Isolation from items of other lengths",
+}
 
 
 def correctness(comparison: Comparison) -> list[str]:
@@ -39,7 +44,8 @@ def correctness(comparison: Comparison) -> list[str]:
         names = f.join([BACKEND_NAMES[b] for b in BACKENDS if b in comparison.unavailable])
         said = [f"None of {f.count(len(gated), 'JAX cell')} was compared: {names} unavailable."]
         return [*said, *_noise(comparison), *_isolation(comparison), *_oracle(comparison)]
-    said = [_tally(gated, comparison), *_not_passing(gated), *_drift(gated, comparison)]
+    said = [_tally(gated, comparison), *_not_passing(gated), *_left_out(gated)]
+    said += _drift(gated, comparison)
     return [*said, *_noise(comparison), *_isolation(comparison), *_oracle(comparison)]
 
 
@@ -67,6 +73,15 @@ def _not_passing(gated: Sequence[Cell]) -> Iterator[str]:
     missing = [cell for cell in gated if cell.gate and cell.gate.verdict == "not_compared"]
     if missing:
         yield f"Not compared: {'; '.join(_where(missing, gated))}."
+
+
+def _left_out(gated: Sequence[Cell]) -> Iterator[str]:
+    gates = [cell.gate for cell in gated if cell.gate]
+    left_out = f.join(left_out_controls(gates))
+    if left_out and not any(gate.controls for gate in gates):
+        yield f"Nothing could test the gate's power, for no wrong answer would differ: {left_out}."
+    elif left_out:
+        yield f"Not among the wrong answers that the gate must catch: {left_out}."
 
 
 def _where(some: Sequence[Cell], every: Sequence[Cell]) -> Iterator[str]:
@@ -157,11 +172,14 @@ def _isolation(comparison: Comparison) -> Iterator[str]:
         if found.verdict == "leaks":
             yield (
                 f"Scores depend on neighbouring items: {where} ({f.items(found.leaking_targets)},"
-                f" by up to {f.difference(found.largest_change)})."
+                f" by up to {f.difference(found.largest_change)}, limit {f.plain(found.limit)})."
             )
-    missing = [where for found, where in every if found.verdict == "not_probed"]
-    if missing:
-        yield f"Isolation between items could not be probed: {'; '.join(missing)}."
+    for verdict, what in _UNPROBED.items():
+        missing = [where for found, where in every if found.verdict == verdict]
+        if missing:
+            yield f"{what} could not be probed: {'; '.join(missing)}."
+    if every and all(found.verdict == "no_neighbours" for found, _ in every):
+        yield "The workload has one item, so no score can depend on neighbouring items."
     isolated = [
         (found.largest_change, where)
         for found, where in every

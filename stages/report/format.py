@@ -26,6 +26,24 @@ CONTROL_NAMES: dict[ControlName, str] = {
     "mean_score": "the mean score for every item",
 }
 
+LAYOUT_NAMES = {
+    "alone": "alone in a request",
+    "original": "among its own neighbours",
+    "reversed": "with the order reversed",
+    "replaced": "with all other items replaced",
+    "before_all": "with all other items before it",
+    "shorter": "with all other items shorter",
+    "longer": "with all other items longer",
+}
+
+
+def layout(name: str) -> str:
+    """How a probe request was built around its target, in words."""
+    before = name.removeprefix("before_")
+    if before.isdecimal():
+        return f"with {count(int(before), 'item')} before it"
+    return LAYOUT_NAMES.get(name, name)
+
 
 def number(value: float | None) -> str:
     """Three digits or more, without an exponent until the value is tiny: 0.43, 346.5, 1,234."""

@@ -52,7 +52,8 @@ def _wrong(comparison: Comparison) -> Iterator[str]:
         if isolation.verdict == "leaks":
             yield (
                 f"Isolation: {where}, the scores of {f.items(isolation.leaking_targets)} move by"
-                f" up to {f.difference(isolation.largest_change)} with their neighbours."
+                f" up to {f.difference(isolation.largest_change)} with their neighbours"
+                f" (limit {f.plain(isolation.limit)})."
             )
         if oracle.agrees is False:
             yield (

@@ -27,7 +27,11 @@ PROVES = [
         "Noise floor",
         "how far a server's answers to one identical request differ; less than that means nothing.",
     ),
-    ("Isolation", "an item's score must not move when only its neighbours change."),
+    (
+        "Isolation",
+        "an item's score must not move when only its neighbours change: their order, tokens,"
+        " number or lengths. What is not more than the noise and rounding does not count.",
+    ),
     (
         "Oracle",
         "plain forward passes without a server, one prompt at a time, say which backend is"
@@ -82,7 +86,7 @@ def trust(comparison: Comparison) -> Trust:
         between("Gate", lambda view: say.gate_answer(view, limits)),
         between("Power", lambda view: say.power_answer(view, limits)),
         *each("Noise floor", lambda view, b: say.noise_answer(view, b, limits)),
-        *each("Isolation", lambda view, b: say.isolation_answer(view, b, limits)),
+        *each("Isolation", say.isolation_answer),
         *each("Oracle", lambda view, b: say.oracle_answer(view, b, limits)),
         between("Oracle's verdict", say.verdict_answer),
         *each(

@@ -15,9 +15,11 @@ from conftest import CHUNKS, WORKLOAD, Bench  # type: ignore[import-not-found]
 
 import stages.compare.assemble as assemble
 import stages.compare.gate as gate
+import stages.compare.probes as probes
 import stages.measure.decode as decode
 from stages.comparison import Comparison, Isolation, NoiseFloor, OracleResult, Verdict
 from stages.contract import Backend
+from stages.probe_table import OTHER_LENGTHS
 
 pytestmark = pytest.mark.servers
 
@@ -179,6 +181,20 @@ LIES = {
         sides_with="neither",
         words=("JAX differs from the oracle", "PyTorch differs from the oracle"),
     ),
+    "neighbours of other lengths leak, inside the gate": Lie(
+        {"jax": "lengths:0.0117"},
+        everywhere("pass"),
+        ("pytorch",),
+        isolation=("jax",),
+        words=("scores depend on neighbouring items", "moved by up to 0.012"),
+        silent=(FAILS,),
+    ),
+    "batches of another shape round differently": Lie(
+        {"jax": "batches:1e-6"},
+        everywhere("pass"),
+        ("jax", "pytorch", "tie"),
+        silent=("scores depend on neighbouring items",),
+    ),
     "answers that jitter inside the gate": Lie(
         {"jax": "jitter:0.009"},
         everywhere("pass"),
@@ -236,6 +252,7 @@ def always(value: object) -> Callable[..., object]:
 
 ISOLATED = Isolation(
     verdict="isolated",
+    limit=1e-4,
     targets=[0],
     changes={},
     largest_change=0.0,
@@ -274,6 +291,20 @@ CHECKS: dict[str, tuple[object, str, object, str]] = {
         always(ISOLATED),
         "neighbours leak in both backends alike",
     ),
+    "the isolation probe of other lengths": (
+        assemble,
+        "isolation",
+        lambda frame, *rest: probes.isolation(
+            frame.filter(~pl.col("layout").is_in(OTHER_LENGTHS)), *rest
+        ),
+        "neighbours of other lengths leak, inside the gate",
+    ),
+    "the isolation probe's own limit": (
+        assemble,
+        "change_limit",
+        lambda noise, g, dtype: g.max_abs_diff,
+        "neighbours of other lengths leak, inside the gate",
+    ),
     "the oracle": (assemble, "against_oracle", always(AGREES), "both backends drift alike"),
     "the untimed answers": (
         assemble,
@@ -300,6 +331,21 @@ def test_with_any_check_switched_off_some_lie_gets_through(
     assert complaints(caught_by_it, result_of(bench, caught_by_it)) == []
     monkeypatch.setattr(module, function, off)
     assert complaints(caught_by_it, result_of(bench, caught_by_it)) != []
+
+
+def test_the_leak_at_other_lengths_is_caught_by_its_own_check_alone(bench: Bench) -> None:
+    # Every other one is content: without the isolation probe this liar would win or tie.
+    name = "neighbours of other lengths leak, inside the gate"
+    view = result_of(bench, name).portable
+    assert view.oracle_verdict.sides_with == "both"
+    found = view.isolation["jax"]
+    assert set(found.changes) - set(OTHER_LENGTHS) >= {"original", "reversed", "replaced"}
+    assert {n for n, change in found.changes.items() if not change <= found.limit} == {
+        *OTHER_LENGTHS
+    }
+    for cell in view.cells:
+        only = cell.backend == "jax"
+        assert [r.startswith("scores depend on") for r in cell.reasons] == [True] * only
 
 
 @pytest.mark.parametrize("lie", ["nan", "unnormalised"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import get_args
 
 import comparisons as build
 from report_words import HOSTILE, everywhere, talkative
@@ -16,6 +17,7 @@ from stages.comparison import (
     ViewComparison,
 )
 from stages.contract import BACKENDS, Backend, View
+from stages.probe_table import Layout
 from stages.report.figures import draw_all
 from stages.report.html import render_html
 from stages.report.render import render_all
@@ -155,10 +157,10 @@ def _large(view: View) -> ViewComparison:
 
 
 def _probed() -> Isolation:
-    layouts = ("original", "reversed", "replaced", "before_1", "before_5", "before_20")
+    layouts = [name for name in get_args(Layout.__value__) if name != "alone"]
     return build.isolation(
         targets=[0, 249, 499],
-        changes={layout: 1e-7 * (i + 1) for i, layout in enumerate((*layouts, "before_all"))},
+        changes={layout: 1e-7 * (i + 1) for i, layout in enumerate(layouts)},
         worst_target=499,
     )
 

@@ -55,14 +55,14 @@ def write_matrix(
     MATRIX_TABLE.write(path, made.calls.to_arrow().cast(MATRIX_TABLE.schema), provenance)
     rows = [
         ProbeRecord("isolation", layout, 0, 1, 0, 4, "ok", "", [0.5, 0.5])  # type: ignore[arg-type]
-        for layout in ("alone", "reversed")
+        for layout in ("alone", "reversed", "longer")
     ]
     table = pa.Table.from_pylist([asdict(r) for r in rows], schema=PROBE_SCHEMA)
     PROBE_TABLE.write(
         path.with_name(PROBES_FILE),
         table,
         ProbeProvenance(
-            schema_version=1,
+            schema_version=PROBE_TABLE.version,
             workload_sha256=sha256(WORKLOAD),
             table_sha256=table_sha256(table),
             backend=backend,

@@ -22,6 +22,7 @@ PASSED = GateResult(
 )
 ISOLATED = Isolation(
     verdict="isolated",
+    limit=1e-4,
     targets=[1],
     changes={"reversed": 0.0},
     largest_change=0.0,
@@ -192,6 +193,22 @@ def test_a_leak_makes_the_backend_ineligible_and_names_items_and_size() -> None:
     made = cell(passes({2: 1.0}), gate=None, isolation=ISOLATED.model_copy(update=leak))
     assert made.reasons == [
         "scores depend on neighbouring items: those of items 7 and 12 moved by up to 0.31"
+        " (limit 0.0001)"
     ]
-    unprobed = ISOLATED.model_copy(update={"verdict": "not_probed"})
-    assert not cell(passes({2: 1.0}), isolation=unprobed).eligible
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reasons"),
+    [
+        ("not_probed", ["isolation between items could not be probed"]),
+        ("lengths_not_probed", ["isolation from items of other lengths could not be probed"]),
+        # What cannot exist cannot leak: a workload of one item is not barred for ever.
+        ("no_neighbours", []),
+    ],
+)
+def test_what_was_not_probed_is_not_eligible_unless_there_was_nothing_to_probe(
+    verdict: str, reasons: list[str]
+) -> None:
+    made = cell(passes({2: 1.0}), isolation=ISOLATED.model_copy(update={"verdict": verdict}))
+    assert made.reasons == reasons
+    assert made.eligible == (not reasons)

@@ -18,6 +18,7 @@ from stages.comparison import Comparison
 from stages.contract import BACKENDS, VIEWS, Backend, Contract, View
 from stages.oracle_table import ORACLE_SCHEMA, OracleProvenance, OracleTable
 from stages.probe_table import PROBE_SCHEMA, ProbeProvenance, ProbeRecord, Probes
+from stages.report.figures import draw_all
 from stages.report.render import render_all
 from stages.schema import CallRecord, Host, Matrix, Model, Status
 from stages.workload import build_workload
@@ -44,15 +45,17 @@ class Situation:
 
     Attributes:
         jax, pytorch: seconds of the passes by chunk size.
-        jax_score: the scores JAX answers; the reference and the oracle are right.
+        jax_score, reference_score: the scores they answer; the oracle is right.
         failing: backend -> runs whose last call fails.
         native: seconds in the best-native view, where they differ.
         runs: passes of a chunk size.
+        items, labels: of the workload; softmax is off with a single label.
     """
 
     jax: Seconds = field(default_factory=lambda: steady(1.0))
     pytorch: Seconds = field(default_factory=lambda: steady(2.0))
     jax_score: Score = plain_score
+    reference_score: Score = plain_score
     failing: Mapping[Backend, Sequence[int]] = field(default_factory=dict)
     native: Mapping[Backend, Seconds] = field(default_factory=dict)
     unavailable: Mapping[Backend, str] = field(default_factory=dict)
@@ -60,6 +63,12 @@ class Situation:
     hosts: Mapping[Backend, str] = field(default_factory=dict)
     trained: bool = True
     runs: int = RUNS
+    items: int = ITEMS
+    labels: int = 2
+
+    @property
+    def chunks(self) -> list[int]:
+        return [chunk for chunk in CHUNKS if chunk <= self.items]
 
     def compare(self) -> Comparison:
         made = self._contract()
@@ -67,7 +76,7 @@ class Situation:
         keys = [(b, v) for b in BACKENDS for v in VIEWS]
         evidence = Evidence(
             matrices={(b, v): self._matrix(b, v) for b, v in keys},
-            probes={(b, v): probes(b, v, b not in self.unavailable) for b, v in keys},
+            probes={(b, v): self._probes(b, v) for b, v in keys},
             oracle=oracle(made),
         )
         return assemble(made, workload, "a" * 64, evidence)
@@ -78,8 +87,10 @@ class Situation:
         }
         changes |= {f"prices_usd_per_hour__{b}": usd for b, usd in self.prices.items()}
         return contract(
-            workload__items=ITEMS,
-            chunk_sizes=list(CHUNKS),
+            workload__items=self.items,
+            workload__label_token_ids=[9454, 2753][: self.labels],
+            workload__apply_softmax=self.labels > 1,
+            chunk_sizes=self.chunks,
             passes__sweep=self.runs,
             selection__resamples=1000,
             **changes,
@@ -101,31 +112,49 @@ class Situation:
             backend,
             view,
             [] if reason else self._records(backend, series),
-            chunk_sizes=CHUNKS,
+            chunk_sizes=self.chunks,
             sweep=self.runs,
+            items=self.items,
+            label_token_ids=[9454, 2753][: self.labels],
             host=host,
             unavailable=reason,
             model=Model(title="m", sha256="b" * 64, trained=self.trained, path="p", revision="r"),
         )
 
     def _records(self, backend: Backend, series: Seconds) -> list[CallRecord]:
-        score = self.jax_score if backend == "jax" else plain_score
+        score = self.jax_score if backend == "jax" else self.reference_score
         failing = self.failing.get(backend, ())
         records: list[CallRecord] = []
-        for chunk, value in series.items():
+        for chunk in self.chunks:
+            value = series[chunk]
             seconds = [value] * self.runs if isinstance(value, int | float) else list(value)
             for run, taken in enumerate(seconds):
                 status: Status = "timeout" if run in failing else "ok"
                 position = len({r.position for r in records})
                 records += one_pass(
-                    "sweep", chunk, run, taken, position=position, score=score, status=status
+                    "sweep",
+                    chunk,
+                    run,
+                    taken,
+                    position=position,
+                    score=score,
+                    status=status,
+                    items=self.items,
+                    labels=self.labels,
                 )
         return records
+
+    def _probes(self, backend: Backend, view: View) -> Probes:
+        made = probes(backend, view, backend not in self.unavailable)
+        if self.items > 1:
+            return made
+        return Probes(made.frame.filter(pl.col("kind") == "repeat"), made.provenance)
 
 
 def probes(backend: Backend, view: View, ran: bool) -> Probes:
     """An isolated, deterministic server."""
-    alone = [("isolation", layout, 0, 1) for layout in ("alone", "reversed", "replaced")]
+    layouts = ("alone", "reversed", "replaced", "shorter", "longer")
+    alone = [("isolation", layout, 0, 1) for layout in layouts]
     repeated = [("repeat", "repeat", run, item) for run in range(3) for item in range(ITEMS)]
     rows = [
         ProbeRecord(kind, layout, run, item, 0, ITEMS, "ok", "", [0.25, 0.75])  # type: ignore[arg-type]
@@ -150,11 +179,11 @@ def probes(backend: Backend, view: View, ran: bool) -> Probes:
 def oracle(made: Contract) -> OracleTable:
     """The right scores of every item of the first sweep run."""
     rows = []
-    for chunk in CHUNKS:
-        for item in range(ITEMS):
+    for chunk in made.chunk_sizes:
+        for item in range(made.workload.items):
             p = plain_score("sweep", chunk, 0, item)
             where = {"phase": "sweep", "chunk_size": chunk, "run": 0, "item": item}
-            rows.append({**where, "scores": [p, 1 - p]})
+            rows.append({**where, "scores": [p, 1 - p][: len(made.workload.label_token_ids)]})
     frame = pl.from_arrow(pa.Table.from_pylist(rows, schema=ORACLE_SCHEMA))
     assert isinstance(frame, pl.DataFrame)
     provenance = OracleProvenance(
@@ -356,6 +385,38 @@ def test_the_decision_table(name: str) -> None:
     first_line = report.splitlines()[0]
     nothing_there = row.situation.unavailable or name == "everything failed"
     assert ("PARTIAL" in first_line) == bool(nothing_there)
+
+
+@pytest.mark.parametrize(
+    ("labels", "items", "confidence"), [(1, 4, "high"), (2, 1, "high"), (1, 1, "low")]
+)
+def test_jax_can_win_with_one_label_and_with_one_item(
+    labels: int, items: int, confidence: str
+) -> None:
+    found = Situation(labels=labels, items=items).compare()
+    for view in found.views():
+        assert all(cell.eligible for cell in view.cells)
+        assert (view.winner.outcome, view.winner.confidence) == ("jax", confidence)
+    untested = "nothing could test the gate's power for JAX at chunk 1: there is one item and one"
+    assert any(untested in flag for flag in found.portable.winner.flags) == (confidence == "low")
+    pages = render_all(found)
+    for name, left_out in (("labels swapped", labels == 1), ("items rotated by one", items == 1)):
+        reason = f"{name} (there is one {'label' if name == 'labels swapped' else 'item'})"
+        assert (reason in pages["report.md"]) == left_out
+    assert ("which has no neighbours" in pages["report.md"]) == (items == 1)
+    assert draw_all(found), "every figure can be drawn"
+
+
+@pytest.mark.parametrize(("labels", "items"), [(1, 4), (2, 4)])
+def test_scores_that_really_are_flat_still_decide_nothing(labels: int, items: int) -> None:
+    def flat(phase: Any, chunk: int, run: int, item: int) -> float:
+        return 0.5
+
+    found = Situation(labels=labels, items=items, jax_score=flat, reference_score=flat).compare()
+    for view in found.views():
+        mine = [cell for cell in view.cells if cell.backend == "jax"]
+        assert {cell.gate.verdict for cell in mine if cell.gate} == {"inconclusive"}
+        assert not any(cell.eligible for cell in mine)
 
 
 def without_shares(sentence: str) -> str:

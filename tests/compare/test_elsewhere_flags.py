@@ -16,6 +16,7 @@ from stages.schema import Matrix
 
 ISOLATED = Isolation(
     verdict="isolated",
+    limit=1e-4,
     targets=[0],
     changes={},
     largest_change=0.0,

@@ -165,6 +165,68 @@ def test_scores_too_flat_to_tell_right_from_wrong_are_inconclusive_not_passed() 
     assert judge(flat(0.5), flat(0.5), GATE, 2).controls[1].caught is False
 
 
+ONE_LABEL = {"labels_swapped": "one label"}
+ONE_ITEM = {"items_rotated": "one item", "mean_score": "one item"}
+
+
+def shaped(items: int, labels: int, chunk: int = 1, flat: bool = False) -> pl.DataFrame:
+    """Five passes of so many items and labels, in calls of ``chunk`` items."""
+
+    def score(phase: str, size: int, run: int, item: int) -> float:
+        return 0.3 if flat else plain_score("sweep", 1, run, item)
+
+    records = [
+        record
+        for run in range(5)
+        for record in one_pass(
+            "sweep", chunk, run, 1.0, position=run, score=score, items=items, labels=labels
+        )
+    ]
+    return frame(records)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 4])
+def test_with_one_label_there_is_nothing_to_swap_and_the_other_controls_judge(chunk: int) -> None:
+    passes_of_one_label = shaped(4, 1, chunk)
+    result = judge(passes_of_one_label, passes_of_one_label, GATE, 1)
+    assert result.verdict == "pass"
+    assert result.left_out == ONE_LABEL
+    assert {c.name: c.caught for c in result.controls} == {
+        "items_rotated": True,
+        "mean_score": True,
+    }
+    # Rotated scores 0.1, 0.3, 0.5, 0.7 are 0.6 off at most, whatever the calls are.
+    assert result.controls[0].max_abs_diff == pytest.approx(0.6)
+
+
+def test_with_one_item_only_swapped_labels_differ_from_the_original() -> None:
+    result = judge(shaped(1, 2), shaped(1, 2), GATE, 2)
+    assert (result.verdict, result.left_out) == ("pass", ONE_ITEM)
+    assert [(c.name, c.caught) for c in result.controls] == [("labels_swapped", True)]
+
+
+def test_where_no_control_can_be_made_a_pass_rests_on_the_differences_alone() -> None:
+    result = judge(shaped(1, 1), shaped(1, 1), GATE, 1)
+    assert (result.verdict, result.controls) == ("pass", [])
+    assert result.left_out == ONE_ITEM | ONE_LABEL
+    assert judge(shaped(1, 1), shaped(1, 1, flat=True), GATE, 1).verdict == "fail"
+
+
+def test_scores_that_happen_to_be_equal_are_too_flat_with_one_label_as_with_two() -> None:
+    alike = shaped(4, 1, flat=True)
+    result = judge(alike, alike, GATE, 1)
+    assert (result.verdict, result.left_out) == ("inconclusive", ONE_LABEL)
+    assert {c.name: c.caught for c in result.controls} == {
+        "items_rotated": False,
+        "mean_score": False,
+    }
+
+
+def test_where_all_controls_are_made_or_nothing_was_compared_none_is_left_out() -> None:
+    assert judge(drifted(0.0), REFERENCE, GATE, 2).left_out == {}
+    assert judge(shaped(1, 1), shaped(4, 1).clear(), GATE, 1).left_out == {}
+
+
 def test_flat_scores_that_differ_from_the_reference_fail_rather_than_excuse_themselves() -> None:
     assert judge(flat(0.3), flat(0.4), GATE, 2).verdict == "fail"
 

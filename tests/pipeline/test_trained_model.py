@@ -18,7 +18,7 @@ from stages.canonical import read_workload
 from stages.compare.gate import judge
 from stages.compare.oracle import against_oracle
 from stages.compare.passes import passes_of
-from stages.compare.probes import isolation
+from stages.compare.probes import change_limit, isolation, noise_floor
 from stages.contract import Contract, TextWorkload, parse_contract
 from stages.environment import ensure_environment
 from stages.model_record import read_model
@@ -26,7 +26,7 @@ from stages.oracle.__main__ import run_scorer
 from stages.oracle.score import Job
 from stages.oracle_table import read_oracle
 from stages.packaged.tokenizer import TextTokenizer
-from stages.probe_table import read_probes
+from stages.probe_table import OTHER_LENGTHS, read_probes
 from stages.schema import Matrix, read_matrix
 
 pytestmark = pytest.mark.servers
@@ -151,5 +151,8 @@ def test_both_servers_and_the_oracle_agree_on_the_trained_model(
         assert (found.compared, found.missing) == (3, 0)
         assert found.max_abs_diff < 1e-4
         probes = read_probes(tree.folder / f"data/measure/{backend}-portable/probes.parquet")
-        isolated = isolation(probes.frame, probes.provenance.targets, contract.gate)
+        served = matrix.provenance
+        limit = change_limit(noise_floor(probes.frame), contract.gate, served.contract.launch.dtype)
+        isolated = isolation(probes.frame, probes.provenance.targets, served.items, limit)
         assert isolated.verdict == "isolated"
+        assert set(OTHER_LENGTHS) <= isolated.changes.keys()

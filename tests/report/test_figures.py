@@ -544,10 +544,29 @@ def test_the_isolation_probe_shows_every_layout_of_both_backends_zero_too() -> N
     assert names == ["in its pass", "reversed order", "5 items before"]
     assert changes("JAX") == {"in its pass": 0.0, "reversed order": 1e-7, "5 items before": 2e-7}
     assert changes("PyTorch") == {"reversed order": 0.5}
-    assert set(line(axes, "gate's limit").get_xdata()) == {0.02}
+    assert set(line(axes, "limit").get_xdata()) == {1e-4}
     low, high = axes.get_xlim()
     assert (low, high > 0.5) == (0.0, True)
     assert "PyTorch: 1 probe failed" in words(drawing)
+
+
+def test_each_backend_is_drawn_beside_its_own_limit() -> None:
+    probes = {
+        "jax": build.isolation(limit=0.003, changes={"shorter": 0.002, "longer": 1e-7}),
+        "pytorch": build.isolation(limit=1e-4),
+    }
+    axes = drawn(isolation_probe, build.speeds("portable", JAX, PYTORCH, isolation=probes))
+    assert set(line(axes, "limit, JAX").get_xdata()) == {0.003}
+    assert set(line(axes, "limit, PyTorch").get_xdata()) == {1e-4}
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    assert names == ["in its pass", "reversed order", "shorter items", "longer items"]
+
+
+def test_without_neighbours_the_probe_is_not_called_a_failure() -> None:
+    single = build.isolation("no_neighbours", **NOT_PROBED)
+    view = build.speeds("portable", JAX, PYTORCH, isolation={"jax": single, "pytorch": single})
+    found = comparison(view)
+    assert "JAX: one item, no neighbours" in words(isolation_probe(found, found.portable))
 
 
 # Time.

@@ -259,7 +259,7 @@ def test_a_leaking_backend_is_named_with_its_items_the_size_and_the_place() -> N
     assert said.word == "leaks"
     assert said.figure == (
         "items 3 and 15 depend on the neighbours, by up to 0.345 (item 15 with 5 items before"
-        " it), limit 0.02; 2 probe requests failed"
+        " it), limit 0.0001; 2 probe requests failed"
     )
     assert answer(leaking_view(), "Isolation, PyTorch").word == "isolated"
     # Three cells with one reason are one sentence.
@@ -273,11 +273,13 @@ def test_a_leak_reaches_the_findings_and_the_priorities() -> None:
     comparison = whole(leaking_view())
 
     assert (
-        "Scores depend on neighbouring items: JAX, portable view (items 3 and 15, by up to 0.345)."
-        in find(comparison).correctness
+        "Scores depend on neighbouring items: JAX, portable view (items 3 and 15, by up to 0.345,"
+        " limit 0.0001)." in find(comparison).correctness
     )
     assert not any(one.startswith("No probed score") for one in find(comparison).correctness)
-    assert conclude(comparison).priorities[0].startswith("Isolation: JAX, portable view")
+    first = conclude(comparison).priorities[0]
+    assert first.startswith("Isolation: JAX, portable view")
+    assert first.endswith("(limit 0.0001).")
 
 
 @pytest.mark.parametrize(
@@ -289,6 +291,8 @@ def test_a_leak_reaches_the_findings_and_the_priorities() -> None:
         ("before_1", "with 1 item before it"),
         ("before_20", "with 20 items before it"),
         ("before_all", "with all other items before it"),
+        ("shorter", "with all other items shorter"),
+        ("longer", "with all other items longer"),
     ],
 )
 def test_the_layout_of_the_largest_change_is_told_in_words(layout: str, words: str) -> None:
@@ -316,7 +320,104 @@ def test_isolated_says_how_far_scores_moved_and_which_probes_failed() -> None:
     )
 
 
-@pytest.mark.parametrize("found", [LEAK, NOT_PROBED])
+def test_the_probes_own_limit_is_shown_and_not_the_gates() -> None:
+    found = build.isolation(limit=0.0003, largest_change=0.0002)
+    figure = answer(view(isolation=of_jax(found, build.isolation())), "Isolation, JAX").figure
+    assert "limit 0.0003" in figure
+    assert "0.02" not in figure
+
+
+LENGTHS_NOT_PROBED = build.isolation(
+    "lengths_not_probed", failed_probes=6, failed_layouts=["shorter", "longer"]
+)
+
+
+def test_a_server_without_room_for_longer_items_is_not_called_isolated() -> None:
+    portable = view(isolation=of_jax(LENGTHS_NOT_PROBED, build.isolation()))
+    said = answer(portable, "Isolation, JAX")
+    assert said.word == "not probed with other lengths"
+    assert said.figure == (
+        "among items of the same lengths, scores of 3 probed items move by at most 2.00e-07 (item"
+        " 31 with the order reversed), limit 0.0001; 6 probe requests failed (with all other items"
+        " shorter and with all other items longer)"
+    )
+    correctness = find(whole(portable)).correctness
+    assert (
+        "Isolation from items of other lengths could not be probed: JAX, portable view."
+        in correctness
+    )
+    assert not any(one.startswith("No probed score") for one in correctness)
+
+
+def test_what_an_isolated_verdict_does_not_cover_is_said_beside_it() -> None:
+    found = build.isolation(failed_probes=3, failed_layouts=["longer"], left_out=["shorter"])
+    portable = view(isolation=of_jax(found, build.isolation()))
+    said = answer(portable, "Isolation, JAX")
+    assert said.word == "isolated"
+    assert said.figure.endswith(
+        "; 3 probe requests failed (with all other items longer);"
+        " not tried with shorter items where all others have one token"
+    )
+    assert against(whole(portable)) == [
+        "JAX, portable view: 3 probe requests of the isolation check failed (with all other items"
+        " longer)."
+    ]
+    short = build.isolation(left_out=["shorter"])
+    assert against(whole(view(isolation=of_jax(short, short)))) == []
+
+
+SINGLE = build.isolation(
+    "no_neighbours", changes={}, largest_change=None, worst_target=None, worst_layout=None
+)
+
+
+def test_a_single_item_has_nothing_to_probe_and_nothing_stands_against_it() -> None:
+    portable = view(isolation=of_jax(SINGLE, SINGLE))
+    said = answer(portable, "Isolation, JAX")
+    assert (said.word, said.against) == ("nothing to probe", [])
+    native = build.speeds("best_native", RATES, RATES, isolation=of_jax(SINGLE, SINGLE))
+    comparison = build.comparison(portable, native)
+    assert against(comparison) == []
+    (sentence,) = [one for one in find(comparison).correctness if "neighbouring" in one]
+    assert sentence == ("The workload has one item, so no score can depend on neighbouring items.")
+
+
+def without_controls(*kept: Any, **left_out: str) -> ViewComparison:
+    gate = build.PASSED.model_copy(update={"controls": list(kept), "left_out": left_out})
+    return view(*(build.cell("jax", "portable", n, rate, gate=gate) for n, rate in RATES.items()))
+
+
+def test_a_control_that_would_change_nothing_is_named_with_the_reason() -> None:
+    portable = without_controls(build.CAUGHT[0], build.CAUGHT[2], labels_swapped="one label")
+    said = answer(portable, "Power")
+    assert said.word == "all caught"
+    assert said.figure.startswith("6 wrong answers (")
+    assert said.figure.endswith(
+        "; left out, for they would change nothing: labels swapped (there is one label)"
+    )
+    assert against(whole(portable)) == []
+    assert (
+        "Not among the wrong answers that the gate must catch: labels swapped (there is one label)."
+        in find(whole(portable)).correctness
+    )
+
+
+def test_where_no_control_is_left_the_power_is_not_claimed() -> None:
+    only = {"items_rotated": "one item", "labels_swapped": "one label", "mean_score": "one item"}
+    portable = without_controls(**only)
+    said = answer(portable, "Power")
+    assert said.word == "could not be tested"
+    assert said.figure == (
+        "no wrong answer would differ from the right one: items rotated by one (there is one item),"
+        " labels swapped (there is one label) and the mean score for every item (there is one item)"
+    )
+    assert against(whole(portable)) == [
+        "JAX, portable view: nothing could test the gate's power, so its pass is worth less."
+    ]
+    assert answer(portable, "Gate").word == "pass"
+
+
+@pytest.mark.parametrize("found", [LEAK, NOT_PROBED, LENGTHS_NOT_PROBED])
 def test_what_no_cells_reason_says_is_still_said(found: Any) -> None:
     (sentence,) = against(whole(view(isolation=of_jax(found, build.isolation()))))
 

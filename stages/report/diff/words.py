@@ -144,8 +144,14 @@ def _view_rows(
         ("gate", gate_answer(one, old.gate).figure, gate_answer(other, new.gate).figure),
     ]
     for backend in BACKENDS:
-        for name, check in (("isolation", isolation_answer), ("oracle", oracle_answer)):
-            before, after = check(one, backend, old.gate), check(other, backend, new.gate)
+        checks = {
+            "isolation": (isolation_answer(one, backend), isolation_answer(other, backend)),
+            "oracle": (
+                oracle_answer(one, backend, old.gate),
+                oracle_answer(other, backend, new.gate),
+            ),
+        }
+        for name, (before, after) in checks.items():
             if before.word != after.word:
                 title = f"{name}, {BACKEND_NAMES[backend]}"
                 said = f"{before.word}: {before.figure}", f"{after.word}: {after.figure}"

@@ -39,7 +39,7 @@ _OF_A_VIEW: dict[str, tuple[Callable[[Comparison, ViewComparison], Figure], str]
     ),
     "isolation": (
         isolation_probe,
-        "Largest change of a score when its neighbours change, against the gate's limit",
+        "Largest change of a score when its neighbours change, against its limit",
     ),
     "timeline": (
         timeline,

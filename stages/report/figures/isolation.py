@@ -1,4 +1,7 @@
-"""``isolation-VIEW.svg``: how far a change of its neighbours moved an item's score."""
+"""``isolation-VIEW.svg``: how far a change of its neighbours moved an item's score.
+
+The limit is the probe's own, which follows from a backend's noise floor and format.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ def isolation_probe(comparison: Comparison, view: ViewComparison) -> Figure:
     axes = drawing.subplots()
     title_of(axes, "Isolation probe", view)
     if not any(view.isolation[backend].changes for backend in BACKENDS):
-        only_say(axes, [absent(comparison, backend, "not probed") for backend in BACKENDS])
+        only_say(axes, [_nothing(comparison, view, backend) for backend in BACKENDS])
         return drawing
     probed = [isolation for one in comparison.views() for isolation in one.isolation.values()]
     found = {name for isolation in probed for name in isolation.changes}
@@ -57,13 +60,34 @@ def isolation_probe(comparison: Comparison, view: ViewComparison) -> Figure:
     notes = [
         note for backend in BACKENDS for note in _backend(axes, comparison, view, backend, rows)
     ]
-    limit = comparison.gate.max_abs_diff
-    axes.axvline(limit, label="gate's limit", color=INK, linewidth=1.8)
+    limits = {b: view.isolation[b].limit for b in BACKENDS if view.isolation[b].changes}
+    shared = len(set(limits.values())) == 1
+    _limits(axes, limits, shared)
     changes = [value for isolation in probed for value in isolation.changes.values()]
-    difference_axis(axes, "x", [limit, *changes])
+    difference_axis(axes, "x", [*(isolation.limit for isolation in probed), *changes])
     axes.set_xlabel("largest change of a score, log scale")
-    legend_below(drawing, notes, ncols=2 if notes else 3)
+    legend_below(drawing, notes, ncols=3 if shared and not notes else 2)
     return drawing
+
+
+def _limits(axes: Axes, limits: dict[Backend, float], shared: bool) -> None:
+    """A line for both backends where they share their limit, else one for each."""
+    if shared:
+        axes.axvline(next(iter(limits.values())), label="limit", color=INK, linewidth=1.8)
+        return
+    for backend, limit in limits.items():
+        axes.axvline(
+            limit,
+            label=f"limit, {BACKEND_NAMES[backend]}",
+            color=LINES[backend]["color"],
+            linestyle=LINES[backend]["linestyle"],
+            linewidth=1.8,
+        )
+
+
+def _nothing(comparison: Comparison, view: ViewComparison, backend: Backend) -> str:
+    single = view.isolation[backend].verdict == "no_neighbours"
+    return absent(comparison, backend, "one item, no neighbours" if single else "not probed")
 
 
 def _backend(
@@ -72,7 +96,7 @@ def _backend(
     """Draw a backend's changes; what the figure cannot show comes back in words."""
     isolation = view.isolation[backend]
     if not isolation.changes:
-        return [absent(comparison, backend, "not probed")]
+        return [_nothing(comparison, view, backend)]
     axes.plot(
         [isolation.changes[name] for name in rows if name in isolation.changes],
         [at + _ASIDE[backend] for at, name in enumerate(rows) if name in isolation.changes],
