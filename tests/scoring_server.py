@@ -139,8 +139,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer one scoring request."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self._may():
+        if self._may() and self._has_room(body):
             self._score(body)
+
+    def _has_room(self, body: dict[str, Any]) -> bool:
+        """Whether every prompt fits; a longer one is refused."""
+        longest, most = max(map(len, body["items"])), self.arguments.most_tokens
+        if most is None or len(body["query"]) + longest <= most:
+            return True
+        self._answer(400, b'{"message": "the input is longer than the context length"}')
+        return False
 
     def _score(self, body: dict[str, Any]) -> None:
         cls = type(self)
@@ -219,6 +227,7 @@ def main() -> None:
     parser.add_argument("--crash-items", type=int, help="die when asked for so many items")
     parser.add_argument("--starve-items", type=int, help="so many: log that memory ran out, die")
     parser.add_argument("--oom-items", type=int, help="have no memory for so many items")
+    parser.add_argument("--most-tokens", type=int, help="refuse longer prompts")
     parser.add_argument("--hang-items", type=int, help="asked for so many, never answer again")
     parser.add_argument("--worker-dies-at", type=int, help="at this call; never answer again")
     parser.add_argument("--compiles", action="store_true", help="compile per new item count")

@@ -6,20 +6,26 @@ import itertools
 import socket
 import sys
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
+import polars as pl
+import pyarrow as pa
 import pytest
 from contracts import ROOT, contract
 from scoring_server import right_score
 
 from stages.canonical import CanonicalWorkload
+from stages.compare.probes import isolation
 from stages.contract import Contract
 from stages.errors import UserError
 from stages.measure.drivers import DRIVERS
 from stages.measure.journal import Journal
 from stages.measure.ledger import Ledger
+from stages.measure.probe import choose_targets
 from stages.measure.server import Server, is_listening, server_environment
 from stages.measure.session import Session
+from stages.probe_table import OTHER_LENGTHS, PROBE_SCHEMA
 from stages.workload import build_workload
 
 SMALL = {
@@ -288,6 +294,28 @@ def test_probes_run_in_the_session_of_the_timed_passes_and_after_them(tmp_path) 
     layouts |= {"shorter", "longer"}
     assert by_target == dict.fromkeys(by_target, layouts)
     assert len(by_target) == MADE.probes.targets
+
+
+@pytest.mark.parametrize(
+    ("item_tokens", "verdict", "answered"),
+    [(8, "isolated", {"shorter"}), (1, "lengths_not_probed", set())],
+)
+def test_a_server_without_room_for_longer_items_is_believed_only_what_it_answered(
+    tmp_path, item_tokens: int, verdict: str, answered: set[str]
+) -> None:
+    made = contract(**SMALL, workload__item_tokens=item_tokens)
+    workload = build_workload(made.workload, made.vocabulary)
+    room = str(workload.prompt_tokens)
+    session = Run(tmp_path, "--most-tokens", room, made=made, workload=workload).measure()
+    assert {r.status for r in session.records} == {"ok"}, "passes fit"
+    failed = [r for r in session.probe_records if r.status != "ok"]
+    assert {(r.layout, r.status) for r in failed} == {("longer", "http_4xx")}
+    table = pa.Table.from_pylist([asdict(r) for r in session.probe_records], schema=PROBE_SCHEMA)
+    targets = choose_targets(workload, made.probes)
+    found = isolation(pl.from_arrow(table), targets, len(workload.items), 1e-4)  # type: ignore[arg-type]
+    assert (found.verdict, found.failed_layouts) == (verdict, ["longer"])
+    assert set(found.changes) & set(OTHER_LENGTHS) == answered
+    assert found.left_out == ([] if answered else ["shorter"])
 
 
 def test_no_probe_request_holds_more_items_than_it_may(tmp_path) -> None:
