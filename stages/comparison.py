@@ -22,6 +22,10 @@ BUSY = 0.10
 """Others' share of the machine's CPU time from which figures are called disturbed."""
 NOISY = 0.5
 """Share of the gate's largest difference from which a noise floor is a warning."""
+SURE = 0.95
+"""Share of resamples in which the same backend must lead, or the result is a tie."""
+VERY_SURE = 0.99
+"""Share of resamples from which the confidence is high."""
 
 type Verdict = Literal["pass", "fail", "inconclusive", "not_compared"]
 type ControlName = Literal["items_rotated", "labels_swapped", "mean_score"]

@@ -40,6 +40,7 @@ from stages.comparison import (
     ViewComparison,
 )
 from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, Contract, Gate, View
+from stages.numbers import difference, percent
 from stages.oracle_table import OracleTable
 from stages.probe_table import Probes
 from stages.schema import TIMED_PHASES, Matrix, Provenance
@@ -173,7 +174,8 @@ def _isolation(probes: Probes, gate: Gate) -> Isolation:
 
 def _oracle_flags(results: Mapping[Backend, OracleResult]) -> list[str]:
     return [
-        f"{BACKEND_NAMES[backend]} differs from the oracle by up to {result.max_abs_diff:.2g}"
+        f"{BACKEND_NAMES[backend]} differs from the oracle by up to"
+        f" {difference(result.max_abs_diff)}"
         if result.agrees is False
         else f"the oracle has nothing to compare {BACKEND_NAMES[backend]} with"
         for backend, result in results.items()
@@ -185,7 +187,7 @@ def _noise_flags(floors: Mapping[Backend, NoiseFloor], gate: Gate) -> list[str]:
     """Noise near the gate's limit makes the gate's verdict a matter of luck."""
     return [
         f"{BACKEND_NAMES[backend]}'s answers to one identical request differ by up to"
-        f" {floor.max_abs_diff:.2g}"
+        f" {difference(floor.max_abs_diff)}"
         for backend, floor in floors.items()
         if floor.max_abs_diff is not None and floor.max_abs_diff > NOISY * gate.max_abs_diff
     ]
@@ -200,7 +202,7 @@ def _standing_flags(contract: Contract, sources: list[Provenance]) -> list[str]:
         flags.append("the backends ran on different hosts and no cost is given for both")
     busy = [(s.backend, s.foreign_cpu) for s in sources if s.foreign_cpu is not None]
     flags += [
-        f"other work took {share:.0%} of the machine's CPU time while"
+        f"other work took {percent(share, BUSY)} of the machine's CPU time while"
         f" {BACKEND_NAMES[backend]} was timed"
         for backend, share in busy
         if share >= BUSY

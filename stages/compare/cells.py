@@ -10,6 +10,7 @@ import polars as pl
 
 from stages.compare.intervals import mean_interval, median_interval, rate_interval
 from stages.comparison import Cell, ControlName, GateResult, Isolation
+from stages.numbers import difference
 from stages.schema import TIMED_PHASES, Phase, Provenance
 
 UNSTABLE_STD = 0.10
@@ -189,7 +190,7 @@ def isolation_reasons(isolation: Isolation) -> list[str]:
     items = f"items {', '.join(most)} and {last}" if most else f"item {last}"
     return [
         f"scores depend on neighbouring items: those of {items} moved by up to"
-        f" {isolation.largest_change:.2g}"
+        f" {difference(isolation.largest_change)}"
     ]
 
 

@@ -124,8 +124,8 @@ def _decision_by_cost(view: ViewComparison) -> str:
     (more, cheaper), (less, _) = priced
     return (
         f"Speed gives no reason to prefer either backend; cost does:"
-        f" {BACKEND_NAMES[cheaper.backend]} scores {more:,.0f} items per USD,"
-        f" {f.factor(more / less)} the other's {less:,.0f}."
+        f" {BACKEND_NAMES[cheaper.backend]} scores {f.number(more)} items per USD,"
+        f" {f.factor(more / less)} the other's {f.number(less)}."
     )
 
 
@@ -147,14 +147,15 @@ def _standing(view: ViewComparison) -> str:
             f" ({f.number(winner.other_items_per_s)} items/s) is outside the guardrail"
         )
     else:
+        by = "level with" if winner.ratio == 1 else f.factor(winner.ratio)
         against = (
-            f"{f.factor(winner.ratio)} the {f.number(winner.other_items_per_s)} of"
+            f"{by} the {f.number(winner.other_items_per_s)} of"
             f" {BACKEND_NAMES[winner.other]} at chunk size {winner.other_chunk_size}"
         )
     if winner.outcome == "tie":
         return (
             f"The {name} view is a tie: {leader} scores {speed}, {against}, but leads in only"
-            f" {f.percent(winner.same_backend_share)} of the resamples."
+            f" {f.resamples(winner.same_backend_share)} of the resamples."
         )
     if winner.outcome == "none":
         return f"The {name} view has no winner; {leader} scores {speed}, {against}."
@@ -184,7 +185,7 @@ def sureness(winner: Winner) -> str:
     """A winner's confidence, the resamples behind it and what lowers it."""
     behind = []
     if winner.same_backend_share is not None and winner.leader is not None:
-        share = f.percent(winner.same_backend_share)
+        share = f.resamples(winner.same_backend_share)
         behind.append(f"{BACKEND_NAMES[winner.leader]} leads in {share} of the resamples")
     if winner.flags:
         behind.append(f"lowered by: {'; '.join(winner.flags)}")

@@ -191,7 +191,7 @@ def test_a_leak_makes_the_backend_ineligible_and_names_items_and_size() -> None:
     leak = {"verdict": "leaks", "leaking_targets": [7, 12], "largest_change": 0.31}
     made = cell(passes({2: 1.0}), gate=None, isolation=ISOLATED.model_copy(update=leak))
     assert made.reasons == [
-        "scores depend on neighbouring items: those of items 7 and 12 moved by up to 0.31"
+        "scores depend on neighbouring items: those of items 7 and 12 moved by up to 0.310"
     ]
     unprobed = ISOLATED.model_copy(update={"verdict": "not_probed"})
     assert not cell(passes({2: 1.0}), isolation=unprobed).eligible

@@ -238,13 +238,13 @@ TABLE = {
         Situation(jax=steady(2.0), pytorch=steady(2.0)),
         "tie",
         "none",
-        "In both views, a tie: both backends score exactly 2.0 items/s at chunk 2.",
+        "In both views, a tie: both backends score exactly 2.00 items/s at chunk 2.",
     ),
     "JAX faster but wrong": Row(
         Situation(jax_score=wrong_item),
         "pytorch",
         "low",
-        "In both views, PyTorch wins with 2.0 items/s, as JAX has no eligible cell (the scores"
+        "In both views, PyTorch wins with 2.00 items/s, as JAX has no eligible cell (the scores"
         " fail the correctness gate at 3 of 3 chunk sizes).",
         leader="pytorch",
         chunk_size=2,
@@ -253,7 +253,7 @@ TABLE = {
         Situation(jax=steady(2.0), pytorch=steady(1.0), failing={"pytorch": (1, 3)}),
         "jax",
         "low",
-        "In both views, JAX wins with 2.0 items/s, as PyTorch has no eligible cell (only 3 of 5"
+        "In both views, JAX wins with 2.00 items/s, as PyTorch has no eligible cell (only 3 of 5"
         " timed passes succeeded at 3 of 3 chunk sizes).",
         leader="jax",
         chunk_size=2,
@@ -262,7 +262,7 @@ TABLE = {
         Situation(jax=UNSTEADY, pytorch=steady(2.0)),
         "jax",
         "low",
-        "JAX is faster in both views: 13.33x PyTorch's items/s in the portable view and 13.33x"
+        "JAX is faster in both views: 13.3x PyTorch's items/s in the portable view and 13.3x"
         " in the best-native view.",
         leader="jax",
         chunk_size=2,
@@ -271,15 +271,15 @@ TABLE = {
         Situation(unavailable={"pytorch": "a quota of 0 GPUs"}),
         "deferred",
         "none",
-        "No answer yet: PyTorch is unavailable (a quota of 0 GPUs); JAX alone reaches 4.0 items/s"
-        " in the portable view (chunk 2) and 4.0 items/s in the best-native view (chunk 2).",
+        "No answer yet: PyTorch is unavailable (a quota of 0 GPUs); JAX alone reaches 4.00 items/s"
+        " in the portable view (chunk 2) and 4.00 items/s in the best-native view (chunk 2).",
     ),
     "JAX missing": Row(
         Situation(unavailable={"jax": "no TPU in this zone"}),
         "deferred",
         "none",
-        "No answer yet: JAX is unavailable (no TPU in this zone); PyTorch alone reaches 2.0"
-        " items/s in the portable view (chunk 2) and 2.0 items/s in the best-native view"
+        "No answer yet: JAX is unavailable (no TPU in this zone); PyTorch alone reaches 2.00"
+        " items/s in the portable view (chunk 2) and 2.00 items/s in the best-native view"
         " (chunk 2).",
     ),
     "both missing": Row(
@@ -293,7 +293,7 @@ TABLE = {
         Situation(jax=ERRATIC, pytorch=steady(1.05)),
         "pytorch",
         "low",
-        "In both views, PyTorch wins with 3.8 items/s, as JAX's 4.0 items/s are outside the"
+        "In both views, PyTorch wins with 3.81 items/s, as JAX's 3.96 items/s are outside the"
         " latency guardrail.",
         leader="pytorch",
         chunk_size=2,

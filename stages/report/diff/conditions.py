@@ -114,7 +114,7 @@ def _source(old: Source, new: Source) -> Iterator[tuple[str, str, str, bool]]:
             if pair[0] != pair[1]:
                 yield name, *pair, host
     if max(old.foreign_cpu or 0, new.foreign_cpu or 0) >= BUSY:
-        load = f.percent(old.foreign_cpu), f.percent(new.foreign_cpu)
+        load = f.percent(old.foreign_cpu, BUSY), f.percent(new.foreign_cpu, BUSY)
         yield "other work on the machine", *load, False
 
 

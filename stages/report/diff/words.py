@@ -166,7 +166,7 @@ def _winner(view: ViewComparison) -> str:
 def _confidence(view: ViewComparison) -> str:
     share = view.winner.same_backend_share
     word = view.winner.confidence
-    return word if share is None else f"{word} (leads in {f.percent(share)} of resamples)"
+    return word if share is None else f"{word} (leads in {f.resamples(share)} of resamples)"
 
 
 def _score_sentence(change: ScoreChange) -> str:
