@@ -282,14 +282,17 @@ class Alternative(Part):
 
     Attributes:
         backend, chunk_size, items_per_s: of that cell.
-        guardrail: the guardrail nearest to the one in force with which it would lead;
-            ``None`` where another rule is meant.
+        guardrail: the guardrail nearest to the one in force from which on, or below which, it
+            would lead; ``None`` where another rule is meant.
+        guardrail_end: where that ends: a wider one is to be below it, a narrower one at least
+            that; ``None`` where it does not end.
     """
 
     backend: Backend
     chunk_size: int
     items_per_s: float
     guardrail: float | None
+    guardrail_end: float | None = None
 
 
 class Turning(Part):

@@ -72,12 +72,17 @@ def _guardrail(view: ViewComparison, guardrail: float) -> Iterator[str]:
         if view.winner.leader is not None and view.winner.other is not None:
             yield f"no other guardrail than {f.plain(guardrail)} lets the other backend lead"
         return
-    reach = (
-        f"of {f.number(found.guardrail)} or more"
-        if found.guardrail > guardrail
-        else f"below {f.number(found.guardrail)}"
-    )
+    reach = _reach(found.guardrail, found.guardrail_end, guardrail)
     yield f"a guardrail {reach} (now {f.plain(guardrail)}) would let {_named(found)} lead"
+
+
+def _reach(near: float, far: float | None, guardrail: float) -> str:
+    """Which guardrails do it; every number printed is one of them, or their end."""
+    if near > guardrail:
+        low, high = f.between(near, far)
+        return f"of {low} or more" if high is None else f"from {low} to below {high}"
+    low, high = f.between(1.0 if far is None else far, near)
+    return f"below {high}" if far is None else f"from {low} to below {high}"
 
 
 def _eligibility(view: ViewComparison) -> Iterator[str]:
