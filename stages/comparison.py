@@ -352,6 +352,8 @@ class Source(Part):
     Attributes:
         unavailable: why the backend could not run, if it could not; the matrix is then empty.
         backend_version: ``None`` for an unavailable backend.
+        backend_commit, segment_mask_mended: as the contract has them: the commit of the checkout
+            that it is installed from, and whether that serves segment masks on a TPU.
         base_url: where the server answered, if it was started elsewhere; ``environment_sha256``
             and ``repaired`` are then ``None``, and ``argv`` is empty.
         elsewhere: what such a server says it is.
@@ -364,6 +366,8 @@ class Source(Part):
     view: View
     unavailable: str | None
     backend_version: str | None
+    backend_commit: str | None
+    segment_mask_mended: bool
     environment_sha256: str | None
     repaired: bool | None
     dtype: str

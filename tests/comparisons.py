@@ -297,6 +297,8 @@ def source(backend: Backend, view: View, **changes: Any) -> Source:
         "view": view,
         "unavailable": None,
         "backend_version": "1.2.3",
+        "backend_commit": None,
+        "segment_mask_mended": False,
         "environment_sha256": "ab" * 32,
         "repaired": backend == "jax",
         "dtype": "float32",
@@ -326,6 +328,12 @@ def source(backend: Backend, view: View, **changes: Any) -> Source:
         "seconds": TimeSplit(server_start=20.0, warmup=10.0, sweep=30.0, confirm=15.0, other=5.0),
     }
     return Source(**{**fields, **changes})
+
+
+def on(jax: str, pytorch: str) -> list[Source]:
+    """The four sources of servers that ran on these devices."""
+    devices: dict[Backend, str] = {"jax": jax, "pytorch": pytorch}
+    return [source(b, v, devices=[devices[b]]) for v in VIEWS for b in BACKENDS]
 
 
 UNTRAINED = Model(title="untrained toy", sha256="cd" * 32, trained=False, path="m", revision=None)

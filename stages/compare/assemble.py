@@ -235,6 +235,8 @@ def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:
         view=found.view,
         unavailable=found.unavailable,
         backend_version=found.backend_version,
+        backend_commit=found.contract.launch.commit,
+        segment_mask_mended=found.contract.launch.segment_mask_mended,
         environment_sha256=found.environment_sha256,
         repaired=found.repaired,
         dtype=found.contract.launch.dtype,

@@ -16,6 +16,7 @@ from matrices import ITEMS, Score, matrix, one_pass, plain_score
 from stages.compare.assemble import Evidence, assemble
 from stages.comparison import Comparison
 from stages.contract import BACKENDS, VIEWS, Backend, Contract, View
+from stages.contract.serving import Source
 from stages.oracle_table import ORACLE_SCHEMA, OracleProvenance, OracleTable
 from stages.probe_table import PROBE_SCHEMA, ProbeProvenance, ProbeRecord, Probes
 from stages.report.render import render_all
@@ -48,6 +49,7 @@ class Situation:
         failing: backend -> runs whose last call fails.
         native: seconds in the best-native view, where they differ.
         runs: passes of a chunk size.
+        checkout: what the contract says of the checkout that JAX is installed from, on a TPU.
     """
 
     jax: Seconds = field(default_factory=lambda: steady(1.0))
@@ -60,6 +62,7 @@ class Situation:
     hosts: Mapping[Backend, str] = field(default_factory=dict)
     trained: bool = True
     runs: int = RUNS
+    checkout: Source | None = None
 
     def compare(self) -> Comparison:
         made = self._contract()
@@ -97,7 +100,7 @@ class Situation:
             memory_bytes=1,
         )
         reason = self.unavailable.get(backend)
-        return matrix(
+        made = matrix(
             backend,
             view,
             [] if reason else self._records(backend, series),
@@ -107,6 +110,13 @@ class Situation:
             unavailable=reason,
             model=Model(title="m", sha256="b" * 64, trained=self.trained, path="p", revision="r"),
         )
+        if backend != "jax" or self.checkout is None:
+            return made
+        found = made.provenance
+        launch = found.contract.launch.model_copy(update={"source": self.checkout})
+        measured = found.contract.model_copy(update={"launch": launch})
+        on_tpu = found.model_copy(update={"contract": measured, "devices": ["tpu"]})
+        return Matrix(made.calls, on_tpu)
 
     def _records(self, backend: Backend, series: Seconds) -> list[CallRecord]:
         score = self.jax_score if backend == "jax" else plain_score
@@ -431,3 +441,16 @@ def test_a_single_pass_makes_no_backend_better_or_worse() -> None:
     findings = report[report.index("## Key findings") : report.index("**Correctness summary:**")]
     assert "not told apart, JAX scores 2.00x PyTorch's items/s" in findings
     assert ": JAX scores" not in findings
+
+
+@pytest.mark.parametrize(
+    ("mended", "verdict"), [(True, "It does not hold for this run"), (False, "It holds for this")]
+)
+def test_what_the_contract_says_of_the_commit_reaches_the_report(
+    mended: bool, verdict: str
+) -> None:
+    found = Situation(checkout=Source(commit="ab" * 20, segment_mask_mended=mended)).compare()
+    report = render_all(found)["report.md"]
+    section = report[report.index("## Known TPU") : report.index("## Workload contract")]
+    assert verdict in section
+    assert "commit abababababab of sglang-jax" in section

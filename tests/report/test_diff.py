@@ -224,6 +224,15 @@ def test_flags_versions_and_contract_keys_that_differ_are_listed_once() -> None:
     ]
 
 
+def test_a_mend_that_only_one_contract_claims_is_a_condition() -> None:
+    mended = [
+        s.model_copy(update={"segment_mask_mended": s.backend == "jax"}) for s in result().sources
+    ]
+    assert [
+        (d.name, d.where, d.before, d.after) for d in differences(result(), result(sources=mended))
+    ] == [("segment masks mended, by the contract", "JAX, both views", "no", "yes")]
+
+
 @pytest.mark.parametrize(
     "argv",
     [

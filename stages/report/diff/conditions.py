@@ -123,6 +123,7 @@ def _server(source: Source) -> dict[str, str]:
     return {
         "unavailable": source.unavailable or f.ABSENT,
         "version": source.backend_version or f.ABSENT,
+        "segment masks mended, by the contract": "yes" if source.segment_mask_mended else "no",
         "server": where(source),
         "environment hash": _short(source.environment_sha256 or f.ABSENT),
         "repaired": {None: "not known", True: "yes", False: "no"}[source.repaired],
