@@ -170,7 +170,8 @@ class Cell(Part):
         phase: the passes the figures come from: ``confirm`` where there are any.
         planned_passes: timed passes of that phase that were planned.
         good_passes: those in which every call was ``ok``.
-        success_rate: good / planned, over every timed phase of the cell.
+        timed_planned, timed_good: the same over every timed phase of the cell.
+        success_rate: ``timed_good`` / ``timed_planned``.
         failures: failure kind -> timed passes that failed with it.
         mean_s, p50_s, p95_s, std_s, min_s, max_s: pass latency in seconds (p95 by linear
             interpolation; descriptive at these pass counts).
@@ -197,6 +198,8 @@ class Cell(Part):
     phase: Phase
     planned_passes: int
     good_passes: int
+    timed_planned: int
+    timed_good: int
     success_rate: float
     failures: dict[str, int]
     mean_s: float | None

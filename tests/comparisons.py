@@ -124,6 +124,8 @@ def cell(backend: Backend, view: View, chunk_size: int, items_per_s: float, **ch
         "phase": "sweep",
         "planned_passes": 5,
         "good_passes": 5,
+        "timed_planned": 5,
+        "timed_good": 5,
         "success_rate": 1.0,
         "failures": {},
         **dict.fromkeys(("mean_s", "p50_s", "p95_s", "min_s", "max_s"), mean),
@@ -158,6 +160,7 @@ def failed(backend: Backend, view: View, chunk_size: int, kind: str) -> Cell:
             [*figures, *intervals, "client_share", "round_trip_share", "first_run_penalty"]
         ),
         "good_passes": 0,
+        "timed_good": 0,
         "success_rate": 0.0,
         "failures": {kind: 5},
         "gate": gate("not_compared", None, None) if backend == "jax" else None,

@@ -93,7 +93,6 @@ def build_cell(
     mean_s_interval = mean_interval(seconds)
     planned = _planned(provenance, chunk_size)
     failures = timed.filter(pl.col("status") != "ok").group_by("status").len().sort("status")
-    success_rate = good.height / planned if planned else 0.0
     reasons = (
         [f"unavailable: {provenance.unavailable}"]
         if provenance.unavailable
@@ -111,7 +110,9 @@ def build_cell(
         phase=phase,
         planned_passes=getattr(provenance.contract.passes, phase) if planned else 0,
         good_passes=of_phase.filter(pl.col("status") == "ok").height,
-        success_rate=success_rate,
+        timed_planned=planned,
+        timed_good=good.height,
+        success_rate=good.height / planned if planned else 0.0,
         failures=dict(failures.iter_rows()),
         mean_s=figures and figures.mean_s,
         p50_s=figures and figures.p50_s,

@@ -5,7 +5,6 @@ No sentence without its number, and no number that the comparison does not hold.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from stages.comparison import Cell, ViewComparison, Winner
@@ -181,11 +180,43 @@ def _why_none(leader: Backend, everyone: Sequence[Cell]) -> str:
 
 
 def _reason(backend: Backend, everyone: Sequence[Cell]) -> str:
-    """The most frequent first reason of a backend's ineligible cells, and how frequent it is."""
+    """Why a backend's cells are not eligible: each kind of first reason, and how frequent it is."""
     mine = [c for c in everyone if c.backend == backend]
-    # Numbers differ from cell to cell; the first reason is the one that decided.
-    reasons = Counter(c.reasons[0] for c in mine if c.reasons)
-    if not reasons:
+    # The first reason is the one that decided.
+    kinds: dict[str, list[Cell]] = {}
+    for cell in (c for c in mine if c.reasons):
+        kinds.setdefault(_kind(cell), []).append(cell)
+    if not kinds:
         return "none was measured"
-    reason, count = reasons.most_common(1)[0]
-    return f"{reason} at {count} of {len(mine)} chunk sizes"
+    ranked = sorted(kinds.items(), key=lambda one: -len(one[1]))
+    return " and ".join(
+        f"{_told(kind, cells)} at {len(cells)} of {len(mine)} chunk sizes" for kind, cells in ranked
+    )
+
+
+_FAILED = "failed passes"
+_FLAT = "the gate is inconclusive: the scores are so flat that it would also pass wrong answers"
+
+
+def _kind(cell: Cell) -> str:
+    """What cells have in common whose first reasons differ in their figures alone."""
+    if cell.timed_good < cell.timed_planned:
+        return _FAILED
+    if cell.gate is not None and cell.gate.verdict == "inconclusive":
+        return _FLAT
+    return cell.reasons[0]
+
+
+def _told(kind: str, cells: Sequence[Cell]) -> str:
+    """A kind of reason with the range of its figures over ``cells``."""
+    reasons = {cell.reasons[0] for cell in cells}
+    if len(reasons) == 1:
+        return cells[0].reasons[0]
+    if kind != _FAILED:
+        return kind
+    fewest, *_, most = sorted(cells, key=lambda cell: cell.timed_good / cell.timed_planned)
+    planned = "" if fewest.timed_planned == most.timed_planned else f" of {fewest.timed_planned}"
+    return (
+        f"only {fewest.timed_good}{planned} to {most.timed_good} of {most.timed_planned}"
+        " timed passes succeeded"
+    )

@@ -90,6 +90,7 @@ def test_planned_passes_that_never_ran_count_as_missing() -> None:
     made = cell(passes({2: 1.0}, runs=3))
     assert made.success_rate == pytest.approx(3 / 5)
     assert made.reasons == ["only 3 of 5 timed passes succeeded"]
+    assert (made.timed_good, made.timed_planned) == (3, 5)
 
 
 def test_a_cell_with_no_good_pass_has_no_figures_rather_than_zero() -> None:

@@ -84,3 +84,69 @@ def test_two_that_are_level_are_told_apart_by_the_chunk_size_alone(tie: bool) ->
         assert "by the smaller chunk size" in text
         assert "faster" not in text
         assert not FACTOR.findall(text)
+
+
+def barred(chunk: int, reason: str = "", **changes: Any) -> Cell:
+    """A PyTorch cell that may not be selected."""
+    made = {"eligible": False, "reasons": [reason], **changes}
+    return build.cell("pytorch", "portable", chunk, 100.0, **made)
+
+
+def failing(chunk: int, good: int, planned: int = 5) -> Cell:
+    """A PyTorch cell with so many good passes."""
+    reason = f"only {good} of {planned} timed passes succeeded"
+    return barred(chunk, reason, timed_good=good, timed_planned=planned)
+
+
+def why(*cells: Cell) -> str:
+    """Why PyTorch has no eligible cell."""
+    leader = build.cell("jax", "portable", 1, 100.0)
+    text = winner_sentence(leader, None, None, 1.0, False, None, [leader, *cells])
+    return text.partition("PyTorch has no eligible cell (")[2].removesuffix(").")
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        (
+            [failing(1, 0), failing(2, 3), failing(4, 4)],
+            "only 0 to 4 of 5 timed passes succeeded at 3 of 3 chunk sizes",
+        ),
+        (
+            [failing(1, 3), failing(2, 3)],
+            "only 3 of 5 timed passes succeeded at 2 of 2 chunk sizes",
+        ),
+        # Confirmed chunk sizes have more passes.
+        (
+            [failing(1, 11, 12), failing(2, 1)],
+            "only 1 of 5 to 11 of 12 timed passes succeeded at 2 of 2 chunk sizes",
+        ),
+        # What one chunk size fails for is not said of the others.
+        (
+            [barred(1, "scores leak"), failing(2, 4), barred(4, "scores leak")],
+            "scores leak at 2 of 3 chunk sizes and only 4 of 5 timed passes succeeded at 1 of 3"
+            " chunk sizes",
+        ),
+        ([], "none was measured"),
+    ],
+)
+def test_reasons_are_grouped_by_kind_and_told_with_their_range(
+    cells: list[Cell], reason: str
+) -> None:
+    assert why(*cells) == reason
+
+
+def test_a_gate_that_would_pass_different_controls_is_one_kind() -> None:
+    flat = [
+        barred(
+            chunk,
+            f"the gate is inconclusive: it would also pass {name}",
+            gate=build.inconclusive(build.control(name, 0.001, 0.001, False)),
+        )
+        for chunk, name in ((1, "items_rotated"), (2, "labels_swapped"))
+    ]
+    assert why(*flat) == (
+        "the gate is inconclusive: the scores are so flat that it would also pass wrong answers at"
+        " 2 of 2 chunk sizes"
+    )
+    assert why(flat[0]).startswith("the gate is inconclusive: it would also pass items_rotated at")
