@@ -84,16 +84,26 @@ def percent(share: float | None, *limits: float) -> str:
         return "under 0.1%"
     if 0.9995 <= share < 1:
         return "over 99.9%"
-    exact = tuple(100 * _exact(limit) for limit in limits)
-    return f"{apart(100 * _exact(share), exact, 1).removesuffix('.0')}%"
+    return f"{percentage(share, 1, *limits).removesuffix('.0')}%"
 
 
-def percent_at_most(share: float | None) -> str:
-    """The same rounded up, to stand behind "at most"."""
+def percentage(share: float, places: int, *limits: float) -> str:
+    """A share of 1 in percent, without the sign, on its side of each of ``limits``."""
+    return apart(100 * _exact(share), tuple(100 * _exact(limit) for limit in limits), places)
+
+
+def percent_at_most(share: float | None, places: int = 1) -> str:
+    """A share of 1 as a percentage, rounded up, to stand behind "at most"."""
     if share is None:
         return ABSENT
-    rounded = (100 * _exact(share)).quantize(Decimal("0.1"), rounding=ROUND_CEILING)
+    step = Decimal(1).scaleb(-places)
+    rounded = (100 * _exact(share)).quantize(step, rounding=ROUND_CEILING)
     return f"{str(rounded).removesuffix('.0')}%"
+
+
+def plain_percent(share: float) -> str:
+    """A share that somebody chose as a percentage, as it was written: 5%, 5.25%."""
+    return f"{plain(float(f'{100 * share:.12g}'))}%"
 
 
 def resamples(share: float | None) -> str:

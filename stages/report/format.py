@@ -18,7 +18,9 @@ from stages.numbers import (
     number_at_least,
     percent,
     percent_at_most,
+    percentage,
     plain,
+    plain_percent,
     ratio,
     resamples,
 )
@@ -34,7 +36,9 @@ __all__ = [
     "number",
     "percent",
     "percent_at_most",
+    "percentage",
     "plain",
+    "plain_percent",
     "resamples",
 ]
 
