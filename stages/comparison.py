@@ -22,6 +22,10 @@ BUSY = 0.10
 """Others' share of the machine's CPU time from which figures are called disturbed."""
 NOISY = 0.5
 """Share of the gate's largest difference from which a noise floor is a warning."""
+SURE = 0.95
+"""Share of resamples in which the same backend must lead, or the result is a tie."""
+VERY_SURE = 0.99
+"""Share of resamples from which the confidence is high."""
 
 type Verdict = Literal["pass", "fail", "inconclusive", "not_compared"]
 type ControlName = Literal["items_rotated", "labels_swapped", "mean_score"]
@@ -179,7 +183,8 @@ class Cell(Part):
         phase: the passes the figures come from: ``confirm`` where there are any.
         planned_passes: timed passes of that phase that were planned.
         good_passes: those in which every call was ``ok``.
-        success_rate: good / planned, over every timed phase of the cell.
+        timed_planned, timed_good: the same over every timed phase of the cell.
+        success_rate: ``timed_good`` / ``timed_planned``.
         failures: failure kind -> timed passes that failed with it.
         mean_s, p50_s, p95_s, std_s, min_s, max_s: pass latency in seconds (p95 by linear
             interpolation; descriptive at these pass counts).
@@ -206,6 +211,8 @@ class Cell(Part):
     phase: Phase
     planned_passes: int
     good_passes: int
+    timed_planned: int
+    timed_good: int
     success_rate: float
     failures: dict[str, int]
     mean_s: float | None
@@ -291,14 +298,17 @@ class Alternative(Part):
 
     Attributes:
         backend, chunk_size, items_per_s: of that cell.
-        guardrail: the guardrail nearest to the one in force with which it would lead;
-            ``None`` where another rule is meant.
+        guardrail: the guardrail nearest to the one in force from which on, or below which, it
+            would lead; ``None`` where another rule is meant.
+        guardrail_end: where that ends: a wider one is to be below it, a narrower one at least
+            that; ``None`` where it does not end.
     """
 
     backend: Backend
     chunk_size: int
     items_per_s: float
     guardrail: float | None
+    guardrail_end: float | None = None
 
 
 class Turning(Part):
@@ -358,6 +368,8 @@ class Source(Part):
     Attributes:
         unavailable: why the backend could not run, if it could not; the matrix is then empty.
         backend_version: ``None`` for an unavailable backend.
+        backend_commit, segment_mask_mended: as the contract has them: the commit of the checkout
+            that it is installed from, and whether that serves segment masks on a TPU.
         base_url: where the server answered, if it was started elsewhere; ``environment_sha256``
             and ``repaired`` are then ``None``, and ``argv`` is empty.
         elsewhere: what such a server says it is.
@@ -370,6 +382,8 @@ class Source(Part):
     view: View
     unavailable: str | None
     backend_version: str | None
+    backend_commit: str | None
+    segment_mask_mended: bool
     environment_sha256: str | None
     repaired: bool | None
     dtype: str

@@ -125,6 +125,8 @@ def cell(backend: Backend, view: View, chunk_size: int, items_per_s: float, **ch
         "phase": "sweep",
         "planned_passes": 5,
         "good_passes": 5,
+        "timed_planned": 5,
+        "timed_good": 5,
         "success_rate": 1.0,
         "failures": {},
         **dict.fromkeys(("mean_s", "p50_s", "p95_s", "min_s", "max_s"), mean),
@@ -159,6 +161,7 @@ def failed(backend: Backend, view: View, chunk_size: int, kind: str) -> Cell:
             [*figures, *intervals, "client_share", "round_trip_share", "first_run_penalty"]
         ),
         "good_passes": 0,
+        "timed_good": 0,
         "success_rate": 0.0,
         "failures": {kind: 5},
         "gate": gate("not_compared", None, None) if backend == "jax" else None,
@@ -298,6 +301,8 @@ def source(backend: Backend, view: View, **changes: Any) -> Source:
         "view": view,
         "unavailable": None,
         "backend_version": "1.2.3",
+        "backend_commit": None,
+        "segment_mask_mended": False,
         "environment_sha256": "ab" * 32,
         "repaired": backend == "jax",
         "dtype": "float32",
@@ -327,6 +332,12 @@ def source(backend: Backend, view: View, **changes: Any) -> Source:
         "seconds": TimeSplit(server_start=20.0, warmup=10.0, sweep=30.0, confirm=15.0, other=5.0),
     }
     return Source(**{**fields, **changes})
+
+
+def on(jax: str, pytorch: str) -> list[Source]:
+    """The four sources of servers that ran on these devices."""
+    devices: dict[Backend, str] = {"jax": jax, "pytorch": pytorch}
+    return [source(b, v, devices=[devices[b]]) for v in VIEWS for b in BACKENDS]
 
 
 UNTRAINED = Model(title="untrained toy", sha256="cd" * 32, trained=False, path="m", revision=None)

@@ -62,6 +62,72 @@ def test_a_tpu_serves_dense_masks_alone_and_the_refusal_says_why(
     assert REASON in said
 
 
+def test_the_refusal_says_how_a_commit_with_the_mend_is_named() -> None:
+    said = refusal(seed(**{"backends__jax__portable__flags__multi-item-mask-impl": "segment"}))
+    assert "backends.jax.launch.source.segment_mask_mended" in said
+
+
+MENDED = {"commit": COMMIT, "segment_mask_mended": True}
+
+
+@pytest.mark.parametrize("view", ["portable", "best_native"])
+@pytest.mark.parametrize(
+    ("mask", "threshold"),
+    [("segment", 0), ("auto", 32768), ("auto", 0), ("dense", 0), (..., ...), ("segment", ...)],
+)
+def test_a_commit_that_holds_the_mend_serves_any_mask(
+    view: str, mask: object, threshold: object
+) -> None:
+    parse_contract(
+        seed(
+            backends__jax__launch__source=MENDED,
+            **{
+                f"backends__jax__{view}__flags__multi-item-mask-impl": mask,
+                f"backends__jax__{view}__flags__multi-item-segment-fallback-threshold": threshold,
+            },
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "allowed"),
+    [
+        ("multi-item-mask-impl", "sparse", "auto, dense or segment"),
+        ("multi-item-mask-impl", True, "auto, dense or segment"),
+        ("multi-item-segment-fallback-threshold", -1, "a whole number from 0 on"),
+        ("multi-item-segment-fallback-threshold", False, "a whole number from 0 on"),
+        ("multi-item-segment-fallback-threshold", "0", "a whole number from 0 on"),
+    ],
+)
+def test_what_no_build_knows_is_refused_with_the_mend_too(
+    flag: str, value: object, allowed: str
+) -> None:
+    key = f"backends__jax__portable__flags__{flag}"
+    said = refusal(seed(backends__jax__launch__source=MENDED, **{key: value}))
+    assert said.startswith(f"params.yaml: {key.replace('__', '.')}: found {value!r}; ")
+    assert allowed in said
+
+
+def test_a_mend_without_a_commit_means_nothing() -> None:
+    said = refusal(seed(backends__jax__launch__source__segment_mask_mended=True))
+    assert said.startswith(
+        "params.yaml: backends.jax.launch.source.segment_mask_mended: found True; "
+    )
+    assert "backends.jax.launch.source.commit" in said
+
+
+def test_the_target_leaves_the_mend_to_the_user_and_has_the_key() -> None:
+    # `-S` changes only keys that are there.
+    source = raw_target(
+        "target=tpu_vs_gpu",
+        f"backends.jax.launch.source.commit={COMMIT}",
+        "backends.jax.launch.source.segment_mask_mended=true",
+        "backends.jax.portable.flags.multi-item-mask-impl=segment",
+    )
+    assert parse_contract(source).backends.jax.launch.segment_mask_mended
+    assert not parse_contract(SEED).backends.jax.launch.segment_mask_mended
+
+
 def test_elsewhere_any_mask_may_be_tried() -> None:
     flags = {"multi-item-mask-impl": "segment", "attention-backend": "native"}
     parse_contract(raw_contract(backends__jax__best_native__flags=flags))

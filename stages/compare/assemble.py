@@ -40,6 +40,7 @@ from stages.comparison import (
     ViewComparison,
 )
 from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, Contract, Gate, View
+from stages.numbers import difference, percent
 from stages.oracle_table import OracleTable
 from stages.probe_table import Probes
 from stages.schema import TIMED_PHASES, Matrix, Provenance
@@ -179,7 +180,8 @@ def _isolation(
 
 def _oracle_flags(results: Mapping[Backend, OracleResult]) -> list[str]:
     return [
-        f"{BACKEND_NAMES[backend]} differs from the oracle by up to {result.max_abs_diff:.2g}"
+        f"{BACKEND_NAMES[backend]} differs from the oracle by up to"
+        f" {difference(result.max_abs_diff)}"
         if result.agrees is False
         else f"the oracle has nothing to compare {BACKEND_NAMES[backend]} with"
         for backend, result in results.items()
@@ -191,7 +193,7 @@ def _noise_flags(floors: Mapping[Backend, NoiseFloor], gate: Gate) -> list[str]:
     """Noise near the gate's limit makes the gate's verdict a matter of luck."""
     return [
         f"{BACKEND_NAMES[backend]}'s answers to one identical request differ by up to"
-        f" {floor.max_abs_diff:.2g}"
+        f" {difference(floor.max_abs_diff)}"
         for backend, floor in floors.items()
         if floor.max_abs_diff is not None and floor.max_abs_diff > NOISY * gate.max_abs_diff
     ]
@@ -206,7 +208,7 @@ def _standing_flags(contract: Contract, sources: list[Provenance]) -> list[str]:
         flags.append("the backends ran on different hosts and no cost is given for both")
     busy = [(s.backend, s.foreign_cpu) for s in sources if s.foreign_cpu is not None]
     flags += [
-        f"other work took {share:.0%} of the machine's CPU time while"
+        f"other work took {percent(share, BUSY)} of the machine's CPU time while"
         f" {BACKEND_NAMES[backend]} was timed"
         for backend, share in busy
         if share >= BUSY
@@ -242,6 +244,8 @@ def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:
         view=found.view,
         unavailable=found.unavailable,
         backend_version=found.backend_version,
+        backend_commit=found.contract.launch.commit,
+        segment_mask_mended=found.contract.launch.segment_mask_mended,
         environment_sha256=found.environment_sha256,
         repaired=found.repaired,
         dtype=found.contract.launch.dtype,

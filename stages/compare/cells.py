@@ -10,6 +10,7 @@ import polars as pl
 
 from stages.compare.intervals import mean_interval, median_interval, rate_interval
 from stages.comparison import Cell, ControlName, GateResult, Isolation
+from stages.numbers import difference
 from stages.schema import TIMED_PHASES, Phase, Provenance
 
 UNSTABLE_STD = 0.10
@@ -92,7 +93,6 @@ def build_cell(
     mean_s_interval = mean_interval(seconds)
     planned = _planned(provenance, chunk_size)
     failures = timed.filter(pl.col("status") != "ok").group_by("status").len().sort("status")
-    success_rate = good.height / planned if planned else 0.0
     reasons = (
         [f"unavailable: {provenance.unavailable}"]
         if provenance.unavailable
@@ -110,7 +110,9 @@ def build_cell(
         phase=phase,
         planned_passes=getattr(provenance.contract.passes, phase) if planned else 0,
         good_passes=of_phase.filter(pl.col("status") == "ok").height,
-        success_rate=success_rate,
+        timed_planned=planned,
+        timed_good=good.height,
+        success_rate=good.height / planned if planned else 0.0,
         failures=dict(failures.iter_rows()),
         mean_s=figures and figures.mean_s,
         p50_s=figures and figures.p50_s,
@@ -191,7 +193,7 @@ def isolation_reasons(isolation: Isolation) -> list[str]:
     items = f"items {', '.join(most)} and {last}" if most else f"item {last}"
     return [
         f"scores depend on neighbouring items: those of {items} moved by up to"
-        f" {isolation.largest_change:.2g} (limit {isolation.limit:.2g})"
+        f" {difference(isolation.largest_change)} (limit {difference(isolation.limit)})"
     ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from stages.comparison import Cell
 from stages.contract import BACKEND_NAMES
+from stages.numbers import milliseconds, percent
 from stages.schema import Provenance
 
 
@@ -36,11 +37,11 @@ def elsewhere_flags(sources: Sequence[Provenance], cells: Sequence[Cell]) -> lis
 def _round_trip(source: Provenance, mine: Sequence[Cell]) -> str:
     if source.round_trip is None:
         return "what a round trip took is not known"
-    took = f"a round trip took {source.round_trip.largest_s * 1e3:.2g} ms"
+    took = f"a round trip took {milliseconds(source.round_trip.largest_s)} ms"
     cell = min(mine, key=lambda cell: cell.chunk_size)
     if cell.round_trip_share is None:
         return took
     return (
-        f"{took}, which over its calls is {cell.round_trip_share:.0%} of the median pass"
+        f"{took}, which over its calls is {percent(cell.round_trip_share)} of the median pass"
         f" at chunk {cell.chunk_size}"
     )

@@ -7,6 +7,7 @@ import polars as pl
 
 from stages.comparison import OracleResult, OracleVerdict
 from stages.contract import BACKEND_NAMES, Backend, Gate
+from stages.numbers import difference
 
 _KEY = ("phase", "chunk_size", "run")
 
@@ -53,7 +54,9 @@ def oracle_verdict(results: dict[Backend, OracleResult]) -> OracleVerdict:
             sentence=f"The oracle has nothing to compare {' and '.join(unknown)} with.",
         )
     agreeing = [b for b, r in results.items() if r.agrees]
-    far = ", ".join(f"{BACKEND_NAMES[b]} by up to {r.max_abs_diff:.2g}" for b, r in results.items())
+    far = ", ".join(
+        f"{BACKEND_NAMES[b]} by up to {difference(r.max_abs_diff)}" for b, r in results.items()
+    )
     if len(agreeing) == len(results):
         return OracleVerdict(
             sides_with="both",

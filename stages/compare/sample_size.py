@@ -34,8 +34,3 @@ def passes_to_decide(one: Cell, other: Cell) -> int | None:
     if not math.isfinite(needed) or needed <= min(one.good_passes, other.good_passes):
         return None
     return math.ceil(needed)
-
-
-def in_words(passes: int) -> str:
-    """``passes`` to two digits: an estimate is not to look exact."""
-    return f"{round(passes, min(0, 2 - len(str(passes)))):,}"

@@ -11,11 +11,9 @@ import numpy.typing as npt
 from stages.compare.intervals import ratio_interval
 from stages.compare.sample_size import passes_to_decide
 from stages.compare.wording import no_winner_sentence, winner_sentence
-from stages.comparison import Cell, Confidence, Interval, Outcome, Winner
+from stages.comparison import SURE, VERY_SURE, Cell, Confidence, Interval, Outcome, Winner
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Selection
-
-SURE = 0.95
-VERY_SURE = 0.99
+from stages.numbers import factor
 
 type Array = npt.NDArray[np.float64]
 
@@ -194,8 +192,8 @@ def _ratio_interval(
 
 
 def _span(interval: Interval) -> str:
-    high = "any" if interval.high is None else f"{interval.high:.2f}x"
-    return f"{interval.low:.2f}x to {high}"
+    high = "any" if interval.high is None else factor(interval.high)
+    return f"{factor(interval.low)} to {high}"
 
 
 def _rival(cells: Sequence[Cell], leader: Cell, guardrail: float) -> Cell | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from stages.compare.selection import choose
 from stages.comparison import Alternative, Cell, Turning
@@ -22,43 +24,67 @@ def turning(cells: Sequence[Cell], guardrail: float) -> Turning:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """The guardrails from ``begin`` to below ``end`` (``None``: endless), and who leads there."""
+
+    begin: float
+    end: float | None
+    cell: Cell
+
+
 def _other_guardrail(
     eligible: Sequence[Cell], leader: Cell | None, guardrail: float
 ) -> Alternative | None:
     if leader is None:
         return None
-    turns = [
-        (at, found)
-        for at, found in _by_guardrail(eligible, guardrail)
-        if found is not None and found.backend != leader.backend
-    ]
+    turns = [step for step in _steps(eligible) if step.cell.backend != leader.backend]
     if not turns:
         return None
-    at, found = min(turns, key=lambda turn: abs(turn[0] - guardrail))
-    return _alternative(found, at)
+    nearest = min(turns, key=lambda step: abs(_ends(step, guardrail)[0] - guardrail))
+    return _alternative(nearest.cell, *_ends(nearest, guardrail))
 
 
-def _by_guardrail(
-    eligible: Sequence[Cell], guardrail: float
-) -> Iterator[tuple[float, Cell | None]]:
-    """The choice on each step of the guardrail, and the step's end nearest to ``guardrail``.
+def _ends(step: _Step, guardrail: float) -> tuple[float, float | None]:
+    """The end of ``step`` nearest to ``guardrail``, which lies outside it, and the other one."""
+    if step.begin > guardrail:
+        return step.begin, step.end
+    assert step.end is not None  # noqa: S101  it ends below the guardrail
+    return step.end, step.begin if step.begin > 1 else None
 
-    A step begins where one more cell comes inside. A wider guardrail must reach a step's
-    beginning; a narrower one must fall below the beginning of the step after it.
+
+def _steps(eligible: Sequence[Cell]) -> list[_Step]:
+    """The choice at every guardrail, by rising guardrail.
+
+    One more cell comes inside at each of their p95; neighbours with one choice are one step.
     """
     known = sorted((c for c in eligible if c.p95_s), key=lambda c: c.p95_s or 0.0)
     if not known:
-        return
+        return []
     smallest = known[0].p95_s or 1.0
-    begins = [(c.p95_s or 0.0) / smallest for c in known]
-    for i, begin in enumerate(begins):
-        after = begins[i + 1] if i + 1 < len(begins) else None
-        if after == begin:
+    begins = sorted({_reaching(c.p95_s or 0.0, smallest) for c in known})
+    steps: list[_Step] = []
+    open_ended: list[float | None] = [*begins[1:], None]
+    for begin, end in zip(begins, open_ended, strict=True):
+        found = choose(known, begin)
+        if found is None:
             continue
-        inside = [c.model_copy(update={"p95_s": smallest}) for c in known[: i + 1]]
-        end = begin if begin > guardrail else after
-        if end is not None:
-            yield end, choose(inside, 1.0)
+        last = steps[-1] if steps else None
+        if last and last.end == begin and last.cell == found:
+            steps[-1] = replace(last, end=end)
+        else:
+            steps.append(_Step(begin, end, found))
+    return steps
+
+
+def _reaching(p95_s: float, smallest: float) -> float:
+    """The smallest guardrail that lets ``p95_s`` in, to the last bit."""
+    found = p95_s / smallest
+    while found * smallest < p95_s:
+        found = math.nextafter(found, math.inf)
+    while (below := math.nextafter(found, 0.0)) * smallest >= p95_s:
+        found = below
+    return max(found, 1.0)
 
 
 def _if_all_were_eligible(
@@ -72,14 +98,17 @@ def _if_all_were_eligible(
     found = choose(measured, guardrail)
     if found is None or (leader is not None and found.backend == leader.backend):
         return None
-    return _alternative(found, None)
+    return _alternative(found)
 
 
-def _alternative(cell: Cell, guardrail: float | None) -> Alternative:
+def _alternative(
+    cell: Cell, guardrail: float | None = None, end: float | None = None
+) -> Alternative:
     assert cell.items_per_s is not None  # noqa: S101  only measured cells are chosen
     return Alternative(
         backend=cell.backend,
         chunk_size=cell.chunk_size,
         items_per_s=cell.items_per_s,
         guardrail=guardrail,
+        guardrail_end=end,
     )

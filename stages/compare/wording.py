@@ -5,12 +5,11 @@ No sentence without its number, and no number that the comparison does not hold.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from stages.compare.sample_size import in_words
 from stages.comparison import Cell, ViewComparison, Winner
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend, View
+from stages.numbers import about, factor, number, resamples
 
 _VIEWS: dict[View, str] = {"portable": "portable", "best_native": "best-native"}
 
@@ -36,23 +35,25 @@ def winner_sentence(
         everyone: every cell of the view, eligible or not.
     """
     name = _at(leader)
-    speed = f"{leader.items_per_s:.1f} items/s"
+    speed = f"{number(leader.items_per_s)} items/s"
     if rival is None:
         return f"{name} wins with {speed}: {_why_none(leader.backend, everyone)}."
-    against = f"{_at(rival)} ({rival.items_per_s:.1f} items/s)"
+    against = f"{_at(rival)} ({number(rival.items_per_s)} items/s)"
     if ratio is None:
-        verdict = f"but in only {share:.1%} of resamples" if tie else "and wins"
+        verdict = f"but in only {resamples(share)} of resamples" if tie else "and wins"
         opening = "Not decisive: " if tie else ""
         return (
             f"{opening}{name} ({speed}) leads, since {against} is outside the guardrail, {verdict}."
         )
     if tie:
-        settle = f"; about {in_words(needed)} passes per cell would settle it" if needed else ""
+        settle = f"; about {about(needed)} passes per cell would settle it" if needed else ""
         return (
-            f"Not decisive: {name} ({speed}) leads {against} by {ratio:.2f}x,"
-            f" but in only {share:.1%} of resamples{settle}."
+            f"Not decisive: {name} ({speed}) leads {against} by {_margin(ratio)},"
+            f" but in only {resamples(share)} of resamples{settle}."
         )
-    return f"{name} wins with {speed}, {ratio:.2f}x {against}."
+    if ratio == 1:
+        return f"{name} wins by the smaller chunk size: its {speed} are level with {against}."
+    return f"{name} wins with {speed}, {factor(ratio)} {against}."
 
 
 def no_winner_sentence(everyone: Sequence[Cell]) -> str:
@@ -61,7 +62,7 @@ def no_winner_sentence(everyone: Sequence[Cell]) -> str:
     level = _fastest([c for c in eligible if c.inside_guardrail] or eligible)
     if level is not None:
         return (
-            f"A tie: both backends score exactly {level.items_per_s:.1f} items/s"
+            f"A tie: both backends score exactly {number(level.items_per_s)} items/s"
             f" at chunk {level.chunk_size}."
         )
     reasons = "; ".join(
@@ -80,7 +81,7 @@ def deferred_sentence(unavailable: Mapping[Backend, str], everyone: Sequence[Cel
         return f"Winner deferred: {missing}."
     return (
         f"Winner deferred: {missing}; {_at(fastest)} is the fastest of what was measured,"
-        f" with {fastest.items_per_s:.1f} items/s."
+        f" with {number(fastest.items_per_s)} items/s."
     )
 
 
@@ -93,7 +94,7 @@ def answer(views: Sequence[ViewComparison], unavailable: Mapping[Backend, str]) 
     """
     if unavailable:
         alone = [
-            f"{cell.items_per_s:.1f} items/s in the {_VIEWS[view.view]} view"
+            f"{number(cell.items_per_s)} items/s in the {_VIEWS[view.view]} view"
             f" (chunk {cell.chunk_size})"
             for view in views
             if (cell := _fastest(view.cells)) is not None
@@ -102,12 +103,13 @@ def answer(views: Sequence[ViewComparison], unavailable: Mapping[Backend, str]) 
         measured = f"; {others} alone reaches {' and '.join(alone)}" if others and alone else ""
         return f"No answer yet: {_missing(unavailable)}{measured}."
     first, second = (view.winner for view in views)
-    if first.outcome == second.outcome and first.ratio and second.ratio:
+    if first.outcome == second.outcome and first.outcome in BACKENDS:
         name, other = _names(first)
-        if first.outcome in BACKENDS:
+        by = [winner.ratio for winner in (first, second)]
+        if by[0] is not None and by[1] is not None and 1 not in by:
             return (
-                f"{name} is faster in both views: {first.ratio:.2f}x {other}'s items/s in the"
-                f" portable view and {second.ratio:.2f}x in the best-native view."
+                f"{name} is faster in both views: {factor(by[0])} {other}'s items/s in the"
+                f" portable view and {factor(by[1])} in the best-native view."
             )
     told = [_clause(view) for view in views]
     if told[0] == told[1]:
@@ -126,17 +128,25 @@ def _clause(view: ViewComparison) -> str:
         return winner.sentence[0].lower() + winner.sentence[1:].removesuffix(".")
     name, other = _names(winner)
     if winner.outcome == "tie":
-        by = f" leads by {winner.ratio:.2f}x, but" if winner.ratio else " leads"
-        return f"not decisive ({name}{by} in only {winner.same_backend_share:.1%} of resamples)"
+        by = "" if winner.ratio is None else f" by {_margin(winner.ratio)}, but"
+        share = resamples(winner.same_backend_share)
+        return f"not decisive ({name} leads{by} in only {share} of resamples)"
     if winner.other is None:
         why = _why_none(winner.leader, view.cells)
-        return f"{name} wins with {winner.items_per_s:.1f} items/s, as {why}"
+        return f"{name} wins with {number(winner.items_per_s)} items/s, as {why}"
     if winner.ratio is None:
         return (
-            f"{name} wins with {winner.items_per_s:.1f} items/s, as {other}'s"
-            f" {winner.other_items_per_s:.1f} items/s are outside the latency guardrail"
+            f"{name} wins with {number(winner.items_per_s)} items/s, as {other}'s"
+            f" {number(winner.other_items_per_s)} items/s are outside the latency guardrail"
         )
-    return f"{name} is faster with {winner.ratio:.2f}x {other}'s items/s"
+    if winner.ratio == 1:
+        return f"{name} wins by the smaller chunk size, level with {other} in items/s"
+    return f"{name} is faster with {factor(winner.ratio)} {other}'s items/s"
+
+
+def _margin(ratio: float) -> str:
+    """By how much the leader leads; of two that are level the smaller chunk size does."""
+    return "the smaller chunk size" if ratio == 1 else factor(ratio)
 
 
 def _names(winner: Winner) -> tuple[str, str]:
@@ -170,11 +180,43 @@ def _why_none(leader: Backend, everyone: Sequence[Cell]) -> str:
 
 
 def _reason(backend: Backend, everyone: Sequence[Cell]) -> str:
-    """The most frequent first reason of a backend's ineligible cells, and how frequent it is."""
+    """Why a backend's cells are not eligible: each kind of first reason, and how frequent it is."""
     mine = [c for c in everyone if c.backend == backend]
-    # Numbers differ from cell to cell; the first reason is the one that decided.
-    reasons = Counter(c.reasons[0] for c in mine if c.reasons)
-    if not reasons:
+    # The first reason is the one that decided.
+    kinds: dict[str, list[Cell]] = {}
+    for cell in (c for c in mine if c.reasons):
+        kinds.setdefault(_kind(cell), []).append(cell)
+    if not kinds:
         return "none was measured"
-    reason, count = reasons.most_common(1)[0]
-    return f"{reason} at {count} of {len(mine)} chunk sizes"
+    ranked = sorted(kinds.items(), key=lambda one: -len(one[1]))
+    return " and ".join(
+        f"{_told(kind, cells)} at {len(cells)} of {len(mine)} chunk sizes" for kind, cells in ranked
+    )
+
+
+_FAILED = "failed passes"
+_FLAT = "the gate is inconclusive: the scores are so flat that it would also pass wrong answers"
+
+
+def _kind(cell: Cell) -> str:
+    """What cells have in common whose first reasons differ in their figures alone."""
+    if cell.timed_good < cell.timed_planned:
+        return _FAILED
+    if cell.gate is not None and cell.gate.verdict == "inconclusive":
+        return _FLAT
+    return cell.reasons[0]
+
+
+def _told(kind: str, cells: Sequence[Cell]) -> str:
+    """A kind of reason with the range of its figures over ``cells``."""
+    reasons = {cell.reasons[0] for cell in cells}
+    if len(reasons) == 1:
+        return cells[0].reasons[0]
+    if kind != _FAILED:
+        return kind
+    fewest, *_, most = sorted(cells, key=lambda cell: cell.timed_good / cell.timed_planned)
+    planned = "" if fewest.timed_planned == most.timed_planned else f" of {fewest.timed_planned}"
+    return (
+        f"only {fewest.timed_good}{planned} to {most.timed_good} of {most.timed_planned}"
+        " timed passes succeeded"
+    )

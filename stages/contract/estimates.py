@@ -6,21 +6,35 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stages.contract.basics import Strict, Text
+from stages.contract.basics import Size, Strict, Text, View
 
 type ByChunkSize = Annotated[
     dict[Annotated[int, Field(ge=1)], Annotated[float, Field(gt=0, lt=1e12)]], Field(min_length=1)
 ]
 
 
+class ViewRates(Strict):
+    """Items per second by chunk size in each view; ``None`` where none is known."""
+
+    portable: ByChunkSize | None
+    best_native: ByChunkSize | None
+
+    def of(self, view: View) -> ByChunkSize | None:
+        """Those of ``view``."""
+        return self.portable if view == "portable" else self.best_native
+
+
 class RoughRates(Strict):
-    """Items per second by chunk size, known from elsewhere.
+    """Items per second by view and chunk size, known from elsewhere.
 
     Attributes:
-        contract: the contract (``identity.contract``) they hold for; of others they say nothing.
+        model: the model they hold for, as the report names it.
+        query_tokens, item_tokens: the shape they hold for; of others they say nothing.
         jax, pytorch: ``None`` where none is known.
     """
 
-    contract: Text
-    jax: ByChunkSize | None
-    pytorch: ByChunkSize | None
+    model: Text
+    query_tokens: Size
+    item_tokens: Size
+    jax: ViewRates | None
+    pytorch: ViewRates | None

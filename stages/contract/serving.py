@@ -17,9 +17,11 @@ class Source(Strict):
 
     Attributes:
         commit: ``None`` where it has not been set yet: enough to plan, not to measure.
+        segment_mask_mended: whether that commit of sglang-jax serves segment masks on a TPU.
     """
 
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None
+    segment_mask_mended: bool = False
 
 
 class Launch(Strict):
@@ -40,6 +42,11 @@ class Launch(Strict):
     def commit(self) -> str | None:
         """The commit it is installed from; ``None`` for a release, or where it is not set."""
         return self.source.commit if self.source is not None else None
+
+    @property
+    def segment_mask_mended(self) -> bool:
+        """Whether the contract says that its commit serves segment masks on a TPU."""
+        return self.source is not None and self.source.segment_mask_mended
 
 
 class MultiItem(Strict):
@@ -143,6 +150,9 @@ def _check_launch(key: str, launch: Launch) -> None:
     if launch.environment not in _FROM_CHECKOUT and launch.source is not None:
         allowed = f"null: {launch.environment} is installed from a release"
         raise ContractError(f"{key}.source", launch.source.commit, allowed)
+    if launch.segment_mask_mended and launch.commit is None:
+        allowed = f"false, as long as no {key}.source.commit is set: it is said of that commit"
+        raise ContractError(f"{key}.source.segment_mask_mended", True, allowed)
     for i, argument in enumerate(launch.entry):
         name = argument.removeprefix("--").partition("=")[0]
         if argument.startswith("--") and name and _given_elsewhere(name) == _LISTENING:

@@ -47,7 +47,7 @@ def known_rates(plan: Plan, contract: Contract) -> Rates | None:
     """The best that is known of the planned server; ``None`` where nothing is."""
     return (
         _from_matrix(plan, folder_of(plan.backend, plan.view) / MATRIX_FILE)
-        or _from_report(plan, contract, COMPARISON_FILE)
+        or _from_report(plan, COMPARISON_FILE)
         or _from_target(plan, contract)
     )
 
@@ -88,14 +88,14 @@ def _rates_of(matrix: Matrix) -> dict[int, float]:
     return {chunk: items / seconds for chunk, seconds in means.iter_rows() if seconds}
 
 
-def _from_report(plan: Plan, contract: Contract, path: Path) -> Rates | None:
+def _from_report(plan: Plan, path: Path) -> Rates | None:
     """Of the report in this repository, whose matrices need not be here."""
     try:
         report = load_comparison(path)
     except UserError:
         return None
     scope = report.scope
-    if scope.identity != contract.identity or scope.workload_sha256 != plan.workload_sha256:
+    if scope.workload_sha256 != plan.workload_sha256:
         return None
     return _of_source(plan, report, path) if scope.model.title == plan.model.title else None
 
@@ -105,7 +105,8 @@ def _of_source(plan: Plan, report: Comparison, path: Path) -> Rates | None:
     for source in report.sources:
         if (source.backend, source.view) != (plan.backend, plan.view):
             continue
-        if source.argv[: len(wanted)] != wanted:
+        environment = environment_sha256(plan.environment, plan.commit)
+        if source.argv[: len(wanted)] != wanted or source.environment_sha256 != environment:
             continue
         view = next(v for v in report.views() if v.view == plan.view)
         cells = [c for c in view.cells if c.backend == plan.backend]
@@ -116,10 +117,14 @@ def _of_source(plan: Plan, report: Comparison, path: Path) -> Rates | None:
 
 
 def _from_target(plan: Plan, contract: Contract) -> Rates | None:
-    rough = contract.rough_rates
-    if rough is None or rough.contract != contract.identity.contract:
+    rough, workload = contract.rough_rates, plan.workload
+    if rough is None or rough.model != plan.model.title:
         return None
-    rates = rough.jax if plan.backend == "jax" else rough.pytorch
+    shape = len(workload.query), max(map(len, workload.items))
+    if shape != (rough.query_tokens, rough.item_tokens):
+        return None
+    known = rough.jax if plan.backend == "jax" else rough.pytorch
+    rates = known.of(plan.view) if known is not None else None
     if rates is None:
         return None
     return Rates(rates, None, f"rough rates in conf/target/{contract.identity.target}.yaml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ def told(time: Estimate) -> str:
     if time.seconds is None:
         return (
             "unknown, for nothing was measured or told of this server;"
-            f" at most {duration(time.most_s)}, with every request at its timeout"
+            f" at most {duration(time.most_s, at_most=True)}, with every request at its timeout"
         )
     start = "" if time.starts else ", the server's start not counted"
     return f"about {duration(time.seconds)}{start} (estimated from {time.basis})"
@@ -146,19 +147,22 @@ def closing(times: dict[str, list[Estimate]], prices: dict[str, float | None]) -
             continue
         if len(known) < len(estimates):
             bound = sum(e.seconds if e.seconds is not None else e.most_s for e in estimates)
-            yield f"{backend}: at most {duration(bound)}, no estimate"
+            yield f"{backend}: at most {duration(bound, at_most=True)}, no estimate"
             continue
         price = prices[backend]
         cost = "" if price is None else f", about {sum(known) / 3600 * price:,.2f} USD"
         yield f"{backend}: about {duration(sum(known))}{cost}"
 
 
-def duration(seconds: float) -> str:
-    """Seconds as a reader would say them."""
+def duration(seconds: float, *, at_most: bool = False) -> str:
+    """Seconds as a reader would say them; rounded up, to stand behind "at most"."""
+    whole = math.ceil if at_most else round
     if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
+        return f"{whole(seconds)} s"
+    minutes = whole(seconds / 60)
     if minutes < 90:
         return f"{minutes} min"
     hours, rest = divmod(minutes, 60)
-    return f"{hours:,} h" if hours >= 48 or not rest else f"{hours} h {rest} min"
+    if hours >= 48:
+        return f"{whole(minutes / 60):,} h"
+    return f"{hours} h {rest} min" if rest else f"{hours} h"

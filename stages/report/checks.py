@@ -293,7 +293,7 @@ def load_answer(view: ViewComparison, backend: Backend, source: Source | None) -
         why = "the server was restarted" if source and source.restarts else "it was not measured"
         against = [f"{where}: how much other work the machine did is not known."]
         return Answer("not known", why, against)
-    text = f"{f.percent(share)} of the machine's CPU time"
+    text = f"{f.percent(share, BUSY)} of the machine's CPU time"
     if share < BUSY:
         return Answer("quiet", text)
     return Answer("busy", text, [f"{where}: other work took {text} while passes were timed."])

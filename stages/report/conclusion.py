@@ -2,7 +2,7 @@
 
 Rules:
 
-* A deployment decision can be drawn only from a trained model on another target than the
+* A deployment decision can be drawn only from a trained model that neither backend ran on a
   CPU. Elsewhere the recommendation says so first, then which backend leads there.
 * The best-native winner decides, for that is what would be deployed; the portable winner
   explains: where both views agree the backend itself is faster, where they do not the
@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.comparison import Comparison, Scope, ViewComparison, Winner
+from stages.comparison import Comparison, ViewComparison, Winner
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
 from stages.report import format as f
+from stages.report.devices import measured, ran_on, undeployed
 from stages.report.priorities import priorities
 from stages.report.turning import turning_points
 
@@ -50,7 +51,7 @@ def conclude(comparison: Comparison) -> Conclusion:
     """Everything the report concludes."""
     return Conclusion(
         partial=partial(comparison),
-        caveat=caveat(comparison.scope),
+        caveat=caveat(comparison),
         recommendation=recommendation(comparison),
         confidence=confidence(comparison),
         turning=turning_points(comparison),
@@ -74,20 +75,19 @@ def partial(comparison: Comparison) -> list[str]:
     ]
 
 
-def caveat(scope: Scope) -> str | None:
+def caveat(comparison: Comparison) -> str | None:
     """Why no deployment decision can be drawn from what was measured, if none can."""
-    on_cpu = scope.identity.target == "cpu"
-    if scope.model.trained:
-        trained = "a trained model on a CPU, where neither backend would be deployed"
-        return trained if on_cpu else None
-    where = "a CPU" if on_cpu else f"the target {scope.identity.target}"
-    return f"an untrained small model on {where}"
+    sources = measured(comparison)
+    if not comparison.scope.model.trained:
+        return f"an untrained small model {ran_on(sources)}".rstrip()
+    because = undeployed(sources)
+    return f"a trained model {ran_on(sources)}, {because}" if because else None
 
 
 def recommendation(comparison: Comparison) -> list[str]:
     """What to deploy, and why."""
     native, portable = comparison.best_native, comparison.portable
-    because = caveat(comparison.scope)
+    because = caveat(comparison)
     if because:
         decision = f"No deployment decision can be drawn from this run: it measures {because}."
     else:
@@ -124,8 +124,8 @@ def _decision_by_cost(view: ViewComparison) -> str:
     (more, cheaper), (less, _) = priced
     return (
         f"Speed gives no reason to prefer either backend; cost does:"
-        f" {BACKEND_NAMES[cheaper.backend]} scores {more:,.0f} items per USD,"
-        f" {f.factor(more / less)} the other's {less:,.0f}."
+        f" {BACKEND_NAMES[cheaper.backend]} scores {f.number(more)} items per USD,"
+        f" {f.factor(more / less)} the other's {f.number(less)}."
     )
 
 
@@ -147,14 +147,15 @@ def _standing(view: ViewComparison) -> str:
             f" ({f.number(winner.other_items_per_s)} items/s) is outside the guardrail"
         )
     else:
+        by = "level with" if winner.ratio == 1 else f.factor(winner.ratio)
         against = (
-            f"{f.factor(winner.ratio)} the {f.number(winner.other_items_per_s)} of"
+            f"{by} the {f.number(winner.other_items_per_s)} of"
             f" {BACKEND_NAMES[winner.other]} at chunk size {winner.other_chunk_size}"
         )
     if winner.outcome == "tie":
         return (
             f"The {name} view is a tie: {leader} scores {speed}, {against}, but leads in only"
-            f" {f.percent(winner.same_backend_share)} of the resamples."
+            f" {f.resamples(winner.same_backend_share)} of the resamples."
         )
     if winner.outcome == "none":
         return f"The {name} view has no winner; {leader} scores {speed}, {against}."
@@ -173,7 +174,7 @@ def _explanation(native: Winner, portable: Winner, view: ViewComparison) -> str:
 
 def confidence(comparison: Comparison) -> list[str]:
     """How sure the result is, best-native view first."""
-    said = ["For a deployment: none."] if caveat(comparison.scope) else []
+    said = ["For a deployment: none."] if caveat(comparison) else []
     return said + [
         f"{f.VIEW_NAMES[view.view].capitalize()} view: {sureness(view.winner)}."
         for view in (comparison.best_native, comparison.portable)
@@ -184,7 +185,7 @@ def sureness(winner: Winner) -> str:
     """A winner's confidence, the resamples behind it and what lowers it."""
     behind = []
     if winner.same_backend_share is not None and winner.leader is not None:
-        share = f.percent(winner.same_backend_share)
+        share = f.resamples(winner.same_backend_share)
         behind.append(f"{BACKEND_NAMES[winner.leader]} leads in {share} of the resamples")
     if winner.flags:
         behind.append(f"lowered by: {'; '.join(winner.flags)}")

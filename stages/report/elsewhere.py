@@ -119,7 +119,7 @@ def round_trips(comparison: Comparison) -> str:
     ]
     client = f" The client was not on the server's machine: {'; '.join(far)}." if far else ""
     return (
-        f"A round trip between client and server took at most {f.milliseconds(took)} ms; one for"
-        f" each call is at most {f.percent(most.round_trip_share)} of a median pass"
+        f"The longest round trip between client and server took {f.milliseconds(took)} ms; one for"
+        f" each call is at most {f.percent_at_most(most.round_trip_share)} of a median pass"
         f" ({f.at(most)}).{client}"
     )

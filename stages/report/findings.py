@@ -156,6 +156,6 @@ def cost(comparison: Comparison) -> list[str]:
                 said.append(
                     f"{f.at(cell)}: {f.usd(cell.usd_per_pass)} USD per pass,"
                     f" {f.usd(cell.usd_per_million_items)} USD per million items,"
-                    f" {cell.items_per_usd:,.0f} items per USD."
+                    f" {f.number(cell.items_per_usd)} items per USD."
                 )
     return said or ["No hourly price is given, so no cost is stated."]

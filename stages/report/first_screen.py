@@ -105,7 +105,7 @@ def _view_card(view: ViewComparison) -> ViewCard:
     winner = view.winner
     share = None
     if winner.same_backend_share is not None and winner.leader is not None:
-        leads = f.percent(winner.same_backend_share)
+        leads = f.resamples(winner.same_backend_share)
         share = f"{BACKEND_NAMES[winner.leader]} leads in {leads} of the resamples."
     return ViewCard(
         name=_heading(view),

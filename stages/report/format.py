@@ -3,14 +3,45 @@
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, Decimal
 
 from stages.comparison import Cell, ControlName, Interval, Verdict
 from stages.contract import BACKEND_NAMES, Backend, View
+from stages.numbers import (
+    ABSENT,
+    about,
+    between,
+    difference,
+    factor,
+    milliseconds,
+    number,
+    number_at_least,
+    percent,
+    percent_at_most,
+    percentage,
+    plain,
+    plain_percent,
+    ratio,
+    resamples,
+)
 
-ABSENT = "—"
+# What `compare` writes too: these names are this module's as well.
+__all__ = [
+    "ABSENT",
+    "about",
+    "between",
+    "difference",
+    "factor",
+    "milliseconds",
+    "number",
+    "percent",
+    "percent_at_most",
+    "percentage",
+    "plain",
+    "plain_percent",
+    "resamples",
+]
+
 TO = "\N{EN DASH}"
 
 VIEW_NAMES: dict[View, str] = {"portable": "portable", "best_native": "best-native"}
@@ -45,75 +76,26 @@ def layout(name: str) -> str:
     return LAYOUT_NAMES.get(name, name)
 
 
-def number(value: float | None) -> str:
-    """Three digits or more, without an exponent until the value is tiny: 0.43, 346.5, 1,234."""
-    if value is None:
-        return ABSENT
-    size = abs(value)
-    if 0 < size < 0.1:
-        return f"{value:.2g}"
-    if size < 9.995:
-        return f"{value:.2f}"
-    return f"{value:.1f}" if size < 999.95 else f"{value:,.0f}"
-
-
 def bounded(value: float | None, interval: Interval | None, unit: str = "") -> str:
     """A figure and where it lies: both ends in brackets, or ``—`` without an interval.
 
-    An interval without an upper end reads ``373.6 (over 361.0)``. The unit is told once.
+    An interval without an upper end reads ``373.6 (over 361.0)``. The unit is told once; ``x``
+    is a ratio's.
     """
+    write = ratio if unit == "x" else number
     if value is None:
         return ABSENT
+    told = f"{write(value)}{unit}"
     if interval is None:
-        return f"{number(value)}{unit} ({ABSENT})"
+        return f"{told} ({ABSENT})"
     if interval.high is None:
-        return f"{number(value)}{unit} (over {number(interval.low)})"
-    return f"{number(value)}{unit} ({number(interval.low)}{TO}{number(interval.high)})"
-
-
-def milliseconds(seconds: float | None) -> str:
-    """``seconds`` in milliseconds, without the unit."""
-    return number(None if seconds is None else seconds * 1e3)
-
-
-def plain(value: float) -> str:
-    """A number of the contract, as it was written there: 180, 0.02."""
-    return f"{value:g}"
+        return f"{told} (over {number_at_least(interval.low)})"
+    return f"{told} ({write(interval.low)}{TO}{write(interval.high)})"
 
 
 def seconds(value: float) -> str:
     """Seconds with one decimal, without the unit."""
     return f"{value:,.1f}"
-
-
-def factor(value: float) -> str:
-    """An x-factor: 0.43x, 2.30x, 12.3x."""
-    return f"{number(value)}x"
-
-
-def percent(share: float | None) -> str:
-    """A share of 1 as a percentage; only a whole reads 100% and only nothing reads 0%."""
-    if share is None:
-        return ABSENT
-    if 0 < share < 0.001:
-        return "under 0.1%"
-    if 0.9995 <= share < 1:
-        return "over 99.9%"
-    text = f"{share * 100:.1f}".removesuffix(".0")
-    return f"{text}%"
-
-
-def difference(value: float | None) -> str:
-    """A score difference to three digits, rounded up: it never reads smaller than it is."""
-    if value is None or not math.isfinite(value):
-        return ABSENT
-    if value == 0:
-        return "0"
-    # repr, not the binary value: 0.002 is not to read 0.00201.
-    exact = Decimal(repr(value))
-    step = Decimal(1).scaleb(exact.adjusted() - 2)
-    rounded = exact.quantize(step, rounding=ROUND_CEILING)
-    return f"{rounded:f}" if rounded >= Decimal("0.001") else f"{float(rounded):.2e}"
 
 
 def usd(value: float | None) -> str:

@@ -18,6 +18,7 @@ from stages.report.conclusion import conclude, sureness
 from stages.report.elsewhere import frozen
 from stages.report.findings import find
 from stages.report.latency import DESCRIPTIVE_BELOW
+from stages.report.limitation import holds
 from stages.report.trust import PROVES, trust
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -117,7 +118,7 @@ def _context(comparison: Comparison) -> dict[str, object]:
         "question": QUESTION,
         "scope": scope,
         "frozen": frozen(comparison),
-        "on_cpu": scope.identity.target == "cpu",
+        "limitation": holds(comparison),
         "labels": ", ".join(map(str, scope.label_token_ids)),
         "chunk_sizes": ", ".join(map(str, scope.chunk_sizes)),
         "timeout": f.plain(scope.call_timeout_s),

@@ -149,5 +149,5 @@ def _own_work(comparison: Comparison) -> str:
     most = max(known, key=lambda cell: cell.client_share or 0)
     return (
         "The client's own work, measured against a server that answers at once, is at most"
-        f" {f.percent(most.client_share)} of a pass ({f.at(most)})."
+        f" {f.percent_at_most(most.client_share)} of a pass ({f.at(most)})."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stages.comparison import Cell, Comparison, Source, ViewComparison
+from stages.comparison import BUSY, Cell, Comparison, Source, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Gate
 from stages.report import elsewhere, levels
 from stages.report import format as f
@@ -205,7 +205,7 @@ def _times(count: int) -> str:
 
 
 def _foreign(share: float | None) -> str:
-    return "not known" if share is None else f.percent(share)
+    return "not known" if share is None else f.percent(share, BUSY)
 
 
 def _cache(entries: int | None) -> str:

@@ -4,7 +4,7 @@ Rules, in each view, best-native first:
 
 * Deferred: the measurement of the missing backend.
 * A tie: the passes that would settle it, where that can be told.
-* Speed: by how much the backend behind would have to be faster to lead.
+* Speed: how many times as fast as it is the backend behind draws level.
 * Guardrail: the nearest one with which another backend leads.
 * Eligibility: the cell that would lead if its scores were right and its passes complete.
 * Cost: the ratio of hourly prices at which both score as many items per USD.
@@ -44,8 +44,8 @@ def _passes(view: ViewComparison) -> Iterator[str]:
     needed = view.winner.passes_to_decide
     if needed is not None:
         yield (
-            f"about {needed:,} passes per cell, at the noise of these, would tell the two leading"
-            " cells apart"
+            f"about {f.about(needed)} passes per cell, at the noise of these, would tell the two"
+            " leading cells apart"
         )
 
 
@@ -54,11 +54,15 @@ def _speed(view: ViewComparison) -> Iterator[str]:
     if winner.outcome not in BACKENDS or winner.ratio is None or winner.other is None:
         return
     assert winner.leader is not None  # noqa: S101  a ratio has two sides
+    behind = f"{BACKEND_NAMES[winner.other]} at chunk size {winner.other_chunk_size}"
+    ahead = f"{f.number(winner.items_per_s)} items/s of {BACKEND_NAMES[winner.leader]}"
+    if winner.ratio == 1:
+        yield f"{behind} is level with the {ahead}: any more would let it lead"
+        return
     yield (
-        f"{BACKEND_NAMES[winner.other]} at chunk size {winner.other_chunk_size} would have to score"
-        f" {f.bounded(winner.ratio, winner.ratio_interval)} times its"
-        f" {f.number(winner.other_items_per_s)} items/s to reach the"
-        f" {f.number(winner.items_per_s)} of {BACKEND_NAMES[winner.leader]}"
+        f"{behind} draws level with the {ahead} at"
+        f" {f.bounded(winner.ratio, winner.ratio_interval, 'x')} its own"
+        f" {f.number(winner.other_items_per_s)}"
     )
 
 
@@ -68,12 +72,17 @@ def _guardrail(view: ViewComparison, guardrail: float) -> Iterator[str]:
         if view.winner.leader is not None and view.winner.other is not None:
             yield f"no other guardrail than {f.plain(guardrail)} lets the other backend lead"
         return
-    reach = (
-        f"of {f.number(found.guardrail)} or more"
-        if found.guardrail > guardrail
-        else f"below {f.number(found.guardrail)}"
-    )
+    reach = _reach(found.guardrail, found.guardrail_end, guardrail)
     yield f"a guardrail {reach} (now {f.plain(guardrail)}) would let {_named(found)} lead"
+
+
+def _reach(near: float, far: float | None, guardrail: float) -> str:
+    """Which guardrails do it; every number printed is one of them, or their end."""
+    if near > guardrail:
+        low, high = f.between(near, far)
+        return f"of {low} or more" if high is None else f"from {low} to below {high}"
+    low, high = f.between(1.0 if far is None else far, near)
+    return f"below {high}" if far is None else f"from {low} to below {high}"
 
 
 def _eligibility(view: ViewComparison) -> Iterator[str]:

@@ -129,7 +129,7 @@ def hostile() -> Comparison:
 def seed() -> Comparison:
     """As large as the full contract makes it: 10 chunk sizes, 500 items, five sweep passes."""
     views = [_large(view) for view in ("portable", "best_native")]
-    whole = build.comparison(*views, target="tpu", model=build.TRAINED)
+    whole = build.comparison(*views, sources=build.on("tpu", "cuda"), model=build.TRAINED)
     scope = whole.scope.model_copy(
         update={"items": 500, "item_tokens": 20, "query_tokens": 2000, "chunk_sizes": list(SEED)}
     )

@@ -91,6 +91,7 @@ def test_planned_passes_that_never_ran_count_as_missing() -> None:
     made = cell(passes({2: 1.0}, runs=3))
     assert made.success_rate == pytest.approx(3 / 5)
     assert made.reasons == ["only 3 of 5 timed passes succeeded"]
+    assert (made.timed_good, made.timed_planned) == (3, 5)
 
 
 def test_a_cell_with_no_good_pass_has_no_figures_rather_than_zero() -> None:
@@ -192,8 +193,8 @@ def test_a_leak_makes_the_backend_ineligible_and_names_items_and_size() -> None:
     leak = {"verdict": "leaks", "leaking_targets": [7, 12], "largest_change": 0.31}
     made = cell(passes({2: 1.0}), gate=None, isolation=ISOLATED.model_copy(update=leak))
     assert made.reasons == [
-        "scores depend on neighbouring items: those of items 7 and 12 moved by up to 0.31"
-        " (limit 0.0001)"
+        "scores depend on neighbouring items: those of items 7 and 12 moved by up to 0.310"
+        " (limit 0.000100)"
     ]
 
 

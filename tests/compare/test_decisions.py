@@ -16,6 +16,7 @@ from matrices import ITEMS, Score, matrix, one_pass, plain_score
 from stages.compare.assemble import Evidence, assemble
 from stages.comparison import Comparison
 from stages.contract import BACKENDS, VIEWS, Backend, Contract, View
+from stages.contract.serving import Source
 from stages.oracle_table import ORACLE_SCHEMA, OracleProvenance, OracleTable
 from stages.probe_table import PROBE_SCHEMA, ProbeProvenance, ProbeRecord, Probes
 from stages.report.figures import draw_all
@@ -50,6 +51,7 @@ class Situation:
         native: seconds in the best-native view, where they differ.
         runs: passes of a chunk size.
         items, labels: of the workload; softmax is off with a single label.
+        checkout: what the contract says of the checkout that JAX is installed from, on a TPU.
     """
 
     jax: Seconds = field(default_factory=lambda: steady(1.0))
@@ -69,6 +71,7 @@ class Situation:
     @property
     def chunks(self) -> list[int]:
         return [chunk for chunk in CHUNKS if chunk <= self.items]
+    checkout: Source | None = None
 
     def compare(self) -> Comparison:
         made = self._contract()
@@ -108,7 +111,7 @@ class Situation:
             memory_bytes=1,
         )
         reason = self.unavailable.get(backend)
-        return matrix(
+        made = matrix(
             backend,
             view,
             [] if reason else self._records(backend, series),
@@ -120,6 +123,13 @@ class Situation:
             unavailable=reason,
             model=Model(title="m", sha256="b" * 64, trained=self.trained, path="p", revision="r"),
         )
+        if backend != "jax" or self.checkout is None:
+            return made
+        found = made.provenance
+        launch = found.contract.launch.model_copy(update={"source": self.checkout})
+        measured = found.contract.model_copy(update={"launch": launch})
+        on_tpu = found.model_copy(update={"contract": measured, "devices": ["tpu"]})
+        return Matrix(made.calls, on_tpu)
 
     def _records(self, backend: Backend, series: Seconds) -> list[CallRecord]:
         score = self.jax_score if backend == "jax" else self.reference_score
@@ -267,13 +277,13 @@ TABLE = {
         Situation(jax=steady(2.0), pytorch=steady(2.0)),
         "tie",
         "none",
-        "In both views, a tie: both backends score exactly 2.0 items/s at chunk 2.",
+        "In both views, a tie: both backends score exactly 2.00 items/s at chunk 2.",
     ),
     "JAX faster but wrong": Row(
         Situation(jax_score=wrong_item),
         "pytorch",
         "low",
-        "In both views, PyTorch wins with 2.0 items/s, as JAX has no eligible cell (the scores"
+        "In both views, PyTorch wins with 2.00 items/s, as JAX has no eligible cell (the scores"
         " fail the correctness gate at 3 of 3 chunk sizes).",
         leader="pytorch",
         chunk_size=2,
@@ -282,7 +292,7 @@ TABLE = {
         Situation(jax=steady(2.0), pytorch=steady(1.0), failing={"pytorch": (1, 3)}),
         "jax",
         "low",
-        "In both views, JAX wins with 2.0 items/s, as PyTorch has no eligible cell (only 3 of 5"
+        "In both views, JAX wins with 2.00 items/s, as PyTorch has no eligible cell (only 3 of 5"
         " timed passes succeeded at 3 of 3 chunk sizes).",
         leader="jax",
         chunk_size=2,
@@ -291,7 +301,7 @@ TABLE = {
         Situation(jax=UNSTEADY, pytorch=steady(2.0)),
         "jax",
         "low",
-        "JAX is faster in both views: 13.33x PyTorch's items/s in the portable view and 13.33x"
+        "JAX is faster in both views: 13.3x PyTorch's items/s in the portable view and 13.3x"
         " in the best-native view.",
         leader="jax",
         chunk_size=2,
@@ -300,15 +310,15 @@ TABLE = {
         Situation(unavailable={"pytorch": "a quota of 0 GPUs"}),
         "deferred",
         "none",
-        "No answer yet: PyTorch is unavailable (a quota of 0 GPUs); JAX alone reaches 4.0 items/s"
-        " in the portable view (chunk 2) and 4.0 items/s in the best-native view (chunk 2).",
+        "No answer yet: PyTorch is unavailable (a quota of 0 GPUs); JAX alone reaches 4.00 items/s"
+        " in the portable view (chunk 2) and 4.00 items/s in the best-native view (chunk 2).",
     ),
     "JAX missing": Row(
         Situation(unavailable={"jax": "no TPU in this zone"}),
         "deferred",
         "none",
-        "No answer yet: JAX is unavailable (no TPU in this zone); PyTorch alone reaches 2.0"
-        " items/s in the portable view (chunk 2) and 2.0 items/s in the best-native view"
+        "No answer yet: JAX is unavailable (no TPU in this zone); PyTorch alone reaches 2.00"
+        " items/s in the portable view (chunk 2) and 2.00 items/s in the best-native view"
         " (chunk 2).",
     ),
     "both missing": Row(
@@ -322,7 +332,7 @@ TABLE = {
         Situation(jax=ERRATIC, pytorch=steady(1.05)),
         "pytorch",
         "low",
-        "In both views, PyTorch wins with 3.8 items/s, as JAX's 4.0 items/s are outside the"
+        "In both views, PyTorch wins with 3.81 items/s, as JAX's 3.96 items/s are outside the"
         " latency guardrail.",
         leader="pytorch",
         chunk_size=2,
@@ -492,3 +502,16 @@ def test_a_single_pass_makes_no_backend_better_or_worse() -> None:
     findings = report[report.index("## Key findings") : report.index("**Correctness summary:**")]
     assert "not told apart, JAX scores 2.00x PyTorch's items/s" in findings
     assert ": JAX scores" not in findings
+
+
+@pytest.mark.parametrize(
+    ("mended", "verdict"), [(True, "It does not hold for this run"), (False, "It holds for this")]
+)
+def test_what_the_contract_says_of_the_commit_reaches_the_report(
+    mended: bool, verdict: str
+) -> None:
+    found = Situation(checkout=Source(commit="ab" * 20, segment_mask_mended=mended)).compare()
+    report = render_all(found)["report.md"]
+    section = report[report.index("## Known TPU") : report.index("## Workload contract")]
+    assert verdict in section
+    assert "commit abababababab of sglang-jax" in section

@@ -54,7 +54,7 @@ def test_the_share_of_the_way_is_a_round_trip_for_each_call_over_the_median_pass
 def test_a_client_far_from_the_server_is_told_with_what_a_round_trip_took() -> None:
     made = remote()
     assert elsewhere_flags([made.provenance], cells(made)) == [
-        "the client was not on PyTorch's machine: a round trip took 12 ms, which over its calls"
+        "the client was not on PyTorch's machine: a round trip took 12.0 ms, which over its calls"
         " is 30% of the median pass at chunk 1"
     ]
 

@@ -39,6 +39,8 @@ def cell(
         phase="sweep",
         planned_passes=5,
         good_passes=5,
+        timed_planned=5,
+        timed_good=5,
         success_rate=1.0,
         failures={},
         mean_s=mean,

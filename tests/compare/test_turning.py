@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from comparisons import cell
+from comparisons import cell, view_of
+from comparisons import comparison as whole
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -11,6 +14,7 @@ from stages.compare.selection import choose
 from stages.compare.turning import turning
 from stages.comparison import Cell
 from stages.contract import Backend
+from stages.report.turning import turning_points
 
 
 def made(backend: Backend, chunk: int, rate: float, p95: float, eligible: bool = True) -> Cell:
@@ -41,6 +45,43 @@ def test_the_nearest_guardrail_is_named() -> None:
     found = turning(cells, 1.25).guardrail
     assert found is not None
     assert (found.chunk_size, found.guardrail) == (8, pytest.approx(1.5))
+
+
+def test_a_guardrail_that_lets_the_leader_back_in_ends_the_range() -> None:
+    # JAX leads from 1.5 times the smallest p95 on, and PyTorch again from twice it on.
+    cells = [
+        made("pytorch", 4, 100, 1.0),
+        made("jax", 8, 200, 1.5),
+        made("jax", 16, 150, 1.6),
+        made("pytorch", 8, 300, 2.0),
+    ]
+    found = turning(cells, 1.25).guardrail
+    assert found is not None
+    assert (found.guardrail, found.guardrail_end) == (1.5, 2.0)
+    # From the other side: PyTorch at 8 leads now, JAX between 1.5 and 2.
+    found = turning(cells, 2.5).guardrail
+    assert found is not None
+    assert (found.guardrail, found.guardrail_end) == (2.0, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("p95", "guardrail", "words"),
+    [
+        # A threshold of 1.03296 read "1.03 or more", and 1.03 changed nothing.
+        ({"pytorch": 1.0, "jax": 1.03296}, 1.01, "a guardrail of 1.04 or more (now 1.01)"),
+        ({"pytorch": 1.0, "jax": 1.5}, 1.25, "a guardrail of 1.50 or more (now 1.25)"),
+        ({"pytorch": 1.0396, "jax": 1.0}, 1.25, "a guardrail below 1.03 (now 1.25)"),
+        ({"pytorch": 1.0049, "jax": 1.0}, 1.25, "a guardrail below 1.004 (now 1.25)"),
+    ],
+)
+def test_the_sentence_names_a_guardrail_on_the_right_side(
+    p95: dict[Backend, float], guardrail: float, words: str
+) -> None:
+    rates: dict[Backend, float] = (
+        {"pytorch": 100, "jax": 200} if p95["jax"] > 1 else {"pytorch": 200, "jax": 100}
+    )
+    cells = [made(backend, 4, rates[backend], tail) for backend, tail in p95.items()]
+    assert any(words in said for said in sentences(cells, guardrail))
 
 
 def test_a_faster_cell_that_is_not_eligible_would_lead_if_it_were() -> None:
@@ -96,3 +137,60 @@ def test_the_named_guardrail_does_what_it_says(cells: list[Cell], guardrail: flo
     assert then is not None
     assert (then.backend, then.chunk_size) == (found.backend, found.chunk_size)
     assert then.backend != leader.backend
+
+
+def sentences(cells: list[Cell], guardrail: float) -> list[str]:
+    """What the report says of the guardrail, in the portable view of ``cells``."""
+    view = view_of("portable", cells, turning=turning(cells, guardrail))
+    found = whole(view, view_of("best_native", cells))
+    selection = found.selection.model_copy(update={"guardrail": guardrail})
+    said = turning_points(found.model_copy(update={"selection": selection}))
+    return [one for one in said if "portable" in one and "a guardrail " in one]
+
+
+RANGE = re.compile(
+    r"a guardrail (?:of (?P<least>[\d.]+) or more|below (?P<below>[\d.]+)"
+    r"|from (?P<low>[\d.]+) to below (?P<high>[\d.]+)) \(now .*\) would let"
+    r" (?P<backend>JAX|PyTorch) at chunk size (?P<chunk>\d+) "
+)
+
+
+def named(sentence: str) -> tuple[list[float], str, int]:
+    """Guardrails that the sentence promises to do it, and the cell that is to lead."""
+    found = RANGE.search(sentence)
+    assert found is not None, sentence
+    if found["least"]:
+        tried = [float(found["least"]) * more for more in (1, 1.001, 1.5, 100)]
+    else:
+        low, high = float(found["low"] or 1), float(found["below"] or found["high"])
+        tried = [low, (low + high) / 2, low + 0.999 * (high - low)]
+    return tried, found["backend"].lower(), int(found["chunk"])
+
+
+# As measured: nothing is a round number, and two tails may lie close together.
+measured_tails = st.one_of(st.floats(0.5, 2), st.floats(0.999, 1.001))
+measured_cells = st.lists(
+    st.builds(
+        made,
+        st.sampled_from(["jax", "pytorch"]),
+        st.integers(1, 64),
+        st.floats(1, 1000),
+        measured_tails,
+    ),
+    min_size=2,
+    max_size=6,
+    unique_by=lambda c: (c.backend, c.chunk_size),
+)
+
+
+@given(measured_cells, st.integers(100, 300).map(lambda percent: percent / 100))
+def test_the_printed_guardrail_put_back_into_the_rule_does_what_is_said(
+    cells: list[Cell], guardrail: float
+) -> None:
+    assume(turning(cells, guardrail).guardrail is not None)
+    (sentence,) = sentences(cells, guardrail)
+    tried, backend, chunk = named(sentence)
+    for value in tried:
+        then = choose(cells, value)
+        assert then is not None
+        assert (then.backend, then.chunk_size) == (backend, chunk), (sentence, value)

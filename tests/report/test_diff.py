@@ -20,7 +20,7 @@ from stages.comparison import Comparison, PassTime, Source, ViewComparison
 from stages.contract import BACKENDS, VIEWS, Backend, View
 from stages.report.diff.__main__ import main
 from stages.report.diff.conditions import differences, measured
-from stages.report.diff.words import Side, changes_markdown
+from stages.report.diff.words import Side, changes_markdown, signed
 from stages.schema import COMPARISON_FILE, Host
 
 # Five passes that vary by a thousandth: every change of 5 % or more is significant.
@@ -96,7 +96,7 @@ def test_the_first_sentence_names_what_changed_and_by_how_much() -> None:
 def test_many_changes_are_told_by_the_three_largest() -> None:
     said = first(text(result(), result({1: 36.0, 8: 50.0}, {1: 60.0, 8: 303.0})))
     count, named = said.split(": ", 1)
-    assert count == "6 of 8 cells changed by more than the noise"
+    assert count == "6 of 8 cells changed by more than the noise and by 5% or more"
     halved, also_halved, risen, rest = named.split(". ")[0].split("; ")
     # Half the speed is further from 1 than 20 % more, and that than 10 % less.
     assert {halved, also_halved} == {
@@ -130,7 +130,51 @@ def test_how_large_a_change_had_to_be_is_said() -> None:
         return made.comparison(mine, made.view_of("best_native", []))
 
     page = text(side([8.0, 10.0, 12.0]), side([4.0, 5.0, 6.0]))
-    assert "only a change of more than 57% stands out in half of the cells compared" in page
+    # A change of 57.2 % does not stand out, so the bound is rounded up.
+    assert "only a change of more than 58% stands out in half of the cells compared" in page
+
+
+@pytest.mark.parametrize(
+    ("at_least", "rate", "printed", "smallest"),
+    [
+        # 104.96 items/s are 4.96 % more than 100: below 5 %, and not to read as 5.0 %.
+        (0.05, 104.96, "+4.96%", "5%"),
+        (0.10, 109.96, "+9.96%", "10%"),
+        (0.0525, 105.2, "+5.2%", "5.25%"),
+        (0.0004, 100.03, "+0.03%", "0.04%"),
+    ],
+)
+def test_a_change_too_small_to_count_reads_smaller_than_the_smallest_that_counts(
+    at_least: float, rate: float, printed: str, smallest: str
+) -> None:
+    # Passes that vary so little that every change is significant.
+    def side(items_per_s: float) -> Comparison:
+        mine = view("portable", {8: items_per_s}, {8: 300.0})
+        still = [made.ITEMS / items_per_s * share for share in (1, 1 + 1e-7, 1 - 1e-7, 1, 1)]
+        times = {"jax": passes(8, still), "pytorch": []}
+        return made.comparison(
+            mine.model_copy(update={"passes": times}), made.view_of("best_native", [])
+        )
+
+    page = text(side(100.0), side(rate), at_least)
+    assert f"| {printed} | " in page
+    assert "too small to count |" in page
+    assert first(page) == (
+        f"The one cell compared did not change by {smallest} or more (1 cell compared)."
+        f" 1 changed significantly, but by less than {smallest}."
+    )
+    assert f"a change of at least {smallest} that is significant" in page
+
+
+def test_an_interval_that_leaves_out_zero_does_not_read_as_if_it_reached_it() -> None:
+    low, high = (100 * (1 + share) for share in (0.0003, 0.2))
+    assert [signed(share) for share in (low / 100 - 1, high / 100 - 1)] == ["+0.03%", "+20%"]
+    assert [signed(share) for share in (0.0, -0.0004, 0.05, 0.0996)] == [
+        "0.0%",
+        "-0.04%",
+        "+5.0%",
+        "+10%",
+    ]
 
 
 def test_incomparable_runs_show_no_speed_but_winner_and_gate() -> None:
@@ -222,6 +266,15 @@ def test_flags_versions_and_contract_keys_that_differ_are_listed_once() -> None:
         ("--page-size", "JAX, both views", "—", "16", False),
         ("--fast", "JAX, both views", "—", "set", False),
     ]
+
+
+def test_a_mend_that_only_one_contract_claims_is_a_condition() -> None:
+    mended = [
+        s.model_copy(update={"segment_mask_mended": s.backend == "jax"}) for s in result().sources
+    ]
+    assert [
+        (d.name, d.where, d.before, d.after) for d in differences(result(), result(sources=mended))
+    ] == [("segment masks mended, by the contract", "JAX, both views", "no", "yes")]
 
 
 @pytest.mark.parametrize(
@@ -375,7 +428,7 @@ def test_the_result_can_be_written_to_a_file(repository: Path) -> None:
 
 
 def test_the_smallest_change_that_counts_can_be_chosen(repository: Path) -> None:
-    assert "No cell changed by more than the noise" in diff("HEAD", "--at-least", "40").stdout
+    assert "No cell changed by 40% or more" in diff("HEAD", "--at-least", "40").stdout
     assert "too small to count" in diff("HEAD", "--at-least", "40").stdout
     assert refused("HEAD", "--at-least", "nan").startswith("error: --at-least nan")
 

@@ -271,19 +271,33 @@ def test_no_decision_is_drawn_from_an_untrained_model_on_a_cpu_but_the_leader_is
 
 
 @pytest.mark.parametrize(
-    ("target", "model", "decides"),
+    ("target", "jax", "pytorch", "model", "decides"),
     [
-        ("cpu", build.TRAINED, False),
-        ("tpu", build.UNTRAINED, False),
-        ("tpu", build.TRAINED, True),
+        ("cpu", "cpu", "cpu", build.TRAINED, False),
+        # What a target is called says nothing: the laptop of `smollm2_cpu` must not deploy.
+        ("smollm2_cpu", "cpu", "cpu", build.TRAINED, False),
+        ("tpu_vs_gpu", "cpu", "cpu", build.TRAINED, False),
+        ("tpu_vs_gpu", "cpu:0", "CPU:1", build.TRAINED, False),
+        ("cpu", "tpu", "cuda", build.TRAINED, True),
+        ("tpu_vs_gpu", "tpu", "cuda", build.UNTRAINED, False),
+        ("tpu_vs_gpu", "tpu", "cuda", build.TRAINED, True),
+        # One half on a CPU is no deployment either.
+        ("tpu_vs_gpu", "tpu", "cpu", build.TRAINED, False),
+        ("tpu_vs_gpu", "cpu", "cuda", build.TRAINED, False),
     ],
 )
-def test_only_a_trained_model_on_a_real_target_decides(
-    target: str, model: Any, decides: bool
+def test_only_a_trained_model_on_accelerators_decides_whatever_the_target_is_called(
+    target: str, jax: str, pytorch: str, model: Any, decides: bool
 ) -> None:
     base = mixed()
     concluded = conclude(
-        build.comparison(base.portable, base.best_native, target=target, model=model)
+        build.comparison(
+            base.portable,
+            base.best_native,
+            target=target,
+            model=model,
+            sources=build.on(jax, pytorch),
+        )
     )
 
     assert (concluded.caveat is None) is decides
@@ -291,12 +305,14 @@ def test_only_a_trained_model_on_a_real_target_decides(
 
 
 def decided(**changes: Any) -> list[str]:
-    """The recommendation on a real target with the best-native winner changed."""
+    """The recommendation on accelerators with the best-native winner changed."""
     base = mixed()
     winner = base.best_native.winner.model_copy(update=changes)
     native = base.best_native.model_copy(update={"winner": winner})
     return conclude(
-        build.comparison(base.portable, native, target="tpu", model=build.TRAINED)
+        build.comparison(
+            base.portable, native, sources=build.on("tpu", "cuda"), model=build.TRAINED
+        )
     ).recommendation
 
 
@@ -336,7 +352,9 @@ def test_a_tie_is_decided_by_cost_where_both_have_one() -> None:
     native = build.view_of("best_native", [at("jax", 3000.0), at("pytorch", 2000.0)])
     tie = native.winner.model_copy(update={"outcome": "tie", "confidence": "none"})
     native = native.model_copy(update={"winner": tie})
-    real = build.comparison(mixed().portable, native, target="tpu", model=build.TRAINED)
+    real = build.comparison(
+        mixed().portable, native, sources=build.on("tpu", "cuda"), model=build.TRAINED
+    )
     decision = conclude(real).recommendation[0]
 
     assert all(words in decision for words in ("JAX", "3,000", "1.50x", "2,000"))

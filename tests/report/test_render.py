@@ -156,11 +156,11 @@ def test_the_first_lines_say_what_a_cpu_run_of_an_untrained_model_is() -> None:
         assert "not a deployment decision" in opening
 
 
-def test_a_real_target_carries_no_such_notice() -> None:
-    text = report(plain_comparison(target="tpu", model=build.TRAINED))
+def test_accelerators_carry_no_such_notice() -> None:
+    text = report(plain_comparison(sources=build.on("tpu", "cuda"), model=build.TRAINED))
 
     assert "not a deployment decision" not in text
-    assert "It does not apply to this run" not in text
+    assert "It holds for this run" in text
     assert "1234abc" in text
 
 

@@ -493,7 +493,7 @@ def test_where_the_oracle_sides_with_jax_a_failed_gate_points_at_the_reference()
 @pytest.mark.parametrize(
     ("share", "restarts", "word", "figure"),
     [
-        (0.0999, 0, "quiet", "10% of the machine's CPU time"),
+        (0.0999, 0, "quiet", "9.99% of the machine's CPU time"),
         (0.1, 0, "busy", "10% of the machine's CPU time"),
         (0.234, 0, "busy", "23.4% of the machine's CPU time"),
         (None, 0, "not known", "it was not measured"),

@@ -114,7 +114,7 @@ def _source(old: Source, new: Source) -> Iterator[tuple[str, str, str, bool]]:
             if pair[0] != pair[1]:
                 yield name, *pair, host
     if max(old.foreign_cpu or 0, new.foreign_cpu or 0) >= BUSY:
-        load = f.percent(old.foreign_cpu), f.percent(new.foreign_cpu)
+        load = f.percent(old.foreign_cpu, BUSY), f.percent(new.foreign_cpu, BUSY)
         yield "other work on the machine", *load, False
 
 
@@ -123,6 +123,7 @@ def _server(source: Source) -> dict[str, str]:
     return {
         "unavailable": source.unavailable or f.ABSENT,
         "version": source.backend_version or f.ABSENT,
+        "segment masks mended, by the contract": "yes" if source.segment_mask_mended else "no",
         "server": where(source),
         "environment hash": _short(source.environment_sha256 or f.ABSENT),
         "repaired": {None: "not known", True: "yes", False: "no"}[source.repaired],

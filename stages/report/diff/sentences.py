@@ -23,30 +23,31 @@ def headline(cells: list[CellChange], barred: list[str], at_least: float) -> str
         return "No speed can be compared: no cell works and was measured anew in both runs."
     moved = sorted((c for c in cells if c.word in CHANGED), key=_extent, reverse=True)
     small = sum(c.word == "too small to count" for c in cells)
-    aside = (
-        f" {small} changed significantly, but by less than {f.percent(at_least)}." if small else ""
-    )
+    smallest = f.plain_percent(at_least)
+    aside = f" {small} changed significantly, but by less than {smallest}." if small else ""
     if not moved:
         cell = "The one cell compared did not change" if len(compared) == 1 else "No cell changed"
-        return f"{cell} by more than the noise ({f.count(len(compared), 'cell')} compared).{aside}"
-    named = [_moved(change) for change in moved[:NAMED]]
+        by = f"{smallest} or more" if small else "more than the noise"
+        return f"{cell} by {by} ({f.count(len(compared), 'cell')} compared).{aside}"
+    named = [_moved(change, at_least) for change in moved[:NAMED]]
     if rest := Counter(change.word for change in moved[NAMED:]):
         named.append(f"{f.join([f'{many} more {word}' for word, many in rest.items()])}")
     one = len(compared) == 1
     of = "The one cell compared" if one else f"{len(moved)} of {len(compared)} cells"
-    return f"{of} changed by more than the noise: {'; '.join(named)}.{aside}"
+    by = f"more than the noise and by {smallest} or more" if small else "more than the noise"
+    return f"{of} changed by {by}: {'; '.join(named)}.{aside}"
 
 
 def _extent(change: CellChange) -> float:
     return abs(math.log1p(change.change or 0.0))
 
 
-def _moved(change: CellChange) -> str:
+def _moved(change: CellChange, at_least: float) -> str:
     pair = change.pair
     where = f.place(pair.backend, pair.view, pair.chunk_size)
     ends = sorted(abs(end) for end in (change.low, change.high) if end is not None)
     between = f.TO.join(size(end).removesuffix("%") for end in ends)
-    return f"{where} is {size(abs(change.change or 0.0))} {change.word} ({between}%)"
+    return f"{where} is {size(abs(change.change or 0.0), at_least)} {change.word} ({between}%)"
 
 
 def needed(cells: list[CellChange]) -> Iterator[str]:
@@ -57,9 +58,10 @@ def needed(cells: list[CellChange]) -> Iterator[str]:
         if cell.high is not None and cell.change is not None
     ]
     if factors:
+        bound = statistics.median(factors) - 1
         yield (
             "At the noise of these passes, only a change of more than"
-            f" {size(statistics.median(factors) - 1)} stands out in half of the cells compared."
+            f" {f.percent_at_most(bound, _places(bound))} stands out in half of the cells compared."
         )
 
 
@@ -92,9 +94,17 @@ def _with_failures(change: CellChange) -> str:
     return f"{where} ({before}{f.join(failures)})" if failures else where
 
 
-def size(share: float) -> str:
-    """A share as a percentage, with a decimal below ten."""
+def size(share: float, *limits: float) -> str:
+    """A share as a percentage, with a decimal below ten; only nothing reads 0.0%.
+
+    Args:
+        share: the share, not negative.
+        limits: what decides something; the text stands on the same side of each.
+    """
     if share > 99.99:
         return "over 9999%"
-    percent = share * 100
-    return f"{percent:.1f}%" if percent < 9.95 else f"{percent:.0f}%"
+    return f"{f.percentage(share, _places(share), 0.0, *limits)}%"
+
+
+def _places(share: float) -> int:
+    return 1 if share < 0.0995 else 0

@@ -94,9 +94,9 @@ def changes_markdown(old: Side, new: Side, at_least: float) -> str:
         speeds=[
             (f.VIEW_NAMES[view.view].capitalize(), rows)
             for view in one.views()
-            if (rows := [_speed_row(c) for c in cells if c.pair.view == view.view])
+            if (rows := [_speed_row(c, at_least) for c in cells if c.pair.view == view.view])
         ],
-        at_least=f.percent(at_least),
+        at_least=f.plain_percent(at_least),
         compared=sum(c.word in COMPARED for c in cells),
     )
 
@@ -172,7 +172,7 @@ def _winner(view: ViewComparison) -> str:
 def _confidence(view: ViewComparison) -> str:
     share = view.winner.same_backend_share
     word = view.winner.confidence
-    return word if share is None else f"{word} (leads in {f.percent(share)} of resamples)"
+    return word if share is None else f"{word} (leads in {f.resamples(share)} of resamples)"
 
 
 def _score_sentence(change: ScoreChange) -> str:
@@ -204,7 +204,7 @@ def _largest(gate: GateResult) -> str:
     return f"{f.difference(gate.max_abs_diff)} ({_GATES[gate.verdict]})"
 
 
-def _speed_row(change: CellChange) -> tuple[object, ...]:
+def _speed_row(change: CellChange, at_least: float) -> tuple[object, ...]:
     pair = change.pair
     rates = [f.number(cell.items_per_s if cell else None) for cell in (pair.before, pair.after)]
     word = f"**{change.word}**" if change.word not in _QUIET else change.word
@@ -212,7 +212,7 @@ def _speed_row(change: CellChange) -> tuple[object, ...]:
         BACKEND_NAMES[pair.backend],
         pair.chunk_size,
         *rates,
-        _signed(change.change),
+        signed(change.change, at_least),
         _between(change),
         Verbatim(word),
     )
@@ -224,14 +224,14 @@ _QUIET: tuple[Word, ...] = ("within the noise", "too small to count", "same pass
 def _between(change: CellChange) -> Verbatim:
     if change.low is None or change.high is None:
         return Verbatim(f.ABSENT)
-    return Verbatim(f"{_signed(change.low)} to {_signed(change.high)}")
+    return Verbatim(f"{signed(change.low)} to {signed(change.high)}")
 
 
-def _signed(share: float | None) -> Verbatim:
-    """A change with its sign; a share of a hundred or more is no more than that."""
+def signed(share: float | None, *limits: float) -> Verbatim:
+    """A change with its sign, on its side of the limits; beyond a hundredfold no more is said."""
     if share is None:
         return Verbatim(f.ABSENT)
     if share > 99.99:
         return Verbatim("over +9999%")
     sign = "+" if share > 0 else "-" if share < 0 else ""
-    return Verbatim(f"{sign}{size(abs(share))}")
+    return Verbatim(f"{sign}{size(abs(share), *limits)}")

@@ -1,0 +1,91 @@
+"""On what the servers ran, as far as a conclusion hangs on it. Pure.
+
+What a target or a contract is called says nothing: a server is judged by the devices of its
+measurement, and one started elsewhere also by the device that it reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stages.comparison import Comparison, Source
+from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.report import format as f
+
+_CPU = "a CPU"
+_UNKNOWN = "devices that are not known"
+
+
+def measured(comparison: Comparison) -> list[Source]:
+    """The sources of which something was measured."""
+    return [source for source in comparison.sources if source.unavailable is None]
+
+
+def devices(source: Source) -> list[str]:
+    """The devices its server ran on, and the one it reports where it was started elsewhere."""
+    told = source.elsewhere.settings.get("device") if source.elsewhere else None
+    return [*source.devices, *([told] if isinstance(told, str) else [])]
+
+
+def on_cpu(source: Source) -> bool:
+    """Whether any of its devices is a CPU."""
+    return any(_is("cpu", device) for device in devices(source))
+
+
+def on_tpu(source: Source) -> bool:
+    """Whether any of its devices is a TPU."""
+    return any(_is("tpu", device) for device in devices(source))
+
+
+def _is(kind: str, device: str) -> bool:
+    return device.partition(":")[0].lower() == kind
+
+
+def ran_on(sources: Sequence[Source]) -> str:
+    """On what they ran: ``on a CPU``, ``on tpu (JAX) and on cuda (PyTorch)``."""
+    found: dict[str, list[Source]] = {}
+    for source in sorted(sources, key=lambda source: BACKENDS.index(source.backend)):
+        found.setdefault(_named(source), []).append(source)
+    if len(found) == 1:
+        return f"on {next(iter(found))}"
+    return f.join([f"on {name} ({_whose(some, sources)})" for name, some in found.items()])
+
+
+def _named(source: Source) -> str:
+    if on_cpu(source):
+        return _CPU
+    return f.join(list(dict.fromkeys(devices(source)))) or _UNKNOWN
+
+
+def _whose(some: Sequence[Source], everyone: Sequence[Source]) -> str:
+    names = []
+    for backend in BACKENDS:
+        mine = [source for source in some if source.backend == backend]
+        if mine and mine == [source for source in everyone if source.backend == backend]:
+            names.append(BACKEND_NAMES[backend])
+        else:
+            names += [f.backend_view(source.backend, source.view) for source in mine]
+    return f.join(names)
+
+
+def undeployed(sources: Sequence[Source]) -> str | None:
+    """Why nothing can be deployed as it ran there; ``None`` where every device may be."""
+    on_one = _backends([source for source in sources if on_cpu(source)])
+    if on_one:
+        return f"where {_either(on_one, 'neither backend')} would{_not(on_one)} be deployed"
+    unknown = _backends([source for source in sources if not devices(source)])
+    if unknown:
+        return f"so nothing says that {_either(unknown, 'either backend')} would be deployed there"
+    return None
+
+
+def _backends(sources: Sequence[Source]) -> list[Backend]:
+    return [b for b in BACKENDS if any(source.backend == b for source in sources)]
+
+
+def _either(some: Sequence[Backend], both: str) -> str:
+    return both if len(some) == len(BACKENDS) else f.join([BACKEND_NAMES[b] for b in some])
+
+
+def _not(some: Sequence[Backend]) -> str:
+    return "" if len(some) == len(BACKENDS) else " not"
