@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from stages.contract import Backend, Gate, Identity, Selection, View
 from stages.errors import UserError
-from stages.schema import Elsewhere, Host, Model, Phase, RoundTrip, Status, TimeSplit
+from stages.schema import Elsewhere, Host, Model, Phase, RoundTrip, Scoring, Status, TimeSplit
 
 COMPARISON_VERSION = 5
 
@@ -384,6 +384,7 @@ class ViewComparison(Part):
 
     Attributes:
         cells: every cell, by backend, then chunk size as the contract lists them.
+        scoring: backend -> how it scored a request's items; ``None`` where it was not measured.
         selected: backend -> the chunk size it would be deployed with, if any is eligible.
         passed_over: a sentence for each backend whose fastest cell was not eligible.
         isolation, noise, oracle: of each backend, in this view.
@@ -395,6 +396,7 @@ class ViewComparison(Part):
 
     view: View
     cells: list[Cell]
+    scoring: dict[Backend, Scoring | None]
     selected: dict[Backend, int | None]
     passed_over: list[str]
     isolation: dict[Backend, Isolation]

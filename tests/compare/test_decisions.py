@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
+from comparisons import scored
 from contracts import contract
 from matrices import ITEMS, Score, matrix, one_pass, plain_score
 
@@ -105,6 +106,7 @@ class Situation:
             sweep=self.runs,
             host=host,
             unavailable=reason,
+            **({"scoring": None} if reason else {}),
             model=Model(title="m", sha256="b" * 64, trained=self.trained, path="p", revision="r"),
         )
 
@@ -431,3 +433,12 @@ def test_a_single_pass_makes_no_backend_better_or_worse() -> None:
     findings = report[report.index("## Key findings") : report.index("**Correctness summary:**")]
     assert "not told apart, JAX scores 2.00x PyTorch's items/s" in findings
     assert ": JAX scores" not in findings
+
+
+def test_each_view_says_how_its_servers_scored_the_items() -> None:
+    """As the matrices record it, and nothing of a backend that was not measured."""
+    found = Situation(unavailable={"jax": "a quota of 0"}).compare()
+    assert found.portable.scoring["jax"] is None
+    assert found.best_native.scoring["pytorch"] == scored("cached")
+    whole = Situation().compare()
+    assert whole.portable.scoring == {"jax": scored("separate"), "pytorch": scored("separate")}
