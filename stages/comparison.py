@@ -12,7 +12,7 @@ from typing import Literal
 import pydantic
 from pydantic import BaseModel, ConfigDict
 
-from stages.contract import Backend, Gate, Identity, Selection, View
+from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Gate, Identity, Selection, View
 from stages.errors import UserError
 from stages.schema import Elsewhere, Host, Model, Phase, RoundTrip, Scoring, Status, TimeSplit
 
@@ -408,6 +408,14 @@ class ViewComparison(Part):
     passes: dict[Backend, list[PassTime]]
     item_differences: list[ItemDifference]
     turning: Turning
+
+    @property
+    def items_scored(self) -> str:
+        """``both separate``; ``JAX packed, PyTorch separate``; empty where nothing was measured."""
+        found = {b: scoring.mode for b in BACKENDS if (scoring := self.scoring[b]) is not None}
+        if len(found) == len(BACKENDS) and len(set(found.values())) == 1:
+            return f"both {next(iter(found.values()))}"
+        return ", ".join(f"{BACKEND_NAMES[b]} {mode}" for b, mode in found.items())
 
     def cell(self, backend: Backend, chunk_size: int) -> Cell:
         """The cell of ``backend`` at ``chunk_size``."""
