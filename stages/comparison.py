@@ -12,9 +12,9 @@ from typing import Literal
 import pydantic
 from pydantic import BaseModel, ConfigDict
 
-from stages.contract import Backend, Gate, Identity, Selection, View
+from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Gate, Identity, Selection, View
 from stages.errors import UserError
-from stages.schema import Elsewhere, Host, Model, Phase, RoundTrip, Status, TimeSplit
+from stages.schema import Elsewhere, Host, Model, Phase, RoundTrip, Scoring, Status, TimeSplit
 
 COMPARISON_VERSION = 5
 
@@ -411,6 +411,7 @@ class ViewComparison(Part):
 
     Attributes:
         cells: every cell, by backend, then chunk size as the contract lists them.
+        scoring: backend -> how it scored a request's items; ``None`` where it was not measured.
         selected: backend -> the chunk size it would be deployed with, if any is eligible.
         passed_over: a sentence for each backend whose fastest cell was not eligible.
         isolation, noise, oracle: of each backend, in this view.
@@ -422,6 +423,7 @@ class ViewComparison(Part):
 
     view: View
     cells: list[Cell]
+    scoring: dict[Backend, Scoring | None]
     selected: dict[Backend, int | None]
     passed_over: list[str]
     isolation: dict[Backend, Isolation]
@@ -433,6 +435,14 @@ class ViewComparison(Part):
     passes: dict[Backend, list[PassTime]]
     item_differences: list[ItemDifference]
     turning: Turning
+
+    @property
+    def items_scored(self) -> str:
+        """``both separate``; ``JAX packed, PyTorch separate``; empty where nothing was measured."""
+        found = {b: scoring.mode for b in BACKENDS if (scoring := self.scoring[b]) is not None}
+        if len(found) == len(BACKENDS) and len(set(found.values())) == 1:
+            return f"both {next(iter(found.values()))}"
+        return ", ".join(f"{BACKEND_NAMES[b]} {mode}" for b, mode in found.items())
 
     def cell(self, backend: Backend, chunk_size: int) -> Cell:
         """The cell of ``backend`` at ``chunk_size``."""

@@ -149,6 +149,40 @@ class TimeSplit(Record):
     other: float
 
 
+type ScoringMode = Literal["separate", "cached", "packed", "prefill_extend"]
+"""How a server scores the items of one request.
+
+``separate``: as prompts of their own, the query in each. ``cached``: the same, with the query's
+keys and values from a prefix cache. ``packed``: as one sequence, a mask keeps the items apart.
+``prefill_extend``: the query is computed once and kept, and the items continue it.
+"""
+
+MULTI_ITEM_MODES: tuple[ScoringMode, ...] = ("packed", "prefill_extend")
+"""Those that are multi-item scoring."""
+
+
+class Scoring(Record):
+    """How a server scored the items of one request, as far as that is known.
+
+    Attributes:
+        told_by: what it follows from: the ``flags`` of a server launched here, or the settings
+            that a ``server`` started elsewhere reports.
+        detail: the variant, and what is known to be wrong with it; ``None`` where there is none.
+        fallbacks: requests for which the server left that variant, by its log; ``None`` where
+            there is no log to read, or nothing to fall back from.
+    """
+
+    mode: ScoringMode
+    told_by: Literal["flags", "server"]
+    detail: str | None
+    fallbacks: int | None
+
+    @property
+    def named(self) -> str:
+        """The mode with its variant: ``prefill_extend (score from cache v2)``."""
+        return f"{self.mode} ({self.detail})" if self.detail else self.mode
+
+
 type ModelCheck = Literal["revision", "hash", "none"]
 
 
@@ -215,6 +249,7 @@ class Provenance(TableProvenance):
         environment_sha256, repaired: ``None`` for a server that was started elsewhere.
         argv, environ: what the server was launched with; empty for one started elsewhere.
         elsewhere: what a server started elsewhere says it is; ``None`` for one launched here.
+        scoring: how the items were scored; ``None`` where nothing was measured.
         round_trip: between client and server; ``None`` where nothing was measured.
         compile_cache_entries: compiled programs in the cache before the first server started;
             ``None`` where the backend has no such cache.
@@ -243,6 +278,7 @@ class Provenance(TableProvenance):
     argv: list[str]
     environ: dict[str, str]
     elsewhere: Elsewhere | None
+    scoring: Scoring | None
     round_trip: RoundTrip | None
     devices: list[str]
     host: Host

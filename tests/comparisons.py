@@ -27,7 +27,7 @@ from stages.comparison import (
     Winner,
 )
 from stages.contract import BACKENDS, VIEWS, Backend, Gate, Identity, Selection, View
-from stages.schema import Host, Model, RoundTrip, TimeSplit
+from stages.schema import Host, Model, RoundTrip, Scoring, ScoringMode, TimeSplit
 
 ITEMS = 32
 
@@ -207,6 +207,12 @@ def winner(leader: Cell, other: Cell | None, **changes: Any) -> Winner:
     return Winner(**{**fields, **changes})
 
 
+def scored(mode: ScoringMode, **changes: Any) -> Scoring:
+    """Items scored this way, by the server's flags unless a test says otherwise."""
+    fields: dict[str, Any] = {"told_by": "flags", "detail": None, "fallbacks": None}
+    return Scoring(mode=mode, **{**fields, **changes})
+
+
 def view_of(view: View, cells: list[Cell], **changes: Any) -> ViewComparison:
     """A view whose selected cells and winner are those with the most items/s."""
     chosen = {backend: _fastest(cells, backend) for backend in BACKENDS}
@@ -214,6 +220,7 @@ def view_of(view: View, cells: list[Cell], **changes: Any) -> ViewComparison:
     fields: dict[str, Any] = {
         "view": view,
         "cells": cells,
+        "scoring": dict.fromkeys(BACKENDS, scored("separate" if view == "portable" else "cached")),
         "selected": {b: c.chunk_size if c else None for b, c in chosen.items()},
         "passed_over": [],
         "isolation": dict.fromkeys(BACKENDS, isolation()),
@@ -289,7 +296,7 @@ def speeds(
 def replaced(view: ViewComparison, *cells: Cell) -> ViewComparison:
     """``view`` with ``cells`` in the place of its own, selected anew."""
     new = {(c.backend, c.chunk_size): c for c in cells}
-    kept = {name: getattr(view, name) for name in ("isolation", "noise", "oracle")}
+    kept = {name: getattr(view, name) for name in ("scoring", "isolation", "noise", "oracle")}
     kept["oracle_verdict"] = view.oracle_verdict
     return view_of(view.view, [new.get((c.backend, c.chunk_size), c) for c in view.cells], **kept)
 

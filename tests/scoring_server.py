@@ -167,9 +167,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if len(body["items"]) == arguments.starve_items:
             print("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
-        if arguments.compiles and len(body["items"]) not in cls.compiled:
-            cls.compiled.add(len(body["items"]))
-            print("Prefill batch. #bid: 1, #cache_miss: 2", flush=True)
+        self._say(len(body["items"]))
         if arguments.crash_at and cls.calls == arguments.crash_at and self._first_life():
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(arguments.sleep + arguments.sleep_squared * len(body["items"]) ** 2)
@@ -181,6 +179,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if len(body["items"]) == arguments.oom_items:
             status, answer = 500, b'{"message": "CUDA out of memory. Tried to allocate 2 GiB"}'
         self._answer(status, answer)
+
+    def _say(self, items: int) -> None:
+        """What it logs of a request of so many items."""
+        cls = type(self)
+        if cls.arguments.compiles and items not in cls.compiled:
+            cls.compiled.add(items)
+            print("Prefill batch. #bid: 1, #cache_miss: 2", flush=True)
+        if cls.arguments.falls_back:
+            print("Fastpath v2 falling back to baseline: reason=x error=y", flush=True)
 
     def do_GET(self) -> None:
         """Say what it is, if asked for it and told; else that all is well, whatever is the case."""
@@ -231,6 +238,7 @@ def main() -> None:
     parser.add_argument("--hang-items", type=int, help="asked for so many, never answer again")
     parser.add_argument("--worker-dies-at", type=int, help="at this call; never answer again")
     parser.add_argument("--compiles", action="store_true", help="compile per new item count")
+    parser.add_argument("--falls-back", action="store_true", help="leave the fast path each call")
     parser.add_argument("--sleep", type=float, default=0.0, help="seconds per call")
     parser.add_argument("--sleep-squared", type=float, default=0.0, help="times items squared")
     parser.add_argument("--lie", default="", help="which lie to tell")

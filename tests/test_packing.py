@@ -206,3 +206,40 @@ def test_a_measurement_ends_with_that_line_before_anything_starts(tmp_path: Path
     assert REASON in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("backend", ["jax", "pytorch"])
+@pytest.mark.parametrize("view", ["portable", "best_native"])
+def test_items_that_come_first_cannot_be_packed(backend: str, view: str) -> None:
+    raw = raw_contract(workload__item_first=True)
+    raw["backends"][backend][view]["multi_item"] = {"delimiter_token_id": 9999}
+    assert refusal(raw) == (
+        "params.yaml: workload.item_first: found True; allowed: false with"
+        f" backends.{backend}.{view}.multi_item: the server computes the query first and ignores"
+        " item_first, so it would score other prompts than the other servers and the oracle"
+    )
+
+
+@pytest.mark.parametrize("flag", ["multi-item-enable-prefill-extend", "enable-scoring-cache"])
+def test_items_that_come_first_cannot_continue_a_kept_query(flag: str) -> None:
+    raw = raw_contract(workload__item_first=True)
+    raw["backends"]["jax"]["best_native"]["flags"][flag] = True
+    assert f"false with backends.jax.best_native.flags.{flag}: the server computes" in refusal(raw)
+
+
+def test_items_may_come_first_where_each_is_a_prompt_of_its_own() -> None:
+    raw = raw_contract(workload__item_first=True)
+    raw["backends"]["jax"]["best_native"]["flags"]["multi-item-enable-prefill-extend"] = False
+    assert parse_contract(raw).workload.item_first
+
+
+def test_a_measurement_of_packed_items_that_come_first_starts_nothing(tmp_path: Path) -> None:
+    raw = seed(workload__item_first=True)
+    (bare_folder(tmp_path) / "params.yaml").write_text(yaml.safe_dump(raw))
+    before = sorted(tmp_path.iterdir())
+    with inside(tmp_path):
+        result = CliRunner().invoke(main, ["pytorch", "portable"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "workload.item_first: found True; allowed: false with" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == before

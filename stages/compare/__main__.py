@@ -82,7 +82,8 @@ def main(output: Path) -> None:
     comparison = compare(load_contract())
     write_comparison(comparison, output)
     for view in comparison.views():
-        click.echo(f"{view.view}: {view.winner.sentence}")
+        scored = f" (items scored: {view.items_scored})" if view.items_scored else ""
+        click.echo(f"{view.view}{scored}: {view.winner.sentence}")
 
 
 if __name__ == "__main__":

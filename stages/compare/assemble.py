@@ -148,6 +148,7 @@ def _view(
     return ViewComparison(
         view=view,
         cells=cells,
+        scoring={b: matrices[b, view].provenance.scoring for b in BACKENDS},
         selected={b: c.chunk_size if c else None for b, c in chosen.items()},
         passed_over=passed_over(cells, chosen),
         isolation=isolations,

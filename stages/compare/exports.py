@@ -22,6 +22,8 @@ type Figures = dict[str, Figure | dict[str, Figure]]
 def metrics(comparison: Comparison) -> dict[str, Figures]:
     """What `dvc metrics diff` shows of each view: winner, selected cells, their ratio, the gate.
 
+    And how each backend scored the items of a request, without which no figure can be read.
+
     Units are in the names; a figure that is absent is ``None``, so that every name is there
     in every run.
     """
@@ -32,10 +34,15 @@ def _view_metrics(view: ViewComparison, limits: Gate) -> Figures:
     return {
         "winner": view.winner.outcome,
         "winner_confidence": view.winner.confidence,
-        **{backend: _selected(view, backend) for backend in BACKENDS},
+        **{backend: _scoring(view, backend) | _selected(view, backend) for backend in BACKENDS},
         "jax_over_pytorch": _jax_over_pytorch(view),
         "gate": _gate(view, limits),
     }
+
+
+def _scoring(view: ViewComparison, backend: Backend) -> dict[str, Figure]:
+    found = view.scoring[backend]
+    return {"scoring": found.mode if found else None}
 
 
 def _selected(view: ViewComparison, backend: Backend) -> dict[str, Figure]:

@@ -13,6 +13,14 @@ from stages.errors import ContractError
 
 _SERVER_CHUNK = "multi-item-scoring-chunk-size"
 
+# sglang-jax continues one query with every item. Builds from 18 March 2026 on always do, and do
+# not start without the second of these.
+_KEEPS_QUERY = ("multi-item-enable-prefill-extend", "enable-scoring-cache")
+_WHY_ORDER = (
+    "the server computes the query first and ignores item_first, so it would score other prompts"
+    " than the other servers and the oracle"
+)
+
 _MASK = "multi-item-mask-impl"
 _THRESHOLD = "multi-item-segment-fallback-threshold"
 
@@ -46,6 +54,33 @@ def check_packing(backends: Backends, vocabulary: Vocabulary, items: int) -> Non
             elif on_tpu:
                 _check_dense_mask(key, section.view(view), f"backends.{backend}")
         _check_server_chunk(f"backends.{backend}.portable", section.portable, items, on_tpu)
+
+
+def check_item_order(backends: Backends, item_first: bool) -> None:
+    """Make sure that every server puts the items where the workload wants them.
+
+    Args:
+        backends: the servers of both backends.
+        item_first: whether the workload wants each item before the query.
+
+    Raises:
+        ContractError: naming the key, what was found and what is allowed.
+    """
+    if not item_first:
+        return
+    for backend in BACKENDS:
+        for view in VIEWS:
+            asked_by = _query_first(backends.of(backend).view(view))
+            if asked_by is not None:
+                key = f"backends.{backend}.{view}.{asked_by}"
+                raise ContractError("workload.item_first", True, f"false with {key}: {_WHY_ORDER}")
+
+
+def _query_first(view: ServerView) -> str | None:
+    """The key that makes the server compute the query once, before any item."""
+    if view.multi_item is not None:
+        return "multi_item"
+    return next((f"flags.{flag}" for flag in _KEEPS_QUERY if view.flags.get(flag)), None)
 
 
 def _check_delimiter(key: str, view: ServerView, vocabulary: Vocabulary) -> None:

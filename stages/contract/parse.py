@@ -24,7 +24,7 @@ from stages.contract.measuring import (
     Selection,
     check_passes,
 )
-from stages.contract.packing import check_packing
+from stages.contract.packing import check_item_order, check_packing
 from stages.contract.serving import Backends, check_backends
 from stages.contract.subject import (
     DrawnWorkload,
@@ -70,6 +70,7 @@ class Contract(Strict):
         check_passes(self.passes)
         check_backends(self.backends)
         check_packing(self.backends, self.vocabulary, self.workload.items)
+        check_item_order(self.backends, self.workload.item_first)
         return self
 
 

@@ -81,6 +81,7 @@ def lines_of(
     yield f"    python {shlex.join(plan.arguments)} --host HOST --port PORT"
     if plan.model.revision is not None and not plan.model.sha256:
         yield f"    ({plan.model.revision} is a commit once the stage checkpoint has resolved it)"
+    yield f"  items scored: {plan.scoring().named}"
     yield "  passes"
     yield from (f"    {line}" for line in _order(plan))
     yield from (f"    {line}" for line in _table(rows_of(plan)))

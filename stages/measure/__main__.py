@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -22,6 +23,7 @@ from stages.errors import one_line_errors
 from stages.files import write_whole
 from stages.measure.caches import cache_variables, compiled_programs
 from stages.measure.calibration import CalibrationPass, calibrate
+from stages.measure.drivers import count_fallbacks
 from stages.measure.identity import journal_folder
 from stages.measure.interrupt import Interrupted, interruptible
 from stages.measure.journal import Journal
@@ -76,8 +78,12 @@ def measure(
             raise
         # The interpreter's path belongs to the machine, not to the measurement.
         argv = ["python", *servers[0].argv[1:]] if servers else []
-        outcome = _outcome(plan, session, argv, costs, met)
-        write_whole(folder / SERVER_LOG_FILE, log.read_bytes())
+        told = log.read_bytes()
+        outcome = replace(
+            _outcome(plan, session, argv, costs, met),
+            fallbacks=None if met else count_fallbacks(told, plan.driver.fallback_pattern),
+        )
+        write_whole(folder / SERVER_LOG_FILE, told)
         write_result(plan, outcome, folder)
         journal.remove()
     good = sum(1 for r in session.records if r.status == "ok")

@@ -1,4 +1,4 @@
-"""What differs between the backends: derived server flags, and what a compile looks like.
+"""What differs between the backends: flags, how items are scored, what a compile looks like.
 
 A backend is its data in ``conf/target/`` and one small class here. Nothing else in the
 pipeline branches on a backend's name.
@@ -7,13 +7,17 @@ pipeline branches on a backend's name.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from stages.contract import Backend, FlagValue
 from stages.errors import UserError
+from stages.schema import ScoringMode
 
 type Flags = dict[str, FlagValue]
+type Settings = Mapping[str, object]
+"""A server's settings under the names that it reports them by; what is left out is absent."""
 
 # What CUDA, HIP, XLA, C++, Python, the kernel and both servers say when memory is gone.
 _OUT_OF_MEMORY = re.compile(
@@ -101,11 +105,14 @@ class Driver(Protocol):
         compile_pattern: matches a log line and captures a number of compilations;
             ``None`` where the server reports none.
         compile_cache_variable: environment variable naming a folder of compiled programs.
+        fallback_pattern: matches what the log says when a request leaves the way of scoring that
+            the flags ask for; ``None`` where a server has no such way.
     """
 
     package: str
     compile_pattern: re.Pattern[str] | None
     compile_cache_variable: str | None
+    fallback_pattern: re.Pattern[str] | None
 
     def repaired(self, entry: list[str]) -> bool:
         """Whether a server started with ``entry`` runs repaired code."""
@@ -128,6 +135,21 @@ class Driver(Protocol):
         """
         ...
 
+    def scoring(
+        self, settings: Settings, *, item_first: bool, softmax: bool
+    ) -> tuple[ScoringMode, str | None]:
+        """How a server with these settings scores the items of one request.
+
+        Args:
+            settings: of the server.
+            item_first: whether each item precedes the query.
+            softmax: whether scores are normalised over the labels.
+
+        Returns:
+            The mode, and the variant in words where it has one.
+        """
+        ...
+
 
 class SglangJax:
     """sglang-jax (``sgl_jax``)."""
@@ -136,6 +158,7 @@ class SglangJax:
     # Prefill lines carry the field only when something compiled, decode lines always.
     compile_pattern: re.Pattern[str] | None = re.compile(r"#cache_miss: ([1-9]\d*)")
     compile_cache_variable: str | None = "JAX_COMPILATION_CACHE_DIR"
+    fallback_pattern: re.Pattern[str] | None = re.compile(r"Fastpath v2 falling back to baseline")
 
     _MAX_RUNNING = 8
     # One float32 score for each pair of padded token and key, all heads of a layer. Long prompts
@@ -178,6 +201,20 @@ class SglangJax:
         """One flag, which no release on the package index knows yet."""
         return Packing({"multi-item-scoring-delimiter": delimiter}, delimiter)
 
+    def scoring(
+        self, settings: Settings, *, item_first: bool, softmax: bool
+    ) -> tuple[ScoringMode, str | None]:
+        """Prefill and extend comes before packing, whatever the delimiter says."""
+        packs = settings.get("multi_item_scoring_delimiter") is not None
+        extends = settings.get("multi_item_enable_prefill_extend")
+        # From 18 March 2026 on it is on by itself, with the score from cache, and a server that
+        # has it does not start without the scoring cache. Before, that flag alone did nothing.
+        by_itself = extends is None and bool(settings.get("enable_scoring_cache")) and not packs
+        if extends or by_itself:
+            from_cache = by_itself or bool(settings.get("multi_item_enable_score_from_cache_v2"))
+            return "prefill_extend", _variant(settings, softmax) if from_cache else None
+        return ("packed" if packs else _prompts(settings, item_first)), None
+
     def _running_requests(self, shape: Shape) -> int:
         """The most prompts in one batch whose attention scores fit the memory bound."""
         if shape.attention_heads is None:
@@ -191,12 +228,28 @@ class SglangJax:
         return running
 
 
+def _variant(settings: Settings, softmax: bool) -> str:
+    """Scoring from the cache, and the fault that every build with label-only logprobs has."""
+    if not settings.get("multi_item_score_label_only_logprob"):
+        return "score from cache v2"
+    fault = (
+        ": every build known takes the softmax over probabilities there, which gives wrong scores"
+    )
+    return f"score from cache v2, label-only logprobs{fault if softmax else ''}"
+
+
+def _prompts(settings: Settings, item_first: bool) -> ScoringMode:
+    """Items that are prompts of their own: a prefix cache holds the query if that comes first."""
+    return "separate" if settings.get("disable_radix_cache") or item_first else "cached"
+
+
 class SglangPytorch:
     """PyTorch sglang, the frozen reference."""
 
     package = "sglang"
     compile_pattern: re.Pattern[str] | None = None
     compile_cache_variable: str | None = None
+    fallback_pattern: re.Pattern[str] | None = None
 
     _MAX_TOTAL_TOKENS = 65536
 
@@ -237,6 +290,19 @@ class SglangPytorch:
         }
         return Packing(flags, delimiter)
 
+    def scoring(
+        self,
+        settings: Settings,
+        *,
+        item_first: bool,
+        softmax: bool,  # noqa: ARG002
+    ) -> tuple[ScoringMode, str | None]:
+        """Packed by the switch or, before there was one, by the delimiter."""
+        packs = settings.get("enable_mis") or (
+            settings.get("multi_item_scoring_delimiter") is not None
+        )
+        return ("packed" if packs else _prompts(settings, item_first)), None
+
 
 def _release(version: str) -> tuple[int, ...]:
     """The numbers of a version, whatever stands behind them (``.post1``, ``rc1``)."""
@@ -263,6 +329,13 @@ def command_line(flags: Flags) -> list[str]:
 def count_compiles(log: str, pattern: re.Pattern[str]) -> int:
     """Compilations reported in a stretch of a server's log."""
     return sum(int(match[1]) for match in pattern.finditer(log))
+
+
+def count_fallbacks(log: bytes, pattern: re.Pattern[str] | None) -> int | None:
+    """Requests that left the way of scoring asked for; ``None`` where there is none to leave."""
+    if pattern is None:
+        return None
+    return sum(1 for _ in pattern.finditer(log.decode("utf-8", errors="replace")))
 
 
 def looks_out_of_memory(text: str) -> bool:

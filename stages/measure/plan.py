@@ -11,8 +11,17 @@ from stages.environment import pinned_version
 from stages.errors import ContractError, UserError
 from stages.measure.drivers import DRIVERS, Driver, Flags, Shape, command_line
 from stages.measure.probe import longest_probe_tokens, packed_probe_tokens
+from stages.measure.server_info import attribute
 from stages.model_record import read_model
-from stages.schema import CHECKPOINT_FOLDER, MODEL_FILE, WORKLOAD_FILE, Measured, Model
+from stages.schema import (
+    CHECKPOINT_FOLDER,
+    MODEL_FILE,
+    WORKLOAD_FILE,
+    Elsewhere,
+    Measured,
+    Model,
+    Scoring,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,26 @@ class Plan:
             *("--device", launch.device, "--dtype", launch.dtype, "--skip-server-warmup"),
             *command_line(self.contract.flags),
         ]
+
+    def scoring(self, told: Elsewhere | None = None, fallbacks: int | None = None) -> Scoring:
+        """How the items of a request are scored: by the server's own account, else by its flags.
+
+        Args:
+            told: what a server that was started elsewhere says of itself.
+            fallbacks: requests that left the way the flags ask for, by the server's log.
+        """
+        flags = {attribute(name): value for name, value in self.contract.flags.items()}
+        mode, detail = self.driver.scoring(
+            flags if told is None else told.settings,
+            item_first=self.workload.item_first,
+            softmax=self.workload.apply_softmax,
+        )
+        return Scoring(
+            mode=mode,
+            told_by="flags" if told is None else "server",
+            detail=detail,
+            fallbacks=None if detail is None else fallbacks,
+        )
 
     @property
     def expected_passes(self) -> int:

@@ -27,6 +27,7 @@ from stages.measure.plan import Plan
 from stages.measure.server_info import Info, Introduction, Wanted, introduce, parse_answer
 from stages.measure.under_test import OtherServerError, ServerDiedError
 from stages.model_record import checkpoint_sha256
+from stages.schema import MULTI_ITEM_MODES
 
 _POLL_S = 0.2
 _CONNECT_TIMEOUT_S = 5.0
@@ -150,7 +151,7 @@ class RemoteServer:
         server = self._ask(connection, "/get_server_info")
         here = is_this_machine(self.url)
         try:
-            return introduce(
+            found = introduce(
                 server,
                 model,
                 Wanted(
@@ -166,8 +167,18 @@ class RemoteServer:
                 compiles_hidden=plan.driver.compile_pattern is not None,
                 folder_sha256=_folder_sha256(model.get("model_path")) if here else None,
             )
+            self._check_item_order(found)
         except UserError as error:
             raise UserError(f"{self.url}: refused: {error}") from None
+        return found
+
+    def _check_item_order(self, found: Introduction) -> None:
+        mode = self._plan.scoring(found.elsewhere).mode
+        if self._plan.workload.item_first and mode in MULTI_ITEM_MODES:
+            raise UserError(
+                f"by its settings it scores items {mode} and ignores item_first,"
+                " but the contract wants True (workload.item_first)"
+            )
 
     def _ask(self, connection: ScoreConnection, path: str) -> Info:
         try:

@@ -45,6 +45,7 @@ class Outcome:
         started_at: when its first process began, in UTC.
         argv: the command line of a server launched here, its Python as ``python``.
         elsewhere: what a server that was started elsewhere says it is.
+        fallbacks: as in ``Scoring``.
         records: every call, in measuring order.
         probe_records: every item of every probe request.
         probe_session: the server session that was probed.
@@ -55,6 +56,7 @@ class Outcome:
     argv: list[str]
     backend_version: str | None = None
     elsewhere: Elsewhere | None = None
+    fallbacks: int | None = None
     round_trip: RoundTrip | None = None
     records: Sequence[CallRecord] = ()
     probe_records: Sequence[ProbeRecord] = ()
@@ -105,6 +107,7 @@ def _provenance(plan: Plan, outcome: Outcome, digest: str) -> Provenance:
         argv=outcome.argv,
         environ=plan.contract.launch.environ if launched else {},
         elsewhere=outcome.elsewhere,
+        scoring=None if plan.unavailable else plan.scoring(outcome.elsewhere, outcome.fallbacks),
         round_trip=outcome.round_trip,
         devices=outcome.devices,
         host=this_host(),

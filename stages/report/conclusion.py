@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from stages.comparison import Comparison, ViewComparison, Winner
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
 from stages.report import format as f
+from stages.report import modes
 from stages.report.devices import measured, ran_on, undeployed
 from stages.report.priorities import priorities
 from stages.report.turning import turning_points
@@ -132,6 +133,7 @@ def _decision_by_cost(view: ViewComparison) -> str:
 def _standing(view: ViewComparison) -> str:
     """Who leads in ``view``, with the figures."""
     winner, name = view.winner, f.VIEW_NAMES[view.view]
+    scored = f"(items scored: {modes.of_view(view)})"
     if winner.leader is None:
         if winner.outcome == "deferred":
             return f"The winner of the {name} view is deferred."
@@ -154,12 +156,12 @@ def _standing(view: ViewComparison) -> str:
         )
     if winner.outcome == "tie":
         return (
-            f"The {name} view is a tie: {leader} scores {speed}, {against}, but leads in only"
-            f" {f.resamples(winner.same_backend_share)} of the resamples."
+            f"The {name} view {scored} is a tie: {leader} scores {speed}, {against}, but leads in"
+            f" only {f.resamples(winner.same_backend_share)} of the resamples."
         )
     if winner.outcome == "none":
-        return f"The {name} view has no winner; {leader} scores {speed}, {against}."
-    return f"{leader} leads the {name} view with {speed}, {against}."
+        return f"The {name} view {scored} has no winner; {leader} scores {speed}, {against}."
+    return f"{leader} leads the {name} view {scored} with {speed}, {against}."
 
 
 def _explanation(native: Winner, portable: Winner, view: ViewComparison) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from stages.comparison import Comparison, Confidence, Source, ViewComparison
 from stages.contract import BACKEND_NAMES, Backend
 from stages.report import format as f
+from stages.report import modes
 from stages.report.checks import gate_answer
 from stages.report.conclusion import conclude
 from stages.report.render import date_of
@@ -37,11 +38,13 @@ class ViewCard:
     """The result of one view.
 
     Attributes:
+        scored: how both backends scored the items of a request.
         share: how often the leader leads, in a sentence; ``None`` without a leader.
         flags: what lowers the confidence.
     """
 
     name: str
+    scored: str
     sentence: str
     confidence: Badge
     share: str | None
@@ -68,6 +71,7 @@ class FirstScreen:
     Attributes:
         partial: what is missing, in sentences; empty when the result is complete.
         caveat: what makes a deployment decision impossible, or ``None``.
+        scored: what must be known of how items were scored, in sentences.
         views: best-native first, for that is what would be deployed.
         against: how many things stand against the scores.
         measured: what was measured on what: a term and its lines.
@@ -76,6 +80,7 @@ class FirstScreen:
     date: str
     partial: list[str]
     caveat: str | None
+    scored: list[str]
     model: str
     answer: str
     views: list[ViewCard]
@@ -92,6 +97,7 @@ def first_screen(comparison: Comparison) -> FirstScreen:
         date=date_of(comparison),
         partial=conclusion.partial,
         caveat=conclusion.caveat,
+        scored=modes.remarks(comparison),
         model=comparison.scope.model.title,
         answer=comparison.answer,
         views=[_view_card(view) for view in native_first],
@@ -109,6 +115,7 @@ def _view_card(view: ViewComparison) -> ViewCard:
         share = f"{BACKEND_NAMES[winner.leader]} leads in {leads} of the resamples."
     return ViewCard(
         name=_heading(view),
+        scored=modes.of_view(view),
         sentence=winner.sentence,
         confidence=Badge(winner.confidence, _CONFIDENCE_TONES[winner.confidence]),
         share=share,
@@ -147,6 +154,7 @@ def _measured(comparison: Comparison) -> list[tuple[str, list[str]]]:
     )
     return [
         ("Model", [scope.model.title]),
+        ("How items are scored", [modes.of_both_views(comparison)]),
         ("Versions", [f"{_whose(of, sources)}: {text}" for text, of in _by(sources, _version)]),
         ("Host", _hosts(sources)),
         ("Target and contract", [f"{scope.identity.target}, {scope.identity.contract}"]),

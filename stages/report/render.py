@@ -13,7 +13,7 @@ import jinja2
 
 from stages.comparison import Comparison
 from stages.report import format as f
-from stages.report import tables
+from stages.report import modes, tables
 from stages.report.conclusion import conclude, sureness
 from stages.report.elsewhere import frozen
 from stages.report.findings import find
@@ -131,8 +131,13 @@ def _context(comparison: Comparison) -> dict[str, object]:
         "portable": view_tables[0],
         "best_native": view_tables[1],
         "answer": comparison.answer,
+        "scoring": {
+            "views": modes.of_both_views(comparison),
+            "remarks": modes.remarks(comparison),
+            "explained": modes.explained(comparison),
+        },
         "answers": [
-            (table.name, table.sentence, sureness(view.winner))
+            (table.name, table.scored, table.sentence, sureness(view.winner))
             for table, view in zip(view_tables, comparison.views(), strict=True)
         ],
         "trust": trust(comparison),
@@ -140,7 +145,7 @@ def _context(comparison: Comparison) -> dict[str, object]:
         "findings": find(comparison),
         "conclusion": conclude(comparison),
         "time_rows": tables.time_rows(comparison),
-        "provenance": tables.provenance_rows(sources),
+        "provenance": tables.provenance_rows(comparison),
         "commands": tables.commands(sources),
         "artifacts": list(tables.artifacts(comparison)),
         "phases": tables.phases(comparison),

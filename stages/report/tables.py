@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from stages.comparison import BUSY, Cell, Comparison, Source, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Gate
-from stages.report import elsewhere, levels
+from stages.report import elsewhere, levels, modes
 from stages.report import format as f
 from stages.report.latency import LatencyTable, any_descriptive, latency_table
 from stages.report.ratios import cells, flagged, pairs
@@ -49,6 +49,7 @@ class Selected:
     """The cell a backend would be deployed with, as text."""
 
     backend: str
+    scored: str
     chunk_size: str
     p95_ms: str
     items_per_s: str
@@ -60,6 +61,7 @@ class ViewTables:
     """Everything the report tabulates about one view.
 
     Attributes:
+        scored: how both backends scored the items of a request.
         rows: one a chunk size, rising.
         missing: why figures are absent or cells may not be selected, in sentences.
         flagged: whether a row carries a dagger.
@@ -72,6 +74,7 @@ class ViewTables:
 
     name: str
     key: str
+    scored: str
     rows: list[Row]
     missing: list[str]
     flagged: bool
@@ -89,6 +92,7 @@ def view_tables(view: ViewComparison, gate: Gate) -> ViewTables:
     return ViewTables(
         name=f.VIEW_NAMES[view.view],
         key=view.view,
+        scored=modes.of_view(view),
         rows=_rows(view),
         missing=ineligible(view),
         flagged=any(flagged(cell) for cell in view.cells),
@@ -134,6 +138,7 @@ def _selected(view: ViewComparison, backend: Backend) -> Selected:
     cell = view.selected_cell(backend)
     return Selected(
         backend=BACKEND_NAMES[backend],
+        scored=modes.of_backend(view, backend),
         chunk_size=str(cell.chunk_size) if cell else f.ABSENT,
         p95_ms=f.milliseconds(cell.p95_s if cell else None),
         items_per_s=f.number(cell.items_per_s if cell else None),
@@ -162,13 +167,17 @@ def time_rows(comparison: Comparison) -> list[list[str]]:
     return rows
 
 
-def provenance_rows(sources: list[Source]) -> list[list[str]]:
+def provenance_rows(comparison: Comparison) -> list[list[str]]:
     """A row a property, a column a measurement; the first row is the heading."""
+    sources = comparison.sources
+    views = {view.view: view for view in comparison.views()}
+    scored = [modes.recorded(views[s.view].scoring[s.backend]) for s in sources]
     return [
         ["", *(f.backend_view(s.backend, s.view) for s in sources)],
         ["Measured", *(_measured(s) for s in sources)],
         ["Server", *(elsewhere.where(s) for s in sources)],
         ["Server version", *(s.backend_version or f.ABSENT for s in sources)],
+        ["How items are scored", *scored],
         ["Model", *(elsewhere.model_checked(s) for s in sources)],
         ["Environment SHA-256", *((s.environment_sha256 or f.ABSENT)[:12] for s in sources)],
         ["Release repaired at launch", *(_repaired(s.repaired) for s in sources)],

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
+from comparisons import scored
 from contracts import contract
 from matrices import ITEMS, Score, matrix, one_pass, plain_score
 
@@ -71,6 +72,7 @@ class Situation:
     @property
     def chunks(self) -> list[int]:
         return [chunk for chunk in CHUNKS if chunk <= self.items]
+
     checkout: Source | None = None
 
     def compare(self) -> Comparison:
@@ -121,6 +123,7 @@ class Situation:
             label_token_ids=[9454, 2753][: self.labels],
             host=host,
             unavailable=reason,
+            **({"scoring": None} if reason else {}),
             model=Model(title="m", sha256="b" * 64, trained=self.trained, path="p", revision="r"),
         )
         if backend != "jax" or self.checkout is None:
@@ -515,3 +518,12 @@ def test_what_the_contract_says_of_the_commit_reaches_the_report(
     section = report[report.index("## Known TPU") : report.index("## Workload contract")]
     assert verdict in section
     assert "commit abababababab of sglang-jax" in section
+
+
+def test_each_view_says_how_its_servers_scored_the_items() -> None:
+    """As the matrices record it, and nothing of a backend that was not measured."""
+    found = Situation(unavailable={"jax": "a quota of 0"}).compare()
+    assert found.portable.scoring["jax"] is None
+    assert found.best_native.scoring["pytorch"] == scored("cached")
+    whole = Situation().compare()
+    assert whole.portable.scoring == {"jax": scored("separate"), "pytorch": scored("separate")}

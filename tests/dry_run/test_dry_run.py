@@ -64,6 +64,22 @@ def test_a_target_is_told_in_a_clone_where_nothing_is_and_nothing_is_left(
     assert lines.count("    JAX_PLATFORMS=tpu") == 2
 
 
+def test_how_the_items_would_be_scored_is_told_for_every_server(bare: Path) -> None:
+    lines = said(bare, "target=tpu_vs_gpu")
+    assert [line.strip() for line in lines if line.startswith("  items scored: ")] == [
+        "items scored: packed",
+        "items scored: prefill_extend",
+        "items scored: packed",
+        "items scored: packed",
+    ]
+    v2 = "backends.jax.best_native.flags.multi-item-enable-score-from-cache-v2"
+    only = "backends.jax.best_native.flags.multi-item-score-label-only-logprob"
+    lines = said(bare, "target=tpu_vs_gpu", f"+{v2}=true", f"+{only}=true")
+    warned = [line for line in lines if "softmax over probabilities" in line]
+    assert len(warned) == 1
+    assert warned[0].startswith("  items scored: prefill_extend (score from cache v2, label-only")
+
+
 def test_every_command_line_is_the_one_that_would_be_run(bare: Path) -> None:
     lines = said(bare, "target=tpu_vs_gpu")
     made = plans(bare, raw_target("target=tpu_vs_gpu"))

@@ -109,6 +109,35 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
+def test_its_own_account_says_how_it_scored(place) -> None:
+    made: Place = place()
+    made.server.start(made.told(multi_item_enable_prefill_extend=True))
+    code, said = made.measure()
+    assert code == 0, said
+    found = made.matrix.provenance.scoring
+    assert found is not None
+    assert (found.mode, found.told_by, found.fallbacks) == ("prefill_extend", "server", None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "mode"),
+    [
+        ({"multi_item_scoring_delimiter": 9999}, "packed"),
+        ({"multi_item_enable_prefill_extend": True}, "prefill_extend"),
+    ],
+)
+def test_one_that_ignores_item_first_is_refused_by_its_own_account(place, settings, mode) -> None:
+    made: Place = place(workload__item_first=True)
+    made.server.start(made.told(**settings))
+    code, said = made.measure()
+    assert code == 1, said
+    assert said.splitlines()[-1] == (
+        f"error: {made.server.url}: refused: by its settings it scores items {mode} and ignores"
+        " item_first, but the contract wants True (workload.item_first)"
+    )
+    assert made.passes() == []
+
+
 def test_a_server_at_a_url_is_measured_whole_and_left_as_it_was(place) -> None:
     made: Place = place()
     made.server.start(made.told())

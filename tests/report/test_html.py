@@ -136,6 +136,27 @@ def test_the_first_screen_says_the_opening_of_the_markdown() -> None:
         assert one in opening
 
 
+def test_the_first_screen_says_how_the_items_were_scored() -> None:
+    read = Reader(page(plain_comparison())).text.split("Contents")[0]
+    assert (
+        "How items were scored. Neither server did multi-item scoring in this run: each item was"
+        " scored as a prompt of its own."
+    ) in read
+    assert (
+        "How items are scored portable view: both separate; best-native view: both cached" in read
+    )
+    native = read[read.index("Best-native view") :]
+    assert "Items scored: both cached." in native[: native.index("Portable view")]
+
+    packed = {"scoring": dict.fromkeys(("jax", "pytorch"), build.scored("packed"))}
+    base = plain_comparison(target="tpu", model=build.TRAINED)
+    views = {view.view: view.model_copy(update=packed) for view in base.views()}
+    source = page(base.model_copy(update=views))
+    assert "How items were scored." not in source
+    assert 'class="notice"' not in source
+    assert "portable view: both packed; best-native view: both packed" in source
+
+
 def test_a_gate_that_fails_in_one_view_is_said_for_that_view() -> None:
     base = plain_comparison()
     wrong = build.gate("fail", 0.5, 0.25)

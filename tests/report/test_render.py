@@ -143,8 +143,8 @@ def test_the_best_native_section_shows_the_selected_cells_and_their_gate() -> No
     text = report(plain_comparison())
     _, jax, pytorch = table_after(text, "## Best-native view results")
 
-    assert jax == ["JAX", "4", "266.7", "120.0", "100%"]
-    assert pytorch == ["PyTorch", "4", "133.3", "240.0", "100%"]
+    assert jax == ["JAX", "cached", "4", "266.7", "120.0", "100%"]
+    assert pytorch == ["PyTorch", "cached", "4", "133.3", "240.0", "100%"]
     assert "- Max abs diff: **1.00e-06 (limit 0.02)**" in text
     assert "- Pass/fail: **pass**" in text
 
@@ -213,8 +213,8 @@ def test_no_eligible_cell_leaves_dashes_and_no_winner_in_bold() -> None:
     text = report(build.comparison(portable, build.view_of("best_native", dead)))
 
     _, jax, pytorch = table_after(text, "## Best-native view results")
-    assert jax == ["JAX", "—", "—", "—", "—"]
-    assert pytorch == ["PyTorch", "—", "—", "—", "—"]
+    assert jax == ["JAX", "cached", "—", "—", "—", "—"]
+    assert pytorch == ["PyTorch", "cached", "—", "—", "—", "—"]
     assert "no JAX cell is eligible" in text
     assert text.splitlines()[0].endswith("PARTIAL")
     assert "**Partial**" in text

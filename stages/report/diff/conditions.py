@@ -13,6 +13,7 @@ from stages.comparison import BUSY, Comparison, Source
 from stages.contract import BACKEND_NAMES, BACKENDS, VIEWS, Backend, View
 from stages.report import format as f
 from stages.report.elsewhere import where
+from stages.report.modes import named
 
 type Key = tuple[Backend, View]
 
@@ -48,6 +49,9 @@ def differences(old: Comparison, new: Comparison) -> list[Difference]:
     rows: dict[tuple[str, str, str, bool], list[Key]] = {}
     for key in [(b, v) for b in BACKENDS for v in VIEWS]:
         if key in sources[0] and key in sources[1]:
+            scored = _scored(old, key), _scored(new, key)
+            if scored[0] != scored[1]:
+                rows.setdefault(("how items are scored", *scored, False), []).append(key)
             for name, before, after, host in _source(sources[0][key], sources[1][key]):
                 rows.setdefault((name, before, after, host), []).append(key)
     found += [
@@ -55,6 +59,12 @@ def differences(old: Comparison, new: Comparison) -> list[Difference]:
         for (name, before, after, host), keys in rows.items()
     ]
     return found
+
+
+def _scored(of: Comparison, key: Key) -> str:
+    backend, name = key
+    (view,) = (view for view in of.views() if view.view == name)
+    return named(view.scoring[backend])
 
 
 def _by_key(of: Comparison) -> dict[Key, Source]:

@@ -1,0 +1,149 @@
+"""How the items of a request are scored follows from a server's settings, by backend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench import bench_contract, inside, make_bench
+from contracts import raw_contract
+from elsewhere import account
+from targets import bare_folder, plans, raw_target
+
+from stages.contract import Backend, View, load_contract
+from stages.measure.__main__ import measure, record_unavailable
+from stages.measure.drivers import DRIVERS
+from stages.measure.plan import Plan, make_plan
+from stages.schema import MATRIX_FILE, read_matrix
+
+EXTEND = {"multi_item_enable_prefill_extend": True, "enable_scoring_cache": True}
+V2 = {**EXTEND, "multi_item_enable_score_from_cache_v2": True}
+
+
+def mode(backend: Backend, item_first: bool = False, **settings: Any) -> str:
+    return DRIVERS[backend].scoring(settings, item_first=item_first, softmax=True)[0]
+
+
+def detail(**settings: Any) -> str | None:
+    return DRIVERS["jax"].scoring(settings, item_first=False, softmax=True)[1]
+
+
+@pytest.mark.parametrize("backend", ["jax", "pytorch"])
+def test_without_a_prefix_cache_every_item_is_a_prompt_of_its_own(backend: Backend) -> None:
+    assert mode(backend, disable_radix_cache=True) == "separate"
+    assert mode(backend, disable_radix_cache=False) == "cached"
+    assert mode(backend) == "cached", "both servers keep a prefix cache unless told otherwise"
+
+
+@pytest.mark.parametrize("backend", ["jax", "pytorch"])
+def test_a_prefix_cache_holds_no_query_that_stands_behind_the_items(backend: Backend) -> None:
+    assert mode(backend, item_first=True) == "separate"
+
+
+def test_pytorch_packs_by_a_switch_or_before_it_by_a_delimiter() -> None:
+    assert mode("pytorch", enable_mis=True) == "packed"
+    # The switch turns the prefix cache off by itself.
+    assert mode("pytorch", enable_mis=True, disable_radix_cache=True) == "packed"
+    assert mode("pytorch", multi_item_scoring_delimiter=0) == "packed"
+    # What a server that does not pack says of itself.
+    assert mode("pytorch", enable_mis=False, multi_item_scoring_delimiter=None) == "cached"
+
+
+def test_jax_packs_by_a_delimiter_and_continues_a_query_before_that() -> None:
+    assert mode("jax", multi_item_scoring_delimiter=0, disable_radix_cache=True) == "packed"
+    assert mode("jax", multi_item_scoring_delimiter=151643, **EXTEND) == "prefill_extend"
+    assert mode("jax", **EXTEND) == "prefill_extend"
+    assert mode("jax", **V2) == "prefill_extend"
+    assert mode("jax", multi_item_enable_prefill_extend=False, disable_radix_cache=True) == (
+        "separate"
+    )
+
+
+def test_the_scoring_cache_alone_is_how_later_builds_are_started() -> None:
+    """From 18 March 2026 on prefill and extend is on by itself, and wants this flag."""
+    assert mode("jax", enable_scoring_cache=True) == "prefill_extend"
+    # Earlier ones say that they do not extend, or pack.
+    assert mode("jax", enable_scoring_cache=True, multi_item_enable_prefill_extend=False) == (
+        "cached"
+    )
+    assert mode("jax", enable_scoring_cache=True, multi_item_scoring_delimiter=9999) == "packed"
+
+
+def test_the_variant_is_named_and_what_is_known_to_be_wrong_with_it() -> None:
+    assert detail(**EXTEND) is None
+    assert detail(**V2) == "score from cache v2"
+    assert detail(enable_scoring_cache=True) == "score from cache v2"
+    labels_only = {**V2, "multi_item_score_label_only_logprob": True}
+    assert detail(**labels_only) == (
+        "score from cache v2, label-only logprobs: every build known takes the softmax over"
+        " probabilities there, which gives wrong scores"
+    )
+    plain = DRIVERS["jax"].scoring(labels_only, item_first=False, softmax=False)[1]
+    assert plain == "score from cache v2, label-only logprobs"
+
+
+def test_a_server_launched_here_is_judged_by_its_flags(tmp_path: Path) -> None:
+    made = plans(bare_folder(tmp_path), raw_target("target=tpu_vs_gpu"))
+    assert {key: plan.scoring().mode for key, plan in made.items()} == {
+        ("jax", "portable"): "packed",
+        ("jax", "best_native"): "prefill_extend",
+        ("pytorch", "portable"): "packed",
+        ("pytorch", "best_native"): "packed",
+    }
+    assert {plan.scoring().told_by for plan in made.values()} == {"flags"}
+
+
+def test_the_default_run_scores_prompts_apart(tmp_path: Path) -> None:
+    made = plans(bare_folder(tmp_path), raw_contract())
+    by_view = {v: {p.scoring().mode for key, p in made.items() if key[1] == v} for _, v in made}
+    assert by_view == {"portable": {"separate"}, "best_native": {"cached"}}
+
+
+def test_a_server_started_elsewhere_is_judged_by_its_own_account(tmp_path: Path) -> None:
+    made = plans(bare_folder(tmp_path), raw_contract())
+    told = account(settings={"disable_radix_cache": True, "enable_mis": True})
+    found = made["pytorch", "portable"].scoring(told)
+    assert (found.mode, found.told_by) == ("packed", "server")
+    assert made["pytorch", "portable"].scoring().mode == "separate"
+
+
+def planned(folder: Path, raw: dict[str, Any], backend: Backend, view: View) -> Plan:
+    make_bench(folder, raw)
+    with inside(folder):
+        return make_plan(load_contract(), backend, view)
+
+
+def test_a_matrix_records_how_its_server_scored(tmp_path: Path) -> None:
+    plan = planned(tmp_path, bench_contract(), "pytorch", "best_native")
+    with inside(tmp_path):
+        measure(plan, tmp_path / "out")
+    found = read_matrix(tmp_path / "out" / MATRIX_FILE).provenance.scoring
+    assert found is not None
+    assert (found.mode, found.told_by, found.detail, found.fallbacks) == (
+        *("cached", "flags", None, None),
+    )
+
+
+def test_a_matrix_counts_the_requests_that_fell_back(tmp_path: Path) -> None:
+    raw = bench_contract("--falls-back", chunk_sizes=[4])
+    flags = raw["backends"]["jax"]["best_native"]["flags"]
+    flags |= {name.replace("_", "-"): value for name, value in V2.items()}
+    plan = planned(tmp_path, raw, "jax", "best_native")
+    with inside(tmp_path):
+        measure(plan, tmp_path / "out")
+    found = read_matrix(tmp_path / "out" / MATRIX_FILE)
+    assert found.provenance.scoring is not None
+    assert found.provenance.scoring.mode == "prefill_extend"
+    # The scoring server says so of every request of four items: passes and probes.
+    assert found.provenance.scoring.fallbacks is not None
+    assert found.provenance.scoring.fallbacks >= found.calls.height
+
+
+def test_nothing_is_recorded_of_a_backend_that_did_not_run(tmp_path: Path) -> None:
+    raw = bench_contract()
+    raw["backends"]["jax"]["unavailable"] = "a quota of 0"
+    plan = planned(tmp_path, raw, "jax", "portable")
+    with inside(tmp_path):
+        record_unavailable(plan, tmp_path / "out")
+    assert read_matrix(tmp_path / "out" / MATRIX_FILE).provenance.scoring is None

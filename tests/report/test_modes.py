@@ -1,0 +1,185 @@
+"""How the items were scored is said wherever a figure of it is, in every page of the report."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import comparisons as build
+import pytest
+from report_words import plain_comparison
+
+from stages.comparison import Comparison
+from stages.contract import Backend
+from stages.report import modes
+from stages.report.conclusion import conclude
+from stages.report.diff.conditions import differences
+from stages.report.first_screen import first_screen
+from stages.report.render import render_all
+from stages.report.tables import provenance_rows, view_tables
+from stages.schema import Scoring, ScoringMode
+
+NEITHER = (
+    "Neither server did multi-item scoring in this run:"
+    " each item was scored as a prompt of its own."
+)
+
+
+def scored(
+    portable: dict[Backend, Scoring | None], native: dict[Backend, Scoring | None], **changes: Any
+) -> Comparison:
+    """The plain comparison, had its servers scored this way."""
+    base = plain_comparison(**changes)
+    return base.model_copy(
+        update={
+            "portable": base.portable.model_copy(update={"scoring": portable}),
+            "best_native": base.best_native.model_copy(update={"scoring": native}),
+        }
+    )
+
+
+def pair(jax: ScoringMode, pytorch: ScoringMode) -> dict[Backend, Scoring | None]:
+    return {"jax": build.scored(jax), "pytorch": build.scored(pytorch)}
+
+
+UPSTREAM = scored(pair("packed", "separate"), pair("prefill_extend", "packed"))
+
+
+def test_a_view_names_the_mode_of_both_or_of_each() -> None:
+    assert modes.of_view(plain_comparison().portable) == "both separate"
+    assert modes.of_view(UPSTREAM.best_native) == "JAX prefill_extend, PyTorch packed"
+    assert modes.of_both_views(UPSTREAM) == (
+        "portable view: JAX packed, PyTorch separate;"
+        " best-native view: JAX prefill_extend, PyTorch packed"
+    )
+
+
+def test_nothing_is_said_of_a_backend_that_was_not_measured() -> None:
+    alone: dict[Backend, Scoring | None] = {"jax": None, "pytorch": build.scored("packed")}
+    nobody: dict[Backend, Scoring | None] = {"jax": None, "pytorch": None}
+    found = scored(alone, nobody)
+
+    assert modes.of_both_views(found) == "portable view: PyTorch packed; best-native view: —"
+    assert modes.remarks(found) == []
+    assert modes.remarks(scored(nobody, nobody)) == []
+    row = next(row for row in provenance_rows(found) if row[0] == "How items are scored")
+    assert row[1:] == ["—", "packed, by the server's flags", "—", "—"]
+
+
+@pytest.mark.parametrize(
+    ("portable", "native"),
+    [
+        (pair("separate", "separate"), pair("cached", "cached")),
+        (pair("separate", "separate"), pair("separate", "cached")),
+        (pair("cached", "cached"), pair("cached", "cached")),
+    ],
+)
+def test_a_run_without_multi_item_scoring_says_so_in_one_sentence(portable, native) -> None:
+    assert modes.remarks(scored(portable, native)) == [NEITHER]
+
+
+def test_multi_item_scoring_in_one_view_is_enough() -> None:
+    both = pair("prefill_extend", "packed")
+    assert modes.remarks(scored(pair("separate", "separate"), both)) == []
+    assert modes.remarks(scored(pair("packed", "packed"), both)) == []
+
+
+def test_the_backend_that_did_none_is_named() -> None:
+    found = scored(pair("separate", "separate"), pair("cached", "packed"))
+    assert modes.remarks(found) == [
+        "JAX did no multi-item scoring in this run: each item was scored as a prompt of its own."
+    ]
+    found = scored(pair("separate", "separate"), pair("prefill_extend", "cached"))
+    assert [one.split()[0] for one in modes.remarks(found)] == ["PyTorch"]
+
+
+def test_portable_is_not_called_alike_where_the_servers_scored_in_different_ways() -> None:
+    assert modes.remarks(UPSTREAM) == [
+        "In the portable view the servers scored items in different ways (JAX packed, PyTorch"
+        " separate), so it compares these ways as well as the backends."
+    ]
+
+
+def test_what_a_reader_cannot_guess_stands_in_the_provenance() -> None:
+    native = {
+        "jax": build.scored("prefill_extend", detail="score from cache v2", fallbacks=12),
+        "pytorch": build.scored("packed", told_by="server"),
+    }
+    found = scored(pair("separate", "separate"), native)  # type: ignore[arg-type]
+    row = next(row for row in provenance_rows(found) if row[0] == "How items are scored")
+    # JAX and PyTorch in the portable view, then in the best-native one.
+    assert row[1:] == [
+        "separate, by the server's flags",
+        "separate, by the server's flags",
+        "prefill_extend (score from cache v2), by the server's flags; its log says that it fell"
+        " back from this variant for 12 requests",
+        "packed, by the server's own account",
+    ]
+
+
+def test_the_first_screen_has_a_row_and_both_cards_and_the_sentence() -> None:
+    screen = first_screen(plain_comparison())
+    assert screen.scored == [NEITHER]
+    assert dict(screen.measured)["How items are scored"] == [
+        "portable view: both separate; best-native view: both cached"
+    ]
+    assert [card.scored for card in screen.views] == ["both cached", "both separate"]
+    assert first_screen(scored(pair("packed", "packed"), pair("packed", "packed"))).scored == []
+
+
+@pytest.mark.parametrize("page", ["report.md", "comparison.md"])
+def test_the_pages_open_with_it(page: str) -> None:
+    opening = render_all(plain_comparison())[page].split("\n## ")[0]
+    assert f"> **How items were scored.** {NEITHER}" in opening
+    assert "- **Portable view** (items scored: both separate). " in opening
+    assert "- **Best-native view** (items scored: both cached). " in opening
+
+
+@pytest.mark.parametrize("page", ["report.md", "comparison.md"])
+def test_every_table_of_speeds_names_them_or_stands_right_under_them(page: str) -> None:
+    blocks = render_all(UPSTREAM)[page].replace("\\", "").split("\n\n")
+    speeds = [i for i, block in enumerate(blocks) if re.match(r"\|.*(items/s|p95|p50)", block)]
+    named = re.compile(r"JAX (packed|prefill_extend), PyTorch|JAX \| (packed|prefill_extend) \|")
+    assert len(speeds) >= 4
+    assert [blocks[i] for i in speeds if not named.search(blocks[i - 1] + blocks[i])] == []
+
+
+def test_the_selected_cells_have_it_in_a_column() -> None:
+    selected = view_tables(UPSTREAM.best_native, UPSTREAM.gate).selected
+    assert [(row.backend, row.scored) for row in selected] == [
+        ("JAX", "prefill_extend"),
+        ("PyTorch", "packed"),
+    ]
+
+
+def test_the_report_says_what_the_modes_that_occur_are() -> None:
+    text = render_all(UPSTREAM)["report.md"].replace("\\", "")
+    assert "| packed | one sequence, items behind delimiters, a mask keeps them apart |" in text
+    assert "| separate | n prompts" in text
+    assert "| cached |" not in text
+
+
+def test_the_recommendation_names_it_beside_who_leads() -> None:
+    said = " ".join(conclude(UPSTREAM).recommendation)
+    assert "leads the best-native view (items scored: JAX prefill_extend, PyTorch packed)" in said
+    assert "leads the portable view (items scored: JAX packed, PyTorch separate)" in said
+
+
+def test_another_way_of_scoring_is_another_condition() -> None:
+    old = plain_comparison()
+    new = scored(pair("separate", "separate"), pair("prefill_extend", "cached"))
+    found = [d for d in differences(old, new) if d.name == "how items are scored"]
+    assert [(d.where, d.before, d.after, d.host) for d in found] == [
+        ("JAX, best-native view", "cached", "prefill_extend", False)
+    ]
+    assert not [d for d in differences(old, old) if d.name == "how items are scored"]
+
+
+def test_requests_that_fell_back_are_no_condition_of_their_own() -> None:
+    """Their number differs from run to run by itself."""
+
+    def run(fallbacks: int) -> Comparison:
+        v2 = build.scored("prefill_extend", detail="score from cache v2", fallbacks=fallbacks)
+        return scored(pair("separate", "separate"), {"jax": v2, "pytorch": build.scored("packed")})
+
+    assert differences(run(3), run(4)) == []
