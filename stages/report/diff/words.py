@@ -8,9 +8,15 @@ from dataclasses import dataclass
 import jinja2
 
 from stages.comparison import Comparison, GateResult, Outcome, Verdict, ViewComparison
-from stages.contract import BACKEND_NAMES, BACKENDS
+from stages.contract import BACKEND_NAMES, BACKENDS, Backend
 from stages.report import format as f
-from stages.report.checks import gate_answer, isolation_answer, oracle_answer
+from stages.report.checks import (
+    Answer,
+    gate_answer,
+    isolation_answer,
+    oracle_answer,
+    prefix_cache_answer,
+)
 from stages.report.diff.changes import (
     COMPARED,
     CellChange,
@@ -144,13 +150,25 @@ def _view_rows(
         ("gate", gate_answer(one, old.gate).figure, gate_answer(other, new.gate).figure),
     ]
     for backend in BACKENDS:
-        for name, check in (("isolation", isolation_answer), ("oracle", oracle_answer)):
-            before, after = check(one, backend, old.gate), check(other, backend, new.gate)
+        for name, before, after in _checks(backend, one, other, old, new):
             if before.word != after.word:
                 title = f"{name}, {BACKEND_NAMES[backend]}"
                 said = f"{before.word}: {before.figure}", f"{after.word}: {after.figure}"
                 rows.append((title, *said))
     return f.VIEW_NAMES[one.view].capitalize(), rows
+
+
+def _checks(
+    backend: Backend, one: ViewComparison, other: ViewComparison, old: Comparison, new: Comparison
+) -> Iterator[tuple[str, Answer, Answer]]:
+    """What the checks on one backend said before and say now."""
+    for name, check in (("isolation", isolation_answer), ("oracle", oracle_answer)):
+        yield name, check(one, backend, old.gate), check(other, backend, new.gate)
+    yield (
+        "prefix cache",
+        prefix_cache_answer(one, backend),
+        prefix_cache_answer(other, backend),
+    )
 
 
 def _winner(view: ViewComparison) -> str:
