@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -87,42 +88,48 @@ class ServerLog:
         while whole and self._awaits(text, prompt_tokens) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
             text += self._server.new_log() or ""
-        pattern, found = self._driver.compile_pattern, self._prefilled(text)
+        pattern, found = self._driver.compile_pattern, self._prefilled(text, prompt_tokens)
         return Logged(
             compiles=None if pattern is None else count_compiles(text, pattern),
             cached_tokens=None if found is None else cached_tokens(found, prompt_tokens),
         )
 
     def _note(self, text: str | None) -> None:
-        self._tells_tokens |= self._prefilled(text or "") is not None
+        self._tells_tokens |= self._prefilled(text or "", 0) is not None
 
     def _awaits(self, text: str, prompt_tokens: int) -> bool:
-        found = self._prefilled(text)
+        found = self._prefilled(text, prompt_tokens)
         told = 0 if found is None else found.tokens
         return self._tells_tokens and told < prompt_tokens
 
-    def _prefilled(self, text: str) -> Prefilled | None:
+    def _prefilled(self, text: str, prompt_tokens: int) -> Prefilled | None:
         pattern = self._driver.prefill_pattern
-        return None if pattern is None else count_prefilled(text, pattern)
+        return None if pattern is None else count_prefilled(text, pattern, prompt_tokens)
 
 
-def count_prefilled(log: str, pattern: re.Pattern[str]) -> Prefilled | None:
-    """The prompt tokens a stretch of a log accounts for; ``None`` where no line does."""
-    lines = [(int(match[1]), int(match[2])) for match in pattern.finditer(log)]
+def count_prefilled(log: str, pattern: re.Pattern[str], prompt_tokens: int) -> Prefilled | None:
+    """The prompt tokens a stretch of a log accounts for; ``None`` where no line does.
+
+    Where every line is there twice and accounts for every prompt token twice, each counts once.
+    """
+    lines = Counter(line for line in log.splitlines() if pattern.search(line))
     if not lines:
         return None
-    return Prefilled(sum(new for new, _ in lines), sum(cached for _, cached in lines))
+    found = [(pattern.findall(line)[0], times) for line, times in lines.items()]
+    told = Prefilled(
+        computed=sum(int(new) * times for (new, _), times in found),
+        cached=sum(int(cached) * times for (_, cached), times in found),
+    )
+    copies = told.tokens // prompt_tokens if prompt_tokens else 1
+    if copies > 1 and all(times % copies == 0 for times in lines.values()):
+        return Prefilled(told.computed // copies, told.cached // copies)
+    return told
 
 
 def cached_tokens(found: Prefilled, prompt_tokens: int) -> int:
     """Of ``prompt_tokens``, those that came from the cache: no more than were not computed.
 
-    A log that has every line twice accounts for every token twice; each counts once. A server
-    that computes the query by itself and continues it accounts for more than the prompts hold,
-    and so does a log that tells of another request too: what was computed for one does not come
-    from the cache.
+    A server may account for more than the prompts hold: it computed the query by itself, started
+    a request twice, or was still busy with one that timed out. That takes nothing from its cache.
     """
-    if prompt_tokens <= 0:
-        return 0
-    times = max(1, found.tokens // prompt_tokens)
-    return max(0, min(found.cached // times, prompt_tokens - found.computed // times))
+    return max(0, min(found.cached, prompt_tokens - found.computed))

@@ -34,31 +34,47 @@ throughput (token/s): 1334.89
 }
 
 
+# Four prompts of 136 tokens: the query is computed twice, and found twice.
+PROMPT_TOKENS = 4 * 136
+TOLD = Prefilled(computed=288, cached=256)
+
+
+def counted(backend: Backend, log: str, prompt_tokens: int = PROMPT_TOKENS) -> Prefilled | None:
+    pattern = DRIVERS[backend].prefill_pattern
+    assert pattern is not None
+    return count_prefilled(log, pattern, prompt_tokens)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_lines_of_both_servers_account_for_every_prompt_token(backend: Backend) -> None:
-    pattern = DRIVERS[backend].prefill_pattern
-    assert pattern is not None
-    found = count_prefilled(LOGS[backend], pattern)
-    assert found == Prefilled(computed=288, cached=256)
-    assert cached_tokens(found, 4 * 136) == 256
-    assert count_prefilled('INFO: "POST /v1/score HTTP/1.1" 200 OK\n', pattern) is None
+    assert counted(backend, LOGS[backend]) == TOLD
+    assert cached_tokens(TOLD, PROMPT_TOKENS) == 256
+    assert counted(backend, 'INFO: "POST /v1/score HTTP/1.1" 200 OK\n') is None
 
 
+@pytest.mark.parametrize("times", [2, 3])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_log_that_has_every_line_twice_counts_each_once(backend: Backend) -> None:
-    pattern = DRIVERS[backend].prefill_pattern
-    assert pattern is not None
-    twice = "".join(2 * line for line in LOGS[backend].splitlines(keepends=True))
-    found = count_prefilled(twice, pattern)
-    assert found == Prefilled(computed=576, cached=512)
-    assert cached_tokens(found, 4 * 136) == 256
-
-
-@given(st.integers(0, 500), st.integers(0, 500), st.integers(1, 3))
-def test_tokens_that_are_told_once_or_more_often_count_once(
-    computed: int, cached: int, times: int
+def test_a_log_that_has_every_line_more_than_once_counts_each_once(
+    backend: Backend, times: int
 ) -> None:
-    told = Prefilled(times * computed, times * cached)
+    copied = "".join(times * line for line in LOGS[backend].splitlines(keepends=True))
+    assert counted(backend, copied) == TOLD
+
+
+def test_equal_lines_of_different_calls_count_one_by_one() -> None:
+    # Chunk size 1, a fast server: both calls in one second.
+    line = "[2026-11-27 18:23:11] Prefill batch. #new-seq: 1, #new-token: 8, #cached-token: 128, \n"
+    assert counted("jax", 2 * line, 2 * 136) == Prefilled(16, 256)
+    # Twice as much as was asked for, but not every line twice: nothing is taken for a copy.
+    first = line.replace("8, #cached-token: 128", "136, #cached-token: 0")
+    assert counted("jax", first + 3 * line, 2 * 136) == Prefilled(160, 384)
+
+
+@given(st.integers(0, 500), st.integers(0, 500), st.integers(0, 900))
+def test_requests_that_are_started_again_take_nothing_from_the_cache(
+    computed: int, cached: int, again: int
+) -> None:
+    told = Prefilled(computed, cached + again)
     assert cached_tokens(told, computed + cached) == cached
 
 
