@@ -131,6 +131,29 @@ class OracleVerdict(Part):
     sentence: str
 
 
+class PrefixCache(Part):
+    """What one backend's server says it took from its prefix cache, in one view.
+
+    Attributes:
+        kept: whether the view lets the server take tokens from a prefix cache.
+        prompt_tokens: of all prompts of one pass, the query in each.
+        allowed_tokens: of them, how many may come from the cache: what a pass can share with
+            itself, or 0 where the view has no prefix cache.
+        timed_passes: timed passes on record; ``told_passes`` those the server tells it of.
+        most_tokens: the most that came from the cache in one of them; ``None`` where it tells
+            nothing.
+        excess_passes: those in which more came from it than allowed.
+    """
+
+    kept: bool
+    prompt_tokens: int
+    allowed_tokens: int
+    timed_passes: int
+    told_passes: int
+    most_tokens: int | None
+    excess_passes: int
+
+
 class GateResult(Part):
     """JAX's scores against the reference's for the identical requests.
 
@@ -195,6 +218,8 @@ class Cell(Part):
         warmup_passes: warm-up passes it took.
         compiled_passes: timed passes in which the server compiled; ``None`` where the
             server does not report compilations.
+        excess_passes: timed passes in which more prompt tokens came from the server's prefix
+            cache than the view allows; ``None`` where the server tells nothing.
         instability: why the figures are called unstable, in words; empty when they are not.
         client_share: the client's own calibrated share of mean_s, 0 to 1.
         round_trip_share: what a round trip takes, once for each call of a pass, over p50_s.
@@ -228,6 +253,7 @@ class Cell(Part):
     first_run_penalty: float | None
     warmup_passes: int
     compiled_passes: int | None
+    excess_passes: int | None
     instability: list[str]
     client_share: float | None
     round_trip_share: float | None
@@ -414,7 +440,7 @@ class ViewComparison(Part):
         scoring: backend -> how it scored a request's items; ``None`` where it was not measured.
         selected: backend -> the chunk size it would be deployed with, if any is eligible.
         passed_over: a sentence for each backend whose fastest cell was not eligible.
-        isolation, noise, oracle: of each backend, in this view.
+        isolation, noise, oracle, prefix_cache: of each backend, in this view.
         ratios: JAX / PyTorch, by rising chunk size.
         passes: backend -> every timed pass, in measuring order.
         item_differences: a line per item; empty when nothing was compared.
@@ -430,6 +456,7 @@ class ViewComparison(Part):
     noise: dict[Backend, NoiseFloor]
     oracle: dict[Backend, OracleResult]
     oracle_verdict: OracleVerdict
+    prefix_cache: dict[Backend, PrefixCache]
     winner: Winner
     ratios: list[Ratio]
     passes: dict[Backend, list[PassTime]]

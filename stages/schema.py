@@ -65,6 +65,7 @@ MATRIX_SCHEMA = pa.schema(
         pa.field("status", pa.string(), nullable=False),
         pa.field("detail", pa.string(), nullable=False),
         pa.field("compiles", pa.int32()),
+        pa.field("cached_tokens", pa.int64()),
         pa.field("salt", pa.list_(pa.int32()), nullable=False),
         pa.field("scores", pa.list_(pa.float64())),
     ]
@@ -90,6 +91,8 @@ class CallRecord:
         detail: what went wrong, in one short line; empty when ``ok``.
         compiles: compilations the server logged during the pass; ``None`` where a
             server reports none.
+        cached_tokens: prompt tokens of the pass that came from the server's prefix cache, by its
+            answers or its log (all calls of a pass share it); ``None`` where neither tells.
         salt: the query ids redrawn for this pass.
         scores: item_count x labels, item by item; ``None`` for a failed call.
     """
@@ -107,6 +110,7 @@ class CallRecord:
     status: Status
     detail: str
     compiles: int | None
+    cached_tokens: int | None
     salt: list[int]
     scores: list[float] | None
 

@@ -19,6 +19,7 @@ from stages.comparison import (
     OracleResult,
     OracleVerdict,
     PassTime,
+    PrefixCache,
     Ratio,
     Scope,
     Source,
@@ -107,6 +108,24 @@ def oracle(largest: float | None, mean: float | None, agrees: bool | None = True
 AGREED = OracleVerdict(sides_with="both", sentence="The oracle agrees with both backends.")
 
 
+def prefix_cache(view: View, **changes: Any) -> PrefixCache:
+    """As allowed: nothing in the portable view; as much as a pass shares with itself in the other.
+
+    A pass is 32 prompts of 136 tokens, 128 of them the query's: it can share 31 queries.
+    """
+    kept = view == "best_native"
+    fields: dict[str, Any] = {
+        "kept": kept,
+        "prompt_tokens": 4352,
+        "allowed_tokens": 3976 if kept else 0,
+        "timed_passes": 15,
+        "told_passes": 15,
+        "most_tokens": 3968 if kept else 0,
+        "excess_passes": 0,
+    }
+    return PrefixCache(**{**fields, **changes})
+
+
 def interval(low: float, high: float, level: float = 0.9) -> Interval:
     """An interval with these ends."""
     return Interval(low=low, high=high, level=level, method="Student's t")
@@ -138,6 +157,7 @@ def cell(backend: Backend, view: View, chunk_size: int, items_per_s: float, **ch
         "first_run_penalty": 1.0,
         "warmup_passes": 1,
         "compiled_passes": 0 if backend == "jax" else None,
+        "excess_passes": 0,
         "instability": [],
         "client_share": 0.01,
         "round_trip_share": 0.002,
@@ -227,6 +247,7 @@ def view_of(view: View, cells: list[Cell], **changes: Any) -> ViewComparison:
         "noise": dict.fromkeys(BACKENDS, noise(0.0)),
         "oracle": dict.fromkeys(BACKENDS, oracle(3e-7, 4e-8)),
         "oracle_verdict": AGREED,
+        "prefix_cache": dict.fromkeys(BACKENDS, prefix_cache(view)),
         "winner": winner(ranked[0], ranked[1] if len(ranked) > 1 else None)
         if ranked
         else no_winner(),
@@ -296,8 +317,8 @@ def speeds(
 def replaced(view: ViewComparison, *cells: Cell) -> ViewComparison:
     """``view`` with ``cells`` in the place of its own, selected anew."""
     new = {(c.backend, c.chunk_size): c for c in cells}
-    kept = {name: getattr(view, name) for name in ("scoring", "isolation", "noise", "oracle")}
-    kept["oracle_verdict"] = view.oracle_verdict
+    names = ("scoring", "isolation", "noise", "oracle", "oracle_verdict", "prefix_cache")
+    kept = {name: getattr(view, name) for name in names}
     return view_of(view.view, [new.get((c.backend, c.chunk_size), c) for c in view.cells], **kept)
 
 

@@ -49,6 +49,7 @@ def one_pass(
     score: Score = plain_score,
     status: Status = "ok",
     compiles: int | None = 0,
+    cached_tokens: int | None = 0,
     salt: Sequence[int] = (),
     items: int = ITEMS,
     labels: int = LABELS,
@@ -81,6 +82,7 @@ def one_pass(
                 status=status if failed else "ok",
                 detail="made to fail" if failed else "",
                 compiles=compiles,
+                cached_tokens=cached_tokens,
                 salt=list(salt) or [ord(phase[0]), chunk, run],
                 scores=None if failed else flat,
             )

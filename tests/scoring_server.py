@@ -32,6 +32,23 @@ def picked(item: list[int]) -> bool:
     return item[0] % 7 == 0
 
 
+class PrefixMemory:
+    """Which tokens of its prompts a server with a prefix cache need not compute again."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[int, ...]] = set()
+
+    def take(self, prompts: list[list[int]]) -> tuple[int, int]:
+        """Tokens computed and tokens that were there, one prompt after the other."""
+        cached = 0
+        for prompt in prompts:
+            prefixes = [tuple(prompt[:length]) for length in range(1, len(prompt) + 1)]
+            # The last token is always computed: its logits are wanted.
+            cached += sum(prefix in self._seen for prefix in prefixes[:-1])
+            self._seen.update(prefixes)
+        return sum(map(len, prompts)) - cached, cached
+
+
 class Liar:
     """Answers correctly except for one lie.
 
@@ -84,6 +101,10 @@ class Liar:
     def _stale(self, _: object, items: list[list[int]]) -> list[list[float]]:
         return [[p, 1 - p] for p in (right_score(self._before, item) for item in items)]
 
+    def _cache(self, right: list[float], _: object) -> list[list[float]]:
+        # Right, and from memory: the lie is in the time and in what is told of it.
+        return [[p, 1 - p] for p in right]
+
     def _nan(self, right: list[float], items: list[list[int]]) -> list[list[float]]:
         bad = float("nan")
         return [[p, bad if picked(item) else 1 - p] for p, item in zip(right, items, strict=True)]
@@ -132,6 +153,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     calls = 0
     compiled: set[int] = set()  # noqa: RUF012  one server, one process
     liar = Liar()
+    memory = PrefixMemory()
     hangs = False
     worker: subprocess.Popen[bytes] | None = None
     infos: dict[str, object] = {}  # noqa: RUF012  one server, one process
@@ -162,23 +184,55 @@ class Handler(http.server.BaseHTTPRequestHandler):
             cls.hangs = True
         while cls.hangs:
             time.sleep(1)
-        if len(body["items"]) == arguments.crash_items:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if len(body["items"]) == arguments.starve_items:
-            print("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", flush=True)
-            os.kill(os.getpid(), signal.SIGKILL)
+        self._perhaps_die(len(body["items"]))
         self._say(len(body["items"]))
-        if arguments.crash_at and cls.calls == arguments.crash_at and self._first_life():
-            os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(arguments.sleep + arguments.sleep_squared * len(body["items"]) ** 2)
+        computed, cached = self._prefill(body)
+        pace = arguments.sleep + arguments.sleep_squared * len(body["items"]) ** 2
+        time.sleep(pace * computed / (computed + cached) if arguments.lie == "cache" else pace)
         scores = cls.liar.scores(body["query"], body["items"])
         status = 200
         if arguments.fail_at and cls.calls == arguments.fail_at:
             status, scores = 500, []
-        answer = json.dumps({"scores": scores}).encode()
+        answer = json.dumps({"scores": scores, **self._usage(computed, cached)}).encode()
+        self._log_prefill("log", computed, cached)
         if len(body["items"]) == arguments.oom_items:
             status, answer = 500, b'{"message": "CUDA out of memory. Tried to allocate 2 GiB"}'
         self._answer(status, answer)
+        self.wfile.flush()
+        self._log_prefill("late", computed, cached)
+
+    def _perhaps_die(self, items: int) -> None:
+        """Die in this call, if it is the one to die in."""
+        cls, arguments = type(self), self.arguments
+        if items == arguments.starve_items:
+            print("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", flush=True)
+        at_this_call = arguments.crash_at and cls.calls == arguments.crash_at
+        if items in (arguments.crash_items, arguments.starve_items) or (
+            at_this_call and self._first_life()
+        ):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _prefill(self, body: dict[str, Any]) -> tuple[int, int]:
+        """Tokens computed, tokens from the prefix cache; a cheat's cache leaves out the salt."""
+        cheats = self.arguments.lie == "cache"
+        if not cheats and not self.arguments.tells:
+            return 1, 0
+        query = body["query"][8:] if cheats else body["query"]
+        return type(self).memory.take([query + item for item in body["items"]])
+
+    def _log_prefill(self, when: str, computed: int, cached: int) -> None:
+        """The line both servers write of a batch, if now is when it is to be written."""
+        if self.arguments.tells == when:
+            time.sleep(self.arguments.late if when == "late" else 0)
+            tokens = f"#new-token: {computed}, #cached-token: {cached}"
+            print(f"Prefill batch. #new-seq: 1, {tokens}, token usage: 0.05, ", flush=True)
+
+    def _usage(self, computed: int, cached: int) -> dict[str, object]:
+        """What an answer says of its tokens, as sglang does where it is asked for a report."""
+        if self.arguments.lie != "cache" and self.arguments.tells != "usage":
+            return {}
+        details = {"prompt_tokens": computed + cached, "total_tokens": computed + cached}
+        return {"usage": {**details, "prompt_tokens_details": {"cached_tokens": cached}}}
 
     def _say(self, items: int) -> None:
         """What it logs of a request of so many items."""
@@ -241,6 +295,13 @@ def main() -> None:
     parser.add_argument("--falls-back", action="store_true", help="leave the fast path each call")
     parser.add_argument("--sleep", type=float, default=0.0, help="seconds per call")
     parser.add_argument("--sleep-squared", type=float, default=0.0, help="times items squared")
+    parser.add_argument(
+        "--tells",
+        default="",
+        choices=["", "log", "late", "usage"],
+        help="keep a prefix cache, and tell of it in the log, there after the answer, or in usage",
+    )
+    parser.add_argument("--late", type=float, default=0.05, help="seconds after the answer")
     parser.add_argument("--lie", default="", help="which lie to tell")
     parser.add_argument("--lie-salts", type=Path, help="lie only about these salts (JSON)")
     parser.add_argument("--infos", type=Path, help="what it says by path (JSON), if it is asked")

@@ -13,6 +13,7 @@ from stages.compare.elsewhere import elsewhere_flags, server_host
 from stages.compare.gate import judge
 from stages.compare.oracle import against_oracle, oracle_verdict
 from stages.compare.passes import passes_of
+from stages.compare.prefix_cache import prefix_cache
 from stages.compare.probes import change_limit, isolation, noise_floor
 from stages.compare.selection import (
     Samples,
@@ -34,6 +35,7 @@ from stages.comparison import (
     Isolation,
     NoiseFloor,
     OracleResult,
+    PrefixCache,
     Scope,
     Source,
     Turning,
@@ -71,7 +73,11 @@ def assemble(
     matrices = evidence.matrices
     first = matrices[REFERENCE, "portable"].provenance
     passes = {key: passes_of(matrix.calls) for key, matrix in matrices.items()}
-    views = {view: _view(contract, view, evidence, passes) for view in VIEWS}
+    caches = {
+        key: prefix_cache(passes[key], workload, matrix.provenance.contract)
+        for key, matrix in matrices.items()
+    }
+    views = {view: _view(contract, view, evidence, passes, caches) for view in VIEWS}
     planned = first.contract.passes
     unavailable = _unavailable(contract)
     return Comparison(
@@ -111,6 +117,7 @@ def _view(
     view: View,
     evidence: Evidence,
     passes: Mapping[Key, pl.DataFrame],
+    caches: Mapping[Key, PrefixCache],
 ) -> ViewComparison:
     matrices = evidence.matrices
     labels = len(matrices[REFERENCE, view].provenance.label_token_ids)
@@ -132,7 +139,9 @@ def _view(
             gated = backend != REFERENCE
             gate = judge(mine, passes[REFERENCE, view], contract.gate, labels) if gated else None
             price = getattr(contract.prices_usd_per_hour, backend)
-            cells.append(build_cell(mine, provenance, chunk, gate, isolations[backend], price))
+            allowed = caches[backend, view].allowed_tokens
+            leaks = isolations[backend]
+            cells.append(build_cell(mine, provenance, chunk, gate, leaks, price, allowed))
             seconds[backend, chunk] = reported_seconds(mine)
     unavailable = _unavailable(contract)
     guardrail = contract.selection.guardrail
@@ -155,6 +164,7 @@ def _view(
         noise=noise,
         oracle=oracle,
         oracle_verdict=oracle_verdict(oracle),
+        prefix_cache={b: caches[b, view] for b in BACKENDS},
         winner=without_winner("deferred", deferred_sentence(unavailable, cells))
         if unavailable
         else decide(
@@ -224,16 +234,18 @@ def _cell_flags(cells: list[Cell]) -> list[str]:
         if cell.instability:
             flags.append(f"{name} is unstable: {', '.join(cell.instability)}")
         if cell.compiled_passes:
-            passes = (
-                "1 timed pass"
-                if cell.compiled_passes == 1
-                else f"{cell.compiled_passes} timed passes"
-            )
-            flags.append(f"{name} compiled in {passes}")
+            flags.append(f"{name} compiled in {_timed_passes(cell.compiled_passes)}")
+        if cell.excess_passes:
+            passes = _timed_passes(cell.excess_passes)
+            flags.append(f"{name} took more from its prefix cache than allowed in {passes}")
         if cell.gate is not None and cell.gate.left_out and not cell.gate.controls:
             only = " and ".join(dict.fromkeys(cell.gate.left_out.values()))
             flags.append(f"nothing could test the gate's power for {name}: there is {only}")
     return flags
+
+
+def _timed_passes(count: int) -> str:
+    return "1 timed pass" if count == 1 else f"{count} timed passes"
 
 
 def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from stages.compare.intervals import mean_interval, median_interval, rate_interval
+from stages.compare.prefix_cache import excess_passes
 from stages.comparison import Cell, ControlName, GateResult, Isolation
 from stages.numbers import difference
 from stages.schema import TIMED_PHASES, Phase, Provenance
@@ -73,6 +74,7 @@ def build_cell(
     gate: GateResult | None,
     isolation: Isolation,
     usd_per_hour: float | None,
+    allowed_tokens: int,
 ) -> Cell:
     """Figures, failures and eligibility of one cell (the guardrail comes later).
 
@@ -83,6 +85,7 @@ def build_cell(
         gate: the gate's result; ``None`` for the reference, which is not gated.
         isolation: of the backend in this view; a backend that leaks is not eligible.
         usd_per_hour: price of the host, if known.
+        allowed_tokens: how many prompt tokens of a pass may come from a prefix cache.
     """
     timed = passes.filter(pl.col("phase").is_in(TIMED_PHASES))
     good = timed.filter(pl.col("status") == "ok")
@@ -127,6 +130,7 @@ def build_cell(
         first_run_penalty=_first_run_penalty(passes),
         warmup_passes=passes.filter(pl.col("phase") == "warmup").height,
         compiled_passes=_compiled_passes(timed),
+        excess_passes=excess_passes(timed, allowed_tokens),
         instability=instability(figures) if figures else [],
         client_share=_client_share(provenance, chunk_size, figures),
         round_trip_share=_round_trip_share(provenance, chunk_size, figures),

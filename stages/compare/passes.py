@@ -19,6 +19,7 @@ def passes_of(calls: pl.DataFrame) -> pl.DataFrame:
         ``started_ns``: monotonic clock before the first byte, null if none was sent;
         ``seconds``: first byte sent to last answer validated, null unless ``ok``;
         ``compiles``: compilations logged during the pass, null where not reported;
+        ``cached_tokens``: prompt tokens from the server's prefix cache, null where not told;
         ``scores``: all scores of the pass, item by item, empty unless ``ok``.
     """
     ok = (pl.col("status") == "ok").all()
@@ -35,7 +36,7 @@ def passes_of(calls: pl.DataFrame) -> pl.DataFrame:
             pl.when(ok)
             .then((pl.col("end_ns").max() - pl.col("start_ns").min()) / 1e9)
             .alias("seconds"),
-            pl.col("compiles").max(),
+            pl.col("compiles", "cached_tokens").max(),
             pl.col("scores").list.explode().drop_nulls(),
         )
         .sort("position")

@@ -6,6 +6,7 @@ Pure, and inside the clock: 500 answers of one item or one answer of 500 items a
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -18,6 +19,9 @@ from stages.schema import ROW_SUM_TOLERANCE, Status
 
 # Enough for any traceback; a longer body is not searched to its end.
 _SEARCHED_BYTES = 1 << 20
+
+# No request has so many; a sum over a pass fits the matrix's column.
+_MOST_TOKENS = 1 << 40
 
 _BYTES_PER_SCORE = 64
 _BYTES_BESIDE_SCORES = 1 << 20
@@ -83,6 +87,39 @@ def decode_scores(
     return Decoded("ok", "", list(map(float, chain.from_iterable(rows))))
 
 
+def cached_tokens_told(answers: Iterable[bytes]) -> int | None:
+    """Prompt tokens that came from the server's prefix cache, by the answers' own ``usage``.
+
+    Not for the clock: each answer that mentions them is parsed once more.
+
+    Args:
+        answers: bodies of answers of one pass.
+
+    Returns:
+        Their sum over the answers that tell; ``None`` where none does.
+    """
+    told = [
+        tokens
+        for body in answers
+        if b"cached_tokens" in body and (tokens := _cached_tokens(body)) is not None
+    ]
+    return sum(told) if told else None
+
+
+def _cached_tokens(body: bytes) -> int | None:
+    found: Any = _parsed(body)
+    for key in ("usage", "prompt_tokens_details", "cached_tokens"):
+        found = found.get(key) if type(found) is dict else None
+    return found if type(found) is int and 0 <= found <= _MOST_TOKENS else None
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return from_json(body)
+    except ValueError:
+        return None
+
+
 def answer_bound(item_count: int, labels: int) -> int:
     """The most bytes an answer to ``item_count`` items may have; three times what servers send."""
     return _BYTES_BESIDE_SCORES + _BYTES_PER_SCORE * item_count * labels
@@ -142,10 +179,7 @@ def _value_fault(rows: list[list[float]], apply_softmax: bool) -> str | None:
 
 
 def _refused(status: int, body: bytes) -> Decoded:
-    try:
-        answer = from_json(body)
-    except ValueError:
-        answer = None
+    answer = _parsed(body)
     text = body[: 20 * DETAIL_CHARACTERS].decode("utf-8", "replace")
     said = _server_message(answer) or text
     detail = f"HTTP {status}: {said}" if said.strip() else f"HTTP {status}"

@@ -35,6 +35,9 @@ _ONLY_A_HINT = re.compile(
 )
 _LIVED_THROUGH = re.compile(r" happened\b|[^\n]{0,200}?\bnot a failure\b", re.IGNORECASE)
 
+# Both servers write this line, and each writes it once for a batch.
+_PREFILL = re.compile(r"#new-token: (\d{1,15}), #cached-token: (\d{1,15})\b")
+
 # Room behind the prompt: the one token a scoring request generates, and alignment.
 _HEADROOM_TOKENS = 8
 
@@ -104,6 +107,8 @@ class Driver(Protocol):
         repaired: whether the CPU launcher repairs the release (recorded, never silent).
         compile_pattern: matches a log line and captures a number of compilations;
             ``None`` where the server reports none.
+        prefill_pattern: matches a log line of a prefill batch and captures the prompt tokens that
+            it computed, then those from the prefix cache; ``None`` where there is no such line.
         compile_cache_variable: environment variable naming a folder of compiled programs.
         fallback_pattern: matches what the log says when a request leaves the way of scoring that
             the flags ask for; ``None`` where a server has no such way.
@@ -111,6 +116,7 @@ class Driver(Protocol):
 
     package: str
     compile_pattern: re.Pattern[str] | None
+    prefill_pattern: re.Pattern[str] | None
     compile_cache_variable: str | None
     fallback_pattern: re.Pattern[str] | None
 
@@ -157,6 +163,7 @@ class SglangJax:
     package = "sglang-jax"
     # Prefill lines carry the field only when something compiled, decode lines always.
     compile_pattern: re.Pattern[str] | None = re.compile(r"#cache_miss: ([1-9]\d*)")
+    prefill_pattern: re.Pattern[str] | None = _PREFILL
     compile_cache_variable: str | None = "JAX_COMPILATION_CACHE_DIR"
     fallback_pattern: re.Pattern[str] | None = re.compile(r"Fastpath v2 falling back to baseline")
 
@@ -248,6 +255,7 @@ class SglangPytorch:
 
     package = "sglang"
     compile_pattern: re.Pattern[str] | None = None
+    prefill_pattern: re.Pattern[str] | None = _PREFILL
     compile_cache_variable: str | None = None
     fallback_pattern: re.Pattern[str] | None = None
 

@@ -9,8 +9,9 @@ import httpx
 
 from stages.canonical import CanonicalWorkload
 from stages.measure.client import CallFailed, ScoreConnection, encode_call
-from stages.measure.decode import Decoded, answer_bound, decode_scores
+from stages.measure.decode import Decoded, answer_bound, cached_tokens_told, decode_scores
 from stages.measure.schedule import PassKey, calls_of_pass, salt_of
+from stages.measure.server_log import ServerLog
 from stages.schema import CallRecord, Status
 
 _DEATH_NOTICE_S = 2.0
@@ -75,7 +76,7 @@ def run_pass(
     session: int,
     position: int,
     died_within: Callable[[float], str | None],
-    compiles: Callable[[], int | None],
+    log: ServerLog,
 ) -> list[CallRecord]:
     """Measure one pass; a failed call ends it.
 
@@ -87,7 +88,7 @@ def run_pass(
         position: place of the pass in measuring order.
         died_within: waits up to so many seconds for the server to turn out dead; how it
             died, or ``None``.
-        compiles: compilations the server logged since the last call of this function.
+        log: of the server session.
 
     Returns:
         A record a call that was sent, in order.
@@ -99,20 +100,24 @@ def run_pass(
         connection.prepare(body, max_answer_bytes=answer_bound(count, labels))
         for body, (_, count) in zip(encode_pass(workload, salt, key.chunk_size), spans, strict=True)
     ]
-    # Whatever was compiled between two passes belongs to neither.
-    compiles()
+    log.start_pass()
     outcomes: list[tuple[int, int, Decoded]] = []
+    answers: list[bytes] = []
     for call, (_, count) in zip(prepared, spans, strict=True):
         start = time.monotonic_ns()
         try:
             reply = connection.send(call)
             decoded = decode_scores(reply.status, reply.body, count, labels, workload.apply_softmax)
+            answers.append(reply.body)
         except CallFailed as failure:
             decoded = Decoded(failure.kind, failure.detail, None)
         outcomes.append((start, time.monotonic_ns(), decoded))
         if decoded.status != "ok":
             break
-    compiled = compiles()
+    sent = sum(count for _, count in spans[: len(outcomes)])
+    logged = log.end_pass(_prompt_tokens(workload, sent), whole=outcomes[-1][2].status == "ok")
+    told = (logged.cached_tokens, cached_tokens_told(answers))
+    cached = max((tokens for tokens in told if tokens is not None), default=None)
     outcomes[-1] = _name_death(outcomes[-1], died_within)
     return [
         CallRecord(
@@ -128,7 +133,8 @@ def run_pass(
             end_ns=end,
             status=decoded.status,
             detail=decoded.detail,
-            compiles=compiled,
+            compiles=logged.compiles,
+            cached_tokens=cached,
             salt=salt,
             scores=decoded.scores,
         )
@@ -136,6 +142,11 @@ def run_pass(
             zip(spans, outcomes, strict=False)
         )
     ]
+
+
+def _prompt_tokens(workload: CanonicalWorkload, items: int) -> int:
+    """Of the first ``items`` prompts of a pass, the query in each."""
+    return items * len(workload.query) + sum(map(len, workload.items[:items]))
 
 
 def _name_death(
@@ -175,6 +186,7 @@ def unsent_pass(
         status=status,
         detail=detail,
         compiles=None,
+        cached_tokens=None,
         salt=salt_of(workload, key),
         scores=None,
     )

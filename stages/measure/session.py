@@ -14,7 +14,7 @@ from stages.canonical import CanonicalWorkload
 from stages.contract import Limits, Passes, Probes
 from stages.errors import UserError
 from stages.measure.client import ScoreConnection
-from stages.measure.drivers import Driver, count_compiles
+from stages.measure.drivers import Driver
 from stages.measure.faults import Faults
 from stages.measure.ledger import Ledger
 from stages.measure.passes import health, pass_seconds, probe_server, run_pass, unsent_pass
@@ -22,6 +22,7 @@ from stages.measure.probe import Prober, choose_targets, probed_part
 from stages.measure.round_trip import round_trip_s
 from stages.measure.schedule import PassKey, confirm_chunk_sizes, interleaved
 from stages.measure.server import PortTakenError
+from stages.measure.server_log import ServerLog
 from stages.measure.under_test import OtherServerError, ServerDiedError, ServerUnderTest
 from stages.measure.warmth import is_warm
 from stages.probe_table import ProbeRecord
@@ -40,9 +41,10 @@ _PORTS_TRIED = 3
 
 @dataclass
 class _Live:
-    """A server that is up, the connection to it, and what closes both."""
+    """A server that is up, its log, the connection to it, and what closes both."""
 
     server: ServerUnderTest
+    log: ServerLog
     connection: ScoreConnection
     closing: contextlib.ExitStack
 
@@ -201,7 +203,7 @@ class Session:
                 session=self.number,
                 position=self.ledger.next_position,
                 died_within=live.server.died_within,
-                compiles=lambda: self._compiles(live.server),
+                log=live.log,
             )
         records[-1] = _name_loss(records[-1], live.server)
         died = live.server.death() is not None or records[-1].status == "server_died"
@@ -218,11 +220,6 @@ class Session:
             self.notify(f"the server hangs: {health(live.server.url)}", None)
         if died or self._faults.hanging:
             self._stop()
-
-    def _compiles(self, server: ServerUnderTest) -> int | None:
-        pattern = self.driver.compile_pattern
-        log = None if pattern is None else server.new_log()
-        return None if pattern is None or log is None else count_compiles(log, pattern)
 
     def _give_up(self, key: PassKey, status: Status, detail: str) -> None:
         record = unsent_pass(
@@ -273,7 +270,8 @@ class Session:
             except ServerDiedError as death:
                 raise UserError(server.not_healthy(death.detail)) from death
             server.check_unchanged(connection)
-            self._live = _Live(server, connection, stack.pop_all())
+            log = ServerLog(server, self.driver)
+            self._live = _Live(server, log, connection, stack.pop_all())
         self._faults.new_server()
         self.ledger.load.new_server()
 

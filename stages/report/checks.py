@@ -22,6 +22,7 @@ from stages.comparison import (
     GateResult,
     Isolation,
     OracleSide,
+    PrefixCache,
     Source,
     Verdict,
     ViewComparison,
@@ -278,6 +279,39 @@ def verdict_answer(view: ViewComparison) -> Answer:
     found = view.oracle_verdict
     against = [] if found.sides_with == "both" else [f.in_view(view.view, found.sentence)]
     return Answer(_SIDES[found.sides_with], found.sentence, against)
+
+
+def prefix_cache_answer(view: ViewComparison, backend: Backend) -> Answer:
+    """How much one backend took from its prefix cache in a timed pass, against what is allowed."""
+    found, where = view.prefix_cache[backend], f.backend_view(backend, view.view)
+    if found.most_tokens is None:
+        return _prefix_cache_untold(found, where)
+    told = f"the most in one pass was {found.most_tokens:,}"
+    untold = found.timed_passes - found.told_passes
+    also = f"; not told of {f.count(untold, 'timed pass', 'timed passes')}" if untold else ""
+    figure = f"{_allowance(found)}; {told}{also}"
+    if not found.excess_passes:
+        return Answer("as allowed", figure)
+    excess = [c for c in view.cells if c.backend == backend and c.excess_passes]
+    every = sorted({cell.chunk_size for cell in view.cells})
+    sizes = f.chunk_sizes([cell.chunk_size for cell in excess], every)
+    passes = f.count(found.excess_passes, "timed pass", "timed passes")
+    against = f"{where}, {sizes}: in {passes} more came from the prefix cache than is allowed."
+    return Answer("too much", f"{figure}; over that in {passes}", [against])
+
+
+def _allowance(found: PrefixCache) -> str:
+    """How many of a pass's tokens may come from the cache."""
+    most = f"at most {found.allowed_tokens:,}" if found.allowed_tokens else "none"
+    return f"of a pass's {found.prompt_tokens:,} prompt tokens {most} may come from it"
+
+
+def _prefix_cache_untold(found: PrefixCache, where: str) -> Answer:
+    figure = f"{_allowance(found)}; the server does not tell how many did"
+    if not found.kept:
+        return Answer("not told", figure)
+    against = f"{where}: how much came from the prefix cache is not known."
+    return Answer("not known", figure, [against])
 
 
 def load_answer(view: ViewComparison, backend: Backend, source: Source | None) -> Answer:

@@ -114,8 +114,8 @@ class Group:
 
 
 def flagged(cell: Cell) -> bool:
-    """Whether a cell's figures are unstable or its server compiled inside a timed pass."""
-    return bool(cell.instability or cell.compiled_passes)
+    """Whether a cell is unstable, or its server compiled or drew on its cache in a timed pass."""
+    return bool(cell.instability or cell.compiled_passes or cell.excess_passes)
 
 
 def cells(comparison: Comparison) -> list[Cell]:

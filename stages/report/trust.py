@@ -37,6 +37,11 @@ PROVES = [
         "plain forward passes without a server, one prompt at a time, say which backend is"
         " right where they differ.",
     ),
+    (
+        "Prefix cache",
+        "a timed pass may share prompt tokens with itself where its view has a prefix cache, and"
+        " take nothing that an earlier pass left there.",
+    ),
     ("Other work on the machine", "a busy machine disturbs the times, not the scores."),
 ]
 
@@ -89,6 +94,7 @@ def trust(comparison: Comparison) -> Trust:
         *each("Isolation", say.isolation_answer),
         *each("Oracle", lambda view, b: say.oracle_answer(view, b, limits)),
         between("Oracle's verdict", say.verdict_answer),
+        *each("Prefix cache", say.prefix_cache_answer),
         *each(
             "Other work on the machine",
             lambda view, b: say.load_answer(view, b, sources.get((b, view.view))),

@@ -15,9 +15,17 @@ from conftest import CHUNKS, WORKLOAD, Bench  # type: ignore[import-not-found]
 
 import stages.compare.assemble as assemble
 import stages.compare.gate as gate
+import stages.compare.prefix_cache as prefix_cache
 import stages.compare.probes as probes
 import stages.measure.decode as decode
-from stages.comparison import Comparison, Isolation, NoiseFloor, OracleResult, Verdict
+from stages.comparison import (
+    Comparison,
+    Isolation,
+    NoiseFloor,
+    OracleResult,
+    Verdict,
+    ViewComparison,
+)
 from stages.contract import Backend
 from stages.probe_table import OTHER_LENGTHS
 
@@ -33,6 +41,7 @@ class Lie:
         verdicts: the gate's verdict on JAX at each chunk size.
         winner: who may still win the view, or ``none``.
         isolation: backends that are said to leak.
+        cached: backends that are said to take more from their prefix cache than is allowed.
         sides_with: whose side the oracle takes.
         words: what the reasons or flags must say, in one place or another.
         only_confirm: tell it only in confirm passes.
@@ -42,6 +51,7 @@ class Lie:
     verdicts: dict[int, Verdict]
     winner: tuple[str, ...]
     isolation: tuple[Backend, ...] = ()
+    cached: tuple[Backend, ...] = ()
     sides_with: str | None = "both"
     words: tuple[str, ...] = ()
     only_confirm: bool = False
@@ -201,6 +211,9 @@ LIES = {
         ("jax", "pytorch", "tie"),
         words=("JAX's answers to one identical request differ by up to 0.018",),
     ),
+    "right, and from a cache where the view has none": Lie(
+        {"jax": "cache"}, everywhere("pass"), ("jax", "pytorch", "tie"), cached=("jax",)
+    ),
 }
 
 CONFIRM_SALTS = [WORKLOAD.salt("confirm", chunk, run) for chunk in CHUNKS for run in range(2)]
@@ -216,6 +229,7 @@ def complaints(name: str, result: Comparison) -> list[str]:
     leaking = tuple(b for b, found in view.isolation.items() if found.verdict == "leaks")
     if leaking != lie.isolation:
         wrong.append(f"isolation: {leaking}, not {lie.isolation}")
+    wrong += cache_complaints(lie, view)
     if view.oracle_verdict.sides_with != lie.sides_with:
         wrong.append(f"oracle: {view.oracle_verdict}, not {lie.sides_with}")
     if view.winner.outcome not in lie.winner:
@@ -233,6 +247,19 @@ def complaints(name: str, result: Comparison) -> list[str]:
     wrong += [f"said: {words}" for words in lie.silent if words in said]
     # The honest view of the same run stays clean.
     wrong += [f"best-native: {c.reasons}" for c in result.best_native.cells if c.reasons]
+    return wrong
+
+
+def cache_complaints(lie: Lie, view: ViewComparison) -> list[str]:
+    """The same of the prefix cache; a cell that stands on one lowers the winner's confidence."""
+    wrong = []
+    cached = tuple(b for b, found in view.prefix_cache.items() if found.excess_passes)
+    if cached != lie.cached:
+        wrong.append(f"prefix cache: {cached}, not {lie.cached}")
+    winner = view.winner
+    stands_on_it = {winner.leader, winner.other} & set(lie.cached)
+    if stands_on_it and not any("from its prefix cache" in flag for flag in winner.flags):
+        wrong.append(f"prefix cache: no flag among {winner.flags}")
     return wrong
 
 
@@ -319,6 +346,14 @@ CHECKS: dict[str, tuple[object, str, object, str]] = {
         "noise_floor",
         always(NoiseFloor(repeats=4, max_abs_diff=0.0)),
         "answers that jitter inside the gate",
+    ),
+    "the prefix cache": (
+        assemble,
+        "prefix_cache",
+        lambda passes, workload, measured: prefix_cache.prefix_cache(
+            passes.with_columns(cached_tokens=pl.lit(None, pl.Int64)), workload, measured
+        ),
+        "right, and from a cache where the view has none",
     ),
 }
 

@@ -43,7 +43,7 @@ def cell(
 ) -> Cell:
     made = matrix("jax", "portable", records, confirmed=confirmed)
     mine = passes_of(made.calls).filter(pl.col("chunk_size") == chunk)
-    return build_cell(mine, made.provenance, chunk, gate, isolation, usd)
+    return build_cell(mine, made.provenance, chunk, gate, isolation, usd, 0)
 
 
 def test_figures_of_five_passes_by_hand() -> None:

@@ -53,6 +53,8 @@ class Situation:
         runs: passes of a chunk size.
         items, labels: of the workload; softmax is off with a single label.
         checkout: what the contract says of the checkout that JAX is installed from, on a TPU.
+        cached: backend and view -> prompt tokens of every pass that came from the prefix cache,
+            by the server's account; 0 where nothing is said, as everywhere without one.
     """
 
     jax: Seconds = field(default_factory=lambda: steady(1.0))
@@ -74,6 +76,7 @@ class Situation:
         return [chunk for chunk in CHUNKS if chunk <= self.items]
 
     checkout: Source | None = None
+    cached: Mapping[tuple[Backend, View], int | None] = field(default_factory=dict)
 
     def compare(self) -> Comparison:
         made = self._contract()
@@ -116,7 +119,7 @@ class Situation:
         made = matrix(
             backend,
             view,
-            [] if reason else self._records(backend, series),
+            [] if reason else self._records(backend, series, self.cached.get((backend, view), 0)),
             chunk_sizes=self.chunks,
             sweep=self.runs,
             items=self.items,
@@ -134,7 +137,7 @@ class Situation:
         on_tpu = found.model_copy(update={"contract": measured, "devices": ["tpu"]})
         return Matrix(made.calls, on_tpu)
 
-    def _records(self, backend: Backend, series: Seconds) -> list[CallRecord]:
+    def _records(self, backend: Backend, series: Seconds, cached: int | None) -> list[CallRecord]:
         score = self.jax_score if backend == "jax" else self.reference_score
         failing = self.failing.get(backend, ())
         records: list[CallRecord] = []
@@ -154,6 +157,7 @@ class Situation:
                     status=status,
                     items=self.items,
                     labels=self.labels,
+                    cached_tokens=cached,
                 )
         return records
 
@@ -498,6 +502,47 @@ def test_an_unmeasured_backend_is_not_called_failing() -> None:
 def test_what_lowers_the_confidence_is_named(situation: Situation, flag: str | None) -> None:
     flags = situation.compare().portable.winner.flags
     assert any(flag in f for f in flags) if flag else flags == []
+
+
+# Four prompts of 128 + 8 tokens: a pass can share three queries with itself, and 8 tokens of its
+# salt with another pass.
+SHARED = 3 * 128 + 8
+
+
+@pytest.mark.parametrize(
+    ("view", "tokens", "above"),
+    [
+        ("portable", 0, False),
+        ("portable", 1, True),
+        ("best_native", SHARED, False),
+        ("best_native", SHARED + 1, True),
+    ],
+)
+def test_a_winner_that_took_more_from_its_cache_than_its_view_allows_is_not_trusted(
+    view: View, tokens: int, above: bool
+) -> None:
+    found = Situation(cached={("jax", view): tokens}).compare()
+    of = next(v for v in found.views() if v.view == view)
+    flag = "JAX at chunk 2 took more from its prefix cache than allowed in 5 timed passes"
+    assert of.winner.outcome == "jax"
+    assert of.winner.flags == ([flag] if above else [])
+    assert of.winner.confidence == ("low" if above else "high")
+    assert all(of.cell("jax", c).eligible for c in CHUNKS), "flagged, not barred"
+    assert {of.cell("jax", c).excess_passes for c in CHUNKS} == {5 if above else 0}
+    assert of.prefix_cache["jax"].excess_passes == (15 if above else 0)
+    assert of.prefix_cache["pytorch"].excess_passes == 0
+    report = render_all(found)["report.md"]
+    told = "chunk sizes 1 to 4: in 15 timed passes more came from the prefix cache than is allowed."
+    assert report.count(told) == (1 if above else 0)
+    assert ("†" in report) is above
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_server_that_tells_nothing_of_its_cache_lowers_no_confidence(view: View) -> None:
+    found = Situation(cached={("jax", view): None}).compare()
+    of = next(v for v in found.views() if v.view == view)
+    assert (of.winner.flags, of.winner.confidence) == ([], "high")
+    assert {of.cell("jax", c).excess_passes for c in CHUNKS} == {None}
 
 
 def test_a_single_pass_makes_no_backend_better_or_worse() -> None:

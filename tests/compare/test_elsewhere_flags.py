@@ -38,7 +38,13 @@ def cells(made: Matrix) -> list[Cell]:
     every = passes_of(made.calls)
     return [
         build_cell(
-            every.filter(every["chunk_size"] == chunk), made.provenance, chunk, None, ISOLATED, None
+            every.filter(every["chunk_size"] == chunk),
+            made.provenance,
+            chunk,
+            None,
+            ISOLATED,
+            None,
+            0,
         )
         for chunk in (1, 2)
     ]

@@ -56,6 +56,7 @@ def cell(
         first_run_penalty=1.0,
         warmup_passes=1,
         compiled_passes=0,
+        excess_passes=0,
         instability=[],
         client_share=0.01,
         round_trip_share=0.002,

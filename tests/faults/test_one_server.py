@@ -12,6 +12,7 @@ import pytest
 from contracts import ROOT, contract
 
 from stages.measure.client import ScoreConnection
+from stages.measure.drivers import DRIVERS
 from stages.measure.passes import probe_server, run_pass
 from stages.measure.schedule import PassKey
 from stages.measure.server import (
@@ -21,6 +22,7 @@ from stages.measure.server import (
     last_useful_lines,
     server_environment,
 )
+from stages.measure.server_log import ServerLog
 from stages.schema import CallRecord
 from stages.workload import build_workload
 
@@ -53,7 +55,7 @@ def one_pass(server: Server, connection: ScoreConnection) -> list[CallRecord]:
         session=0,
         position=0,
         died_within=server.died_within,
-        compiles=lambda: None,
+        log=ServerLog(server, DRIVERS["jax"]),
     )
 
 

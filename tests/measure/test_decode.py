@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.measure.decode import decode_scores
+from stages.measure.decode import cached_tokens_told, decode_scores
 from stages.schema import Status
 
 TWO_ITEMS = b'{"scores": [[0.25, 0.75], [1, 0]]}'
@@ -265,3 +265,53 @@ def test_one_item_or_label_too_few_or_too_many_is_caught(rows, data):
         case _:
             rows[item] = [*rows[item], 0.0]
     assert decode({"scores": rows}, items, labels).status == "wrong_shape"
+
+
+def told(value: object) -> bytes:
+    return json.dumps({"scores": [[0.5, 0.5]], "usage": value}).encode()
+
+
+def test_tokens_from_the_prefix_cache_are_summed_over_the_answers_that_tell() -> None:
+    # As sglang-jax leaves the details out where nothing came from the cache, and sglang does not.
+    answers = [
+        told({"prompt_tokens": 24, "prompt_tokens_details": {"cached_tokens": 16}}),
+        told({"prompt_tokens": 24, "prompt_tokens_details": {"cached_tokens": 0}}),
+        told({"prompt_tokens": 24, "prompt_tokens_details": None}),
+        told(None),
+        told({"prompt_tokens": 24, "prompt_tokens_details": {"cached_tokens": 5}}),
+    ]
+    assert cached_tokens_told(answers) == 21
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [],
+        "cached_tokens",
+        {"cached_tokens": 3},
+        {"prompt_tokens_details": 3},
+        *(
+            {"prompt_tokens_details": {"cached_tokens": n}}
+            for n in (None, True, 1.5, "3", -1, 2**80)
+        ),
+    ],
+)
+def test_what_is_no_count_of_tokens_tells_nothing(value: object) -> None:
+    assert cached_tokens_told([told(value)]) is None
+
+
+def test_answers_that_mention_nothing_and_answers_that_are_not_json_tell_nothing() -> None:
+    # What the real servers answer.
+    jax = b'{"scores":[[0.8,0.2]],"model":"default","usage":null,"object":"scoring"}'
+    pytorch = (
+        b'{"scores":[[0.8,0.2]],"model":"default","usage":{"prompt_tokens":136,'
+        b'"total_tokens":136,"completion_tokens":0,"prompt_tokens_details":null},"object":"scoring"}'
+    )
+    assert cached_tokens_told([jax, pytorch, b"cached_tokens", b'"cached_tokens"', b""]) is None
+    assert cached_tokens_told([]) is None
+
+
+@given(st.lists(st.binary(max_size=40).map(lambda b: b + b"cached_tokens"), max_size=3))
+def test_no_bytes_raise(answers: list[bytes]) -> None:
+    cached_tokens_told(answers)

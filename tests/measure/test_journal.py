@@ -51,6 +51,7 @@ CALL = CallRecord(
     status="ok",
     detail="",
     compiles=None,
+    cached_tokens=None,
     salt=[1, 2],
     scores=[0.1, 0.9],
 )
@@ -64,6 +65,7 @@ calls = st.builds(
     status=st.sampled_from(["ok", "timeout", "server_died"]),
     detail=st.text(max_size=20),
     compiles=st.none() | st.integers(0, 9),
+    cached_tokens=st.none() | st.integers(0, 2**40),
     scores=st.none() | st.lists(scores, max_size=4),
 )
 processes = st.builds(

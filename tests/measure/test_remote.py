@@ -156,6 +156,7 @@ def test_a_server_at_a_url_is_measured_whole_and_left_as_it_was(place) -> None:
     warmups = Counter(key[1] for key in runs if key[0] == "warmup")
     assert all(2 <= warmups[c] <= made.made.passes.warmup_limit for c in (1, 2, 4))
     assert calls["compiles"].null_count() == calls.height
+    assert calls["cached_tokens"].null_count() == calls.height
     assert found.contract.base_url == made.server.url
     assert found.backend_version == "9.8.7"
     assert (found.environment_sha256, found.repaired) == (None, None)
@@ -174,6 +175,15 @@ def test_a_server_at_a_url_is_measured_whole_and_left_as_it_was(place) -> None:
     assert "its log is on its machine" in (made.folder / OUTPUT / "server.log").read_text()
     assert SECRET.encode() not in made.everything()
     assert not (made.cache / "environments").exists(), "its environment is not needed here"
+
+
+def test_a_server_at_a_url_is_taken_at_its_answers_word_on_its_prefix_cache(place) -> None:
+    made: Place = place()
+    made.server.start(made.told(), "--tells", "usage")
+    code, said = made.measure()
+    assert code == 0, said
+    # Four prompts, of which three find the query of 16 tokens.
+    assert set(made.matrix.calls["cached_tokens"]) == {3 * 16}
 
 
 def test_a_launched_servers_round_trip_is_measured_too(place) -> None:

@@ -138,6 +138,36 @@ def test_a_backend_that_reports_no_compiles_has_none_on_record(tmp_path) -> None
     assert {r.compiles for r in session.records} == {None}
 
 
+# Four prompts: the first is computed whole, the others find its query of 16 tokens.
+FOUND = 3 * 16
+
+
+@pytest.mark.parametrize("backend", ["jax", "pytorch"])
+@pytest.mark.parametrize("how", [["log"], ["late", "--late", "0.03"], ["usage"]])
+def test_every_pass_has_the_tokens_on_record_that_came_from_the_prefix_cache(
+    tmp_path, backend: str, how: list[str]
+) -> None:
+    assert len({item[0] for item in WORKLOAD.items}) == len(WORKLOAD.items) == 4
+    session = Run(tmp_path, "--tells", *how, backend=backend).measure()
+    assert {r.cached_tokens for r in session.records} == {FOUND}
+
+
+def test_a_server_that_tells_nothing_of_its_cache_has_nothing_on_record(tmp_path) -> None:
+    session = Run(tmp_path).measure()
+    assert {r.cached_tokens for r in session.records} == {None}
+
+
+def test_reading_the_log_is_no_part_of_a_passes_time(tmp_path) -> None:
+    # One call a pass, and its line 0.2 s after the answer: the pass that is not disturbed at all
+    # would take longer than that, if its time went on until the line is there.
+    workload = WORKLOAD.model_copy(update={"items": WORKLOAD.items[:1]})
+    made = contract(**{**SMALL, "workload__items": 1, "chunk_sizes": [1]})
+    run = Run(tmp_path, "--tells", "late", "--late", "0.2", made=made, workload=workload)
+    records = run.measure().records
+    assert {r.cached_tokens for r in records} == {0}
+    assert min(r.end_ns - r.start_ns for r in records) < 0.2e9
+
+
 def test_a_failed_call_fails_its_pass_and_the_next_pass_goes_on(tmp_path) -> None:
     warmup_calls = 4 + 2 + 1
     run = Run(tmp_path, "--fail-at", str(PROBES + warmup_calls + 1))

@@ -86,6 +86,20 @@ def test_the_scores_stand_every_check_in_both_views(pipeline: Pipeline) -> None:
         assert view["oracle_verdict"]["sides_with"] == "both"
 
 
+def test_both_real_servers_tell_what_came_from_their_prefix_cache_and_it_is_allowed(
+    pipeline: Pipeline,
+) -> None:
+    comparison = pipeline.json("data/compare/comparison.json")
+    for name, kept in (("portable", False), ("best_native", True)):
+        for backend, found in comparison[name]["prefix_cache"].items():
+            assert found["kept"] is kept, backend
+            assert found["told_passes"] == found["timed_passes"] > 0, backend
+            assert found["excess_passes"] == 0, backend
+            # At chunk size 1 every prompt but the first finds the query in the cache.
+            assert found["allowed_tokens"] - found["most_tokens"] == (8 if kept else 0), backend
+        assert not any(cell["excess_passes"] for cell in comparison[name]["cells"])
+
+
 def test_the_matrices_hold_every_planned_pass_and_real_scores(pipeline: Pipeline) -> None:
     for backend in ("jax", "pytorch"):
         for view in ("portable", "best_native"):

@@ -69,6 +69,25 @@ def result(
 FASTER = {1: 40.0, 8: 131.0}
 
 
+def test_a_run_that_took_more_from_the_prefix_cache_says_so_and_only_that_one() -> None:
+    honest = result()
+    caches = {
+        "jax": made.prefix_cache("portable", most_tokens=4320, excess_passes=10),
+        "pytorch": made.prefix_cache("portable"),
+    }
+    portable = honest.portable.model_copy(update={"prefix_cache": caches})
+    (row,) = [
+        line
+        for line in text(honest, made.comparison(portable, honest.best_native)).splitlines()
+        if "prefix cache" in line
+    ]
+    assert "prefix cache, JAX" in row
+    assert "as allowed: of a pass's 4,352 prompt tokens none may come from it" in row
+    assert "too much: " in row
+    assert "4,320; over that in 10 timed passes" in row
+    assert "prefix cache" not in text(honest, honest)
+
+
 def text(old: Comparison, new: Comparison, at_least: float = 0.05) -> str:
     return changes_markdown(Side("A", old), Side("B", new), at_least)
 

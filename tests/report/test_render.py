@@ -177,7 +177,7 @@ def test_every_check_is_a_row_with_its_verdict_first_in_both_views() -> None:
     rows = table_after(report(plain_comparison()), "## Can these scores be trusted?")
 
     assert rows[0] == ["Check", "Portable view", "Best-native view"]
-    assert len(rows) == 12
+    assert len(rows) == 14
     gate, power = rows[1:3]
     assert gate[0] == "Gate"
     assert all(cell.startswith("**pass**: 2 of 2 JAX cells pass") for cell in gate[1:])
@@ -220,9 +220,10 @@ def test_no_eligible_cell_leaves_dashes_and_no_winner_in_bold() -> None:
     assert "**Partial**" in text
 
 
-def test_an_unsteady_figure_carries_a_dagger() -> None:
+@pytest.mark.parametrize("why", ["compiled_passes", "excess_passes"])
+def test_a_figure_that_may_not_be_the_servers_own_carries_a_dagger(why: str) -> None:
     base = plain_comparison()
-    shaky = build.cell("jax", "portable", 1, 40.0, compiled_passes=1)
+    shaky = build.cell("jax", "portable", 1, 40.0, **{why: 1})
     text = report(build.comparison(build.replaced(base.portable, shaky), base.best_native))
 
     assert table_after(text, "## Portable view results")[1][2] == "40.0 (32.0\N{EN DASH}50.0) †"

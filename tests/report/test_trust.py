@@ -9,8 +9,9 @@ import pytest
 from report_words import plain_comparison
 
 from stages.comparison import Comparison, OracleVerdict, ViewComparison
+from stages.contract import View
 from stages.report import tables
-from stages.report.checks import Answer
+from stages.report.checks import Answer, prefix_cache_answer
 from stages.report.conclusion import conclude
 from stages.report.findings import find
 from stages.report.render import render_all
@@ -78,6 +79,8 @@ def test_where_all_is_well_every_check_says_so_and_nothing_stands_against_it() -
         "Oracle, JAX": ["agrees", "agrees"],
         "Oracle, PyTorch": ["agrees", "agrees"],
         "Oracle's verdict": ["both agree", "both agree"],
+        "Prefix cache, JAX": ["as allowed", "as allowed"],
+        "Prefix cache, PyTorch": ["as allowed", "as allowed"],
         "Other work on the machine, JAX": ["quiet", "quiet"],
         "Other work on the machine, PyTorch": ["quiet", "quiet"],
     }
@@ -489,6 +492,64 @@ def test_where_the_oracle_sides_with_jax_a_failed_gate_points_at_the_reference()
     first, second, *_ = conclude(whole(drifted)).priorities
     assert "look at PyTorch" not in first
     assert second == ("Correct scores: JAX, portable view, differs from the oracle by up to 0.400.")
+
+
+NONE_MAY = "of a pass's 4,352 prompt tokens none may come from it; "
+MOST_MAY = "of a pass's 4,352 prompt tokens at most 3,976 may come from it; "
+UNTOLD = {"most_tokens": None, "told_passes": 0}
+
+
+@pytest.mark.parametrize(
+    ("of", "changes", "word", "figure"),
+    [
+        ("portable", {}, "as allowed", f"{NONE_MAY}the most in one pass was 0"),
+        ("best_native", {}, "as allowed", f"{MOST_MAY}the most in one pass was 3,968"),
+        (
+            "best_native",
+            {"told_passes": 14},
+            "as allowed",
+            f"{MOST_MAY}the most in one pass was 3,968; not told of 1 timed pass",
+        ),
+        (
+            "portable",
+            {"most_tokens": 4320, "excess_passes": 10},
+            "too much",
+            f"{NONE_MAY}the most in one pass was 4,320; over that in 10 timed passes",
+        ),
+        ("portable", UNTOLD, "not told", f"{NONE_MAY}the server does not tell how many did"),
+        ("best_native", UNTOLD, "not known", f"{MOST_MAY}the server does not tell how many did"),
+    ],
+)
+def test_the_prefix_cache_is_told_with_what_was_allowed_and_what_was_found(
+    of: View, changes: dict[str, Any], word: str, figure: str
+) -> None:
+    said = prefix_cache_answer(with_cache(of, **changes), "jax")
+    assert (said.word, said.figure) == (word, figure)
+    assert bool(said.against) == (word in ("too much", "not known"))
+
+
+def with_cache(of: View, *cells: Any, **changes: Any) -> ViewComparison:
+    """A view in which JAX's server took this much from its prefix cache."""
+    caches = of_jax(build.prefix_cache(of, **changes), build.prefix_cache(of))
+    base = build.speeds(of, RATES, RATES, prefix_cache=caches)
+    return build.replaced(base, *cells) if cells else base
+
+
+def test_too_much_from_the_prefix_cache_stands_against_the_scores_with_its_chunk_sizes() -> None:
+    cells = [build.cell("jax", "portable", size, RATES[size], excess_passes=5) for size in (1, 8)]
+    portable = with_cache("portable", *cells, most_tokens=4320, excess_passes=10)
+    assert against(whole(portable)) == [
+        "JAX, portable view, chunk sizes 1 and 8: in 10 timed passes more came from the prefix"
+        " cache than is allowed."
+    ]
+
+
+def test_a_prefix_cache_that_nobody_tells_of_stands_against_the_scores_where_there_is_one() -> None:
+    native = with_cache("best_native", **UNTOLD)
+    portable = with_cache("portable", **UNTOLD)
+    assert against(build.comparison(portable, native)) == [
+        "JAX, best-native view: how much came from the prefix cache is not known."
+    ]
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,15 @@ from dataclasses import dataclass
 import jinja2
 
 from stages.comparison import Comparison, GateResult, Outcome, Verdict, ViewComparison
-from stages.contract import BACKEND_NAMES, BACKENDS
+from stages.contract import BACKEND_NAMES, BACKENDS, Backend
 from stages.report import format as f
-from stages.report.checks import gate_answer, isolation_answer, oracle_answer
+from stages.report.checks import (
+    Answer,
+    gate_answer,
+    isolation_answer,
+    oracle_answer,
+    prefix_cache_answer,
+)
 from stages.report.diff.changes import (
     COMPARED,
     CellChange,
@@ -144,19 +150,26 @@ def _view_rows(
         ("gate", gate_answer(one, old.gate).figure, gate_answer(other, new.gate).figure),
     ]
     for backend in BACKENDS:
-        checks = {
-            "isolation": (isolation_answer(one, backend), isolation_answer(other, backend)),
-            "oracle": (
-                oracle_answer(one, backend, old.gate),
-                oracle_answer(other, backend, new.gate),
-            ),
-        }
-        for name, (before, after) in checks.items():
+        for name, before, after in _checks(backend, one, other, old, new):
             if before.word != after.word:
                 title = f"{name}, {BACKEND_NAMES[backend]}"
                 said = f"{before.word}: {before.figure}", f"{after.word}: {after.figure}"
                 rows.append((title, *said))
     return f.VIEW_NAMES[one.view].capitalize(), rows
+
+
+def _checks(
+    backend: Backend, one: ViewComparison, other: ViewComparison, old: Comparison, new: Comparison
+) -> Iterator[tuple[str, Answer, Answer]]:
+    """What the checks on one backend said before and say now."""
+    yield "isolation", isolation_answer(one, backend), isolation_answer(other, backend)
+    before, after = (oracle_answer(v, backend, c.gate) for v, c in ((one, old), (other, new)))
+    yield "oracle", before, after
+    yield (
+        "prefix cache",
+        prefix_cache_answer(one, backend),
+        prefix_cache_answer(other, backend),
+    )
 
 
 def _winner(view: ViewComparison) -> str:
