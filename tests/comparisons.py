@@ -27,7 +27,7 @@ from stages.comparison import (
     Winner,
 )
 from stages.contract import BACKENDS, VIEWS, Backend, Gate, Identity, Selection, View
-from stages.schema import Host, Model, RoundTrip, TimeSplit
+from stages.schema import Host, Model, RoundTrip, ShellVariables, TimeSplit
 
 ITEMS = 32
 
@@ -301,6 +301,7 @@ def source(backend: Backend, view: View, **changes: Any) -> Source:
         "repaired": backend == "jax",
         "dtype": "float32",
         "argv": ["python", "-m", "server", "--port", "1"],
+        "shell": ShellVariables(passed={}, left_out=[]),
         "base_url": None,
         "elsewhere": None,
         "round_trip": RoundTrip(before_s=0.0008, after_s=0.001),
