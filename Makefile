@@ -1,7 +1,26 @@
 # `make repro` and `make test` are the two commands; both set up what they need.
 SHELL := /bin/bash
-.SHELLFLAGS := -eu -o pipefail -c
+# -p: no BASH_ENV, CDPATH, SHELLOPTS and functions of whoever runs this.
+.SHELLFLAGS := -peu -o pipefail -c
 .DEFAULT_GOAL := repro
+.NOTPARALLEL:
+# dvc starts its stages with it, and a user's may be one that starts nothing.
+export SHELL
+
+# What is installed and run here follows from pinned files alone. A shell's settings of Python and
+# git stay outside, and of uv's all but from where and how it fetches (the rule is stated in
+# stages/shell.py).
+UV_FETCHES := UV_INDEX% UV_DEFAULT_INDEX UV_EXTRA_INDEX_URL UV_FIND_LINKS UV_NO_INDEX UV_KEYRING_% \
+  UV_CREDENTIALS_DIR UV_CONFIG_FILE UV_NO_CONFIG UV_CACHE_DIR UV_NO_CACHE UV_LINK_MODE UV_OFFLINE \
+  UV_LOCK_TIMEOUT UV_NATIVE_TLS UV_SYSTEM_CERTS UV_INSECURE_HOST UV_HTTP_% UV_REQUEST_TIMEOUT \
+  UV_CONCURRENT_% UV_NO_PROGRESS UV_STACK_SIZE UV_PYTHON_INSTALL_% UV_PYTHON_DOWNLOADS% \
+  UV_PYPY_INSTALL_MIRROR
+PYTHON_HARMLESS := PYTHONUNBUFFERED PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX PYTHONHASHSEED
+unexport BASH_ENV ENV CDPATH VIRTUAL_ENV CONDA_PREFIX MPLBACKEND
+unexport $(filter-out $(PYTHON_HARMLESS),$(filter PYTHON%,$(.VARIABLES)))
+unexport $(filter-out $(UV_FETCHES),$(filter UV_%,$(.VARIABLES)))
+unexport $(filter GIT_TRACE% GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_COMMON_DIR GIT_NAMESPACE \
+  GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES,$(.VARIABLES))
 
 UV_VERSION := 0.13.9
 # An activated .venv has a uv too, but that one cannot replace the folder it lives in.
@@ -18,6 +37,12 @@ TO := workspace
 TARGET :=
 CONTRACT :=
 SET :=
+# Only what stands behind `make` counts, never a variable of that name in the shell.
+BACKEND :=
+RECORD :=
+CLEAR :=
+JSON :=
+FRESH :=
 CHOICES = $(if $(TARGET),'target=$(TARGET)') $(if $(CONTRACT),'contract=$(CONTRACT)') $(SET)
 
 .PHONY: combine diff doctor measure plan repro test check params remeasure lock setup

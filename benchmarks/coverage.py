@@ -236,7 +236,7 @@ def main(draws: int, write: bool) -> None:
         console.print(table)
     if write:
         text = "\n\n".join(f"{title}:\n\n{as_markdown(table)}" for title, table in titled.items())
-        page = between_markers(METHODOLOGY.read_text(), f"\n{text}\n")
+        page = between_markers(METHODOLOGY.read_text("utf-8"), f"\n{text}\n")
         write_whole(METHODOLOGY, page.encode())
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.errors import UserError, hide, one_line
+from stages.shell import git_environ
 
 _TOLD = 3
 
@@ -88,7 +89,14 @@ def git(folder: Path, *arguments: str) -> str:
         UserError: it failed; with its message in one line.
     """
     command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        env=git_environ(),
+        check=False,
+    )
     if done.returncode != 0:
         said = one_line(done.stderr)
         raise UserError(f"{folder}: `git {arguments[0]}` failed: {said}")

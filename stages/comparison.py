@@ -14,7 +14,17 @@ from pydantic import BaseModel, ConfigDict
 
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Gate, Identity, Selection, View
 from stages.errors import UserError
-from stages.schema import Elsewhere, Host, Model, Phase, RoundTrip, Scoring, Status, TimeSplit
+from stages.schema import (
+    Elsewhere,
+    Host,
+    Model,
+    Phase,
+    RoundTrip,
+    Scoring,
+    ShellVariables,
+    Status,
+    TimeSplit,
+)
 
 COMPARISON_VERSION = 5
 
@@ -398,6 +408,7 @@ class Source(Part):
             that it is installed from, and whether that serves segment masks on a TPU.
         base_url: where the server answered, if it was started elsewhere; ``environment_sha256``
             and ``repaired`` are then ``None``, and ``argv`` is empty.
+        shell: what a server launched here had of the shell's environment, and what not.
         elsewhere: what such a server says it is.
         round_trip: between client and server.
         sessions: server sessions the matrix has rows of.
@@ -414,6 +425,7 @@ class Source(Part):
     repaired: bool | None
     dtype: str
     argv: list[str]
+    shell: ShellVariables | None
     base_url: str | None
     elsewhere: Elsewhere | None
     round_trip: RoundTrip | None

@@ -24,12 +24,9 @@ from stages.checkout import Checkout, Source, checked_source
 from stages.contract import BACKENDS, VIEWS, Contract, load_contract
 from stages.errors import UserError, one_line, one_line_errors
 from stages.files import sha256, sha256_file
+from stages.shell import uv_environ
 
 _COMPLETE = ".complete"
-
-API_KEY_VARIABLE = "SCOREPARITY_API_KEY"
-"""What the names of all variables with the key of a server started elsewhere begin with."""
-
 
 _REQUIREMENTS = {
     "sglang_jax": "sglang_jax/requirements.txt",
@@ -47,12 +44,15 @@ CHECKOUTS = {
 
 
 def cache_root() -> Path:
-    """Where environments and compile caches live: ``SCOREPARITY_CACHE`` or the user's cache."""
+    """Where environments and compile caches live: ``SCOREPARITY_CACHE`` or the user's cache.
+
+    A relative ``XDG_CACHE_HOME`` counts for nothing, as its specification says.
+    """
     explicit = os.environ.get("SCOREPARITY_CACHE")
     if explicit:
         return Path(explicit).absolute()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "scoreparity"
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "scoreparity"
 
 
 def requirements_file(name: str) -> Path:
@@ -79,7 +79,8 @@ def pinned_version(name: str, package: str) -> str | None:
     """
     path = requirements_file(name)
     try:
-        match = re.search(rf"^{re.escape(package)}==([^\s;\\]+)", path.read_text(), re.MULTILINE)
+        pin = rf"^{re.escape(package)}==([^\s;\\]+)"
+        match = re.search(pin, path.read_text("utf-8"), re.MULTILINE)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
     return match[1] if match else None
@@ -103,19 +104,6 @@ def python_of(name: str, commit: str | None = None) -> Path:
 def is_complete(name: str, commit: str | None = None) -> bool:
     """Whether the environment has been built to its end."""
     return (environment_folder(name, commit) / _COMPLETE).exists()
-
-
-def clean_environ() -> dict[str, str]:
-    """This process's environment variables, without traces of the harness's own Python.
-
-    The keys of servers started elsewhere are left out too: no other process needs them.
-    """
-    own = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE"}
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name not in own and not name.startswith(API_KEY_VARIABLE)
-    }
 
 
 def installed_version(name: str, package: str, commit: str | None = None) -> str:
@@ -173,7 +161,7 @@ def ensure_environment(name: str, commit: str | None = None) -> Path:
 def _build(name: str, folder: Path, source: Source | None) -> None:
     pinned = requirements_file(name)
     packages = sum(
-        "==" in line and not line[0].isspace() for line in pinned.read_text().splitlines()
+        "==" in line and not line[0].isspace() for line in pinned.read_text("utf-8").splitlines()
     )
     click.echo(f"{name}: installing {packages} packages into the cache (once per lock)", err=True)
     shutil.rmtree(folder, ignore_errors=True)
@@ -217,8 +205,7 @@ def _uv(name: str, *arguments: str) -> None:
 def _uv_succeeds(*arguments: str) -> bool:
     # The uv of the harness environment, so its version is pinned like everything else.
     command = [sys.executable, "-m", "uv", *arguments]
-    environ = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"}
-    return subprocess.run(command, env=environ, check=False).returncode == 0
+    return subprocess.run(command, env=uv_environ(), check=False).returncode == 0
 
 
 def needed(contract: Contract) -> dict[str, str | None]:

@@ -6,6 +6,7 @@ Whatever a server, a log or a file said is cleaned by :func:`one_line` before a 
 from __future__ import annotations
 
 import functools
+import io
 import re
 import reprlib
 import sys
@@ -97,11 +98,26 @@ class _Short(reprlib.Repr):
 _SHORT = _Short()
 
 
+def speak_utf8() -> None:
+    """Let what is printed be UTF-8 where a file or a pipe takes it, whatever the locale says.
+
+    A terminal reads what its locale says. No character that it lacks ends a command.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = stream.encoding if stream.isatty() else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
+
+
 def one_line_errors[**P, R](command: Callable[P, R]) -> Callable[P, R]:
-    """Let a command end in one clear line for a :class:`UserError`; bugs keep their traceback."""
+    """Let a command end in one clear line for a :class:`UserError`; bugs keep their traceback.
+
+    What it prints is UTF-8 (:func:`speak_utf8`).
+    """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> Any:
+        speak_utf8()
         try:
             return command(*args, **kwargs)
         except UserError as error:

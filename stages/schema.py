@@ -6,7 +6,6 @@ file. Where it came from rides in the file's metadata and is checked by the read
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from stages.contract import (
     Probes,
     View,
 )
+from stages.shell import git_environ
 from stages.tables import Record, TableKind, TableProvenance
 
 MATRIX_VERSION = 4
@@ -244,6 +244,18 @@ class Measured(Record):
     multi_item: MultiItem | None = None
 
 
+class ShellVariables(Record):
+    """What of the shell's environment could matter to the servers launched from it.
+
+    Attributes:
+        passed: what the machine, its driver or its scheduler says, as the servers got it.
+        left_out: names of variables that would have decided how they compute.
+    """
+
+    passed: dict[str, str]
+    left_out: list[str]
+
+
 class Provenance(TableProvenance):
     """Everything needed to say what a matrix is, and to refuse one that does not belong.
 
@@ -251,7 +263,10 @@ class Provenance(TableProvenance):
         unavailable: why nothing was measured; the matrix then has no rows and
             ``backend_version`` is ``None``.
         environment_sha256, repaired: ``None`` for a server that was started elsewhere.
-        argv, environ: what the server was launched with; empty for one started elsewhere.
+        argv, environ: what the server was launched with, the contract's variables; empty for
+            one started elsewhere.
+        shell: what it had of the shell's environment, and what not; ``None`` where nothing was
+            launched.
         elsewhere: what a server started elsewhere says it is; ``None`` for one launched here.
         scoring: how the items were scored; ``None`` where nothing was measured.
         round_trip: between client and server; ``None`` where nothing was measured.
@@ -281,6 +296,7 @@ class Provenance(TableProvenance):
     repaired: bool | None
     argv: list[str]
     environ: dict[str, str]
+    shell: ShellVariables | None
     elsewhere: Elsewhere | None
     scoring: Scoring | None
     round_trip: RoundTrip | None
@@ -350,7 +366,12 @@ def git_state() -> tuple[str | None, bool]:
 
     def git(*arguments: str) -> str | None:
         done = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, check=False, env={**os.environ}
+            ["git", *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env=git_environ(),
+            check=False,
         )
         return done.stdout.strip() if done.returncode == 0 else None
 

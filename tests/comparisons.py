@@ -28,7 +28,15 @@ from stages.comparison import (
     Winner,
 )
 from stages.contract import BACKENDS, VIEWS, Backend, Gate, Identity, Selection, View
-from stages.schema import Host, Model, RoundTrip, Scoring, ScoringMode, TimeSplit
+from stages.schema import (
+    Host,
+    Model,
+    RoundTrip,
+    Scoring,
+    ScoringMode,
+    ShellVariables,
+    TimeSplit,
+)
 
 ITEMS = 32
 
@@ -335,6 +343,7 @@ def source(backend: Backend, view: View, **changes: Any) -> Source:
         "repaired": backend == "jax",
         "dtype": "float32",
         "argv": ["python", "-m", "server", "--port", "1"],
+        "shell": ShellVariables(passed={}, left_out=[]),
         "base_url": None,
         "elsewhere": None,
         "round_trip": RoundTrip(before_s=0.0008, after_s=0.001),

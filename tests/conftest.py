@@ -13,6 +13,8 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from stages.shell import kind_of
+
 # Beside the other tools' caches, where git and a reader's eye do not meet it.
 set_hypothesis_home_dir(ROOT / ".venv" / ".cache" / "hypothesis")
 
@@ -34,6 +36,13 @@ for number, usual in (
 
 # Hundreds of tests start the harness as a process: where this is set, each would compile it anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# A test that speaks to its own server on loopback, draws, or reads what a measurement says must not
+# depend on the shell either.
+PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
+for name in [*os.environ]:
+    if name.upper() in PROXIES or name == "MPLBACKEND" or kind_of(name) == "computes":
+        del os.environ[name]
 
 SERVERS = PurePosixPath("tests/pipeline")
 # Of those, one that starts none of the real servers, and one whose model is the slowest to serve.

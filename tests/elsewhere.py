@@ -67,6 +67,7 @@ def at_url(found: Provenance, url: str, told: Elsewhere, round_trip_s: float) ->
             "repaired": None,
             "argv": [],
             "environ": {},
+            "shell": None,
             "elsewhere": told,
             "round_trip": RoundTrip(before_s=round_trip_s, after_s=None),
             "foreign_cpu": None,

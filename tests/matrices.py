@@ -20,6 +20,7 @@ from stages.schema import (
     Provenance,
     RoundTrip,
     Scoring,
+    ShellVariables,
     Status,
     TimeSplit,
     records_to_table,
@@ -147,6 +148,7 @@ def matrix(
         repaired=False,
         argv=["python"],
         environ={},
+        shell=ShellVariables(passed={}, left_out=[]),
         elsewhere=None,
         scoring=Scoring(
             mode="separate" if view == "portable" else "cached",

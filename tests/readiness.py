@@ -90,6 +90,7 @@ READY = Facts(
     checkpoint_there=False,
     servers={},
     variables={},
+    left_out=(),
     elsewhere={},
 )
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
-from contracts import contract, raw_contract
+from contracts import ROOT, contract, raw_contract
+from misbehaving import http, misbehaving, says
 
 from stages.contract import parse_contract
 from stages.errors import ContractError
@@ -17,6 +22,8 @@ from stages.errors import ContractError
         "https://tpu-vm.example.org",
         "http://[::1]:30010/",
         "https://gateway.example.org:8443/models/qwen-3_0.6b/",
+        "http://sglang_jax:30000",
+        "http://sglang_jax.my_stack_default:30000/v1_x",
     ],
 )
 def test_a_plain_url_is_taken(url, view) -> None:
@@ -88,3 +95,38 @@ def test_no_secret_stands_among_the_flags(flag) -> None:
     raw["backends"]["jax"]["portable"]["flags"][flag] = "x"
     with pytest.raises(ContractError, match="no secret stands in a contract"):
         parse_contract(raw)
+
+
+CALLS = """
+import sys
+from types import SimpleNamespace
+from stages.measure.client import ScoreConnection
+from stages.measure.passes import health
+from stages.measure.remote import RemoteServer, is_this_machine
+url = sys.argv[1]
+with ScoreConnection(url, 20) as connection:
+    assert connection.send(connection.prepare(b"{}")).status == 200
+server = RemoteServer(SimpleNamespace(contract=SimpleNamespace(base_url=url)), None)
+assert server.death() is None, server.death()
+assert health(server).endswith("/health says 200"), health(server)
+assert is_this_machine(url)
+"""
+
+
+def test_a_service_of_a_compose_file_is_reached_by_its_name(tmp_path: Path) -> None:
+    """The real resolver, with a table of hosts of its own."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost sglang_jax\n")
+    inside = ["unshare", "--mount", "sh", "-ec", 'mount --bind "$0" /etc/hosts; exec "$@"']
+    command = [*inside, str(hosts)]
+    tried = subprocess.run([*command, "true"], capture_output=True, text=True)
+    if tried.returncode != 0:
+        pytest.skip(f"the table of hosts cannot be another one here: {tried.stderr.strip()}")
+    with misbehaving(says(http(b"{}"))) as server:
+        url = server.url.replace("127.0.0.1", "sglang_jax")
+        command += [sys.executable, "-c", CALLS, url]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        name = url.removeprefix("http://").encode()
+        assert len(server.heads) == 2
+        assert all(b"\r\nhost: " + name in head.lower() for head in server.heads)

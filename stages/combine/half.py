@@ -20,7 +20,7 @@ from stages.errors import one_line, one_line_errors
 def pull_prepared() -> None:
     """Pull the workload and the checkpoint where another machine has pushed them."""
     path = Path(LOCK_FILE)
-    lock = parse_lock(path.read_text(), LOCK_FILE) if path.exists() else {}
+    lock = parse_lock(path.read_text("utf-8"), LOCK_FILE) if path.exists() else {}
     stages = [stage for stage in PREPARED if stage in lock]
     if not stages or not has_remote():
         return

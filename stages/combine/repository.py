@@ -14,6 +14,7 @@ from pathlib import Path
 from dvc.config import Config, ConfigError
 
 from stages.errors import UserError, one_line
+from stages.shell import in_own_repository
 
 # A hook of the user's own would run `dvc checkout` or the like in the middle of a merge; and
 # the copy's commits are nobody's.
@@ -25,11 +26,18 @@ QUIETLY = (
     *("-c", "user.email=scoreparity@localhost"),
 )
 
+_SHELLS_OWN = ("SHELL", "BASH_ENV", "ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH")
+
 
 def environ() -> dict[str, str]:
-    """This process's environment with its own Python first: dvc's stages say `python`."""
+    """An environment for git and dvc, with this process's own Python first.
+
+    Dvc's stages say `python`, and dvc runs them with the user's login shell, which may be none
+    that runs anything, unless it is told of no shell.
+    """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**os.environ, "PATH": path}
+    given = {name: value for name, value in in_own_repository().items() if name not in _SHELLS_OWN}
+    return {**given, "PATH": path}
 
 
 def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -45,7 +53,7 @@ def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
             env=environ(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             check=False,
         )

@@ -34,8 +34,8 @@ def check_halves(copy: Path, touched: Iterable[str], changed_on: str) -> None:
         UserError: every stage that does not count, why, and what mends it.
     """
     contract = load_contract(copy / PARAMS)
-    lock = parse_lock((copy / LOCK_FILE).read_text(), LOCK_FILE)
-    params = parse_params((copy / PARAMS).read_text(), str(PARAMS))
+    lock = parse_lock((copy / LOCK_FILE).read_text("utf-8"), LOCK_FILE)
+    params = parse_params((copy / PARAMS).read_text("utf-8"), str(PARAMS))
     problems = absent(lock) + of_another_contract(lock, params, changed_on)
     # Another contract often comes with other code: that is told where it is alone.
     problems = problems or with_other_code(_status(copy))

@@ -263,6 +263,7 @@ def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:
         repaired=found.repaired,
         dtype=found.contract.launch.dtype,
         argv=found.argv,
+        shell=found.shell,
         base_url=found.contract.base_url,
         elsewhere=found.elsewhere,
         round_trip=found.round_trip,

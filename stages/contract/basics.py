@@ -6,6 +6,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from stages.contract.characters import unprintable
+
 type Backend = Literal["jax", "pytorch"]
 type View = Literal["portable", "best_native"]
 type FlagValue = bool | int | float | str | list[int]
@@ -21,8 +23,8 @@ REFERENCE: Backend = "pytorch"
 
 
 def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("printable text on one line")
+    if (why := unprintable(text)) is not None:
+        raise ValueError(f"printable text on one line; {why}")
     return text
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import difflib
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
 import pydantic
-import yaml
 from pydantic import BaseModel, Field
+from pydantic_core import ErrorDetails
 
 from stages.contract.basics import Strict
+from stages.contract.characters import unfit
+from stages.contract.document import read_yaml
 from stages.contract.estimates import RoughRates
 from stages.contract.measuring import (
     Gate,
@@ -89,26 +92,10 @@ def load_contract(path: Path = PARAMS) -> Contract:
     if len(data) > _PARAMS_BYTES:
         raise UserError(f"{path}: not readable as YAML: larger than {_PARAMS_BYTES} bytes")
     try:
-        raw = yaml.load(data.decode(), Loader=_Loader)  # noqa: S506  a safe one
-    except RecursionError as error:
-        raise UserError(f"{path}: not readable as YAML: nested too deeply") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, an impossible date
+        text = data.decode()
+    except UnicodeDecodeError as error:
         raise UserError(f"{path}: not readable as YAML: {one_line(str(error))}") from error
-    return parse_contract(raw)
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain YAML; a key given twice is an error, where YAML's own rule is that the last wins."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    problem = f"found the key {key.value!r} twice"
-                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
+    return parse_contract(read_yaml(text, str(path)))
 
 
 def parse_contract(raw: object) -> Contract:
@@ -135,9 +122,24 @@ def _first_error(error: pydantic.ValidationError) -> ContractError:
         return ContractError(f"{key}.kind", "nothing", "this key is required")
     if first["type"] == "missing":
         return ContractError(key, "nothing", "this key is required")
-    found = first["input"]
-    allowed = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return ContractError(key or "the file", found, allowed)
+    return ContractError(key or "the file", first["input"], _allowed(first))
+
+
+_A_FLAG = "true, false, a number, text, or a list of whole numbers"
+
+
+def _allowed(error: ErrorDetails) -> str:
+    """What may stand where something else was found."""
+    found = error["input"]
+    if "flags" in error["loc"] and error["type"] != "value_error":
+        allowed = _A_FLAG
+    elif error["type"] == "string_unicode" and isinstance(found, str):
+        allowed = f"text; {unfit(found)}"
+    elif error["type"].startswith("bool_"):
+        allowed = "true or false"
+    else:
+        allowed = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"{allowed} (a date is text in quotes)" if isinstance(found, date) else allowed
 
 
 def _unknown_key(key: str, name: str, known: list[str]) -> ContractError:

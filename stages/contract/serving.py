@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stages.contract.basics import BACKENDS, VIEWS, Backend, FlagValue, Strict, Text, View
+from stages.contract.characters import unprintable
 from stages.errors import ContractError
 
 
@@ -169,9 +170,8 @@ def _check_flags(key: str, flags: dict[str, FlagValue]) -> None:
         reason = _given_elsewhere(name)
         if reason is not None:
             raise ContractError(f"{key}.{name}", value, reason)
-        if isinstance(value, str) and (not value.isprintable() or value.startswith("--")):
-            allowed = "printable text on one line that is no flag itself"
-            raise ContractError(f"{key}.{name}", value, allowed)
+        if isinstance(value, str):
+            _check_text_of_flag(f"{key}.{name}", value)
         if value == []:
             raise ContractError(f"{key}.{name}", value, "at least one number")
         for number in value if isinstance(value, list) else [value]:
@@ -180,8 +180,23 @@ def _check_flags(key: str, flags: dict[str, FlagValue]) -> None:
                 raise ContractError(f"{key}.{name}", value, "numbers of at most 63 bits")
 
 
+# Truth values of YAML 1.1, as it is still written; YAML 1.2, which dvc and this contract are
+# read as, takes them for text.
+_MEANT_AS_TRUTH = frozenset({"yes", "no", "on", "off"})
+
+
+def _check_text_of_flag(key: str, text: str) -> None:
+    if text.lower() in _MEANT_AS_TRUTH:
+        raise ContractError(key, text, f"true or false: YAML 1.2 reads {text} as text")
+    why = unprintable(text)
+    if why is not None or text.startswith("--"):
+        more = "" if why is None else f"; {why}"
+        raise ContractError(key, text, f"printable text on one line that is no flag itself{more}")
+
+
 _URL = "an http or https URL of a host, such as http://127.0.0.1:30010"
-_HOST = r"[A-Za-z0-9.-]+|[0-9a-fA-F.:]*:[0-9a-fA-F.:]*"
+# With underscores, as the names of services in a docker-compose file have them.
+_HOST = r"[A-Za-z0-9._-]+|[0-9a-fA-F.:]*:[0-9a-fA-F.:]*"
 _PATH = r"(/[A-Za-z0-9_.~-]+)*/?"
 
 

@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from stages.contract.basics import SALT_TOKENS, Count, Seed, Size, Strict, Text
+from stages.contract.characters import unfit
 from stages.errors import ContractError
 
 
 def _lines(text: str) -> str:
-    if not text.replace("\n", "").isprintable():
-        raise ValueError("printable text, on any number of lines")
+    if (why := unfit(text)) is not None:
+        raise ValueError(f"text on any number of lines; {why}")
     return text
 
 

@@ -32,14 +32,14 @@ def rewrite(path: Path, reasons: Mapping[Backend, str | None]) -> Contract:
         UserError: the file cannot be changed so that nothing else in it changes.
     """
     before = load_contract(path)
-    text = path.read_text()
+    text = path.read_text("utf-8")
     expected = before.model_dump()
     for backend, reason in reasons.items():
         text = with_reason(text, backend, reason)
         expected["backends"][backend]["unavailable"] = reason
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / path.name
-        draft.write_text(text)
+        draft.write_text(text, "utf-8")
         after = load_contract(draft)
     if after.model_dump() != expected:
         raise UserError(f"{path}: too unusual to be changed; set {', '.join(reasons)} by hand")

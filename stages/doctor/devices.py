@@ -73,7 +73,7 @@ def _pci(root: Path) -> list[tuple[Path, str]]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text().strip().lower()
+        return path.read_text("utf-8").strip().lower()
     except (OSError, ValueError):
         return ""
 
@@ -98,7 +98,11 @@ def _ask_nvidia_smi() -> tuple[tuple[Gpu, ...], str | None]:
     command = [program, f"--query-gpu={','.join(_QUERY)}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=_SMI_TIMEOUT_S
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_SMI_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired:
         return (), f"nvidia-smi gave no answer in {_SMI_TIMEOUT_S} s"

@@ -175,6 +175,7 @@ class Facts:
         servers: URL of a server that was started elsewhere -> why it cannot be reached;
             ``None`` where it can.
         variables: environment variables that a server inherits and that choose its device.
+        left_out: variables of this shell that no server gets, for they decide how it computes.
         elsewhere: backend -> the other machine its matrices in the work tree were measured on.
     """
 
@@ -204,4 +205,5 @@ class Facts:
     checkpoint_there: bool
     servers: Mapping[str, str | None]
     variables: Mapping[str, str]
+    left_out: tuple[str, ...]
     elsewhere: Mapping[Backend, str]

@@ -23,14 +23,14 @@ from stages.doctor.machine import (
     memory,
     server_complaint,
 )
-from stages.environment import clean_environ
 from stages.errors import UserError
 from stages.measure.lock import who_measures
 from stages.oracle.__main__ import ENVIRONMENT as ORACLE_ENVIRONMENT
 from stages.schema import MATRIX_FILE, MODEL_FILE, folder_of, read_matrix
+from stages.shell import clean_environ, reaching
 
 _PYTHON_FILE = Path(".python-version")
-_VARIABLES = ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "JAX_PLATFORM_NAME")
+_VARIABLES = ("CUDA_VISIBLE_DEVICES",)
 
 
 def gather(contract: Contract, backends: tuple[Backend, ...], root: Path = ROOT) -> Facts:
@@ -75,13 +75,14 @@ def gather(contract: Contract, backends: tuple[Backend, ...], root: Path = ROOT)
         checkpoint_there=MODEL_FILE.exists(),
         servers={url: server_complaint(url) for url in _urls(contract, backends)},
         variables={name: environ[name] for name in _VARIABLES if name in environ},
+        left_out=_left_out(contract, backends),
         elsewhere=_elsewhere(backends),
     )
 
 
 def _wanted_python() -> str:
     try:
-        return _PYTHON_FILE.read_text().strip()
+        return _PYTHON_FILE.read_text("utf-8").strip()
     except OSError as error:
         raise UserError(f"{_PYTHON_FILE}: {error.strerror}") from error
 
@@ -106,6 +107,12 @@ def _environments(contract: Contract, backends: tuple[Backend, ...]) -> dict[str
     if REFERENCE in backends:
         commits.setdefault(ORACLE_ENVIRONMENT, None)
     return {name: find_environment(name, commits[name]) for name in sorted(commits)}
+
+
+def _left_out(contract: Contract, backends: tuple[Backend, ...]) -> tuple[str, ...]:
+    """The variables of this shell that at least one server would compute by, and none gets."""
+    names = (reaching(contract.backends.of(b).launch.environ).left_out for b in backends)
+    return tuple(sorted({name for left_out in names for name in left_out}))
 
 
 def _urls(contract: Contract, backends: tuple[Backend, ...]) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from stages.contract import HubModel
+from stages.contract.document import read_yaml
 from stages.doctor.facts import Hub
 from stages.errors import UserError, one_line
 from stages.model_record import read_model
@@ -31,9 +31,9 @@ def _resolved(model: HubModel) -> str | None:
     """The commit that stage ``checkpoint`` has pinned, if it would not run again."""
     try:
         record = read_model(MODEL_FILE)
-        lock = yaml.safe_load(_LOCK_FILE.read_text())
+        lock: Any = read_yaml(_LOCK_FILE.read_text("utf-8"), str(_LOCK_FILE))
         pinned = lock["stages"]["checkpoint"]["params"]["params.yaml"]["model"]
-    except (UserError, OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+    except (UserError, OSError, ValueError, LookupError, TypeError):
         return None
     same = pinned == model.model_dump() and record.path == model.repository
     return record.revision if same else None

@@ -32,11 +32,11 @@ def find_environment(name: str, commit: str | None = None) -> Environment:
         UserError: its requirements cannot be read.
     """
     requirements_sha256(name)  # names the file if it cannot be read
-    pinned = pins(requirements_file(name).read_text())
+    pinned = pins(requirements_file(name).read_text("utf-8"))
     # The locks of accelerators leave nothing out.
     named = requirements_file(name).name.replace("requirements", "excludes")
     excludes = requirements_file(name).with_name(named)
-    excluded = excludes.read_text().split() if excludes.exists() else []
+    excluded = excludes.read_text("utf-8").split() if excludes.exists() else []
     folder = environment_folder(name, commit)
     complete = is_complete(name, commit)
     return Environment(
@@ -65,7 +65,7 @@ def harness_differences(requirements: Path = Path("requirements.txt")) -> tuple[
         UserError: the requirements cannot be read.
     """
     try:
-        text = requirements.read_text()
+        text = requirements.read_text("utf-8")
     except OSError as error:
         raise UserError(f"{requirements}: {error.strerror}") from error
     return differences(pins(text), _versions(importlib.metadata.distributions()))
@@ -120,7 +120,8 @@ def _version_of(python: Path) -> str | None:
         done = subprocess.run(
             [str(python), "-I", "-c", _VERSION],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=_START_TIMEOUT_S,
         )
     except (OSError, subprocess.TimeoutExpired):

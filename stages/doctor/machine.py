@@ -17,6 +17,7 @@ import psutil
 from stages.doctor.facts import Place, Process, Room
 from stages.environment import ENVIRONMENTS, cache_root
 from stages.errors import one_line
+from stages.shell import git_environ
 
 _TIMEOUT_S = 10.0
 _CONNECT_TIMEOUT_S = 5.0
@@ -118,7 +119,14 @@ def in_repository() -> bool:
 
 def _said(*command: str) -> str | None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env=git_environ(),
+            timeout=_TIMEOUT_S,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return one_line(done.stdout) if done.returncode == 0 else None

@@ -220,6 +220,17 @@ def load(question: Question) -> Finding:
     return Finding("other work", "ok", found)
 
 
+def shell(question: Question) -> Finding:
+    """Variables of the shell that would decide how the servers compute."""
+    left_out = question.facts.left_out
+    if not left_out:
+        return Finding("shell", "ok", "it sets nothing that a server computes by")
+    more = f" and {len(left_out) - _TOLD} more" if len(left_out) > _TOLD else ""
+    found = f"{', '.join(left_out[:_TOLD])}{more}: no server gets what your shell sets there"
+    fix = "nothing; what a server is meant to get stands in backends.BACKEND.launch.environ"
+    return Finding("shell", "ok", found, fix)
+
+
 def oracle(question: Question) -> Finding | None:
     """The environment of the independent scorer; only the reference's half needs it."""
     if REFERENCE not in question.backends:
@@ -242,5 +253,6 @@ MACHINE_CHECKS: tuple[MachineCheck, ...] = (
     lock,
     left_over,
     load,
+    shell,
     oracle,
 )

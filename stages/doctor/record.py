@@ -36,7 +36,7 @@ def with_reason(text: str, backend: Backend, reason: str | None) -> str:
     Raises:
         UserError: it has no such place.
     """
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    node = _composed(text)
     for key in ("backends", backend, "unavailable"):
         node = _child(node, key)
     if not isinstance(node, yaml.ScalarNode):
@@ -46,6 +46,18 @@ def with_reason(text: str, backend: Backend, reason: str | None) -> str:
     gap = " " if before.endswith(":") else ""
     end = "\n" if old.endswith("\n") else ""
     return f"{before}{gap}{_dumped(backend, reason)}{end}{after}"
+
+
+def _composed(text: str) -> yaml.Node | None:
+    """Where in the text everything stands.
+
+    PyYAML says where an empty value stands, the library that reads the contract where the next
+    key does. What they read differently changes nothing here: the contract is read anew.
+    """
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{PARAMS}: {one_line(str(error))}; nothing recorded") from error
 
 
 def _child(node: yaml.Node | None, key: str) -> yaml.Node | None:

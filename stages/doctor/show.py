@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,8 +16,8 @@ from rich.text import Text
 from stages.contract import BACKEND_NAMES
 from stages.doctor.finding import Diagnosis, Finding, Level, State, Verdict, first_block
 
-# Where nobody's terminal says how wide it is.
-_PLAIN_WIDTH = 110
+# Where no terminal shows it, a finding stays on its line.
+_PLAIN_WIDTH = 100_000
 
 _MARKS: dict[Level, tuple[str, str]] = {
     "ok": ("ok", "green"),
@@ -31,9 +33,18 @@ _STATES: dict[State, tuple[str, str]] = {
 
 def show(diagnosis: Diagnosis) -> None:
     """Print the tables and the verdicts."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_PLAIN_WIDTH)
+    if sys.stdout.isatty():
+        _show_on(Console(highlight=False), diagnosis)
+        return
+    # A shell may ask for colours (FORCE_COLOR); a file or a pipe gets none.
+    console = Console(highlight=False, force_terminal=False, width=_PLAIN_WIDTH)
+    with console.capture() as shown:
+        _show_on(console, diagnosis)
+    for line in shown.get().splitlines():
+        click.echo(line.rstrip())
+
+
+def _show_on(console: Console, diagnosis: Diagnosis) -> None:
     console.print(_table(Text("This machine", "bold"), diagnosis.machine))
     for group in _alike(diagnosis.verdicts):
         console.print()

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import click
-import yaml
 
 from stages.compose import composed
-from stages.contract import BACKENDS, VIEWS, Contract, load_contract, parse_contract
+from stages.contract import BACKENDS, PARAMS, VIEWS, Contract, load_contract, parse_contract
+from stages.contract.document import read_yaml
 from stages.dry_run.rates import known_rates
 from stages.dry_run.subject import subject_of
 from stages.dry_run.words import Estimate, closing, estimate, lines_of, opening
@@ -66,8 +66,9 @@ def tell(contract: Contract) -> Iterator[str]:
 @one_line_errors
 def main(choices: tuple[str, ...]) -> None:
     """Say what `params.yaml` would measure, or a composition of `conf/` with CHOICES."""
-    text = composed(choices) if choices else None
-    for line in tell(load_contract() if text is None else parse_contract(yaml.safe_load(text))):
+    text = composed(choices).decode() if choices else None
+    made = load_contract() if text is None else parse_contract(read_yaml(text, str(PARAMS)))
+    for line in tell(made):
         click.echo(line)
 
 

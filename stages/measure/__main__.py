@@ -19,7 +19,7 @@ import click
 
 from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, View, load_contract
 from stages.environment import ensure_environment, installed_version
-from stages.errors import one_line_errors
+from stages.errors import one_line, one_line_errors
 from stages.files import write_whole
 from stages.measure.caches import cache_variables, compiled_programs
 from stages.measure.calibration import CalibrationPass, calibrate
@@ -40,7 +40,10 @@ from stages.measure.schedule import PassKey, calls_of_pass, salt_of
 from stages.measure.server import Server, server_environment
 from stages.measure.session import Session
 from stages.measure.under_test import ServerUnderTest
-from stages.schema import SERVER_LOG_FILE, ClientCost, TimeSplit, folder_of
+from stages.schema import SERVER_LOG_FILE, ClientCost, ShellVariables, TimeSplit, folder_of
+from stages.shell import reaching
+
+_VALUE_CHARACTERS = 500
 
 
 def measure(
@@ -95,8 +98,24 @@ def _launchable(plan: Plan) -> tuple[list[str], dict[str, str]]:
     """The server's command and environment, once it is sure that it knows its flags."""
     python = ensure_environment(plan.environment, plan.commit)
     environ = server_environment(plan.contract.launch.environ, cache_variables(plan))
+    _say_what_is_left_out(plan)
     check_flags(plan, python, environ, lambda what: click.echo(f"{plan.title}: {what}"))
     return [str(python), *plan.arguments], environ
+
+
+def _of_the_shell(plan: Plan) -> ShellVariables:
+    """What of this process's environment a server launched here has, and what not."""
+    found = reaching(plan.contract.launch.environ)
+    passed = {name: one_line(value, _VALUE_CHARACTERS) for name, value in found.passed.items()}
+    return ShellVariables(passed=passed, left_out=found.left_out)
+
+
+def _say_what_is_left_out(plan: Plan) -> None:
+    if left_out := reaching(plan.contract.launch.environ).left_out:
+        click.echo(
+            f"{plan.title}: its server does not get {', '.join(left_out)} of this shell; where it"
+            f" is meant to, say so in backends.{plan.backend}.launch.environ"
+        )
 
 
 def _server_log(journal: Journal, met: Met | None) -> Path:
@@ -150,6 +169,7 @@ def _outcome(
     return Outcome(
         started_at=ledger.started_at,
         argv=argv,
+        shell=None if told else _of_the_shell(plan),
         backend_version=told.version
         if told
         else installed_version(plan.environment, plan.driver.package, plan.commit),

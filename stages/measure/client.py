@@ -9,6 +9,7 @@ read, which a server that drips bytes never exceeds.
 from __future__ import annotations
 
 import json
+import ssl
 import time
 import urllib.parse
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+import certifi
 import h11
 import httpcore
 
@@ -116,7 +118,7 @@ class ScoreConnection:
         self._authorization = {} if api_key is None else _authorization(api_key)
         self._host = url.hostname
         self._port = url.port or (443 if url.scheme == "https" else 80)
-        self._tls = httpcore.default_ssl_context() if url.scheme == "https" else None
+        self._tls = _tls_context() if url.scheme == "https" else None
         self._path = url.path.rstrip("/")
         self._host_header = url.netloc.rpartition("@")[2]
         self._timeout_s = timeout_s
@@ -194,7 +196,7 @@ class ScoreConnection:
         except httpcore.TimeoutException as error:
             got = f", {sum(map(len, received))} bytes of it came" if received else ""
             raise CallFailed("timeout", f"no whole answer in {self._timeout_s:g} s{got}") from error
-        except httpcore.NetworkError as error:
+        except (httpcore.NetworkError, UnicodeError) as error:  # UnicodeError: no such host name
             raise CallFailed("connection_error", str(error) or type(error).__name__) from error
         except h11.RemoteProtocolError as error:
             raise CallFailed("connection_error", f"not a whole HTTP answer: {error}") from error
@@ -280,6 +282,15 @@ class ScoreConnection:
         if left <= 0:
             raise httpcore.ReadTimeout
         return left
+
+
+def _tls_context() -> ssl.SSLContext:
+    # As `ssl.create_default_context` makes it, except that SSLKEYLOGFILE is not obeyed: with the
+    # keys in that file an API key can be read, and a file that cannot be written is an error.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_default_certs()
+    context.load_verify_locations(certifi.where())
+    return context
 
 
 def _authorization(api_key: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from stages import canonical
@@ -13,6 +13,7 @@ from stages.measure.plan import Plan
 from stages.measure.provenance import this_host
 from stages.measure.server_info import Introduction
 from stages.schema import MATRIX_VERSION, Host
+from stages.shell import reaching
 
 _JOURNALS = "journals"
 
@@ -31,7 +32,9 @@ def journal_folder(plan: Plan, introduction: Introduction | None = None) -> Path
     backend = requirements_file(plan.environment).parent
     code += [p for p in backend.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
     environment = environment_sha256(plan.environment, plan.commit)
-    key = journal_key(plan, this_host(), environment, source_sha256(code), introduction)
+    passed = reaching(plan.contract.launch.environ).passed if introduction is None else {}
+    source = source_sha256(code)
+    key = journal_key(plan, this_host(), environment, source, introduction, passed)
     return cache_root() / _JOURNALS / key
 
 
@@ -50,8 +53,11 @@ def journal_key(
     environment_sha256: str,
     source: str,
     introduction: Introduction | None = None,
+    passed: Mapping[str, str] | None = None,
 ) -> str:
     """A name for everything that decides what is measured, and where; git aside.
+
+    What a server gets of the shell (``passed``) belongs to it: which GPU, which libraries.
 
     The amount of memory is left out: a kernel reports a little more or less of it at each
     start of one machine.
@@ -68,6 +74,7 @@ def journal_key(
                 "schema": MATRIX_VERSION,
                 "source": source,
                 "server": introduction.model_dump(mode="json") if introduction else None,
+                "passed": dict(passed or {}),
                 "host": host.model_dump(mode="json", exclude={"memory_bytes"}),
             },
             sort_keys=True,

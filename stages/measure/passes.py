@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import httpx
-
 from stages.canonical import CanonicalWorkload
 from stages.measure.client import CallFailed, ScoreConnection, encode_call
 from stages.measure.decode import Decoded, answer_bound, cached_tokens_told, decode_scores
 from stages.measure.schedule import PassKey, calls_of_pass, salt_of
 from stages.measure.server_log import ServerLog
+from stages.measure.under_test import ServerUnderTest
 from stages.schema import CallRecord, Status
 
 _DEATH_NOTICE_S = 2.0
@@ -59,12 +58,16 @@ def probe_server(connection: ScoreConnection, workload: CanonicalWorkload) -> st
     return None if decoded.status == "ok" else f"{decoded.status}: {decoded.detail}"
 
 
-def health(url: str) -> str:
-    """What the server's ``/health`` says, as the end of a sentence."""
+def health(server: ServerUnderTest) -> str:
+    """What the server's ``/health`` says, as the end of a sentence.
+
+    It is asked as every call is sent: straight to the server, with its path and its key.
+    """
     try:
-        status = httpx.get(f"{url}/health", timeout=_HEALTH_TIMEOUT_S).status_code
-    except httpx.HTTPError as error:
-        return f"/health does not answer either ({type(error).__name__})"
+        with server.connect(_HEALTH_TIMEOUT_S) as connection:
+            status = connection.send(connection.prepare_get("/health")).status
+    except CallFailed as failure:
+        return f"/health does not answer either ({failure.detail})"
     return f"it answers no call, while /health says {status}"
 
 

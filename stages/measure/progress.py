@@ -23,7 +23,9 @@ class PassProgress:
         self._expected = expected_passes
         self._done = self._found = done
         self._first_done = self._said = time.monotonic()
-        self._console = Console(file=sys.stdout)
+        # A shell may ask for colours (FORCE_COLOR); a bar belongs on a terminal that can move.
+        self._console = Console(file=sys.stdout, force_terminal=sys.stdout.isatty())
+        self._has_bar = self._console.is_terminal and not self._console.is_dumb_terminal
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -31,7 +33,7 @@ class PassProgress:
             TextColumn("passes"),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not self._has_bar,
         )
         self._task = self._progress.add_task(title, total=expected_passes, completed=done)
 
@@ -49,7 +51,9 @@ class PassProgress:
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self._console.print(f"{self._title}: {text}", highlight=False, markup=False)
+        # A line stays a line: it may be searched for, and a path copied.
+        line = f"{self._title}: {text}"
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def notify(self, problem: str, key: PassKey | None) -> None:
         """Count a finished pass (``key``) and say what went wrong, if anything did."""
@@ -64,7 +68,7 @@ class PassProgress:
             self._first_done = time.monotonic()
         total = max(self._expected, self._done)
         self._progress.update(self._task, completed=self._done, total=total)
-        if not self._console.is_terminal:
+        if not self._has_bar:
             self._say_plainly(key, total)
 
     def _say_plainly(self, key: PassKey, total: int) -> None:

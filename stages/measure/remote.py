@@ -19,7 +19,6 @@ from typing import Self
 import psutil
 
 from stages.contract import BACKENDS, Backend
-from stages.environment import API_KEY_VARIABLE
 from stages.errors import UserError, hide
 from stages.measure.client import CallFailed, ScoreConnection
 from stages.measure.passes import probe_server
@@ -28,6 +27,7 @@ from stages.measure.server_info import Info, Introduction, Wanted, introduce, pa
 from stages.measure.under_test import OtherServerError, ServerDiedError
 from stages.model_record import checkpoint_sha256
 from stages.schema import MULTI_ITEM_MODES
+from stages.shell import API_KEY_VARIABLE
 
 _POLL_S = 0.2
 _CONNECT_TIMEOUT_S = 5.0

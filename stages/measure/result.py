@@ -28,6 +28,7 @@ from stages.schema import (
     Elsewhere,
     Provenance,
     RoundTrip,
+    ShellVariables,
     TimeSplit,
     git_state,
     records_to_table,
@@ -44,6 +45,7 @@ class Outcome:
     Attributes:
         started_at: when its first process began, in UTC.
         argv: the command line of a server launched here, its Python as ``python``.
+        shell: what a server launched here had of the shell's environment, and what not.
         elsewhere: what a server that was started elsewhere says it is.
         fallbacks: as in ``Scoring``.
         records: every call, in measuring order.
@@ -54,6 +56,7 @@ class Outcome:
 
     started_at: str
     argv: list[str]
+    shell: ShellVariables | None = None
     backend_version: str | None = None
     elsewhere: Elsewhere | None = None
     fallbacks: int | None = None
@@ -106,6 +109,7 @@ def _provenance(plan: Plan, outcome: Outcome, digest: str) -> Provenance:
         repaired=plan.driver.repaired(plan.contract.launch.entry) if launched else None,
         argv=outcome.argv,
         environ=plan.contract.launch.environ if launched else {},
+        shell=outcome.shell,
         elsewhere=outcome.elsewhere,
         scoring=None if plan.unavailable else plan.scoring(outcome.elsewhere, outcome.fallbacks),
         round_trip=outcome.round_trip,

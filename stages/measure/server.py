@@ -18,7 +18,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from stages.environment import clean_environ
 from stages.errors import UserError
 from stages.files import append_to
 from stages.measure.client import ScoreConnection
@@ -26,6 +25,7 @@ from stages.measure.complaints import complaints
 from stages.measure.drivers import looks_out_of_memory
 from stages.measure.family import Member, family_listens, family_of
 from stages.measure.under_test import ServerDiedError
+from stages.shell import clean_environ
 
 _STOP_TIMEOUT_S = 30.0
 _FREE_TIMEOUT_S = 10.0
@@ -273,14 +273,14 @@ def _tail(log: Path, start: int = 0) -> str:
 def kernel_oom_kills(vmstat: Path = Path("/proc/vmstat")) -> int | None:
     """Processes the kernel has killed for lack of memory, in any container; ``None`` if unknown."""
     try:
-        match = re.search(r"^oom_kill (\d+)$", vmstat.read_text(), re.MULTILINE)
+        match = re.search(r"^oom_kill (\d+)$", vmstat.read_text("utf-8"), re.MULTILINE)
     except OSError:
         return None
     return None if match is None else int(match[1])
 
 
 def server_environment(extra: dict[str, str], caches: dict[str, Path]) -> dict[str, str]:
-    """The server's environment: this one, without traces of the harness's Python.
+    """The server's environment: what it may have of this one, and what the contract says.
 
     Args:
         extra: variables of the contract; a relative ``PYTHONPATH`` is made absolute.

@@ -217,7 +217,7 @@ class Session:
         problem = next((f"{r.status}: {r.detail}" for r in records if r.status != "ok"), "")
         self.notify(problem, key)
         if self._faults.hanging:
-            self.notify(f"the server hangs: {health(live.server.url)}", None)
+            self.notify(f"the server hangs: {health(live.server)}", None)
         if died or self._faults.hanging:
             self._stop()
 

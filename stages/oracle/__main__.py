@@ -20,7 +20,6 @@ import pydantic
 from stages.canonical import read_workload
 from stages.contract import load_contract
 from stages.environment import (
-    clean_environ,
     ensure_environment,
     requirements_sha256,
     scratch_folder,
@@ -37,6 +36,7 @@ from stages.oracle_table import (
     OracleProvenance,
 )
 from stages.schema import MODEL_FILE, WORKLOAD_FILE
+from stages.shell import clean_environ
 from stages.tables import table_sha256
 
 ENVIRONMENT = "sglang_pytorch"

@@ -7,7 +7,6 @@ model file is kept.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from filelock import FileLock
 from stages.environment import cache_root
 from stages.errors import ContractError, UserError
 from stages.files import sha256_file
+from stages.shell import uv_environ
 
 PINS = Path("models")
 
@@ -60,7 +60,7 @@ def _pinned(key: str, package: str, version: str) -> tuple[Path, Path]:
     if not pins.is_file():
         known = ", ".join(sorted(path.stem for path in PINS.glob("*.txt"))) or "none"
         raise ContractError(f"{key}.package", package, f"one pinned in {PINS}/: {known}")
-    lines = (line.split() for line in pins.read_text().splitlines())
+    lines = (line.split() for line in pins.read_text("utf-8").splitlines())
     names = [words[0] for words in lines if words and not words[0].startswith("#")]
     if names != [f"{package}=={version}"]:
         raise ContractError(f"{key}.version", version, f"what {pins} pins: {', '.join(names)}")
@@ -75,8 +75,7 @@ def _fetch(pins: Path, folder: Path) -> None:
         command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps"]
         command += ["--only-binary", ":all:", "--require-hashes", "--link-mode", "copy"]
         command += ["--python", sys.executable, "--target", str(unpacked), "-r", str(pins)]
-        environ = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"}
-        if subprocess.run(command, env=environ, check=False).returncode != 0:
+        if subprocess.run(command, env=uv_environ(), check=False).returncode != 0:
             raise UserError(f"{pins}: cannot be downloaded; the message of `uv` stands above")
         kept.mkdir()
         model = _only_model(unpacked, pins)

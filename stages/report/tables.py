@@ -181,6 +181,7 @@ def provenance_rows(comparison: Comparison) -> list[list[str]]:
         ["Model", *(elsewhere.model_checked(s) for s in sources)],
         ["Environment SHA-256", *((s.environment_sha256 or f.ABSENT)[:12] for s in sources)],
         ["Release repaired at launch", *(_repaired(s.repaired) for s in sources)],
+        *_shell_rows(sources),
         ["dtype", *(s.dtype for s in sources)],
         ["Devices", *(f.join(s.devices) or f.ABSENT for s in sources)],
         ["Client", *(elsewhere.client_at(s) for s in sources)],
@@ -199,6 +200,21 @@ def provenance_rows(comparison: Comparison) -> list[list[str]]:
         ["CPU time taken by other work", *(_foreign(s.foreign_cpu) for s in sources)],
         ["Compile cache at the start", *(_cache(s.compile_cache_entries) for s in sources)],
     ]
+
+
+def _shell_rows(sources: list[Source]) -> list[list[str]]:
+    """What the servers had of the shell's environment; no row where there was nothing."""
+    told = [_of_shell(source) for source in sources]
+    names = ("Variables of the machine", "Variables of the shell left out")
+    rows = [[name, *(texts[i] or f.ABSENT for texts in told)] for i, name in enumerate(names)]
+    return [row for row in rows if set(row[1:]) != {f.ABSENT}]
+
+
+def _of_shell(source: Source) -> tuple[str, str]:
+    if source.shell is None:
+        return "", ""
+    passed = [f"{name}={value}" for name, value in source.shell.passed.items()]
+    return f.join(passed), f.join(source.shell.left_out)
 
 
 def _measured(source: Source) -> str:

@@ -384,3 +384,11 @@ def test_the_codes_hash_tells_contents_but_not_places(tmp_path: Path) -> None:
     assert source_sha256([program]) == source_sha256([copy])
     copy.write_bytes(program.read_bytes() + b"\n")
     assert source_sha256([program]) != source_sha256([copy])
+
+
+def test_another_gpu_or_other_libraries_start_over(plan) -> None:
+    here = {"CUDA_VISIBLE_DEVICES": "0", "LD_LIBRARY_PATH": "/opt/a"}
+    assert key(plan(), passed=here) == key(plan(), passed=dict(reversed(here.items())))
+    for changes in ({"CUDA_VISIBLE_DEVICES": "1"}, {"LD_LIBRARY_PATH": "/opt/b"}):
+        assert key(plan(), passed=here | changes) != key(plan(), passed=here)
+    assert key(plan(), passed=here) != key(plan())

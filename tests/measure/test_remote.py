@@ -21,7 +21,7 @@ from bench import bench_contract, inside, make_bench
 from elsewhere import SECRET, ByHand, told_by
 
 from stages.contract import Contract, parse_contract
-from stages.environment import cache_root, clean_environ
+from stages.environment import cache_root
 from stages.errors import UserError, one_line
 from stages.measure import remote
 from stages.measure.journal import JOURNAL_FILE, PassFinished, decode_entries
@@ -29,6 +29,7 @@ from stages.measure.plan import make_plan
 from stages.measure.remote import is_this_machine, meet, take_api_key
 from stages.measure.server import free_port
 from stages.schema import Matrix, read_matrix
+from stages.shell import clean_environ
 
 KEY = "sk-test-93f1c07be2aa4410"
 OUTPUT = Path("data/measure/jax-portable")

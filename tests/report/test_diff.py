@@ -21,7 +21,7 @@ from stages.contract import BACKENDS, VIEWS, Backend, View
 from stages.report.diff.__main__ import main
 from stages.report.diff.conditions import differences, measured
 from stages.report.diff.words import Side, changes_markdown, signed
-from stages.schema import COMPARISON_FILE, Host
+from stages.schema import COMPARISON_FILE, Host, ShellVariables
 
 # Five passes that vary by a thousandth: every change of 5 % or more is significant.
 STEADY = (0.999, 1.0, 1.001, 1.0, 1.0)
@@ -315,6 +315,15 @@ def test_other_work_on_the_machine_is_a_condition_from_a_tenth_on() -> None:
         ("other work on the machine", "3%", "25%")
     ]
     assert differences(result(), result(sources=sources(foreign_cpu=0.09))) == []
+
+
+def test_another_gpu_or_other_libraries_are_a_condition_of_the_machine() -> None:
+    before = ShellVariables(passed={"CUDA_VISIBLE_DEVICES": "0"}, left_out=["OMP_NUM_THREADS"])
+    after = ShellVariables(passed={"CUDA_VISIBLE_DEVICES": "1"}, left_out=[])
+    found = differences(result(sources=sources(shell=before)), result(sources=sources(shell=after)))
+    assert [(d.name, d.before, d.after, d.host) for d in found] == [
+        ("CUDA_VISIBLE_DEVICES", "0", "1", True)
+    ], "what no server got is no condition"
 
 
 def test_dates_span_all_measurements() -> None:

@@ -16,6 +16,7 @@ from stages.report.conclusion import conclude
 from stages.report.findings import find
 from stages.report.render import render_all
 from stages.report.trust import ineligible, trust
+from stages.schema import ShellVariables
 
 RATES = {1: 100.0, 4: 200.0, 8: 300.0}
 LEAK = build.isolation(
@@ -630,3 +631,23 @@ def test_the_provenance_table_shows_the_load() -> None:
 
     rows = tables.provenance_rows(plain_comparison(sources=sources))
     assert ["CPU time taken by other work", "12.5%", "not known"] in rows
+
+
+def test_the_provenance_table_shows_what_the_servers_had_of_the_shell_and_what_not() -> None:
+    names = ("Variables of the machine", "Variables of the shell left out")
+    shells = [
+        ShellVariables(
+            passed={"CUDA_VISIBLE_DEVICES": "3", "TPU_NAME": "v6"}, left_out=["XLA_FLAGS"]
+        ),
+        ShellVariables(passed={}, left_out=[]),
+        None,
+    ]
+    rows = tables.provenance_rows(
+        plain_comparison(sources=[build.source("jax", "portable", shell=s) for s in shells])
+    )
+    assert [names[0], "CUDA_VISIBLE_DEVICES=3 and TPU_NAME=v6", "—", "—"] in rows
+    assert [names[1], "XLA_FLAGS", "—", "—"] in rows
+    quiet = tables.provenance_rows(
+        plain_comparison(sources=[build.source("jax", "portable", shell=s) for s in shells[1:]])
+    )
+    assert not {row[0] for row in quiet} & {*names}, "no rows about nothing"

@@ -19,6 +19,7 @@ from stages.errors import UserError, one_line_errors
 from stages.files import write_whole
 from stages.report.diff.words import Side, changes_markdown
 from stages.schema import COMPARISON_FILE
+from stages.shell import git_environ
 
 WORKSPACE = "workspace"
 
@@ -108,7 +109,8 @@ def _git(*arguments: str) -> bytes | None:
         UserError: there is no git, or this folder is in no repository.
     """
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, check=False)
+        command = ["git", *arguments]
+        done = subprocess.run(command, capture_output=True, env=git_environ(), check=False)
     except OSError as error:
         raise UserError(f"git: {error.strerror}") from error
     if done.returncode == 0:

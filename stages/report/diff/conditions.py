@@ -180,6 +180,7 @@ def _machine(source: Source) -> dict[str, str]:
         "CPUs": str(host.cpus),
         "memory": f.gibibytes(host.memory_bytes),
         "devices": ", ".join(source.devices) or f.ABSENT,
+        **(source.shell.passed if source.shell else {}),
     }
 
 
