@@ -351,6 +351,8 @@ class Source(Part):
         round_trip: between client and server.
         sessions: server sessions the matrix has rows of.
         interruptions: how often the measurement was stopped and went on later.
+        git_commit: that held the code; ``None`` where none is known to.
+        git_dirty: whether the code differed from it; ``None`` where that is not known.
     """
 
     backend: Backend
@@ -369,6 +371,7 @@ class Source(Part):
     started_at: str
     finished_at: str
     git_commit: str | None
+    git_dirty: bool | None
     restarts: int
     sessions: int
     interruptions: int

@@ -14,6 +14,7 @@ from pathlib import Path
 from dvc.config import Config, ConfigError
 
 from stages.errors import UserError, one_line
+from stages.git import check_trusted, of_no_repository
 
 # A hook of the user's own would run `dvc checkout` or the like in the middle of a merge; and
 # the copy's commits are nobody's.
@@ -27,19 +28,22 @@ QUIETLY = (
 
 
 def environ() -> dict[str, str]:
-    """This process's environment with its own Python first: dvc's stages say `python`."""
+    """This process's environment with its own Python first: dvc's stages say `python`.
+
+    Dvc asks git too, and about this folder.
+    """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**os.environ, "PATH": path}
+    return {**of_no_repository(os.environ), "PATH": path}
 
 
 def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run ``command`` in ``folder`` and keep what it says; it can ask nothing.
 
     Raises:
-        UserError: there is no such program.
+        UserError: there is no such program, or git does not trust the repository.
     """
     try:
-        return subprocess.run(
+        done = subprocess.run(
             command,
             cwd=folder,
             env=environ(),
@@ -51,6 +55,9 @@ def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         )
     except OSError as error:
         raise UserError(f"{command[0]}: {error.strerror}") from error
+    if done.returncode != 0:
+        check_trusted(done.stderr)
+    return done
 
 
 def try_git(*arguments: str, folder: Path = Path()) -> str | None:

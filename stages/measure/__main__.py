@@ -214,6 +214,8 @@ def main(backend: Backend, view: View, fresh: bool, wait: bool) -> None:
     """Measure BACKEND in VIEW; an interrupted measurement goes on where it stopped."""
     api_key = take_api_key(backend)
     plan, folder = make_plan(load_contract(), backend, view), folder_of(backend, view)
+    if plan.code.notice:
+        click.echo(f"{plan.title}: {plan.code.notice}", err=True)
     if plan.unavailable is not None:
         record_unavailable(plan, folder)
         return
