@@ -14,7 +14,16 @@ from pydantic import BaseModel, ConfigDict
 
 from stages.contract import Backend, Gate, Identity, Selection, View
 from stages.errors import UserError
-from stages.schema import Elsewhere, Host, Model, Phase, RoundTrip, Status, TimeSplit
+from stages.schema import (
+    COMPARISON_FILE,
+    Elsewhere,
+    Host,
+    Model,
+    Phase,
+    RoundTrip,
+    Status,
+    TimeSplit,
+)
 
 COMPARISON_VERSION = 5
 
@@ -461,6 +470,13 @@ class Comparison(Part):
         return (self.portable, self.best_native)
 
 
+def _remedy(path: Path) -> str:
+    """Only the work tree's own can be made anew."""
+    if path == COMPARISON_FILE:
+        return "`dvc repro compare` makes it anew, and measures first what is out of date"
+    return "read it with the pipeline of the commit that wrote it"
+
+
 class _Versioned(BaseModel):
     version: int
 
@@ -477,7 +493,7 @@ def load_comparison(path: Path) -> Comparison:
         if version != COMPARISON_VERSION:
             raise UserError(
                 f"{path}: version {version}, but this pipeline reads {COMPARISON_VERSION};"
-                " compare again with `dvc repro compare`"
+                f" {_remedy(path)}"
             )
         return Comparison.model_validate_json(data)
     except OSError as error:

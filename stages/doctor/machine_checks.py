@@ -23,7 +23,7 @@ from stages.doctor.needs import (
 
 _BUSY_SHARE = 0.5
 _TOLD = 3
-_REBUILD_HARNESS = "rm .venv/.complete && make setup"
+_REBUILD_HARNESS = "rm .venv/.complete && make doctor"
 
 
 def contract(question: Question) -> Finding:

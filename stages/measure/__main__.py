@@ -231,7 +231,9 @@ def main(backend: Backend, view: View, fresh: bool, wait: bool) -> None:
                 shutil.rmtree(journal, ignore_errors=True)
             measure(plan, folder, journal, met)
     except Interrupted as stop:
-        again = "run it again without --fresh" if fresh else "run the same command"
+        again = "run the same command"
+        if fresh:
+            again = "run it again without --fresh (make remeasure: with FRESH=0)"
         click.echo(f"interrupted: {stop.saved}; {again} to continue", err=True)
         sys.exit(stop.exit_code)
 

@@ -403,7 +403,7 @@ def test_a_partial_report_says_why_and_which_command_completes_it(missing: Backe
     for name, page in render_all(found).items():
         assert "PARTIAL" in page.splitlines()[0], name
         assert "a quota of 0" in page, name
-        assert f"dvc exp run -S backends.{missing}.unavailable=null" in page, name
+        assert f"make doctor CLEAR=1 BACKEND={missing}, then make repro" in page, name
         assert "no timed pass succeeded" not in page, name
 
 
