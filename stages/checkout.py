@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.errors import UserError, hide, one_line
-from stages.shell import git_environ
+from stages.errors import UserError, hide
+from stages.git import run_git, said
 
 _TOLD = 3
 
@@ -88,16 +87,7 @@ def git(folder: Path, *arguments: str) -> str:
     Raises:
         UserError: it failed; with its message in one line.
     """
-    command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        env=git_environ(),
-        check=False,
-    )
+    done = run_git("-C", str(folder), *arguments)
     if done.returncode != 0:
-        said = one_line(done.stderr)
-        raise UserError(f"{folder}: `git {arguments[0]}` failed: {said}")
-    return done.stdout
+        raise UserError(f"{folder}: `git {arguments[0]}` failed: {said(done, 200)}")
+    return done.stdout.decode(errors="replace")

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Gate, Identity, Selection, View
 from stages.errors import UserError
 from stages.schema import (
+    COMPARISON_FILE,
     Elsewhere,
     Host,
     Model,
@@ -413,6 +414,8 @@ class Source(Part):
         round_trip: between client and server.
         sessions: server sessions the matrix has rows of.
         interruptions: how often the measurement was stopped and went on later.
+        git_commit: that held the code; ``None`` where none is known to.
+        git_dirty: whether the code differed from it; ``None`` where that is not known.
     """
 
     backend: Backend
@@ -434,6 +437,7 @@ class Source(Part):
     started_at: str
     finished_at: str
     git_commit: str | None
+    git_dirty: bool | None
     restarts: int
     sessions: int
     interruptions: int
@@ -534,6 +538,13 @@ class Comparison(Part):
         return (self.portable, self.best_native)
 
 
+def _remedy(path: Path) -> str:
+    """Only the work tree's own can be made anew."""
+    if path == COMPARISON_FILE:
+        return "`dvc repro compare` makes it anew, and measures first what is out of date"
+    return "read it with the pipeline of the commit that wrote it"
+
+
 class _Versioned(BaseModel):
     version: int
 
@@ -550,7 +561,7 @@ def load_comparison(path: Path) -> Comparison:
         if version != COMPARISON_VERSION:
             raise UserError(
                 f"{path}: version {version}, but this pipeline reads {COMPARISON_VERSION};"
-                " compare again with `dvc repro compare`"
+                f" {_remedy(path)}"
             )
         return Comparison.model_validate_json(data)
     except OSError as error:

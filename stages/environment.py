@@ -134,7 +134,7 @@ def source_of(name: str, commit: str | None) -> Source | None:
     if commit is None:
         raise UserError(
             f"environment {name}: {checkout.package} is installed from a git checkout, and no"
-            f" commit is set; set it: -S {checkout.key}=COMMIT"
+            f" commit is set; set it in params.yaml: {checkout.key}"
         )
     return None if is_complete(name, commit) else checked_source(checkout, commit)
 

@@ -24,7 +24,6 @@ from stages.contract import (
     Probes,
     View,
 )
-from stages.shell import git_environ
 from stages.tables import Record, TableKind, TableProvenance
 
 MATRIX_VERSION = 4
@@ -280,6 +279,9 @@ class Provenance(TableProvenance):
             elsewhere shares the machine, whose own work cannot be told apart.
         seconds: over all interrupted runs together, each up to the last pass it finished.
         started_at: when the first of them began, in UTC.
+        git_commit: that was checked out when the last of them began; ``None`` where no commit
+            is known to hold the code.
+        git_dirty: whether the code differed from it then; ``None`` where that is not known.
     """
 
     backend: Backend
@@ -312,7 +314,7 @@ class Provenance(TableProvenance):
     started_at: str
     finished_at: str
     git_commit: str | None
-    git_dirty: bool
+    git_dirty: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,22 +360,3 @@ WORKLOAD_FILE = Path("data") / "workload" / "canonical_workload.json"
 CHECKPOINT_FOLDER = Path("data") / "checkpoint"
 MODEL_FILE = CHECKPOINT_FOLDER / "model.json"
 COMPARISON_FILE = Path("data") / "compare" / "comparison.json"
-
-
-def git_state() -> tuple[str | None, bool]:
-    """The commit measured from and whether the work tree differed from it."""
-    import subprocess
-
-    def git(*arguments: str) -> str | None:
-        done = subprocess.run(
-            ["git", *arguments],
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            env=git_environ(),
-            check=False,
-        )
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    status = git("status", "--porcelain", "--untracked-files=no")
-    return git("rev-parse", "HEAD"), bool(status)

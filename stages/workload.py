@@ -26,10 +26,11 @@ from stages.contract import (
 )
 from stages.errors import ContractError, one_line_errors
 from stages.files import sha256, write_whole
+from stages.git import code_version
 from stages.packaged.fetch import fetch_gguf
 from stages.packaged.gguf_file import GgufFile
 from stages.packaged.tokenizer import TextTokenizer, tokenizer_json
-from stages.schema import WORKLOAD_FILE, git_state
+from stages.schema import WORKLOAD_FILE
 
 
 class Tokenizer(Protocol):
@@ -170,7 +171,9 @@ def _lengths(workload: CanonicalWorkload) -> str:
 @one_line_errors
 def main(output: Path) -> None:
     """Write the canonical workload."""
-    contract = load_contract()
+    contract, code = load_contract(), code_version()
+    if code.notice:
+        click.echo(f"workload: {code.notice}", err=True)
     parameters = contract.workload
     if isinstance(parameters, DrawnWorkload):
         workload = build_workload(parameters, contract.vocabulary)
@@ -179,12 +182,11 @@ def main(output: Path) -> None:
         workload = tokenize_workload(parameters, contract.vocabulary, tokenizer)
     data = workload.canonical_bytes()
     write_whole(output, data)
-    commit, dirty = git_state()
     provenance = {
         "workload_sha256": sha256(data),
         "written_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "git_commit": commit,
-        "git_dirty": dirty,
+        "git_commit": code.commit,
+        "git_dirty": code.changed,
     }
     write_whole(
         output.with_name("provenance.json"), (json.dumps(provenance, indent=2) + "\n").encode()

@@ -359,6 +359,7 @@ def source(backend: Backend, view: View, **changes: Any) -> Source:
         "started_at": "2026-02-11T10:00:00+00:00",
         "finished_at": "2026-02-11T10:05:00+00:00",
         "git_commit": "c0ffee" * 6,
+        "git_dirty": False,
         "restarts": 0,
         "sessions": 1,
         "interruptions": 0,

@@ -71,6 +71,7 @@ READY = Facts(
     harness=(),
     git="2.39.5",
     repository=True,
+    unnamed=None,
     dvc="3.67.1",
     cpus=4,
     load=0.2,

@@ -11,6 +11,7 @@ import yaml
 from bench import inside
 from click.testing import CliRunner
 from contracts import ROOT
+from project import somebody_elses
 from targets import COMMIT, bare_folder, raw_target
 
 from stages.checkout import Source
@@ -82,7 +83,7 @@ def nothing_was_built(tmp_path: Path) -> bool:
 
 
 def test_without_a_commit_the_line_says_what_to_set(tmp_path: Path) -> None:
-    assert "-S backends.jax.launch.source.commit=COMMIT" in refusal(None)
+    assert refusal(None).endswith("set it in params.yaml: backends.jax.launch.source.commit")
     assert nothing_was_built(tmp_path)
 
 
@@ -114,6 +115,48 @@ def test_a_checkout_at_another_commit_is_refused_with_both(
         f"{checkout}: refused: it is at {head}, but backends.jax.launch.source.commit is {COMMIT}"
     )
     assert nothing_was_built(tmp_path)
+
+
+def test_a_checkout_that_is_somebody_elses_is_refused_with_what_mends_it(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    head = git(checkout, "rev-parse", "HEAD")
+    # Longer than what is usually told of a complaint, and with a blank that a shell would split.
+    folder = tmp_path / f"another {'user' * 40}"
+    checkout.rename(folder)
+    monkeypatch.setenv(VARIABLE, str(folder))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    for name, value in somebody_elses(folder).items():
+        monkeypatch.setenv(name, value)
+    said = refusal(head)
+    assert said.startswith(f"git: detected dubious ownership in repository at '{folder}'")
+    assert nothing_was_built(tmp_path)
+    complaint = find_environment(NAME, head).checkout_complaint
+    assert complaint == said, "the doctor says the same"
+    _, remedy = said.split("; to mend it: ")
+    subprocess.run(remedy, shell=True, check=True)
+    assert source_of(NAME, head) == Source(str(folder), head)
+
+
+def test_the_variables_of_a_git_hook_do_not_stand_in_for_the_checkout(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    head = git(checkout, "rev-parse", "HEAD")
+    other = tmp_path / "other"
+    git(tmp_path, "init", "--quiet", str(other))
+    git(other, "commit", "--quiet", "--allow-empty", "-m", "of another project")
+    monkeypatch.setenv(VARIABLE, str(checkout))
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    assert source_of(NAME, head) == Source(str(checkout), head)
+
+
+def test_without_git_the_line_says_what_to_install(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    head = git(checkout, "rev-parse", "HEAD")
+    monkeypatch.setenv(VARIABLE, str(checkout))
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert refusal(head) == "git: No such file or directory; to mend it: install git"
 
 
 @pytest.mark.parametrize("change", ["edited", "added", "staged"])

@@ -121,4 +121,4 @@ git add dvc.lock
 git diff --cached --quiet || git commit --quiet --message "Measured $BACKEND at ${REVISION:0:12}"
 .venv/bin/dvc push "${stages[@]}" || fail "the matrices could not be stored; the branch is not pushed either"
 git push --quiet origin "HEAD:refs/heads/$branch" || fail "the branch could not be pushed; the matrices are stored"
-say "pushed $branch; collect it with: make combine FROM=origin/$branch"
+say "pushed $branch; once the other half is there too: git fetch && make combine FROM='origin/$branch origin/OTHER_BRANCH'"

@@ -45,8 +45,10 @@ def main(backend: Backend) -> None:
         f"The {BACKEND_NAMES[backend]} half is there. To hand it over:\n"
         f"  git commit --all -m 'Measure {BACKEND_NAMES[backend]}'\n"
         f"  dvc push {outputs}\n"
-        "  git push\n"
-        "and when the other half is there too: make combine FROM='REF [REF...]'"
+        "  git push --set-upstream origin HEAD\n"
+        "and when the other half is there too, with the branches of both:\n"
+        "  git fetch\n"
+        "  make combine FROM='REF [REF...]'"
     )
 
 

@@ -26,6 +26,7 @@ from stages.combine.repository import QUIETLY, git, lines, run, try_git
 from stages.contract import PARAMS
 from stages.errors import UserError, one_line
 from stages.files import write_whole
+from stages.git import why_no_revision
 
 REGENERATED = ("data/compare", "data/report")
 """What `compare` and `report` write into git."""
@@ -49,7 +50,8 @@ def find_revision(name: str) -> Revision:
     """
     found = try_git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if found is None:
-        raise UserError(f"{name}: no git revision of this repository (`git fetch` first?)")
+        why = why_no_revision() or "`git fetch` first?"
+        raise UserError(f"{name}: no git revision of this repository ({why})")
     return Revision(name, found.strip())
 
 
@@ -79,7 +81,9 @@ def _merge_one(copy: Path, revision: Revision, ours: str) -> str:
     head = Revision(ours, git("rev-parse", "HEAD", folder=copy).strip())
     base = try_git("merge-base", head.commit, revision.commit)
     if base is None:
-        raise UserError(f"{revision.name}: it has no commit in common with {ours}")
+        why = why_no_revision()
+        known = f" as far as is known here ({why})" if why else ""
+        raise UserError(f"{revision.name}: it has no commit in common with {ours}{known}")
     parted = Revision(f"where {ours} and {revision.name} parted", base.strip())
     if parted.commit == revision.commit:
         return ours

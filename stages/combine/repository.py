@@ -14,6 +14,7 @@ from pathlib import Path
 from dvc.config import Config, ConfigError
 
 from stages.errors import UserError, one_line
+from stages.git import check_trusted
 from stages.shell import in_own_repository
 
 # A hook of the user's own would run `dvc checkout` or the like in the middle of a merge; and
@@ -44,10 +45,10 @@ def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run ``command`` in ``folder`` and keep what it says; it can ask nothing.
 
     Raises:
-        UserError: there is no such program.
+        UserError: there is no such program, or git does not trust the repository.
     """
     try:
-        return subprocess.run(
+        done = subprocess.run(
             command,
             cwd=folder,
             env=environ(),
@@ -59,6 +60,9 @@ def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         )
     except OSError as error:
         raise UserError(f"{command[0]}: {error.strerror}") from error
+    if done.returncode != 0:
+        check_trusted(done.stderr)
+    return done
 
 
 def try_git(*arguments: str, folder: Path = Path()) -> str | None:

@@ -272,6 +272,7 @@ def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:
         started_at=found.started_at,
         finished_at=found.finished_at,
         git_commit=found.git_commit,
+        git_dirty=found.git_dirty,
         restarts=found.restarts,
         sessions=found.sessions,
         interruptions=found.interruptions,

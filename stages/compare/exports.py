@@ -17,17 +17,25 @@ from stages.contract import BACKENDS, Backend, Gate
 
 type Figure = float | int | str | None
 type Figures = dict[str, Figure | dict[str, Figure]]
+type Metrics = dict[str, Figures | bool | None]
 
 
-def metrics(comparison: Comparison) -> dict[str, Figures]:
-    """What `dvc metrics diff` shows of each view: winner, selected cells, their ratio, the gate.
+def metrics(comparison: Comparison) -> Metrics:
+    """What `dvc metrics diff` shows: of each view winner, selected cells, their ratio, the gate.
 
     And how each backend scored the items of a request, without which no figure can be read.
 
     Units are in the names; a figure that is absent is ``None``, so that every name is there
     in every run.
     """
-    return {view.view: _view_metrics(view, comparison.gate) for view in comparison.views()}
+    found: Metrics = {v.view: _view_metrics(v, comparison.gate) for v in comparison.views()}
+    return found | {"uncommitted_changes": _uncommitted_changes(comparison)}
+
+
+def _uncommitted_changes(comparison: Comparison) -> bool | None:
+    """Whether any code that measured differed from its commit; ``None`` where nobody knows."""
+    known = {s.git_dirty for s in comparison.sources if s.unavailable is None}
+    return True if True in known else False if known == {False} else None
 
 
 def _view_metrics(view: ViewComparison, limits: Gate) -> Figures:

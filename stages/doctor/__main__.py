@@ -1,7 +1,8 @@
 """Say what is ready on this machine, what is blocked, and why; `make doctor`.
 
 Nothing is installed, started or taken. With `--record` a backend that is blocked here is made
-unavailable in `params.yaml`, with the reason; `--clear` takes such a reason back.
+unavailable in `params.yaml`, with the reason; `--clear` takes such a reason back, and with
+`--backend` one that was written by hand.
 """
 
 from __future__ import annotations
@@ -56,7 +57,11 @@ def rewrite(path: Path, reasons: Mapping[Backend, str | None]) -> Contract:
     help="Ask about this backend only, such as where another machine measures the other one.",
 )
 @click.option("--record", is_flag=True, help="Make blocked backends unavailable in params.yaml.")
-@click.option("--clear", is_flag=True, help="Take back recorded reasons that no longer hold.")
+@click.option(
+    "--clear",
+    is_flag=True,
+    help="Take back recorded reasons that no longer hold; of a named backend, any.",
+)
 @click.option("--json", "machine_readable", is_flag=True, help="Print JSON instead of tables.")
 @one_line_errors
 def main(named: tuple[Backend, ...], record: bool, clear: bool, machine_readable: bool) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from stages.contract import PARAMS
 from stages.doctor.facts import Environment, Gpu, Nvidia, Tpu
 from stages.doctor.finding import RECORDED, Finding, Subject
 from stages.doctor.needs import ENVIRONMENT_BYTES, size
 
 _TOLD = 3
-_REBUILD = "remove its folder in the cache folder's environments/ and run make setup"
+_REBUILD = "remove its folder in the cache folder's environments/; what needs it next builds it"
 
 # Packages without which a server never reaches the device, where its pins leave them out.
 _DEVICE_PACKAGES = {"tpu": ("libtpu",), "cuda": ("sglang-kernel", "flashinfer-python")}
@@ -29,7 +30,7 @@ def contracted(subject: Subject) -> Finding | None:
         return None
     who = "as this command recorded" if reason.startswith(RECORDED) else "as the contract says"
     key = f"backends.{subject.backend}.unavailable"
-    fix = f"nothing; to measure it all the same, set {key} to null"
+    fix = f"nothing; to measure it all the same, set {key} to null in {PARAMS}"
     return Finding("unavailable", "ok", f"it is not measured, {who}: {reason}", fix)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stages.contract import Backend
+from stages.git import GitError
 
 type BuildState = Literal["absent", "unfinished", "complete"]
 type Place = Literal["cache", "installer", "work", "hub", "temporary"]
@@ -155,6 +156,7 @@ class Facts:
         harness: packages of the harness that are not as pinned.
         git: version; ``None`` where there is none.
         repository: whether the work tree is a git repository.
+        unnamed: why a result from here could not name its commit; ``None`` where it can.
         dvc: version; ``None`` where there is none.
         cpus: that this process may use.
         load: average number of busy processes over the last minute.
@@ -186,6 +188,7 @@ class Facts:
     harness: tuple[Difference, ...]
     git: str | None
     repository: bool
+    unnamed: GitError | None
     dvc: str | None
     cpus: int
     load: float

@@ -24,6 +24,7 @@ from stages.doctor.machine import (
     server_complaint,
 )
 from stages.errors import UserError
+from stages.git import code_version
 from stages.measure.lock import who_measures
 from stages.oracle.__main__ import ENVIRONMENT as ORACLE_ENVIRONMENT
 from stages.schema import MATRIX_FILE, MODEL_FILE, folder_of, read_matrix
@@ -56,6 +57,7 @@ def gather(contract: Contract, backends: tuple[Backend, ...], root: Path = ROOT)
         harness=harness_differences(),
         git=git_version(),
         repository=in_repository(),
+        unnamed=code_version().unknown,
         dvc=_dvc_version(),
         cpus=cpus(),
         load=os.getloadavg()[0],

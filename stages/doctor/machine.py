@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import socket
-import subprocess
 import tempfile
 import urllib.parse
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ import psutil
 from stages.doctor.facts import Place, Process, Room
 from stages.environment import ENVIRONMENTS, cache_root
 from stages.errors import one_line
-from stages.shell import git_environ
+from stages.git import GitError, NotTrustedError, check_repository, run_git
 
 _TIMEOUT_S = 10.0
 _CONNECT_TIMEOUT_S = 5.0
@@ -108,25 +107,17 @@ def cpus() -> int:
 
 def git_version() -> str | None:
     """The version of git; ``None`` where there is none."""
-    said = _said("git", "--version")
-    return said and said.removeprefix("git version ")
+    with contextlib.suppress(GitError):
+        done = run_git("--version")
+        if done.returncode == 0:
+            return one_line(done.stdout.decode()).removeprefix("git version ")
+    return None
 
 
 def in_repository() -> bool:
-    """Whether this folder is in a git repository's work tree."""
-    return _said("git", "rev-parse", "--is-inside-work-tree") == "true"
-
-
-def _said(*command: str) -> str | None:
+    """Whether this folder is in a git repository's work tree, be it one that git does not trust."""
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            env=git_environ(),
-            timeout=_TIMEOUT_S,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return one_line(done.stdout) if done.returncode == 0 else None
+        check_repository()
+    except GitError as error:
+        return isinstance(error, NotTrustedError)
+    return True

@@ -23,7 +23,7 @@ from stages.doctor.needs import (
 
 _BUSY_SHARE = 0.5
 _TOLD = 3
-_REBUILD_HARNESS = "rm .venv/.complete && make setup"
+_REBUILD_HARNESS = "rm .venv/.complete && make doctor"
 
 
 def contract(question: Question) -> Finding:
@@ -72,10 +72,15 @@ def tools(question: Question) -> Finding:
         return Finding("git and dvc", "blocked", "there is no git", "install git")
     if facts.dvc is None:
         return Finding("git and dvc", "blocked", "there is no dvc in .venv", _REBUILD_HARNESS)
+    unnamed = facts.unnamed
     if not facts.repository:
-        found = "this folder is in no git repository"
+        found = unnamed.why if unnamed else "this folder is in no git repository"
         return Finding("git and dvc", "blocked", found, "git clone the project, or git init here")
-    return Finding("git and dvc", "ok", f"git {facts.git}, dvc {facts.dvc}")
+    found = f"git {facts.git}, dvc {facts.dvc}"
+    if unnamed is not None:
+        found += f"; a result from here names no commit: {unnamed.why}"
+        return Finding("git and dvc", "warning", found, unnamed.remedy)
+    return Finding("git and dvc", "ok", found)
 
 
 def model(question: Question) -> Finding:

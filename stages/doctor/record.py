@@ -74,6 +74,6 @@ def _dumped(backend: Backend, reason: str | None) -> str:
 
 
 def override(backend: Backend, reason: str | None) -> str:
-    """The same for one `dvc exp run`, as its argument in a shell."""
+    """The same for a `dvc exp run`, as one of its arguments in a shell."""
     value = "null" if reason is None else f'"{reason}"'
     return f"-S {shlex.quote(f'backends.{backend}.unavailable={value}')}"

@@ -70,43 +70,61 @@ class _Told:
     @property
     def changes(self) -> bool:
         """Whether the file is written."""
+        if self.reason is None:
+            # Whoever wrote a reason by hand names the backend to take it back.
+            wanted = self.asked.clear and (self.asked.named or not self.by_hand)
+            return wanted and self.current is not None
         if self.by_hand or self.reason == self.current:
             return False
-        if self.reason is None:
-            return self.asked.clear
         return self.asked.record and self.elsewhere is None
 
     def lines(self) -> list[str]:
         """What is said about it."""
-        if self.by_hand:
-            return []
         if self.reason is None:
             return self._holds_no_longer() if self.current else []
         if self.changes:
             return [
                 f"Recorded in {PARAMS}: {self.key}: {self.reason}",
-                f"  for an experiment, which composes {PARAMS} anew:"
-                f" dvc exp run {override(self.backend, self.reason)}",
+                self._experiments(),
                 f"  if {self.name} is measured on another machine, set it back to null:"
                 " blocked here is no reason then.",
             ]
-        if self.reason == self.current:
-            return []
+        if self.asked.clear and self.current is not None:
+            found = self.reason.removeprefix(RECORDED)
+            return [f"Not taken back, for {self.name} is blocked here: {found}"]
+        return [] if self.by_hand or self.reason == self.current else self._could_be_recorded()
+
+    def _could_be_recorded(self) -> list[str]:
         if self.elsewhere is not None:
             again = f"make doctor RECORD=1 BACKEND={self.backend} records it all the same"
             told = f"its matrices here were measured on {self.elsewhere}"
             return [f"{self.name} is blocked here, but {told}: nothing to record ({again})."]
         return [
-            f"To go on without {self.name} and get a PARTIAL report: make doctor RECORD=1, or",
-            f"  dvc exp run {override(self.backend, self.reason)}",
+            f"To go on without {self.name} and get a PARTIAL report:"
+            f" make doctor RECORD=1 BACKEND={self.backend}, then make repro",
+            self._experiments(),
             f"  If {self.name} is measured on another machine, record nothing: blocked here is no"
             " reason then.",
         ]
 
+    def _experiments(self) -> str:
+        """Its contract is another one than the one in force, to which this is an addition."""
+        return (
+            f"  dvc exp run composes {PARAMS} anew from conf/, whatever stands in it now; for an"
+            f" experiment without {self.name} add: {override(self.backend, self.reason)}"
+        )
+
     def _holds_no_longer(self) -> list[str]:
         if self.changes:
-            return [f"Taken back in {PARAMS}: {self.key} is null"]
+            return [f"Taken back in {PARAMS}: {self.key} is null, and was: {self.current}"]
+        if self.by_hand:
+            # It may hold all the same: a quota is nothing that can be seen here.
+            again = f"make doctor CLEAR=1 BACKEND={self.backend}"
+            told = (
+                f"Not taken back, for {self.name}'s reason was written by hand; to do so: {again}"
+            )
+            return [told] if self.asked.clear else []
         return [
             f"{self.name} is unavailable for a reason that no longer holds; to measure it again:"
-            " make doctor CLEAR=1"
+            f" make doctor CLEAR=1 BACKEND={self.backend}, then make repro"
         ]

@@ -106,7 +106,10 @@ def summary(diagnosis: Diagnosis) -> str:
     if not measured:
         gone = _names(diagnosis, "unavailable")
         return f"Nothing is blocked, and nothing is measured here; unavailable: {gone}."
-    return f"Ready: dvc repro measures {measured} here."
+    asked = {verdict.backend for verdict in diagnosis.verdicts}
+    # Of a machine that was asked for one half, the whole would want the other one too.
+    command = "make repro" if len(asked) > 1 else f"make measure BACKEND={min(asked)}"
+    return f"Ready: {command} measures {measured} here."
 
 
 def _names(diagnosis: Diagnosis, state: State) -> str:

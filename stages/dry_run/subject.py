@@ -32,7 +32,7 @@ def _workload(contract: Contract) -> CanonicalWorkload:
     if not is_fetched("workload.tokenizer", pinned.package, pinned.version):
         raise UserError(
             f"how many tokens the workload's texts have is known once {pinned.package}"
-            f" {pinned.version} is in the cache; run `dvc repro workload`"
+            f" {pinned.version} is in the cache; run `dvc repro workload` under this contract"
         )
     return tokenize_workload(parameters, contract.vocabulary, read_tokenizer(pinned))
 

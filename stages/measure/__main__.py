@@ -240,6 +240,8 @@ def main(backend: Backend, view: View, fresh: bool, wait: bool) -> None:
     """Measure BACKEND in VIEW; an interrupted measurement goes on where it stopped."""
     api_key = take_api_key(backend)
     plan, folder = make_plan(load_contract(), backend, view), folder_of(backend, view)
+    if plan.code.notice:
+        click.echo(f"{plan.title}: {plan.code.notice}", err=True)
     if plan.unavailable is not None:
         record_unavailable(plan, folder)
         return
@@ -255,7 +257,9 @@ def main(backend: Backend, view: View, fresh: bool, wait: bool) -> None:
                 shutil.rmtree(journal, ignore_errors=True)
             measure(plan, folder, journal, met)
     except Interrupted as stop:
-        again = "run it again without --fresh" if fresh else "run the same command"
+        again = "run the same command"
+        if fresh:
+            again = "run it again without --fresh (make remeasure: with FRESH=0)"
         click.echo(f"interrupted: {stop.saved}; {again} to continue", err=True)
         sys.exit(stop.exit_code)
 

@@ -225,7 +225,10 @@ class SglangJax:
     def _running_requests(self, shape: Shape) -> int:
         """The most prompts in one batch whose attention scores fit the memory bound."""
         if shape.attention_heads is None:
-            raise UserError("the model's attention heads are not known; run `dvc repro checkpoint`")
+            raise UserError(
+                "the model's attention heads are not known; run `dvc repro checkpoint` under this"
+                " contract"
+            )
         running = 1
         while running * 2 <= min(self._MAX_RUNNING, powers_of_two(shape.largest_chunk)[-1]):
             keys = 2 * running * shape.context_tokens

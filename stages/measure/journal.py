@@ -226,7 +226,7 @@ class Journal:
         except DamagedJournalError as damage:
             raise UserError(
                 f"{self._path}: line {damage.line} is damaged, so its passes cannot be used;"
-                " run with --fresh to measure them again"
+                " run with --fresh (under dvc: SCOREPARITY_FRESH=1) to measure them again"
             ) from None
         if not any(isinstance(entry, PassFinished) for entry in entries):
             entries, length = [], 0

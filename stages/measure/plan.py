@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stages.canonical import CanonicalWorkload, read_workload
 from stages.contract import REFERENCE, Backend, Contract, Launch, MultiItem, View
 from stages.environment import pinned_version
 from stages.errors import ContractError, UserError
+from stages.git import NOT_ASKED, CodeVersion, code_version
 from stages.measure.drivers import DRIVERS, Driver, Flags, Shape, command_line
 from stages.measure.probe import longest_probe_tokens, packed_probe_tokens
 from stages.measure.server_info import attribute
@@ -45,6 +46,7 @@ class Plan:
     Attributes:
         unavailable: why the backend cannot run; nothing is started then.
         origins: where each of the server's flags comes from, for who has to change it.
+        code: which code measures, as it was when this process began.
     """
 
     backend: Backend
@@ -56,6 +58,7 @@ class Plan:
     contract: Measured
     unavailable: str | None
     origins: dict[str, str]
+    code: CodeVersion = NOT_ASKED
 
     @property
     def title(self) -> str:
@@ -123,7 +126,7 @@ def make_plan(contract: Contract, backend: Backend, view: View) -> Plan:
     """
     workload, digest = read_workload(WORKLOAD_FILE)
     subject = Subject(workload, digest, read_model(MODEL_FILE), attention_heads())
-    return plan_for(contract, backend, view, subject)
+    return replace(plan_for(contract, backend, view, subject), code=code_version())
 
 
 def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject) -> Plan:

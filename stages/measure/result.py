@@ -30,7 +30,6 @@ from stages.schema import (
     RoundTrip,
     ShellVariables,
     TimeSplit,
-    git_state,
     records_to_table,
 )
 from stages.tables import table_sha256
@@ -89,7 +88,6 @@ def write_result(plan: Plan, outcome: Outcome, folder: Path) -> None:
 
 
 def _provenance(plan: Plan, outcome: Outcome, digest: str) -> Provenance:
-    commit, dirty = git_state()
     launched = plan.contract.base_url is None
     return Provenance(
         schema_version=MATRIX_VERSION,
@@ -124,8 +122,8 @@ def _provenance(plan: Plan, outcome: Outcome, digest: str) -> Provenance:
         seconds=outcome.seconds,
         started_at=outcome.started_at,
         finished_at=utc_now(),
-        git_commit=commit,
-        git_dirty=dirty,
+        git_commit=plan.code.commit,
+        git_dirty=plan.code.changed,
     )
 
 

@@ -63,8 +63,9 @@ def conclude(comparison: Comparison) -> Conclusion:
 def partial(comparison: Comparison) -> list[str]:
     """Which backend is unavailable and how to complete the report; which has no good pass."""
     missing = [
-        f"{BACKEND_NAMES[backend]} is unavailable: {reason.rstrip('.')}. Where it can run, this"
-        f" command completes the report: dvc exp run -S backends.{backend}.unavailable=null"
+        f"{BACKEND_NAMES[backend]} is unavailable: {reason.rstrip('.')}. Where it can run, two"
+        f" commands complete the report: make doctor CLEAR=1 BACKEND={backend}, then make repro"
+        " (with two machines: docs/two-machines.md)"
         for backend, reason in comparison.unavailable.items()
     ]
     return missing + [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 
-from stages.comparison import Cell, ControlName, Interval, Verdict
+from stages.comparison import Cell, ControlName, Interval, Source, Verdict
 from stages.contract import BACKEND_NAMES, Backend, View
 from stages.numbers import (
     ABSENT,
@@ -165,6 +165,14 @@ def sizes(of: Sequence[int], every: Sequence[int]) -> str:
 def backend_view(backend: Backend, view: View) -> str:
     """``JAX, portable view``."""
     return f"{BACKEND_NAMES[backend]}, {VIEW_NAMES[view]} view"
+
+
+def commit(source: Source, digits: int) -> str:
+    """The commit that was measured with, and whether the code was that of the commit."""
+    if source.git_commit is None:
+        return ABSENT
+    changes = {True: " with uncommitted changes", None: ", uncommitted changes not known"}
+    return source.git_commit[:digits] + changes.get(source.git_dirty, "")
 
 
 def in_view(view: View, sentence: str) -> str:

@@ -192,7 +192,7 @@ def provenance_rows(comparison: Comparison) -> list[list[str]]:
         ["Memory", *(f.gibibytes(s.host.memory_bytes) for s in sources)],
         ["Started", *(f.minute(s.started_at) for s in sources)],
         ["Finished", *(f.minute(s.finished_at) for s in sources)],
-        ["Commit", *((s.git_commit or f.ABSENT)[:12] for s in sources)],
+        ["Commit", *(f.commit(s, 12) for s in sources)],
         ["Good timed passes", *(f"{s.good_passes} of {s.planned_passes}" for s in sources)],
         ["Server restarts", *(str(s.restarts) for s in sources)],
         ["Server sessions", *(str(s.sessions) for s in sources)],

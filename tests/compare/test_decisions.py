@@ -15,17 +15,20 @@ from contracts import contract
 from matrices import ITEMS, Score, matrix, one_pass, plain_score
 
 from stages.compare.assemble import Evidence, assemble
+from stages.compare.exports import metrics
 from stages.comparison import Comparison
 from stages.contract import BACKENDS, VIEWS, Backend, Contract, View
 from stages.contract.serving import Source
 from stages.oracle_table import ORACLE_SCHEMA, OracleProvenance, OracleTable
 from stages.probe_table import PROBE_SCHEMA, ProbeProvenance, ProbeRecord, Probes
+from stages.report.diff.conditions import measured
 from stages.report.figures import draw_all
 from stages.report.render import render_all
 from stages.schema import CallRecord, Host, Matrix, Model, Status
 from stages.workload import build_workload
 
 CHUNKS = (1, 2, 4)
+COMMIT = "0123456789abcdef" * 2 + "01234567"
 RUNS = 5
 
 type Seconds = Mapping[int, float | Sequence[float]]
@@ -50,6 +53,7 @@ class Situation:
         jax_score, reference_score: the scores they answer; the oracle is right.
         failing: backend -> runs whose last call fails.
         native: seconds in the best-native view, where they differ.
+        changed_code: backend -> whether what measured it differed from the commit.
         runs: passes of a chunk size.
         items, labels: of the workload; softmax is off with a single label.
         checkout: what the contract says of the checkout that JAX is installed from, on a TPU.
@@ -66,6 +70,7 @@ class Situation:
     unavailable: Mapping[Backend, str] = field(default_factory=dict)
     prices: Mapping[Backend, float] = field(default_factory=dict)
     hosts: Mapping[Backend, str] = field(default_factory=dict)
+    changed_code: Mapping[Backend, bool | None] = field(default_factory=dict)
     trained: bool = True
     runs: int = RUNS
     items: int = ITEMS
@@ -127,6 +132,8 @@ class Situation:
             host=host,
             unavailable=reason,
             **({"scoring": None} if reason else {}),
+            git_commit=COMMIT,
+            git_dirty=self.changed_code.get(backend, False),
             model=Model(title="m", sha256="b" * 64, trained=self.trained, path="p", revision="r"),
         )
         if backend != "jax" or self.checkout is None:
@@ -474,7 +481,7 @@ def test_a_partial_report_says_why_and_which_command_completes_it(missing: Backe
     for name, page in render_all(found).items():
         assert "PARTIAL" in page.splitlines()[0], name
         assert "a quota of 0" in page, name
-        assert f"dvc exp run -S backends.{missing}.unavailable=null" in page, name
+        assert f"make doctor CLEAR=1 BACKEND={missing}, then make repro" in page, name
         assert "no timed pass succeeded" not in page, name
 
 
@@ -572,3 +579,24 @@ def test_each_view_says_how_its_servers_scored_the_items() -> None:
     assert found.best_native.scoring["pytorch"] == scored("cached")
     whole = Situation().compare()
     assert whole.portable.scoring == {"jax": scored("separate"), "pytorch": scored("separate")}
+
+
+def test_a_commit_is_not_credited_with_code_it_does_not_hold() -> None:
+    found = Situation(changed_code={"jax": True}).compare()
+    cells = re.findall(r"0123456789ab[^|]*", render_all(found)["report.md"])
+    changed = "0123456789ab with uncommitted changes"
+    assert [cell.strip() for cell in cells] == [changed, "0123456789ab"] * len(VIEWS)
+    assert measured(found).endswith(", at commits 0123456 and 0123456 with uncommitted changes")
+    assert metrics(found)["uncommitted_changes"] is True
+
+
+def test_changes_that_nobody_could_ask_about_are_not_denied() -> None:
+    found = Situation(changed_code={"jax": None}).compare()
+    assert "0123456789ab, uncommitted changes not known" in render_all(found)["report.md"]
+    assert metrics(found)["uncommitted_changes"] is None
+
+
+def test_what_was_not_measured_has_no_code_to_be_changed() -> None:
+    found = Situation(changed_code={"jax": True}, unavailable={"jax": "a quota of 0"}).compare()
+    assert metrics(found)["uncommitted_changes"] is False
+    assert "uncommitted" not in measured(found)

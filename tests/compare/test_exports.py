@@ -21,6 +21,7 @@ from contracts import ROOT
 from stages.compare.__main__ import write_comparison
 from stages.compare.exports import metrics, plot_table
 from stages.comparison import Comparison, ViewComparison
+from stages.contract import BACKENDS, VIEWS
 
 JAX = {1: 40.0, 8: 123.456789}
 PYTORCH = {1: 50.0, 8: 400.0}
@@ -134,7 +135,10 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dvc(folder, "git", "add", ".")
     dvc(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "old")
     faster = made.replaced(steady(), made.cell("jax", "portable", 8, 500.0))
-    write_comparison(whole(faster), folder / "data" / "compare")
+    sources = [made.source(b, v, git_dirty=b == "jax") for v in VIEWS for b in BACKENDS]
+    write_comparison(
+        whole(faster).model_copy(update={"sources": sources}), folder / "data" / "compare"
+    )
     return folder
 
 
@@ -161,6 +165,7 @@ def test_dvc_metrics_diff_shows_what_changed_and_only_that(repository: Path) -> 
         "portable.jax.items_per_s_high": (154.3, 625.0),
         "portable.jax.p95_ms": (259.2, 64.0),
         "portable.jax_over_pytorch": (0.3086, 1.25),
+        "uncommitted_changes": (False, True),
     }
 
 

@@ -225,7 +225,7 @@ def test_a_half_is_measured_and_pushed_where_only_the_token_opens(job: Job) -> N
     assert git(job.origin, "rev-parse", f"{branch}^") == revision
     assert git(job.origin, "diff", "--name-only", "main", branch) == "dvc.lock"
     assert job.pulled(branch, *JAX) == {name: f"result of {name}\n" for name in sorted(JAX)}
-    assert f"make combine FROM=origin/{branch}" in said
+    assert f"git fetch && make combine FROM='origin/{branch} origin/OTHER_BRANCH'" in said
     # What is pushed is not measured again.
     assert (again, sorted(job.done())) == (0, sorted(JAX)), said_again
     assert "nothing is left to do" in said_again

@@ -225,7 +225,7 @@ ONE_BACKEND: list[tuple[dict[str, Any], dict[str, Any], Any, str, str, str, str]
         "environment",
         "blocked",
         "its Python does not run",
-        "make setup",
+        "environments/; what needs it next builds it",
     ),
     (
         jax(state="absent", python=None),
@@ -244,7 +244,7 @@ ONE_BACKEND: list[tuple[dict[str, Any], dict[str, Any], Any, str, str, str, str]
         "versions",
         "blocked",
         "jax 0.8.1, not 0.8.3; aa missing, not 2; bb missing, not 2; and 1 more",
-        "make setup",
+        "environments/; what needs it next builds it",
     ),
 ]
 

@@ -46,8 +46,22 @@ BROKEN = dataclasses.replace(PYTORCH, python=None)
 
 # facts, contract, check, level, words in what was found, words in what would fix it
 MACHINE: list[tuple[dict[str, Any], dict[str, Any], str, str, str, str]] = [
-    ({"python": "3.11.9"}, {}, "Python", "blocked", "3.11.9, not 3.12", "make setup"),
-    ({"python": "3.120.1"}, {}, "Python", "blocked", "3.120.1, not 3.12", "make setup"),
+    (
+        {"python": "3.11.9"},
+        {},
+        "Python",
+        "blocked",
+        "3.11.9, not 3.12",
+        "rm .venv/.complete && make doctor",
+    ),
+    (
+        {"python": "3.120.1"},
+        {},
+        "Python",
+        "blocked",
+        "3.120.1, not 3.12",
+        "rm .venv/.complete && make doctor",
+    ),
     ({"system": "Darwin"}, {}, "platform", "blocked", "Darwin", "Linux"),
     ({"machine": "aarch64"}, {}, "platform", "warning", "aarch64", "only x86_64"),
     (
@@ -56,10 +70,10 @@ MACHINE: list[tuple[dict[str, Any], dict[str, Any], str, str, str, str]] = [
         "harness",
         "warning",
         "numpy 1.0, not 2.4.0; rich missing, not 14.3",
-        "make setup",
+        "rm .venv/.complete && make doctor",
     ),
     ({"git": None}, {}, "git and dvc", "blocked", "no git", "install git"),
-    ({"dvc": None}, {}, "git and dvc", "blocked", "no dvc", "make setup"),
+    ({"dvc": None}, {}, "git and dvc", "blocked", "no dvc", "rm .venv/.complete && make doctor"),
     ({"repository": False}, {}, "git and dvc", "blocked", "no git repository", "git clone"),
     (
         {"hub": Hub(COMMIT, True, False)},
@@ -187,7 +201,7 @@ MACHINE: list[tuple[dict[str, Any], dict[str, Any], str, str, str, str]] = [
         "oracle",
         "blocked",
         "sglang_pytorch: its Python does not run",
-        "make setup",
+        "what needs it next builds it",
     ),
 ]
 

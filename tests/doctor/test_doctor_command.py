@@ -100,7 +100,7 @@ def test_the_default_contract_is_ready_here_and_its_environments_need_not_be_bui
         "PyTorch, best-native",
     }
     assert "sglang_pytorch: not built yet; make repro installs it (6.9 GB)" in result.output
-    assert result.output.endswith("Ready: dvc repro measures JAX and PyTorch here.\n")
+    assert result.output.endswith("Ready: make repro measures JAX and PyTorch here.\n")
     assert not (tree.parent / "cache").exists(), "nothing is built by asking"
 
 
@@ -165,8 +165,8 @@ def test_a_recorded_reason_is_what_the_printed_override_composes(tree, no_tpu) -
     recorded = Path("params.yaml").read_bytes()
     assert load_contract().backends.jax.unavailable == f"doctor: {NO_TPU}"
     assert f"UNAVAILABLE JAX, portable: doctor: {NO_TPU}\n" in result.output
-    (line,) = [line for line in result.output.splitlines() if "dvc exp run -S" in line]
-    override = shlex.split(line.partition("dvc exp run -S")[2])[0]
+    (line,) = [line for line in result.output.splitlines() if "dvc exp run" in line]
+    override = shlex.split(line.partition("add: -S ")[2])[0]
     assert compose(*ON_TPU, override) == recorded
     # And it is taken back once it no longer holds, when asked.
     assert b"doctor: no TPU" in compose(override)

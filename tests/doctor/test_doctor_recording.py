@@ -35,7 +35,7 @@ def test_a_blocked_backend_is_recorded_only_when_asked() -> None:
     outcome = decided(TPU, Asked())
     assert outcome.changes == {}
     said = "\n".join(outcome.lines)
-    assert "make doctor RECORD=1" in said
+    assert "make doctor RECORD=1 BACKEND=jax, then make repro" in said
     assert override("jax", NO_TPU) in said
     assert "If JAX is measured on another machine, record nothing" in said
 
@@ -47,7 +47,32 @@ def test_a_ready_machine_has_nothing_to_say() -> None:
 def test_what_was_written_by_hand_is_neither_replaced_nor_taken_back() -> None:
     by_hand = {"backends__jax__unavailable": "a quota of 0 TPUs"}
     assert decided({**TPU, **by_hand}, Asked(record=True)).changes == {}
-    assert decided(by_hand, Asked(record=True, clear=True)).changes == {}
+    outcome = decided(by_hand, Asked(record=True, clear=True))
+    assert outcome.changes == {}
+    assert outcome.lines[0].endswith("written by hand; to do so: make doctor CLEAR=1 BACKEND=jax")
+    assert decided(by_hand, Asked()).lines == ()
+
+
+def test_who_names_the_backend_takes_back_what_was_written_by_hand_if_it_can_run() -> None:
+    by_hand = {"backends__jax__unavailable": "a quota of 0 TPUs"}
+    outcome = decided(by_hand, Asked(clear=True, named=True))
+    assert outcome.changes == {"jax": None}
+    assert outcome.lines == (
+        "Taken back in params.yaml: backends.jax.unavailable is null, and was: a quota of 0 TPUs",
+    )
+    blocked_too = decided({**TPU, **by_hand}, Asked(clear=True, named=True))
+    assert blocked_too.changes == {}
+    assert blocked_too.lines == (
+        "Not taken back, for JAX is blocked here: no TPU found: no chip on the PCI bus,"
+        " no /dev/accel0",
+    )
+
+
+def test_a_record_that_holds_is_not_taken_back_and_that_is_said() -> None:
+    holds = {**TPU, "backends__jax__unavailable": NO_TPU}
+    outcome = decided(holds, Asked(clear=True))
+    assert outcome.changes == {}
+    assert outcome.lines[0].startswith("Not taken back, for JAX is blocked here: no TPU found")
 
 
 def test_a_record_that_holds_stays_and_another_reason_takes_its_place() -> None:

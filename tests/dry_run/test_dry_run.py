@@ -128,7 +128,7 @@ def test_a_server_started_elsewhere_is_told_with_the_settings_it_must_have(bare:
 def test_flags_that_follow_from_a_model_nobody_has_resolved_are_said_to(bare: Path) -> None:
     lines = said(bare, "contract=seed")
     problem = "cannot be planned yet: the model's attention heads are not known"
-    assert f"jax-portable: {problem}; run `dvc repro checkpoint`" in lines
+    assert f"jax-portable: {problem}; run `dvc repro checkpoint` under this contract" in lines
     assert len([line for line in lines if line == "  command line"]) == 2, "PyTorch's"
 
 

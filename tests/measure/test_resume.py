@@ -252,7 +252,10 @@ def test_a_server_that_is_ended_together_with_the_harness_spoils_no_pass(harness
     assert made.matrix().provenance.restarts == 0
 
 
-def test_fresh_measures_everything_anew_and_is_the_way_out_of_a_damaged_journal(harness) -> None:
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_fresh_measures_everything_anew_and_is_the_way_out_of_a_damaged_journal(
+    harness, monkeypatch: pytest.MonkeyPatch, by_variable: bool
+) -> None:
     made: Harness = harness("--sleep", "0.02")
     process = made.start()
     wait_for(new_passes(made, "sweep", 2))
@@ -264,8 +267,14 @@ def test_fresh_measures_everything_anew_and_is_the_way_out_of_a_damaged_journal(
     journal.write_bytes(data)
     code, said = made.run()
     assert code == 1
-    assert re.fullmatch(r"error: \S+ line \d+ is damaged.*--fresh.*\n", said)
-    code, said = made.run("--fresh")
+    told = re.fullmatch(
+        r"error: \S+ line \d+ is damaged.* run with (--fresh) \(under dvc: (\w+)=(\w+)\).*\n", said
+    )
+    assert told is not None
+    option, variable, value = told.groups()
+    if by_variable:
+        monkeypatch.setenv(variable, value)
+    code, said = made.run(*([] if by_variable else [option]))
     assert code == 0, said
     assert "going on" not in said
     assert_whole(made.matrix())

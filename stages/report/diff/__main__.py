@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -17,9 +16,9 @@ import click
 from stages.comparison import Comparison, load_comparison
 from stages.errors import UserError, one_line_errors
 from stages.files import write_whole
+from stages.git import run_git, why_no_revision
 from stages.report.diff.words import Side, changes_markdown
 from stages.schema import COMPARISON_FILE
-from stages.shell import git_environ
 
 WORKSPACE = "workspace"
 
@@ -67,7 +66,11 @@ def read_side(name: str) -> Side:
         return Side(name, load_comparison(Path(name)))
     commit = _commit(name) or _experiment(name)
     if commit is None:
-        raise UserError(f"{name}: neither a file, nor a git revision, nor a DVC experiment")
+        why = why_no_revision()
+        raise UserError(
+            f"{name}: neither a file, nor a git revision, nor a DVC experiment"
+            + (f" ({why})" if why else "")
+        )
     # The dot makes git look from this folder, not from the repository's root.
     found = _git("show", f"{commit}:./{COMPARISON_FILE.as_posix()}")
     if found is None:
@@ -106,13 +109,9 @@ def _git(*arguments: str) -> bytes | None:
     """What git prints; ``None`` where it fails.
 
     Raises:
-        UserError: there is no git, or this folder is in no repository.
+        UserError: there is no git, or no repository that it can be asked about.
     """
-    try:
-        command = ["git", *arguments]
-        done = subprocess.run(command, capture_output=True, env=git_environ(), check=False)
-    except OSError as error:
-        raise UserError(f"git: {error.strerror}") from error
+    done = run_git(*arguments)
     if done.returncode == 0:
         return done.stdout
     if b"not a git repository" in done.stderr:

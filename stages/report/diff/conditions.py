@@ -191,7 +191,7 @@ def measured(of: Comparison) -> str:
         return "nothing was measured"
     first = f.minute(min((s.started_at for s in ran), key=f.instant))
     last = f.minute(max((s.finished_at for s in ran), key=f.instant))
-    commits = sorted({s.git_commit[:7] for s in ran if s.git_commit})
+    commits = sorted({f.commit(s, 7) for s in ran if s.git_commit})
     at = f", at commit{'s' if len(commits) > 1 else ''} {f.join(commits)}" if commits else ""
     return f"{first} to {last}{at}"
 
