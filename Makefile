@@ -120,13 +120,14 @@ lock: $(HARNESS) ## resolve and pin every environment anew
 	  uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \
 	    $$wanted --output-file $${wanted%.in}.txt; done
 
+# Not on standard output: `make doctor JSON=1` says nothing but JSON there.
 $(HARNESS): requirements.txt .python-version | $(filter .uv/bin/uv,$(UV))
-	@echo "harness: installing the pipeline's own environment into .venv"
+	@echo "harness: installing the pipeline's own environment into .venv" >&2
 	@$(UV) venv --quiet --clear .venv
 	@VIRTUAL_ENV=.venv $(UV) pip sync --quiet --require-hashes --compile-bytecode requirements.txt
 	@touch $@
 
 .uv/bin/uv:
-	@echo "uv: not found, installing it into .uv"
+	@echo "uv: not found, installing it into .uv" >&2
 	@python3 -m venv .uv
 	@.uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 
 import yaml
 from contracts import ROOT, raw_contract
+from patience import PATIENCE_S
 
-from stages.contract import BACKENDS, parse_contract
+from stages.contract import BACKENDS, Contract, parse_contract
 from stages.files import write_whole
 from stages.schema import CHECKPOINT_FOLDER, MODEL_FILE, WORKLOAD_FILE, Model
 from stages.workload import build_workload
@@ -24,8 +26,8 @@ SMALL: dict[str, Any] = {
     "chunk_sizes": [1, 2, 4],
     "passes__sweep": 3,
     "passes__confirm": 2,
-    "limits__call_timeout_s": 20,
-    "limits__start_timeout_s": 30,
+    "limits__call_timeout_s": PATIENCE_S,
+    "limits__start_timeout_s": PATIENCE_S,
     "limits__restarts": 2,
     "probes__repeats": 4,
 }
@@ -58,6 +60,17 @@ def make_bench(folder: Path, raw: dict[str, Any], model_sha256: str = "b" * 64) 
     model = Model(title="m", sha256=model_sha256, trained=True, path="nowhere", revision=None)
     write_whole(folder / MODEL_FILE, model.model_dump_json().encode())
     write_whole(folder / CHECKPOINT_FOLDER / "config.json", b'{"num_attention_heads": 4}')
+
+
+def hold(path: Path, made: Contract, *keys: tuple[Any, int, int], after: int = 0) -> None:
+    """Have a scoring server with ``--hold`` answer only ``after`` more calls of these passes.
+
+    It answers the others once ``path`` is gone. So a measurement is where a test wants it,
+    however fast or slow both are. The probes count as the pass ``("probe", 0, 0)``.
+    """
+    workload = build_workload(made.workload, made.vocabulary)
+    salts = [workload.salt(*key) for key in keys]
+    path.write_text(json.dumps({"after": after, "salts": salts}))
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import SCORING_SERVER
+from patience import wait_for
 
 from stages.contract import Backend, Contract, View
-from stages.measure.server import free_port, is_listening
+from stages.measure.server import is_listening
 from stages.measure.server_info import attribute
 from stages.schema import Elsewhere, Provenance, RoundTrip
 
@@ -75,13 +77,27 @@ def at_url(found: Provenance, url: str, told: Elsewhere, round_trip_s: float) ->
     )
 
 
+def _taken() -> socket.socket:
+    """A port that nobody else is given, and a server that may reuse addresses can listen on."""
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", 0))
+    return bound
+
+
 @dataclass
 class ByHand:
     """A scoring server of its own, started and stopped by the test alone."""
 
     folder: Path
-    port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    _bound: socket.socket = field(default_factory=_taken)
+
+    @property
+    def port(self) -> int:
+        """The same one at each start, its own also while it is stopped."""
+        found: int = self._bound.getsockname()[1]
+        return found
 
     @property
     def url(self) -> str:
@@ -93,11 +109,8 @@ class ByHand:
         path.write_text(json.dumps(told))
         command = [SCORING_SERVER, "--port", str(self.port), "--infos", str(path), *arguments]
         self.process = subprocess.Popen([sys.executable, *command])
-        deadline = time.monotonic() + 30
-        while not is_listening(self.port):
-            assert time.monotonic() < deadline, "the server by hand never came up"
-            assert self.process.poll() is None
-            time.sleep(0.05)
+        wait_for(lambda: is_listening(self.port) or not self.lives, "it never came up")
+        assert self.lives
 
     @property
     def lives(self) -> bool:
@@ -107,3 +120,8 @@ class ByHand:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+    def close(self) -> None:
+        """Stop it for good."""
+        self.stop()
+        self._bound.close()

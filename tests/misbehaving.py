@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 import socket
 import struct
@@ -9,6 +10,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+
+from patience import PATIENCE_S, wait_for
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -49,19 +52,26 @@ class Misbehaving:
         self.heads: list[bytes] = []
         self.bodies: list[bytes] = []
 
+    def took(self, requests: int) -> None:
+        """Wait until it has read so many requests, each of which has met its behaviour.
+
+        A request whose client gives up may be read after that, and the next one before it.
+        """
+        wait_for(lambda: len(self.bodies) >= requests, f"{requests} requests never came")
+
     def stop(self) -> None:
         """Close every connection and wait for every thread."""
         self._stopping.set()
         # Closing a listener does not wake a blocked accept; a last connection does.
         with suppress(OSError):
-            socket.create_connection(self._listener.getsockname(), 5).close()
-        self._threads[0].join(10)
+            socket.create_connection(self._listener.getsockname(), PATIENCE_S).close()
+        self._threads[0].join(PATIENCE_S)
         self._listener.close()
         for sock in self._sockets:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(10)
+            thread.join(PATIENCE_S)
 
     def _accept(self) -> None:
         while True:
@@ -83,9 +93,10 @@ class Misbehaving:
             received = bytearray()
             while (request := _read_request(sock, received)) is not None:
                 head, body = request
+                behave = next(self._turns)
                 self.heads.append(head)
                 self.bodies.append(body)
-                if not next(self._turns)(Exchange(sock, body, self._stopping)):
+                if not behave(Exchange(sock, body, self._stopping)):
                     return
 
 
@@ -150,7 +161,7 @@ def echoes(exchange: Exchange) -> bool:
 
 def hangs(exchange: Exchange) -> bool:
     """Never answer, and keep the connection open."""
-    exchange.stopping.wait(60)
+    exchange.stopping.wait(PATIENCE_S)
     return False
 
 
@@ -215,18 +226,34 @@ class Pours:
         return False
 
 
-def late(answer: bytes, after_s: float) -> Behaviour:
-    """Answer, but only after a while, and keep the connection open."""
+class Late:
+    """Answers, but only once the client has given up, and keeps the connection open."""
 
-    def behave(exchange: Exchange) -> bool:
-        exchange.stopping.wait(after_s)
-        exchange.sock.sendall(answer)
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+        self._given_up, self._sent = threading.Event(), threading.Event()
+
+    def __call__(self, exchange: Exchange) -> bool:
+        """Answer one request."""
+        self._given_up.wait(PATIENCE_S)
+        try:
+            exchange.sock.sendall(self._answer)
+        finally:
+            self._sent.set()
         return True
 
-    return behave
+    def answer_now(self) -> None:
+        """Have the answer sent; nobody waits for it any more."""
+        self._given_up.set()
+        assert self._sent.wait(PATIENCE_S)
 
 
 def refused_url() -> str:
-    """The base URL of a port where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+    """The base URL of a port where nobody listens, which nobody else is given either."""
+    return f"http://127.0.0.1:{_BOUND.getsockname()[1]}"
+
+
+# Bound, so that the port is taken, but never listening, so that every connection is refused.
+_BOUND = socket.socket()
+_BOUND.bind(("127.0.0.1", 0))
+atexit.register(_BOUND.close)

@@ -157,6 +157,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     hangs = False
     worker: subprocess.Popen[bytes] | None = None
     infos: dict[str, object] = {}  # noqa: RUF012  one server, one process
+    held = 0
 
     def do_POST(self) -> None:
         """Answer one scoring request."""
@@ -184,6 +185,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             cls.hangs = True
         while cls.hangs:
             time.sleep(1)
+        self._wait_while_held(body["query"])
         self._perhaps_die(len(body["items"]))
         self._say(len(body["items"]))
         computed, cached = self._prefill(body)
@@ -263,6 +265,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
+    def _wait_while_held(self, query: list[int]) -> None:
+        """Answer only so many of the calls with certain salts while a test holds the others."""
+        cls, path = type(self), self.arguments.hold
+        if path is None or not path.exists():
+            return
+        hold = json.loads(path.read_text())
+        if query[:8] in hold["salts"]:
+            cls.held += 1
+            while cls.held > hold["after"] and path.exists():
+                time.sleep(0.05)
+
     def _first_life(self) -> bool:
         """Whether this is the first server of the test to get here (or they all may crash)."""
         if self.arguments.mark is None:
@@ -291,6 +304,7 @@ def main() -> None:
     parser.add_argument("--most-tokens", type=int, help="refuse longer prompts")
     parser.add_argument("--hang-items", type=int, help="asked for so many, never answer again")
     parser.add_argument("--worker-dies-at", type=int, help="at this call; never answer again")
+    parser.add_argument("--hold", type=Path, help="file that names the calls to hold (JSON)")
     parser.add_argument("--compiles", action="store_true", help="compile per new item count")
     parser.add_argument("--falls-back", action="store_true", help="leave the fast path each call")
     parser.add_argument("--sleep", type=float, default=0.0, help="seconds per call")
@@ -322,7 +336,7 @@ def main() -> None:
             Handler.infos = json.loads(Handler.arguments.infos.read_text())
         if Handler.arguments.worker_dies_at is not None:
             hanging = True
-            Handler.worker = subprocess.Popen(["sleep", "600"])
+            Handler.worker = subprocess.Popen(["sleep", "6000"])
         server = http.server.ThreadingHTTPServer if hanging else http.server.HTTPServer
         server(address, Handler).serve_forever()
     except KeyboardInterrupt:

@@ -104,11 +104,25 @@ def parse_contract(raw: object) -> Contract:
     Raises:
         ContractError: the first key that is wrong, what was found, what is allowed.
     """
+    _check_kinds(raw)
     try:
         contract = Contract.model_validate(raw)
     except pydantic.ValidationError as error:
         raise _first_error(error) from None
     return contract.checked()
+
+
+_KINDS = {"model": ("synthetic", "hub", "packaged"), "workload": ("drawn", "text")}
+
+
+def _check_kinds(raw: object) -> None:
+    # pydantic writes out what it finds in the place of a kind. Of a number of thousands of digits
+    # Python refuses that, and the complaint would go to standard error beside the one line.
+    for name, kinds in _KINDS.items():
+        section = raw.get(name) if isinstance(raw, dict) else None
+        found = section.get("kind", "") if isinstance(section, dict) else ""
+        if not isinstance(found, str):
+            raise ContractError(f"{name}.kind", found, " or ".join(map(repr, kinds)))
 
 
 def _first_error(error: pydantic.ValidationError) -> ContractError:

@@ -21,7 +21,7 @@ from stages.errors import UserError, one_line
 
 _PIN = re.compile(r"([\w.-]+)(?:\[[^\]]*\])?==([^\s;\\]+)")
 _FIELD = re.compile(r"^(Name|Version): *(\S+)", re.MULTILINE)
-_START_TIMEOUT_S = 30
+_START_TIMEOUT_S = 120
 _VERSION = "import platform; print(platform.python_version())"
 
 

@@ -18,7 +18,7 @@ from stages.environment import ENVIRONMENTS, cache_root
 from stages.errors import one_line
 from stages.git import GitError, NotTrustedError, check_repository, run_git
 
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 120.0
 _CONNECT_TIMEOUT_S = 5.0
 
 

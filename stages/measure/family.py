@@ -49,6 +49,19 @@ def family_of(pid: int) -> list[Member]:
     return found
 
 
+def main_process(pid: int) -> Member | None:
+    """The process that a server began as, by its guard's id; ``None`` if it cannot be seen.
+
+    It is the inner guard's oldest child: what else that one has are orphans it adopted.
+    """
+    try:
+        (inner, *_) = psutil.Process(pid).children()
+        oldest = min(inner.children(), key=psutil.Process.create_time)
+        return Member(oldest, one_line(oldest.name(), _NAME_CHARACTERS))
+    except (psutil.Error, ValueError):
+        return None
+
+
 def family_listens(pid: int, port: int) -> bool:
     """Whether a descendant of a process listens on the port; true where that cannot be seen."""
     try:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pytest
 import yaml
 from contracts import ROOT, raw_contract
+from patience import PATIENCE_S
 from scoring_server import right_score
 
 from stages.canonical import CanonicalWorkload
@@ -21,6 +24,7 @@ from stages.compare.__main__ import compare
 from stages.comparison import Comparison
 from stages.contract import BACKENDS, VIEWS, Backend, Contract, View, parse_contract
 from stages.files import write_whole
+from stages.measure import session
 from stages.measure.__main__ import make_plan, measure
 from stages.oracle.sample import sample_items
 from stages.oracle_table import ORACLE_FILE, ORACLE_SCHEMA, ORACLE_TABLE, OracleProvenance
@@ -34,14 +38,14 @@ from stages.schema import (
 from stages.tables import table_sha256
 from stages.workload import build_workload
 
+# Tests import from here, and `conftest` is whichever folder's was loaded last.
+sys.modules["adversarial_conftest"] = sys.modules[__name__]
+
 ITEMS = 30
 CHUNKS = [1, 5, 15, 30]
-# JAX is fastest at chunk 5 and confirms 1, 5 and 15; the reference is fastest at 30 and
-# confirms 1, 15 and 30. So what JAX confirms at 5, the reference only answers untimed.
-PACE: dict[Backend, list[str]] = {
-    "jax": ["--sleep", "0.002", "--sleep-squared", "0.0001"],
-    "pytorch": ["--sleep", "0.006"],
-}
+# As if JAX had been fastest at chunk 5 and the reference at 30: what JAX confirms at 5, the
+# reference only answers untimed. Which is the fastest would depend on what else runs here.
+CONFIRMED: dict[Backend, list[int]] = {"jax": [1, 5, 15], "pytorch": [1, 15, 30]}
 
 
 @contextlib.contextmanager
@@ -63,15 +67,15 @@ def make_contract(flags: dict[Backend, dict[str, str]]) -> Contract:
         chunk_sizes=CHUNKS,
         passes__sweep=2,
         passes__confirm=2,
-        limits__start_timeout_s=30,
-        limits__call_timeout_s=20,
+        limits__start_timeout_s=PATIENCE_S,
+        limits__call_timeout_s=PATIENCE_S,
         selection__resamples=200,
         probes__repeats=4,
         oracle__samples_per_chunk=20,
     )
     for backend in BACKENDS:
         program = str(ROOT / "tests" / "scoring_server.py")
-        raw["backends"][backend]["launch"]["entry"] = [program, *PACE[backend]]
+        raw["backends"][backend]["launch"]["entry"] = [program]
         raw["backends"][backend]["launch"]["environ"] = {}
         raw["backends"][backend]["portable"]["flags"] |= flags.get(backend, {})
     return parse_contract(raw)
@@ -115,7 +119,9 @@ class Bench:
         kept = self.measured.get((backend, view, lie))
         if kept is None:
             kept = self.folder / "kept" / f"{len(self.measured)}"
-            measure(make_plan(contract, backend, view), kept)
+            confirmed = CONFIRMED[backend]
+            with mock.patch.object(session, "confirm_chunk_sizes", return_value=confirmed):
+                measure(make_plan(contract, backend, view), kept)
             self.measured[backend, view, lie] = kept
         place = self.folder / folder_of(backend, view)
         place.parent.mkdir(parents=True, exist_ok=True)

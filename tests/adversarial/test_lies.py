@@ -11,7 +11,11 @@ from dataclasses import dataclass, field
 
 import polars as pl
 import pytest
-from conftest import CHUNKS, WORKLOAD, Bench  # type: ignore[import-not-found]
+from adversarial_conftest import (  # type: ignore[import-not-found]
+    CHUNKS,
+    WORKLOAD,
+    Bench,
+)
 
 import stages.compare.assemble as assemble
 import stages.compare.gate as gate

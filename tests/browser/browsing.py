@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+from patience import PATIENCE_S
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from programs import find_program
 
@@ -24,7 +25,9 @@ def chromium() -> Iterator[Browser]:
     path = find_program(*NAMES)
     root = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=root)
+        browser = playwright.chromium.launch(
+            executable_path=path, args=root, timeout=1000 * PATIENCE_S
+        )
         try:
             yield browser
         finally:
@@ -96,6 +99,7 @@ def shown(
         color_scheme="dark" if dark else "light",
         java_script_enabled=scripts,
     )
+    context.set_default_timeout(1000 * PATIENCE_S)
     try:
         yield Shown(context.new_page(), path)
     finally:

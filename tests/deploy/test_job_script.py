@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ import psutil
 import pytest
 from git_server import served
 from manifests import DEPLOY
+from patience import PATIENCE_S, wait_for
 from programs import find_program
 from rules import RETRY_IS_VAIN
 
@@ -66,7 +66,7 @@ mkdir -p data "$SCOREPARITY_CACHE"
 echo "$1" >> "$SCOREPARITY_CACHE/done"
 trap 'echo interrupted >> "$SCOREPARITY_CACHE/done"; exit 143' TERM
 begun=$(wc -l < "$SCOREPARITY_CACHE/done")
-if [ "$begun" = "${HANG_AT:-}" ]; then sleep 600 & touch "$SCOREPARITY_CACHE/hangs"; wait; fi
+if [ "$begun" = "${HANG_AT:-}" ]; then sleep 6000 & touch "$SCOREPARITY_CACHE/hangs"; wait; fi
 if [ "$begun" = "${FAIL_AT:-}" ]; then exit 1; fi
 if [ -n "${GIT_TOKEN:-}" ]; then echo "the measurement has the token" >&2; exit 1; fi
 echo "result of $1" > "data/$1"
@@ -142,16 +142,14 @@ class Job:
     def run(self, **changes: str) -> tuple[int, str]:
         """An attempt's exit code and all it said."""
         process = self.start(**changes)
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=PATIENCE_S)
         return process.returncode, said
 
     def until_it_hangs(self, process: subprocess.Popen[str]) -> None:
         """Wait until an attempt hangs in its measurement."""
-        deadline = time.monotonic() + 120
-        while not (self.work / "cache" / "hangs").exists():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        hangs = self.work / "cache" / "hangs"
+        wait_for(lambda: hangs.exists() or process.poll() is not None)
+        assert process.poll() is None, process.communicate()
 
     def done(self) -> list[str]:
         """The stages that were begun, in order."""
@@ -184,7 +182,9 @@ class Job:
 def kill_all(process: subprocess.Popen[str]) -> None:
     """What happens to a container: every process is gone at once."""
     for one in [process, *psutil.Process(process.pid).children(recursive=True)]:
-        one.kill()
+        # One may have ended since it was seen.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
     process.communicate()
 
 
@@ -271,7 +271,7 @@ def test_a_signal_reaches_the_measurement_and_nothing_is_pushed(job: Job) -> Non
     process = job.start(HANG_AT="1")
     job.until_it_hangs(process)
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=PATIENCE_S)
 
     assert process.returncode == 128 + signal.SIGTERM
     assert "the next attempt goes on from here" in said

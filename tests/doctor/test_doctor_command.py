@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from contracts import ROOT, raw_contract
 from dvc.utils.hydra import compose_and_dump
 from matrices import matrix, passes
+from misbehaving import refused_url
 from readiness import DENSE
 
 from stages.contract import VIEWS, load_contract
@@ -43,9 +44,10 @@ ON_TPU = [
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """What the command reads of a work tree, and a machine on which nothing is built."""
     monkeypatch.setenv("SCOREPARITY_CACHE", str(tmp_path / "cache"))
-    # Whoever measures on this machine meanwhile is no concern of these tests.
+    # Whoever measures on this machine meanwhile, or fills its memory, is no concern of these tests.
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("stages.doctor.gather.memory", lambda: (64 << 30, 60 << 30))
     folder = tmp_path / "tree"
     folder.mkdir()
     for name in ("backends", "stages", ".python-version", "requirements.txt"):
@@ -107,11 +109,23 @@ def test_the_default_contract_is_ready_here_and_its_environments_need_not_be_bui
 def test_make_doctor_here(tmp_path: Path) -> None:
     """The real command in the real work tree, on whatever is built there."""
     environ = {**os.environ, "TMPDIR": str(tmp_path)}
-    command = ["make", "--silent", "doctor", "JSON=1", "BACKEND=jax"]
+    # Never with a new environment, which all other tests run in meanwhile.
+    made = "--old-file=.venv/.complete"
+    command = ["make", "--silent", made, "doctor", "JSON=1", "BACKEND=jax"]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
     assert states(found) == {("jax", "portable"): "ready", ("jax", "best_native"): "ready"}
+
+
+def test_what_is_set_up_first_is_told_beside_the_json_and_not_in_it(tmp_path: Path) -> None:
+    for name in ("Makefile", "requirements.txt", ".python-version"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / ".venv").mkdir()
+    command = ["make", "--silent", "doctor", "JSON=1", "UV=true", "RUN=echo {}; exit;"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "{}\n"), done.stderr
+    assert done.stderr.startswith("harness: installing ")
 
 
 def test_a_contract_for_accelerators_is_blocked_here_with_the_reason(tree, no_tpu, no_gpu) -> None:
@@ -251,7 +265,7 @@ def test_outside_a_git_repository_nothing_can_be_measured(tree) -> None:
 def test_a_hub_that_cannot_be_reached_blocks_a_hub_model(tree, monkeypatch) -> None:
     from huggingface_hub import constants
 
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "ENDPOINT", refused_url())
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tree.parent / "hub"))
     compose("contract=seed")
     found = judged()

@@ -9,7 +9,6 @@ import resource
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 from bench import inside
 from contracts import ROOT
 from huggingface_hub import constants
+from patience import PATIENCE_S, wait_for
 
 from stages.contract import HubModel
 from stages.doctor.devices import find_nvidia, find_tpu, parse_gpu
@@ -85,6 +85,7 @@ def test_a_gpu_on_the_bus_is_told_from_its_sound_card(tmp_path: Path) -> None:
 )
 def test_what_nvidia_smi_says(tmp_path, monkeypatch, script, gpus, complaint) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("stages.doctor.devices._SMI_TIMEOUT_S", PATIENCE_S)
     if script is not None:
         make_file(tmp_path / "nvidia-smi", f"#!/bin/sh\n{script}\n").chmod(0o755)
     found = find_nvidia(tmp_path)
@@ -174,6 +175,8 @@ def hub_answers(status: int, body: object, **headers: str) -> ThreadingHTTPServe
 def the_hub(server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setattr(constants, "ENDPOINT", address)
+    # What a user waits for a hub far away is too short for one beside busy processes.
+    monkeypatch.setattr("stages.doctor.hub._TIMEOUT_S", PATIENCE_S)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
@@ -291,17 +294,17 @@ def test_without_a_loopback_interface_none_can() -> None:
 def test_a_server_left_over_is_found_and_a_program_beside_it_is_not(cache: Path) -> None:
     with inside(ROOT):
         python = build("sglang_jax") / "bin" / "python"
-    sleep = [str(python), "-S", "-c", "import time; time.sleep(60)"]
+    sleep = [str(python), "-S", "-c", "import time; time.sleep(6000)"]
     with (
         subprocess.Popen([*sleep, "--port", "1"]) as server,
         subprocess.Popen(sleep) as other,
     ):
-        deadline = time.monotonic() + 10
-        while psutil.Process(server.pid).cmdline()[:1] != [str(python)]:
-            assert time.monotonic() < deadline
-        found = find_left_over()
-        server.kill()
-        other.kill()
+        try:
+            wait_for(lambda: psutil.Process(server.pid).cmdline()[:1] == [str(python)])
+            found = find_left_over()
+        finally:
+            server.kill()
+            other.kill()
     assert [(p.pid, p.environment) for p in found] == [(server.pid, "sglang_jax")]
 
 

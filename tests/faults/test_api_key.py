@@ -8,6 +8,7 @@ import traceback
 
 import pytest
 from misbehaving import Exchange, http, misbehaving, says
+from patience import PATIENCE_S
 
 from stages.errors import UserError, one_line, one_line_errors
 from stages.measure.client import CallFailed, ScoreConnection
@@ -25,7 +26,7 @@ def test_the_key_is_sent_as_a_bearer_token_and_only_if_there_is_one() -> None:
     for key, expected in [(KEY, True), (None, False)]:
         with (
             misbehaving(says(http(GOOD))) as server,
-            ScoreConnection(server.url, 20, api_key=key) as connection,
+            ScoreConnection(server.url, PATIENCE_S, api_key=key) as connection,
         ):
             assert connection.send(connection.prepare(b"{}")).status == 200
             head = server.heads[0].decode().lower()
@@ -56,7 +57,7 @@ def test_a_server_that_says_the_key_aloud_is_not_repeated(wrap, status) -> None:
 
     with (
         misbehaving(says_aloud) as server,
-        ScoreConnection(server.url, 20, api_key=KEY) as connection,
+        ScoreConnection(server.url, PATIENCE_S, api_key=KEY) as connection,
     ):
         reply = connection.send(connection.prepare(b"{}"))
         detail = decode_scores(reply.status, reply.body, 1, 2, True).detail
@@ -71,7 +72,7 @@ def test_a_call_that_fails_does_not_name_the_key() -> None:
 
     with (
         misbehaving(answers_nonsense) as server,
-        ScoreConnection(server.url, 20, api_key=KEY) as connection,
+        ScoreConnection(server.url, PATIENCE_S, api_key=KEY) as connection,
     ):
         call = connection.prepare(b"{}")
         with pytest.raises(CallFailed) as failed:

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE_S
 
 from stages.measure.client import CallFailed, ScoreConnection
 from stages.measure.decode import Decoded, decode_scores
@@ -135,7 +136,7 @@ def one_answer(listener: socket.socket, data: bytes) -> None:
     sock, _ = listener.accept()
     # A client that has heard enough hangs up.
     with sock, suppress(OSError):
-        sock.settimeout(20)
+        sock.settimeout(PATIENCE_S)
         sock.recv(1 << 16)
         sock.sendall(data)
         sock.shutdown(socket.SHUT_WR)
@@ -150,7 +151,7 @@ def test_any_bytes_on_the_wire_are_an_answer_or_one_failure(data) -> None:
         answering = threading.Thread(target=one_answer, args=(listener, data))
         answering.start()
         port = listener.getsockname()[1]
-        with ScoreConnection(f"http://127.0.0.1:{port}", 20) as connection:
+        with ScoreConnection(f"http://127.0.0.1:{port}", PATIENCE_S) as connection:
             decoded = score(connection)
             check(decoded, 1, 2, True)
             assert decoded.status != "timeout"

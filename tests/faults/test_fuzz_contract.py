@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +191,25 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 def test_a_hostile_file_is_one_line(text, tmp_path) -> None:
     assert refusal(text, tmp_path) is not None
+
+
+@pytest.mark.parametrize("kind", ["0x{}", "[0x{}]"])
+@pytest.mark.parametrize("section", ["model", "workload"])
+def test_a_kind_too_long_to_be_written_out_is_one_line(section, kind, tmp_path) -> None:
+    raw = raw_contract()
+    raw[section]["kind"] = "KIND"
+    text = yaml.safe_dump(raw).replace("KIND", kind.format("f" * 5000))
+    (tmp_path / "params.yaml").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.workload"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: params.yaml: {section}.kind: found ")
 
 
 def test_a_key_given_twice_is_refused_by_name_and_line(tmp_path) -> None:

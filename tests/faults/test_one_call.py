@@ -16,23 +16,22 @@ from dataclasses import dataclass
 import pytest
 from misbehaving import (
     Behaviour,
+    Late,
     Pours,
     closes,
     drips,
     hangs,
     http,
-    late,
     misbehaving,
     refused_url,
     resets,
     says,
 )
+from patience import PATIENCE_S
 
 from stages.measure.client import CallFailed, ScoreConnection
 from stages.measure.decode import Decoded, answer_bound, decode_scores
 
-# Far above what loopback needs and far below what a test may hang.
-PATIENCE_S = 20.0
 SHORT_S = 1.0
 ITEMS, LABELS = 3, 2
 GOOD = b'{"scores":[[0.25,0.75],[0.5,0.5],[1,0]]}'
@@ -81,11 +80,13 @@ CASES = {
     # Silence.
     "accepts and never answers": Case(hangs, "timeout", "no whole answer in 1 s"),
     "half an answer, then silence": Case(
-        says(http(GOOD[:20], length=40)), "timeout", "20 bytes of it came"
+        says(http(GOOD[:20], length=40)), "timeout", "no whole answer in 1 s"
     ),
-    "a byte a moment": Case(drips(http(GOOD), 0.1), "timeout", "no whole answer in 1 s"),
+    "a byte a moment": Case(
+        drips(http(GOOD + b" " * 4000), 0.1), "timeout", "no whole answer in 1 s"
+    ),
     "a byte of the head a moment": Case(
-        drips(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 99, 0.1), "timeout", "no whole answer"
+        drips(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 999, 0.1), "timeout", "no whole answer"
     ),
     # A broken connection.
     "closes without a word": Case(closes, "connection_error", "closed without an answer"),
@@ -229,9 +230,25 @@ def test_a_fault_ends_in_its_kind_in_one_line_in_time_and_the_next_call_is_well(
         assert failed.detail.isprintable()
         assert len(failed.detail) <= 200
         assert failed.scores is None
+        server.took(1)
+        # Only the fault must be reached soon.
+        connection._timeout_s = PATIENCE_S
         assert score(connection) == Decoded("ok", "", [0.25, 0.75, 0.5, 0.5, 1.0, 0.0])
         # Sent once each: a failed call is never tried again behind the measurement's back.
         assert len(server.bodies) == 2
+
+
+def test_a_timeout_says_how_much_of_the_answer_came() -> None:
+    # A starved server may send its half only after a short bound: then a longer one is reached.
+    for timeout_s in (1, 4, 16, 64, 256):
+        with (
+            misbehaving(says(http(GOOD[:20], length=40))) as server,
+            ScoreConnection(server.url, timeout_s) as connection,
+        ):
+            detail = score(connection).detail
+        if detail != f"no whole answer in {timeout_s} s":
+            break
+    assert detail == f"no whole answer in {timeout_s} s, 20 bytes of it came"
 
 
 @pytest.mark.parametrize(
@@ -243,7 +260,10 @@ def test_no_answer_takes_more_memory_than_its_bound(name) -> None:
     # Tracing makes it slow: a smaller bound than a measurement has is sooner reached, and no
     # timeout is to end it.
     bound = BOUND // 4
-    with misbehaving(case.behaviour) as server, ScoreConnection(server.url, 300) as connection:
+    with (
+        misbehaving(case.behaviour) as server,
+        ScoreConnection(server.url, PATIENCE_S) as connection,
+    ):
         before = case.behaviour.sent if isinstance(case.behaviour, Pours) else 0
         tracemalloc.start()
         try:
@@ -280,13 +300,14 @@ def test_a_redirect_is_not_followed() -> None:
 
 
 def test_an_answer_too_late_is_never_taken_for_that_of_the_next_call() -> None:
-    other = b'{"scores":[[0,1],[0,1],[0,1]]}'
+    late = Late(http(b'{"scores":[[0,1],[0,1],[0,1]]}'))
     with (
-        misbehaving(late(http(other), 2 * SHORT_S), says(http(GOOD))) as server,
+        misbehaving(late, says(http(GOOD))) as server,
         ScoreConnection(server.url, SHORT_S) as connection,
     ):
         assert score(connection).status == "timeout"
-        time.sleep(2 * SHORT_S)
+        late.answer_now()
+        connection._timeout_s = PATIENCE_S
         assert score(connection).scores == [0.25, 0.75, 0.5, 0.5, 1.0, 0.0]
         assert server.accepted == 2, "the connection was dropped with the late answer on it"
 
@@ -310,7 +331,10 @@ def test_an_honest_answer_of_the_largest_request_is_far_from_its_bound() -> None
 
 
 def test_an_answer_is_asked_for_uncompressed() -> None:
-    with misbehaving(says(http(GOOD))) as server, ScoreConnection(server.url, 20) as connection:
+    with (
+        misbehaving(says(http(GOOD))) as server,
+        ScoreConnection(server.url, PATIENCE_S) as connection,
+    ):
         assert score(connection).status == "ok"
         assert b"\r\naccept-encoding: identity" in server.heads[0].lower()
 
@@ -342,7 +366,10 @@ def test_what_the_status_line_and_the_headers_say_cannot_either() -> None:
         b"HTTP/1.1 200 OK\r\nX: \x1b]0;owned\x07\r\nContent-Length: \x1b[31m\r\n\r\n",
     ]
     for answer in answers:
-        with misbehaving(says(answer)) as server, ScoreConnection(server.url, 20) as connection:
+        with (
+            misbehaving(says(answer)) as server,
+            ScoreConnection(server.url, PATIENCE_S) as connection,
+        ):
             failed = score(connection)
             assert failed.status in ("connection_error", "bad_json")
             assert failed.detail.isprintable()

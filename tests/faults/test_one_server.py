@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 from contracts import ROOT, contract
+from patience import PATIENCE_S, wait_for
 
 from stages.measure.client import ScoreConnection
 from stages.measure.drivers import DRIVERS
@@ -42,7 +42,7 @@ def program(tmp_path: Path, text: str) -> str:
     return str(path)
 
 
-def start(server: Server, connection: ScoreConnection, timeout_s: float = 60) -> float:
+def start(server: Server, connection: ScoreConnection, timeout_s: float = PATIENCE_S) -> float:
     return server.wait_until_healthy(lambda: probe_server(connection, WORKLOAD), timeout_s)
 
 
@@ -63,7 +63,7 @@ def test_a_crash_in_a_pass_ends_the_call_as_server_died_with_the_signal(tmp_path
     # The first call is the probe, the third the second of the pass.
     with (
         server_of(tmp_path, SCORING, "--crash-at", "3") as server,
-        ScoreConnection(server.url, 20) as connection,
+        ScoreConnection(server.url, PATIENCE_S) as connection,
     ):
         start(server, connection)
         records = one_pass(server, connection)
@@ -80,7 +80,7 @@ HANGING = """
             self.send_header("Content-Length", "0")
             self.end_headers()
         def do_POST(self):
-            time.sleep(600)
+            time.sleep(6000)
         def log_message(self, *_):
             pass
     port = int(sys.argv[sys.argv.index("--port") + 1])
@@ -93,16 +93,13 @@ def test_a_server_that_is_only_healthy_in_name_is_not_healthy(tmp_path) -> None:
         server_of(tmp_path, program(tmp_path, HANGING)) as server,
         ScoreConnection(server.url, 1) as connection,
     ):
-        began = time.monotonic()
+        wait_for(lambda: is_listening(server.port))
         with pytest.raises(ServerDiedError, match=r"not healthy after \d+ s: timeout: no whole"):
             start(server, connection, 4)
-        assert time.monotonic() - began < 30
-        assert httpx.get(f"{server.url}/health").status_code == 200
+        assert httpx.get(f"{server.url}/health", timeout=PATIENCE_S).status_code == 200
         # A pass on it costs one call's time, not one per call.
-        began = time.monotonic()
         (record,) = one_pass(server, connection)
         assert (record.status, record.detail) == ("timeout", "no whole answer in 1 s")
-        assert time.monotonic() - began < 30
 
 
 def test_a_server_that_accepts_and_never_says_a_word_is_not_healthy(tmp_path) -> None:
@@ -110,26 +107,28 @@ def test_a_server_that_accepts_and_never_says_a_word_is_not_healthy(tmp_path) ->
         import socket, sys, time
         port = int(sys.argv[sys.argv.index("--port") + 1])
         with socket.create_server(("127.0.0.1", port)):
-            time.sleep(600)
+            time.sleep(6000)
     """
     with (
         server_of(tmp_path, program(tmp_path, mute)) as server,
         ScoreConnection(server.url, 1) as connection,
-        pytest.raises(ServerDiedError, match="timeout: no whole answer in 1 s"),
     ):
-        start(server, connection, 4)
+        wait_for(lambda: is_listening(server.port))
+        with pytest.raises(ServerDiedError, match="timeout: no whole answer in 1 s"):
+            start(server, connection, 4)
 
 
 def test_a_server_that_answers_nonsense_is_not_healthy(tmp_path) -> None:
     # What it left unread would be the next call on the connection.
     read = 'self.rfile.read(int(self.headers["Content-Length"]))'
-    empty = HANGING.replace("time.sleep(600)", f"{read}; self.do_GET()")
+    empty = HANGING.replace("time.sleep(6000)", f"{read}; self.do_GET()")
     with (
         server_of(tmp_path, program(tmp_path, empty)) as server,
-        ScoreConnection(server.url, 20) as connection,
-        pytest.raises(ServerDiedError, match=r"bad_json: the answer of 0 bytes is not JSON"),
+        ScoreConnection(server.url, PATIENCE_S) as connection,
     ):
-        start(server, connection, 2)
+        wait_for(lambda: is_listening(server.port))
+        with pytest.raises(ServerDiedError, match=r"bad_json: the answer of 0 bytes is not JSON"):
+            start(server, connection, 2)
 
 
 def test_a_crash_at_start_is_told_by_its_cause_not_by_its_traceback(tmp_path) -> None:
@@ -147,7 +146,7 @@ def test_a_crash_at_start_is_told_by_its_cause_not_by_its_traceback(tmp_path) ->
     """
     with (
         server_of(tmp_path, program(tmp_path, crash)) as server,
-        ScoreConnection(server.url, 20) as connection,
+        ScoreConnection(server.url, PATIENCE_S) as connection,
         pytest.raises(ServerDiedError, match=r"^ended with exit code 1 while starting$"),
     ):
         start(server, connection)
@@ -161,10 +160,10 @@ def test_a_crash_at_start_is_told_by_its_cause_not_by_its_traceback(tmp_path) ->
 def test_a_server_listens_on_loopback_only_whatever_it_was_told_before(tmp_path) -> None:
     with server_of(tmp_path, SCORING, "--host", "0.0.0.0") as server:
         assert server.argv[-4:] == ["--host", "127.0.0.1", "--port", str(server.port)]
-        with ScoreConnection(server.url, 20) as connection:
+        with ScoreConnection(server.url, PATIENCE_S) as connection:
             start(server, connection)
             # Every address of 127.0.0.0/8 is this machine; a server on all addresses answers.
-            with ScoreConnection(f"http://127.0.0.2:{server.port}", 5) as other:
+            with ScoreConnection(f"http://127.0.0.2:{server.port}", PATIENCE_S) as other:
                 said = probe_server(other, WORKLOAD)
             assert said is not None
             assert said.startswith("connection_error")
@@ -179,7 +178,7 @@ def test_a_flooded_log_is_not_read_whole(tmp_path) -> None:
         raise RuntimeError("no room")
     """
     with server_of(tmp_path, program(tmp_path, flood)) as server:
-        assert server.died_within(60) == "ended with exit code 1"
+        assert server.died_within(PATIENCE_S) == "ended with exit code 1"
         assert server.log.stat().st_size > 50_000_000
         assert len(server.new_log()) <= 32 << 20
         assert server.new_log() == ""

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import threading
 import time
 
 import pytest
 from misbehaving import (
+    Late,
     closes,
     drips,
     echoes,
     floods,
     hangs,
     http,
-    late,
     misbehaving,
     refused_url,
     resets,
     says,
 )
+from patience import PATIENCE_S
 
 from stages.measure.client import CallFailed, ScoreConnection, encode_call
 
-# Far above what loopback needs and far below what a test may hang.
-PATIENCE_S = 20.0
 SHORT_S = 1.0
 CHUNKED = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -34,6 +34,15 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 def call(url: str, body: bytes = b"{}", timeout_s: float = PATIENCE_S):
     with ScoreConnection(url, timeout_s) as connection:
         return connection.send(connection.prepare(body))
+
+
+def something_comes(connection: ScoreConnection) -> None:
+    """Wait until more bytes, or the end of the connection, have come in on it."""
+    assert connection._stream is not None
+    readable, _, _ = select.select(
+        [connection._stream.get_extra_info("socket")], [], [], PATIENCE_S
+    )
+    assert readable
 
 
 def test_a_call_arrives_as_the_post_it_is_and_the_answer_comes_back_whole():
@@ -102,10 +111,10 @@ def test_an_answer_that_ends_with_the_connection_is_whole():
 
 FAILURES = {
     "hangs": (hangs, "timeout"),
-    "drips its head": (drips(http(b"x", headers="X-Long: " + "y" * 500 + "\r\n")), "timeout"),
-    "drips its body": (drips(http(b"x" * 500)), "timeout"),
-    "drips chunks": (drips(CHUNKED.encode() + b"1\r\nx\r\n" * 100), "timeout"),
-    "drips interim answers": (drips(CONTINUE * 20), "timeout"),
+    "drips its head": (drips(http(b"x", headers="X-Long: " + "y" * 9000 + "\r\n")), "timeout"),
+    "drips its body": (drips(http(b"x" * 9000)), "timeout"),
+    "drips chunks": (drips(CHUNKED.encode() + b"1\r\nx\r\n" * 2000), "timeout"),
+    "drips interim answers": (drips(CONTINUE * 400), "timeout"),
     "hangs half way": (says(http(b"x" * 50, length=100)), "timeout"),
     "closes without an answer": (closes, "connection_error"),
     "resets without an answer": (resets(b""), "connection_error"),
@@ -142,6 +151,9 @@ def test_a_call_that_fails_says_how_in_time_and_the_next_one_works(behaviour, ki
         assert failed.value.kind == kind
         assert failed.value.detail
         assert failed.value.detail.isprintable()
+        server.took(1)
+        # Only the fault must be reached soon.
+        connection._timeout_s = PATIENCE_S
         assert connection.send(connection.prepare(b"second")).body == b"second"
         assert server.accepted == 2
         # A failed call is never sent a second time behind the caller's back.
@@ -164,13 +176,14 @@ def test_nobody_listening_is_a_connection_error():
 
 
 def test_a_server_that_comes_up_later_is_reached():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with ScoreConnection(f"http://127.0.0.1:{port}", PATIENCE_S) as connection:
-        prepared = connection.prepare(b"{}")
-        with pytest.raises(CallFailed):
-            connection.send(prepared)
-        with socket.create_server(("127.0.0.1", port)) as listener:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with ScoreConnection(url, PATIENCE_S) as connection:
+            prepared = connection.prepare(b"{}")
+            with pytest.raises(CallFailed):
+                connection.send(prepared)
+            listener.listen()
             answering = threading.Thread(target=_answer_once, args=(listener, http(b"up")))
             answering.start()
             assert connection.send(prepared).body == b"up"
@@ -214,13 +227,15 @@ def test_a_refusal_sent_without_reading_the_request_is_heard():
 
 
 def test_an_answer_that_comes_after_the_timeout_is_not_taken_for_the_next_one():
+    late = Late(http(b"stale"))
     with (
-        misbehaving(late(http(b"stale"), 2 * SHORT_S), echoes) as server,
+        misbehaving(late, echoes) as server,
         ScoreConnection(server.url, SHORT_S) as connection,
     ):
         with pytest.raises(CallFailed):
             connection.send(connection.prepare(b"first"))
-        time.sleep(2 * SHORT_S)
+        late.answer_now()
+        connection._timeout_s = PATIENCE_S
         assert connection.send(connection.prepare(b"second")).body == b"second"
 
 
@@ -237,9 +252,11 @@ def test_bytes_past_an_answer_are_never_part_of_the_next_one(surplus):
 
 
 def test_a_second_answer_that_comes_later_is_not_taken_for_the_next_one():
+    heard = threading.Event()
+
     def answers_twice(exchange) -> bool:
         exchange.sock.sendall(http(b"first"))
-        exchange.stopping.wait(0.2)
+        heard.wait(PATIENCE_S)
         exchange.sock.sendall(http(b"surplus"))
         return True
 
@@ -248,7 +265,8 @@ def test_a_second_answer_that_comes_later_is_not_taken_for_the_next_one():
         ScoreConnection(server.url, PATIENCE_S) as connection,
     ):
         assert connection.send(connection.prepare(b"1")).body == b"first"
-        time.sleep(1)
+        heard.set()
+        something_comes(connection)
         assert connection.send(connection.prepare(b"2")).body == b"2"
 
 
@@ -259,7 +277,7 @@ def test_a_connection_closed_between_calls_is_reopened_and_nothing_is_sent_twice
     ):
         for body in (b"first", b"second"):
             assert connection.send(connection.prepare(body)).body == b"ok"
-            time.sleep(0.5)
+            something_comes(connection)
         assert server.accepted == 2
         assert server.bodies == [b"first", b"second"]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from contracts import ROOT
+from patience import PATIENCE_S
 
 from stages.errors import UserError
 from stages.measure.lock import LOCK_NAME, machine_lock, who_measures
@@ -23,7 +24,7 @@ HOLDER = """
     from stages.measure.lock import machine_lock
     with machine_lock("measure@jax-portable"):
         print("held", flush=True)
-        time.sleep(600)
+        time.sleep(6000)
 """
 
 
@@ -73,7 +74,7 @@ def test_who_waits_is_told_for_whom_once_and_goes_on_when_the_holder_ends(holder
         threading.Timer(2, holder.kill).start()
 
     with machine_lock("measure@pytorch-portable", waiting):
-        assert holder.wait(10) == -signal.SIGKILL
+        assert holder.wait(PATIENCE_S) == -signal.SIGKILL
     (sentence,) = told
     assert re.fullmatch(
         r"waiting for another measurement on this machine: measure@jax-portable in"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -18,10 +19,13 @@ from typing import Any
 
 import psutil
 import pytest
-from bench import bench_contract, make_bench
+from bench import bench_contract, hold, make_bench
+from patience import PATIENCE_S, wait_for
 
+from stages.contract import load_contract
 from stages.environment import cache_root
 from stages.measure.journal import JOURNAL_FILE, PassFinished, decode_entries
+from stages.measure.session import _SETTLE_S
 from stages.probe_table import read_probes
 from stages.schema import CallRecord, Matrix, read_matrix
 
@@ -36,15 +40,26 @@ class Harness:
     folder: Path
     temporary: Path
     cache: Path
+    held: Path
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def hold(self, *keys: tuple[Any, int, int], after: int = 0) -> None:
+        """Let a measurement get as far as these passes, and no further until it is released."""
+        hold(self.held, load_contract(self.folder / "params.yaml"), *keys, after=after)
+
+    def release(self) -> None:
+        """Let it go on."""
+        self.held.unlink()
+
+    def start(
+        self, *arguments: str, command: tuple[str, ...] = ("-m", "stages.measure")
+    ) -> subprocess.Popen[str]:
         environ = {
             **os.environ,
             "TMPDIR": str(self.temporary),
             "SCOREPARITY_CACHE": str(self.cache),
         }
         return subprocess.Popen(
-            [sys.executable, "-m", "stages.measure", "jax", "portable", *arguments],
+            [sys.executable, *command, "jax", "portable", *arguments],
             cwd=self.folder,
             env=environ,
             stdout=subprocess.PIPE,
@@ -55,7 +70,7 @@ class Harness:
     def run(self, *arguments: str) -> tuple[int, str]:
         """Exit code and output of a run to its end."""
         process = self.start(*arguments)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=PATIENCE_S)
         return process.returncode, output + errors
 
     def passes(self) -> list[PassFinished]:
@@ -91,21 +106,20 @@ def harness(tmp_path: Path) -> Callable[..., Harness]:
     """Makes a harness whose scoring server gets these arguments."""
 
     def make(*arguments: str, **changes: Any) -> Harness:
-        made = Harness(tmp_path / "bench", tmp_path / "tmp", tmp_path / "cache")
+        held = tmp_path / "held"
+        made = Harness(tmp_path / "bench", tmp_path / "tmp", tmp_path / "cache", held)
         made.temporary.mkdir()
         made.cache.mkdir()
         (made.cache / "environments").symlink_to(cache_root() / "environments")
+        arguments = ("--hold", str(held), *arguments)
         make_bench(made.folder, bench_contract(*arguments, **changes))
         return made
 
     return make
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not within the time a user would wait"
-        time.sleep(0.005)
+PROBES = ("probe", 0, 0)
+CONFIRM = [("confirm", chunk, run) for chunk in (1, 2, 4) for run in range(2)]
 
 
 def new_passes(harness: Harness, phase: str, count: int) -> Callable[[], bool]:
@@ -166,10 +180,13 @@ def test_killed_ten_times_at_any_moment_every_pass_is_measured_once(harness) -> 
     ]
     measured: dict[tuple[str, int, int], list[CallRecord]] = {}
     killed = 0
-    for reached, at_most in points:
+    # Only the last round's measurement may be over before it is killed.
+    made.hold(PROBES, after=10)
+    for number, (reached, at_most) in enumerate(points, 1):
+        if number == len(points):
+            made.release()
         process = made.start()
-        # The last round's moment is so short that the measurement may be over before it.
-        wait_for(lambda: reached() or process.poll() is not None)  # noqa: B023
+        wait_for(lambda: reached() or process.poll() is not None, every_s=0.005)  # noqa: B023
         time.sleep(moments.uniform(0, at_most))
         killed += process.poll() is None
         process.kill()
@@ -178,7 +195,7 @@ def test_killed_ten_times_at_any_moment_every_pass_is_measured_once(harness) -> 
             first = finished.calls[0]
             key = (first.phase, first.chunk_size, first.run)
             assert measured.setdefault(key, finished.calls) == finished.calls, "measured again"
-        wait_for(lambda: made.processes() == [], 15)
+        wait_for(lambda: made.processes() == [])
         # DVC deletes the outputs before it runs a stage again.
         shutil.rmtree(output, ignore_errors=True)
     assert killed >= len(points) - 1
@@ -208,12 +225,13 @@ def test_killed_ten_times_at_any_moment_every_pass_is_measured_once(harness) -> 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_a_signal_ends_it_within_seconds_and_says_what_is_saved(harness, number, code) -> None:
+def test_a_signal_ends_it_at_once_and_says_what_is_saved(harness, number, code) -> None:
     made: Harness = harness("--sleep", "0.1")
+    made.hold(PROBES)
     process = made.start()
     wait_for(new_passes(made, "sweep", 1))
     process.send_signal(number)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == code
     told = re.fullmatch(
         r"interrupted: (\d+) of about \d+ passes saved; run the same command to continue\n", errors
@@ -225,26 +243,40 @@ def test_a_signal_ends_it_within_seconds_and_says_what_is_saved(harness, number,
 
 
 def test_interrupted_before_anything_was_measured_it_says_so(harness) -> None:
-    made: Harness = harness("--sleep", "60")
+    made: Harness = harness("--sleep", "6000")
     process = made.start()
     wait_for(made.server_was_started)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert errors.startswith("interrupted: 0 of about ")
 
 
+# A busy machine may take long from the server's end to the harness's, which must be a moment.
+LONG_MOMENT = (
+    "import stages.measure.session as session\n"
+    "session._SETTLE_S = 600.0\n"
+    "from stages.measure.__main__ import main\n"
+    "main()\n"
+)
+
+
 def test_a_server_that_is_ended_together_with_the_harness_spoils_no_pass(harness) -> None:
     made: Harness = harness("--sleep", "0.1")
-    process = made.start()
+    made.hold(*CONFIRM)
+    process = made.start(command=("-c", LONG_MOMENT))
     wait_for(new_passes(made, "sweep", 1))
     # As a container's end or a shutdown would: the server first, the harness a moment later.
     for child in psutil.Process(process.pid).children(recursive=True):
-        if "scoring_server" in " ".join(child.cmdline()):
-            child.kill()
+        # The guards may end, once the server has, between any two looks at them.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "scoring_server" in " ".join(child.cmdline()):
+                child.kill()
+    assert _SETTLE_S > 0.5
     time.sleep(0.5)
     process.terminate()
-    process.communicate(timeout=10)
+    process.communicate(timeout=PATIENCE_S)
+    made.release()
     assert {c.status for p in made.passes() for c in p.calls} == {"ok"}
     code, said = made.run()
     assert code == 0, said
@@ -257,10 +289,12 @@ def test_fresh_measures_everything_anew_and_is_the_way_out_of_a_damaged_journal(
     harness, monkeypatch: pytest.MonkeyPatch, by_variable: bool
 ) -> None:
     made: Harness = harness("--sleep", "0.02")
+    made.hold(PROBES)
     process = made.start()
     wait_for(new_passes(made, "sweep", 2))
     process.kill()
     process.communicate()
+    made.release()
     (journal,) = made.cache.glob(f"journals/*/{JOURNAL_FILE}")
     data = bytearray(journal.read_bytes())
     data[len(data) // 3] ^= 1
@@ -283,7 +317,8 @@ def test_fresh_measures_everything_anew_and_is_the_way_out_of_a_damaged_journal(
 
 
 def test_a_second_measurement_on_the_machine_is_refused_and_starts_nothing(harness) -> None:
-    made: Harness = harness("--sleep", "0.3")
+    made: Harness = harness()
+    made.hold(PROBES)
     first = made.start()
     wait_for(new_passes(made, "warmup", 1))
     code, said = made.run()
@@ -293,36 +328,42 @@ def test_a_second_measurement_on_the_machine_is_refused_and_starts_nothing(harne
     assert said.count("\n") == 1
     assert first.poll() is None
     first.terminate()
-    first.communicate(timeout=10)
+    first.communicate(timeout=PATIENCE_S)
 
 
 def test_a_second_measurement_that_waits_follows_the_first_and_spoils_nothing(harness) -> None:
-    made: Harness = harness("--sleep", "0.1")
+    made: Harness = harness()
+    made.hold(PROBES)
     first = made.start()
     wait_for(new_passes(made, "warmup", 1))
-    code, said = made.run("--wait")
-    assert code == 0, said
-    assert f"jax-portable: waiting for another measurement on this machine: {HOLDS}" in said
-    assert f"process {first.pid}, since " in said
-    output, errors = first.communicate(timeout=10)
+    second = made.start("--wait")
+    assert second.stdout is not None
+    line = second.stdout.readline()
+    assert f"jax-portable: waiting for another measurement on this machine: {HOLDS}" in line
+    assert f"process {first.pid}, since " in line
+    made.release()
+    output, errors = first.communicate(timeout=PATIENCE_S)
     assert first.returncode == 0, output + errors
+    said = "".join(second.communicate(timeout=PATIENCE_S))
+    assert second.returncode == 0, line + said
     assert "going on" not in said, "it measured anew, for the first one was done"
     assert_whole(made.matrix())
     assert made.processes() == []
 
 
 def test_who_waits_can_be_interrupted(harness) -> None:
-    made: Harness = harness("--sleep", "0.3")
+    made: Harness = harness()
+    made.hold(PROBES)
     first = made.start()
     wait_for(new_passes(made, "warmup", 1))
     second = made.start("--wait")
     assert second.stdout is not None
     assert HOLDS in second.stdout.readline()
     second.send_signal(signal.SIGINT)
-    _, errors = second.communicate(timeout=10)
+    _, errors = second.communicate(timeout=PATIENCE_S)
     assert second.returncode == 130
     told = "interrupted: nothing was measured yet; run the same command to continue\n"
     assert errors == told
     assert first.poll() is None
     first.terminate()
-    first.communicate(timeout=10)
+    first.communicate(timeout=PATIENCE_S)

@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
+import threading
 import uuid
 from pathlib import Path
 
 import psutil
 import pytest
 from contracts import ROOT
+from patience import PATIENCE_S, wait_for
 
 from stages.errors import UserError
 from stages.measure.server import (
@@ -40,7 +41,7 @@ PROGRAM = """
         os.setsid()
         if os.fork():
             os._exit(0)
-        time.sleep(600)
+        time.sleep(6000)
     if arguments.get("--forks") and os.fork() == 0:
         while True:  # one process at a time, a new one every moment
             if os.fork():
@@ -48,14 +49,14 @@ PROGRAM = """
             if arguments["--forks"] == "sessions":
                 os.setsid()
             time.sleep(0.002)
-    sleeper = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(600)"
+    sleeper = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(6000)"
     child = subprocess.Popen([sys.executable, "-c", sleeper], start_new_session=True)
     print("child", child.pid, flush=True)
     if arguments.get("--crash"):
         print("Traceback (most recent call last):\\n  File x\\nMemoryError: no room", flush=True)
         sys.exit(3)
     if arguments.get("--silent"):
-        time.sleep(600)
+        time.sleep(6000)
     address = ("127.0.0.1", int(arguments["--port"]))
     http.server.HTTPServer(address, http.server.BaseHTTPRequestHandler).serve_forever()
 """
@@ -73,13 +74,6 @@ def make(program: Path, tmp_path: Path, *arguments: str) -> Server:
     return Server([sys.executable, str(program), *arguments], environ, tmp_path / "server.log")
 
 
-def wait_for(condition, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not within the time a user would wait"
-        time.sleep(0.05)
-
-
 def child_of(server: Server) -> int:
     wait_for(lambda: "child" in server.log.read_text())
     return int(server.log.read_text().split()[1])
@@ -88,7 +82,7 @@ def child_of(server: Server) -> int:
 @pytest.mark.parametrize("deaf", [[], ["--deaf", "yes"]])
 def test_after_the_measurement_no_process_and_no_port_is_left(program, tmp_path, deaf) -> None:
     with make(program, tmp_path, *deaf) as server:
-        assert server.wait_until_healthy(lambda: None, 30) > 0
+        assert server.wait_until_healthy(lambda: None, PATIENCE_S) > 0
         child = child_of(server)
         assert psutil.pid_exists(child)
     assert not psutil.pid_exists(child)
@@ -97,7 +91,7 @@ def test_after_the_measurement_no_process_and_no_port_is_left(program, tmp_path,
 
 def test_a_failing_measurement_stops_its_server_too(program, tmp_path) -> None:
     with pytest.raises(RuntimeError, match="measurement"), make(program, tmp_path) as server:
-        server.wait_until_healthy(lambda: None, 30)
+        server.wait_until_healthy(lambda: None, PATIENCE_S)
         child = child_of(server)
         raise RuntimeError("measurement")
     assert not psutil.pid_exists(child)
@@ -111,9 +105,9 @@ HARNESS = """
     log, mark, *command = sys.argv[1:]
     server = Server([sys.executable, *command], server_environment({"MARK": mark}, {}), Path(log))
     server.__enter__()
-    server.wait_until_healthy(lambda: None, 30)
+    server.wait_until_healthy(lambda: None, 600)
     print(server.port, flush=True)
-    time.sleep(600)
+    time.sleep(6000)
 """
 
 
@@ -178,7 +172,7 @@ def test_when_the_harness_dies_by_any_signal_its_server_goes_too(program, tmp_pa
     harness = Harness(program, tmp_path)
     assert len(marked(harness.mark)) == 4, "two guards, the server and its child"
     harness.end(number)
-    wait_for(lambda: not is_listening(harness.port) and not marked(harness.mark), 10)
+    wait_for(lambda: not is_listening(harness.port) and not marked(harness.mark))
 
 
 @pytest.mark.parametrize(
@@ -195,7 +189,7 @@ def test_when_the_harness_is_killed_an_unruly_server_goes_too(program, tmp_path,
     harness = Harness(program, tmp_path, *arguments)
     assert len(marked(harness.mark)) >= 4
     harness.end(signal.SIGKILL)
-    wait_for(lambda: not is_listening(harness.port) and not marked(harness.mark), 10)
+    wait_for(lambda: not is_listening(harness.port) and not marked(harness.mark))
 
 
 def test_when_the_harness_is_killed_a_stopped_server_goes_too(program, tmp_path) -> None:
@@ -204,7 +198,7 @@ def test_when_the_harness_is_killed_a_stopped_server_goes_too(program, tmp_path)
         if "program.py" in process.cmdline()[1]:
             process.suspend()
     harness.end(signal.SIGKILL)
-    wait_for(lambda: not is_listening(harness.port) and not marked(harness.mark), 10)
+    wait_for(lambda: not is_listening(harness.port) and not marked(harness.mark))
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["outer", "inner"])
@@ -215,15 +209,15 @@ def test_when_a_guard_is_killed_the_server_ends_and_nothing_is_left(
     environ = server_environment({"MARK": mark}, {})
     command = [sys.executable, str(program), "--daemon", "yes"]
     with Server(command, environ, tmp_path / "server.log") as server:
-        server.wait_until_healthy(lambda: None, 30)
+        server.wait_until_healthy(lambda: None, PATIENCE_S)
         os.kill(guards_of(server)[which], signal.SIGKILL)
-        wait_for(lambda: not is_listening(server.port) and not marked(mark), 10)
-        assert server.died_within(10) == "killed by signal 9"
+        wait_for(lambda: not is_listening(server.port) and not marked(mark))
+        assert server.died_within(PATIENCE_S) == "killed by signal 9"
 
 
 def test_a_server_whose_child_is_killed_runs_on_and_is_stopped_as_ever(program, tmp_path) -> None:
     with make(program, tmp_path) as server:
-        server.wait_until_healthy(lambda: None, 30)
+        server.wait_until_healthy(lambda: None, PATIENCE_S)
         os.kill(child_of(server), signal.SIGKILL)
         assert server.died_within(0.5) is None
         assert is_listening(server.port)
@@ -232,11 +226,11 @@ def test_a_server_whose_child_is_killed_runs_on_and_is_stopped_as_ever(program, 
 
 def test_a_server_that_makes_itself_a_daemon_counts_as_ended_and_is_gone(tmp_path) -> None:
     mark = f"mark-{uuid.uuid4()}"
-    daemon = "import os, time\nif os.fork(): os._exit(0)\nos.setsid()\ntime.sleep(600)"
+    daemon = "import os, time\nif os.fork(): os._exit(0)\nos.setsid()\ntime.sleep(6000)"
     environ = server_environment({"MARK": mark}, {})
     with Server([sys.executable, "-c", daemon], environ, tmp_path / "log") as server:
         with pytest.raises(ServerDiedError, match="exit code 0 while starting"):
-            server.wait_until_healthy(lambda: None, 60)
+            server.wait_until_healthy(lambda: None, PATIENCE_S)
         assert not marked(mark)
 
 
@@ -246,20 +240,25 @@ def test_a_stranger_on_the_port_is_never_measured_but_told(program, tmp_path, ar
     with socket.create_server(("127.0.0.1", server.port)), server:
         asked: list[str] = []
         with pytest.raises(PortTakenError) as caught:
-            server.wait_until_healthy(lambda: asked.append("probe"), 60)
+            server.wait_until_healthy(lambda: asked.append("probe"), PATIENCE_S)
         assert f"port {server.port} was taken by another process" in caught.value.detail
         assert caught.value.detail.isprintable()
         assert not asked, "whatever a stranger answers counts for nothing"
     # Another server has another port, and is well.
     with make(program, tmp_path) as other:
-        assert other.wait_until_healthy(lambda: None, 30) > 0
+        assert other.wait_until_healthy(lambda: None, PATIENCE_S) > 0
 
 
 def test_a_server_that_starts_slowly_is_waited_for(program, tmp_path) -> None:
     slow = program.with_name("slow.py")
-    slow.write_text("import time\ntime.sleep(3)\n" + program.read_text())
+    may_go_on = tmp_path / "may-go-on"
+    waits = f"while not os.path.exists({str(may_go_on)!r}): time.sleep(0.05)\n"
+    slow.write_text(f"import os, time\n{waits}{program.read_text()}")
     with make(slow, tmp_path) as server:
-        assert 3 <= server.wait_until_healthy(lambda: None, 60) < 60
+        assert not is_listening(server.port)
+        threading.Timer(3, may_go_on.touch).start()
+        server.wait_until_healthy(lambda: None, PATIENCE_S)
+        assert is_listening(server.port)
 
 
 def test_a_log_that_cannot_be_written_is_one_line(program, tmp_path) -> None:
@@ -293,10 +292,15 @@ def test_a_server_that_dies_saying_that_memory_ran_out_is_told_from_others(tmp_p
     log = tmp_path / "server.log"
     log.write_text("RuntimeError: CUDA out of memory of an earlier server\n")
     for says, out in [("RuntimeError: no kernel", False), ("RuntimeError: std::bad_alloc", True)]:
-        program = f"import time; time.sleep(1); raise {says.replace(': ', '(' + chr(34))}{chr(34)})"
+        may_die = tmp_path / f"may-die-{out}"
+        program = (
+            f"import os, time\nwhile not os.path.exists({str(may_die)!r}): time.sleep(0.05)\n"
+            f"raise {says.replace(': ', '(' + chr(34))}{chr(34)})"
+        )
         with Server([sys.executable, "-c", program], server_environment({}, {}), log) as server:
             assert not server.died_out_of_memory(), "it runs"
-            assert server.died_within(30) == "ended with exit code 1"
+            may_die.touch()
+            assert server.died_within(PATIENCE_S) == "ended with exit code 1"
             assert server.died_out_of_memory() is out
         assert last_useful_lines(log)[-1] == says
 
@@ -325,12 +329,12 @@ def test_a_server_the_kernel_kills_for_its_memory_is_told_so(tmp_path) -> None:
         "import os, sys, time\n"
         f"open({str(group / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))\n"
         "hoard = [b'x' * (1 << 20) * n for n in range(1, 64)]\n"
-        "time.sleep(600)\n"
+        "time.sleep(6000)\n"
     )
     try:
         environ = server_environment({}, {})
         with Server([sys.executable, "-c", program], environ, tmp_path / "log") as server:
-            assert server.died_within(60) == "killed by signal 9, probably out of memory"
+            assert server.died_within(PATIENCE_S) == "killed by signal 9, probably out of memory"
     finally:
         group.rmdir()
 
@@ -338,7 +342,7 @@ def test_a_server_the_kernel_kills_for_its_memory_is_told_so(tmp_path) -> None:
 def test_a_crash_at_start_is_told_at_once_with_its_exit_code(program, tmp_path) -> None:
     with make(program, tmp_path, "--crash", "yes") as server:
         with pytest.raises(ServerDiedError, match="exit code 3 while starting"):
-            server.wait_until_healthy(lambda: None, 600)
+            server.wait_until_healthy(lambda: None, PATIENCE_S)
         child = child_of(server)
         wait_for(lambda: not psutil.pid_exists(child))
     assert last_useful_lines(server.log)[-1] == "MemoryError: no room"
@@ -361,7 +365,7 @@ def test_listening_is_not_healthy_until_the_probe_is_content(program, tmp_path) 
         return asked[-1]
 
     with make(program, tmp_path) as server:
-        server.wait_until_healthy(probe, 30)
+        server.wait_until_healthy(probe, PATIENCE_S)
         assert asked == ["http_5xx: not yet", "bad_json: still not", None]
         with pytest.raises(ServerDiedError, match="http_5xx: no"):
             server.wait_until_healthy(lambda: "http_5xx: no", 1)
@@ -369,10 +373,22 @@ def test_listening_is_not_healthy_until_the_probe_is_content(program, tmp_path) 
 
 def test_a_server_killed_from_outside_is_noticed_with_the_signal(program, tmp_path) -> None:
     with make(program, tmp_path) as server:
-        server.wait_until_healthy(lambda: None, 30)
+        server.wait_until_healthy(lambda: None, PATIENCE_S)
         assert server.death() is None
         os.kill(program_of(server), signal.SIGKILL)
-        assert server.died_within(10) == "killed by signal 9"
+        assert server.died_within(PATIENCE_S) == "killed by signal 9"
+
+
+def test_a_dead_server_whose_guard_is_slow_to_say_so_is_waited_for(program, tmp_path) -> None:
+    with make(program, tmp_path) as server:
+        server.wait_until_healthy(lambda: None, PATIENCE_S)
+        guards = [psutil.Process(pid) for pid in guards_of(server)]
+        for guard in guards:
+            # As on a machine so busy that neither gets a turn.
+            guard.suspend()
+        os.kill(program_of(server), signal.SIGKILL)
+        threading.Timer(3, lambda: [guard.resume() for guard in guards]).start()
+        assert server.died_within(0.5) == "killed by signal 9"
 
 
 def test_the_log_is_read_once_piece_by_piece(program, tmp_path) -> None:
@@ -405,7 +421,7 @@ def test_the_server_does_not_inherit_the_harness_python(monkeypatch, tmp_path) -
 def test_something_left_on_the_port_is_said(program, tmp_path) -> None:
     squatter = make(program, tmp_path)
     with squatter:
-        squatter.wait_until_healthy(lambda: None, 30)
+        squatter.wait_until_healthy(lambda: None, PATIENCE_S)
         other = make(program, tmp_path, "--silent", "yes")
         other.port = squatter.port
         other.__enter__()

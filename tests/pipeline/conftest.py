@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,12 @@ import psutil
 import pytest
 import yaml
 from contracts import ROOT
+from patience import wait_for
 
 from stages.environment import cache_root
+
+# Tests import from here, and `conftest` is whichever folder's was loaded last.
+sys.modules["pipeline_conftest"] = sys.modules[__name__]
 
 CACHES = ROOT / ".venv" / ".cache"
 
@@ -153,10 +156,7 @@ def pipeline(tree: Pipeline) -> Iterator[Pipeline]:
     tree.run("git", "commit", "--quiet", "-m", "other chunk sizes", "params.yaml")
     tree.commit("the first result")
     yield tree
-    deadline = time.monotonic() + 30
-    while left := tree.processes():
-        assert time.monotonic() < deadline, f"left behind: {left}"
-        time.sleep(0.5)
+    wait_for(lambda: not tree.processes(), "a process was left behind", every_s=0.5)
 
 
 @pytest.fixture

@@ -6,15 +6,14 @@ import fcntl
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
-from conftest import Pipeline  # type: ignore[import-not-found]
+from patience import wait_for
+from pipeline_conftest import Pipeline  # type: ignore[import-not-found]
 
 from stages.measure.journal import JOURNAL_FILE, PassFinished, decode_entries
 from stages.measure.lock import LOCK_NAME
@@ -24,17 +23,42 @@ from stages.schema import Matrix, read_matrix
 type PassName = tuple[str, int, int]
 
 
-def wait_for(
-    condition: Callable[[], object], seconds: float, why: str, every_s: float = 0.05
-) -> None:
-    """Look again and again until ``condition`` holds.
+# A measurement that stops where a test wants it, however fast or slow both are. It stops before a
+# session's second sweep pass while there is a file `hold-SESSION`, and before its fourth probe
+# while there is `hold-probes`. A call waits 8 s for its answer once there is `broken-SESSION`: by
+# then the server is, and no other call may be given up because the machine is busy. Whom the
+# kernel kills on this machine meanwhile for want of memory is nobody of this measurement.
+HELD = """
+import itertools, sys, time
+from pathlib import Path
+from stages.measure import passes, probe, server, session
+from stages.measure.__main__ import main
 
-    Each look takes time from a server that needs every processor to start: seldom is soon.
-    """
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, why
-        time.sleep(every_s)
+files, sent = Path(sys.argv.pop(1)), itertools.count()
+one_pass, ask = session.Session._pass, probe.Prober._ask
+passes._HEALTH_TIMEOUT_S = 5.0
+server.kernel_oom_kills = lambda: 0
+
+def stop(name):
+    while (files / name).exists():
+        time.sleep(0.05)
+
+def passes_one(self, key):
+    mine = [r for r in self.records if r.session == self.number]
+    if key.phase == "sweep" and any(r.phase == "sweep" for r in mine):
+        stop(f"hold-{self.number}")
+    broken = (files / f"broken-{self.number}").exists()
+    self._live.connection._timeout_s = 8.0 if broken else 600.0
+    one_pass(self, key)
+
+def asks(self, items):
+    if next(sent) >= 3:
+        stop("hold-probes")
+    return ask(self, items)
+
+session.Session._pass, probe.Prober._ask = passes_one, asks
+main()
+"""
 
 
 @dataclass
@@ -59,7 +83,7 @@ class Family:
     @property
     def server(self) -> list[psutil.Process]:
         """The server's processes, its main process first: those below the two guards."""
-        return [p for p in self.processes[1:] if "stages.measure.guard" not in p.cmdline()]
+        return [p for p in self.processes[1:] if _serves(p)]
 
     def named(self, name: str) -> psutil.Process:
         """The one server process of that name."""
@@ -69,6 +93,14 @@ class Family:
     def left(self) -> list[psutil.Process]:
         """Those that live still."""
         return [p for p in self.processes if _lives(p)]
+
+
+def _serves(process: psutil.Process) -> bool:
+    """Whether it runs and is no guard."""
+    try:
+        return "stages.measure.guard" not in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _lives(process: psutil.Process) -> bool:
@@ -110,6 +142,10 @@ class Measuring:
             text=True,
         )
 
+    def start_held(self, files: Path) -> subprocess.Popen[str]:
+        """Start a measurement that the files in this folder hold."""
+        return self.start(sys.executable, "-c", HELD, str(files), *self.title.split("-", 1))
+
     def passes(self) -> list[PassFinished]:
         """The finished passes in the journal now."""
         found = list(self.cache.glob(f"journals/*/{JOURNAL_FILE}"))
@@ -130,8 +166,8 @@ class Measuring:
 
     def assert_nothing_is_left(self, family: Family) -> None:
         """No process, no port, and nobody who holds the lock of the machine."""
-        wait_for(lambda: not family.left(), 15, f"left behind: {family.left()}")
-        wait_for(lambda: not self.pipeline.processes(), 15, "another process was left behind")
+        wait_for(lambda: not family.left(), f"left behind: {family.left()}")
+        wait_for(lambda: not self.pipeline.processes(), "another process was left behind")
         assert not [port for port in family.ports if is_listening(port)]
         lock = os.open(Path(self.pipeline.environ["TMPDIR"]) / LOCK_NAME, os.O_RDWR | os.O_CREAT)
         try:

@@ -10,8 +10,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from conftest import MEASURE, OTHER_CHUNKS, Pipeline  # type: ignore[import-not-found]
 from contracts import ROOT
+from patience import PATIENCE_S
+from pipeline_conftest import MEASURE, OTHER_CHUNKS, Pipeline  # type: ignore[import-not-found]
 from targets import raw_target
 
 from stages.contract import load_contract, parse_contract
@@ -202,7 +203,8 @@ def test_experiments_run_through_the_queue(pipeline: Pipeline) -> None:
     change = "backends.pytorch.portable.flags.mem-fraction-static=0.35"
     pipeline.run("dvc", "exp", "run", "--queue", "--name", "queued", *changes(change))
     pipeline.run("dvc", "queue", "start")
-    deadline = time.monotonic() + 600
+    # The servers of the other group start beside it.
+    deadline = time.monotonic() + 6 * PATIENCE_S
     while "Success" not in (status := pipeline.run("dvc", "queue", "status")):
         assert "Failed" not in status, pipeline.run("dvc", "queue", "logs", "queued")
         assert time.monotonic() < deadline, status

@@ -6,12 +6,16 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Pipeline  # type: ignore[import-not-found]
+from bench import hold
+from patience import PATIENCE_S
+from pipeline_conftest import Pipeline  # type: ignore[import-not-found]
 
+from stages.contract import load_contract
 from stages.environment import cache_root
 
 STAGE = "measure@jax-portable"
@@ -19,7 +23,7 @@ STAGE = "measure@jax-portable"
 
 @pytest.fixture
 def queueing(tree: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """A clone of the repository whose servers answer slowly and without a model."""
+    """A clone of the repository whose servers answer without a model, and when they may."""
     subprocess.run(["git", "clone", "--quiet", tree.folder, tmp_path / "clone"], check=True)
     made = Pipeline(tmp_path / "clone")
     for key, value in (("user.name", "test"), ("user.email", "test@localhost")):
@@ -27,7 +31,8 @@ def queueing(tree: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     path = made.folder / "conf" / "target" / "cpu.yaml"
     head, _, _ = path.read_text().partition("\n")
     raw = yaml.safe_load(path.read_text())
-    launch = {"entry": ["tests/scoring_server.py", "--sleep", "0.3"], "environ": {}}
+    entry = ["tests/scoring_server.py", "--hold", str(made.folder.parent / "held")]
+    launch = {"entry": entry, "environ": {}}
     raw["backends"]["jax"]["launch"] |= launch
     path.write_text(f"{head}\n{yaml.safe_dump(raw, sort_keys=False)}")
     made.run(sys.executable, "-m", "stages.compose")
@@ -40,17 +45,37 @@ def queueing(tree: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return made
 
 
-def run_queue(pipeline: Pipeline, name: str, sweeps: tuple[int, int]) -> dict[str, str]:
-    """Queue two experiments, work on both at once; each one's name and how it ended."""
+def run_queue(
+    pipeline: Pipeline,
+    name: str,
+    sweeps: tuple[int, int],
+    met: Callable[[dict[str, str]], bool],
+) -> dict[str, str]:
+    """Queue two experiments, work on both at once; each one's name and how it ended.
+
+    None can end its measurement before they have ``met``, by how both stand then.
+    """
     over = ",".join(map(str, sweeps))
+    held = pipeline.folder.parent / "held"
+    hold(held, load_contract(pipeline.folder / "params.yaml"), ("probe", 0, 0))
     pipeline.run(
         *("dvc", "exp", "run", "--queue", "--name", name, "-S", f"passes.sweep={over}", STAGE)
     )
-    pipeline.run("dvc", "queue", "start", "--jobs", "2")
-    deadline = time.monotonic() + 180
+    # The workers hold what they inherit, and a pipe has no end before theirs.
+    subprocess.run(
+        ["dvc", "queue", "start", "--jobs", "2"],
+        cwd=pipeline.folder,
+        env=pipeline.environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+    deadline = time.monotonic() + 3 * PATIENCE_S
     while True:
         status = pipeline.run("dvc", "queue", "status")
         found = dict(re.findall(rf"({name}-\d)\s.*?(\w+)\s*$", status, re.MULTILINE))
+        if held.exists() and met(found):
+            held.unlink()
         if len(found) == 2 and set(found.values()) <= {"Success", "Failed"}:
             return found
         assert time.monotonic() < deadline, status
@@ -61,7 +86,7 @@ def run_queue(pipeline: Pipeline, name: str, sweeps: tuple[int, int]) -> dict[st
 def test_two_queued_experiments_at_once_are_refused_or_wait_but_never_measure_together(
     queueing: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended = run_queue(queueing, "refused", (2, 3))
+    ended = run_queue(queueing, "refused", (2, 3), lambda found: "Failed" in found.values())
     assert sorted(ended.values()) == ["Failed", "Success"]
     (lost,) = [name for name, end in ended.items() if end == "Failed"]
     log = queueing.run("dvc", "queue", "logs", lost)
@@ -73,7 +98,12 @@ def test_two_queued_experiments_at_once_are_refused_or_wait_but_never_measure_to
     )
     assert "Traceback" not in log
     monkeypatch.setenv("SCOREPARITY_WAIT", "1")
-    ended = run_queue(queueing, "waited", (4, 5))
+
+    def one_waits(found: dict[str, str]) -> bool:
+        logs = [queueing.run("dvc", "queue", "logs", one, check=False) for one in found]
+        return any("jax-portable: waiting for " in log for log in logs)
+
+    ended = run_queue(queueing, "waited", (4, 5), one_waits)
     assert set(ended.values()) == {"Success"}
     logs = [queueing.run("dvc", "queue", "logs", name) for name in ended]
     waits = [re.findall(r"^jax-portable: waiting for .*$", log, re.MULTILINE) for log in logs]

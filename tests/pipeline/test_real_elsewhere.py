@@ -15,8 +15,8 @@ from bench import inside
 from measuring import (  # type: ignore[import-not-found]
     Measuring,
     assert_every_planned_pass_once,
-    wait_for,
 )
+from patience import PATIENCE_S, wait_for
 
 from stages.contract import load_contract
 from stages.environment import python_of, scratch_folder
@@ -62,7 +62,7 @@ def by_hand(plan: Plan, folder: Path, log: Path) -> Iterator[tuple[str, subproce
         return False
 
     try:
-        wait_for(answers, 240, "the server by hand never answered", every_s=0.5)
+        wait_for(answers, "the server by hand never answered", every_s=0.5)
         yield url, process
     finally:
         os.killpg(process.pid, signal.SIGKILL)
@@ -83,7 +83,7 @@ def test_a_real_server_started_by_hand_is_measured_checked_and_left_running(
             pipeline.set_param(f"backends.{backend}.{view}.base_url", url)
         monkeypatch.setenv(f"SCOREPARITY_API_KEY_{backend.upper()}", KEY)
         measured = measuring.start()
-        said, _ = measured.communicate(timeout=240)
+        said, _ = measured.communicate(timeout=PATIENCE_S)
         assert measured.returncode == 0, said
         matrix, found = measuring.matrix, measuring.matrix.provenance
         assert_every_planned_pass_once(matrix, [4], 2, 1)
@@ -103,7 +103,7 @@ def test_a_real_server_started_by_hand_is_measured_checked_and_left_running(
         assert not any(KEY.encode() in data for data in (*written, said.encode()))
         # The other view wants a prefix cache, which this server has not.
         other = measuring.start(*measured.args[:3], backend, "best_native")
-        said, _ = other.communicate(timeout=60)
+        said, _ = other.communicate(timeout=PATIENCE_S)
         assert other.returncode == 1
         assert said == (
             f"error: {url}: refused: disable_radix_cache is True there, but the contract wants"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -12,8 +13,8 @@ from measuring import (  # type: ignore[import-not-found]
     Family,
     Measuring,
     assert_every_planned_pass_once,
-    wait_for,
 )
+from patience import PATIENCE_S, wait_for
 
 from stages.schema import Matrix
 
@@ -27,40 +28,53 @@ def failed_calls(matrix: Matrix) -> list[dict[str, Any]]:
     return [c for c in matrix.calls.iter_rows(named=True) if c["status"] != "ok"]
 
 
-def started(measuring: Measuring, call_timeout_s: float, restarts: int):
-    """A measurement that has passes enough to be broken in several times."""
+def started(measuring: Measuring, files: Path, restarts: int):
+    """A measurement that has passes enough to be broken in several times, held in each sweep."""
     for key, value in (
         ("passes.sweep", SWEEP),
         ("passes.confirm", 1),
-        ("limits.call_timeout_s", call_timeout_s),
+        ("limits.call_timeout_s", PATIENCE_S),
+        ("limits.start_timeout_s", PATIENCE_S),
         ("limits.restarts", restarts),
         # Whichever chunk size is hit, it is not given up.
         ("limits.deaths_per_chunk_size", 10),
     ):
         measuring.pipeline.set_param(key, value)
-    return measuring.start()
+    for session in range(restarts):
+        (files / f"hold-{session}").touch()
+    return measuring.start_held(files)
 
 
 def family_in_sweep(measuring: Measuring, root: psutil.Process, session: int) -> Family:
     """Everybody there once this session's server has answered a sweep pass."""
     wait_for(
-        lambda: not root.is_running() or measuring.count("sweep", session), 240, "no sweep pass"
+        lambda: not root.is_running() or measuring.count("sweep", session),
+        f"no sweep pass in session {session}",
     )
     return Family.of(root)
 
 
+def go_on(files: Path, session: int) -> None:
+    """Let the measurement meet the server that was broken in this session."""
+    (files / f"broken-{session}").touch()
+    (files / f"hold-{session}").unlink()
+
+
 def test_the_real_jax_server_killed_crippled_and_stopped_costs_few_passes(
-    measuring: Measuring,
+    measuring: Measuring, tmp_path: Path
 ) -> None:
-    process = started(measuring, call_timeout_s=8, restarts=3)
+    process = started(measuring, tmp_path, restarts=3)
     root = psutil.Process(process.pid)
     killed = family_in_sweep(measuring, root, 0)
     killed.server[0].kill()
+    go_on(tmp_path, 0)
     crippled = family_in_sweep(measuring, root, 1)
     crippled.named("sglang::scheduler").kill()
+    go_on(tmp_path, 1)
     stopped = family_in_sweep(measuring, root, 2)
     os.killpg(os.getpgid(stopped.server[0].pid), signal.SIGSTOP)
-    said, _ = process.communicate(timeout=240)
+    go_on(tmp_path, 2)
+    said, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, said
     matrix = measuring.matrix
     assert_every_planned_pass_once(matrix, [2, 4], SWEEP, 1)
@@ -83,12 +97,16 @@ def test_the_real_jax_server_killed_crippled_and_stopped_costs_few_passes(
 
 
 @pytest.mark.parametrize("title", ["pytorch-portable"], indirect=True)
-def test_the_real_pytorch_server_ends_itself_without_its_scheduler(measuring: Measuring) -> None:
-    process = started(measuring, call_timeout_s=60, restarts=1)
+def test_the_real_pytorch_server_ends_itself_without_its_scheduler(
+    measuring: Measuring, tmp_path: Path
+) -> None:
+    process = started(measuring, tmp_path, restarts=1)
     root = psutil.Process(process.pid)
     family = family_in_sweep(measuring, root, 0)
     family.named("sglang::scheduler").kill()
-    said, _ = process.communicate(timeout=240)
+    # It ends by itself, however long it takes, and no call is given up before.
+    (tmp_path / "hold-0").unlink()
+    said, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, said
     matrix = measuring.matrix
     assert_every_planned_pass_once(matrix, [2, 4], SWEEP, 1)

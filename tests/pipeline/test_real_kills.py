@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
@@ -14,8 +15,8 @@ from measuring import (  # type: ignore[import-not-found]
     Family,
     Measuring,
     assert_every_planned_pass_once,
-    wait_for,
 )
+from patience import wait_for
 
 from stages.probe_table import read_probes
 from stages.schema import CallRecord
@@ -32,7 +33,7 @@ def server_is_started(root: psutil.Process) -> bool:
 
 
 def test_killed_at_ten_moments_every_pass_of_the_real_server_is_measured_once(
-    measuring: Measuring,
+    measuring: Measuring, tmp_path: Path
 ) -> None:
     measuring.pipeline.set_param("passes.sweep", RUNS)
     measuring.pipeline.set_param("passes.confirm", RUNS)
@@ -52,12 +53,16 @@ def test_killed_at_ten_moments_every_pass_of_the_real_server_is_measured_once(
     ]
     measured: dict[tuple[str, int, int], list[CallRecord]] = {}
     killed = 0
-    for reached, at_most in points:
-        process = measuring.start()
+    # Only the last round's measurement may be over before it is killed.
+    held = tmp_path / "hold-probes"
+    held.touch()
+    for number, (reached, at_most) in enumerate(points, 1):
+        if number == len(points):
+            held.unlink()
+        process = measuring.start_held(tmp_path)
         root = psutil.Process(process.pid)
         wait_for(
             lambda: process.poll() is not None or reached(root),  # noqa: B023
-            120,
             "not reached",
             every_s=min(at_most / 4, 0.05),
         )
@@ -75,7 +80,6 @@ def test_killed_at_ten_moments_every_pass_of_the_real_server_is_measured_once(
         measuring.assert_nothing_is_left(family)
         # DVC deletes the outputs before it runs a stage again.
         shutil.rmtree(measuring.output, ignore_errors=True)
-    # The last moment is so short that the measurement may be over before it.
     assert killed >= len(points) - 1
     assert {"warmup", "sweep", "confirm"} == {phase for phase, _, _ in measured}
     before = measuring.passes()

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Pipeline, copy_work_tree  # type: ignore[import-not-found]
 from contracts import ROOT
 from dvc.utils.hydra import compose_and_dump
 from hypothesis import given
 from hypothesis import strategies as st
+from pipeline_conftest import Pipeline, copy_work_tree  # type: ignore[import-not-found]
 
 from stages.canonical import read_workload
 from stages.compare.gate import judge

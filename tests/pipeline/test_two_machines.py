@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Pipeline  # type: ignore[import-not-found]
+from pipeline_conftest import Pipeline  # type: ignore[import-not-found]
 
 from stages.combine.locks import Entry, dump_lock, parse_lock
 
@@ -149,13 +149,13 @@ def record(machine: Pipeline, stages: dict[str, Any]) -> None:
     path.write_text(dump_lock({**lock, **{name: Entry(one) for name, one in stages.items()}}))
 
 
-# These come first: later ones go on to other branches.
-
-
 def test_the_third_machine_combines_both_halves_and_measures_nothing(
     world: World, pipeline: Pipeline
 ) -> None:
     jax, pytorch, combining = world.machines["jax"], world.machines["pytorch"], world.new("c")
+    # Other tests go on to other branches.
+    for name in HALVES:
+        world.machines[name].run("git", "checkout", "--quiet", "--force", name)
     said = combining.make("combine", BOTH)
     assert re.findall(r"Running stage '([^']+)'", said) == ["compare", "report"]
     assert not combining.cache.exists(), "no environment, no journal"
@@ -277,7 +277,7 @@ def test_code_that_nothing_was_measured_with_is_refused_by_name(
 
 
 def test_what_git_cannot_merge_is_refused_by_name(world: World, third: Machine) -> None:
-    for name, machine in list(world.machines.items())[:2]:
+    for name, machine in list(world.machines.items())[: len(HALVES)]:
         machine.branch(f"{name}-in-conflict", name)
         machine.set_param("passes.sweep", len(name))
         (machine.folder / "README.md").write_text(f"measured on {name}\n")
