@@ -19,7 +19,8 @@ from hostile import ASCII, COMPUTING, NOTEBOOK, OF_THE_MACHINE, PROXIES, hostile
 
 from stages.checkout import git
 from stages.environment import cache_root
-from stages.schema import COMPARISON_FILE, git_state, read_matrix
+from stages.git import code_version
+from stages.schema import COMPARISON_FILE, read_matrix
 from stages.shell import clean_environ, kind_of, reaching, uv_environ
 
 JAX = {1: 40.0, 2: 90.0, 4: 110.0}
@@ -50,7 +51,7 @@ def tree(tmp_path: Path) -> Path:
     write_comparison(folder / COMPARISON_FILE, JAX)
     for command in (
         ["init", "--quiet"],
-        ["add", "data"],
+        ["add", "data", "stages"],
         ["-c", "user.name=n", "-c", "user.email=e@x", "commit", "--quiet", "-m", "a result"],
     ):
         subprocess.run(["git", *command], cwd=folder, env=plain(), check=True)
@@ -264,14 +265,14 @@ def test_the_committed_contract_needs_nothing_of_a_shell() -> None:
 def test_a_git_hook_s_variables_lead_to_no_other_repository(tree: Path, monkeypatch) -> None:
     """`git rebase --exec` and hooks set them, and they win over any folder."""
     with inside(tree):
-        commit, _ = git_state()
-    assert commit is not None
+        found = code_version()
+    assert found.commit is not None
     monkeypatch.setenv("GIT_DIR", str(ROOT / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(ROOT))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tree / "no-index"))
     with inside(tree):
-        assert git_state() == (commit, True)
-    assert git(tree, "rev-parse", "HEAD").strip() == commit
+        assert code_version() == found
+    assert git(tree, "rev-parse", "HEAD").strip() == found.commit
 
 
 def test_uv_is_told_where_to_fetch_and_nothing_else() -> None:

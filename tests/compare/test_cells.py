@@ -194,7 +194,7 @@ def test_a_leak_makes_the_backend_ineligible_and_names_items_and_size() -> None:
     made = cell(passes({2: 1.0}), gate=None, isolation=ISOLATED.model_copy(update=leak))
     assert made.reasons == [
         "scores depend on neighbouring items: those of items 7 and 12 moved by up to 0.310"
-        " (limit 0.000100)"
+        " (limit 1.00e-04)"
     ]
 
 

@@ -149,7 +149,7 @@ def test_the_first_screen_says_how_the_items_were_scored() -> None:
     assert "Items scored: both cached." in native[: native.index("Portable view")]
 
     packed = {"scoring": dict.fromkeys(("jax", "pytorch"), build.scored("packed"))}
-    base = plain_comparison(target="tpu", model=build.TRAINED)
+    base = plain_comparison(model=build.TRAINED, sources=build.on("tpu", "cuda"))
     views = {view.view: view.model_copy(update=packed) for view in base.views()}
     source = page(base.model_copy(update=views))
     assert "How items were scored." not in source
