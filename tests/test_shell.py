@@ -267,6 +267,7 @@ def test_a_git_hook_s_variables_lead_to_no_other_repository(tree: Path, monkeypa
     with inside(tree):
         found = code_version()
     assert found.commit is not None
+    assert found.changed is True
     monkeypatch.setenv("GIT_DIR", str(ROOT / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(ROOT))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tree / "no-index"))
