@@ -1,8 +1,11 @@
-"""The committed contract as a plain document that tests may bend."""
+"""The committed contract as a plain document that tests may bend, and a stage that reads one."""
 
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +32,14 @@ def raw_contract(**changes: Any) -> dict[str, Any]:
 def contract(**changes: Any) -> Contract:
     """The committed contract with some keys replaced."""
     return parse_contract(raw_contract(**changes))
+
+
+def run_stage(folder: Path, name: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m stages.NAME` in ``folder``, on this tree's code, however it ends."""
+    return subprocess.run(
+        [sys.executable, "-m", f"stages.{name}"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        capture_output=True,
+        text=True,
+    )

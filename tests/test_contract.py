@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from contracts import ROOT, contract, raw_contract
+from contracts import ROOT, contract, raw_contract, run_stage
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -279,13 +279,7 @@ def test_a_missing_or_unreadable_contract_is_one_line(tmp_path) -> None:
     for content in (None, "a: [", "\x00"):
         if content is not None:
             (tmp_path / "params.yaml").write_text(content)
-        done = subprocess.run(
-            [sys.executable, "-m", "stages.workload"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-        )
+        done = run_stage(tmp_path, "workload")
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1
         assert done.stderr.startswith("error: params.yaml: ")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from contracts import ROOT, contract, raw_contract
+from contracts import contract, raw_contract, run_stage
 from hypothesis import given
 from hypothesis import strategies as st
 from packages import NO, PACKAGE, TOKENS, VERSION, YES, tiny_package, tiny_weights, write_gguf
@@ -172,13 +170,7 @@ def test_the_stage_writes_the_same_bytes_everywhere_and_checks_the_tokenizer(
     def stage(digest: str, hash_seed: str) -> subprocess.CompletedProcess[str]:
         raw = raw_text(tokenizer={**TEXT["tokenizer"], "sha256": digest})
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw))
-        return subprocess.run(
-            [sys.executable, "-m", "stages.workload"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": hash_seed},
-            capture_output=True,
-            text=True,
-        )
+        return run_stage(tmp_path, "workload", PYTHONHASHSEED=hash_seed)
 
     done = stage("1" * 64, "0")
     assert done.returncode == 2

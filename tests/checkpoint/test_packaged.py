@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from contracts import ROOT, raw_contract
+from contracts import raw_contract, run_stage
 from packages import HEAD, PACKAGE, TOKENS, VERSION, tiny_package, tiny_weights
 from safetensors.numpy import load_file
 
@@ -129,13 +127,7 @@ def test_the_stage_writes_it_or_ends_in_one_line(
             workload__label_token_ids=[5, 6],
         )
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw))
-        return subprocess.run(
-            [sys.executable, "-m", "stages.checkpoint"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-        )
+        return run_stage(tmp_path, "checkpoint")
 
     refused = stage(UNKNOWN)
     assert refused.returncode == 2

@@ -6,13 +6,12 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from contracts import ROOT
+from contracts import ROOT, run_stage
 
 from stages.errors import UserError
 from stages.files import append_to, sha256_file, write_whole
@@ -198,13 +197,7 @@ def test_a_file_that_cannot_be_hashed_is_one_line(tmp_path) -> None:
 
 def test_a_stage_on_a_full_disk_ends_in_one_line_and_leaves_no_output(small_disk) -> None:
     (small_disk / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    done = subprocess.run(
-        [sys.executable, "-m", "stages.checkpoint"],
-        cwd=small_disk,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    done = run_stage(small_disk, "checkpoint")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: data/checkpoint/model.safetensors: No space left on device")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from contracts import ROOT, raw_contract
+from contracts import ROOT, raw_contract, run_stage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -200,13 +198,7 @@ def test_a_kind_too_long_to_be_written_out_is_one_line(section, kind, tmp_path) 
     raw[section]["kind"] = "KIND"
     text = yaml.safe_dump(raw).replace("KIND", kind.format("f" * 5000))
     (tmp_path / "params.yaml").write_text(text)
-    done = subprocess.run(
-        [sys.executable, "-m", "stages.workload"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    done = run_stage(tmp_path, "workload")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: params.yaml: {section}.kind: found ")

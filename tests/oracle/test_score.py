@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import yaml
-from contracts import ROOT, contract, raw_contract
+from contracts import ROOT, contract, raw_contract, run_stage
 from safetensors.numpy import load_file, save_file
 
 from stages.checkpoint.synthetic import build_config, build_weights
@@ -262,16 +262,6 @@ def test_a_scorer_without_an_answer_is_one_line(tmp_path: Path, program: str, wh
     assert "\n" not in str(caught.value)
 
 
-def stage(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", f"stages.{name}"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-
-
 def tiny(folder: Path, **changes: Any) -> None:
     raw = raw_contract(
         workload__query_tokens=24,
@@ -290,8 +280,8 @@ def tiny(folder: Path, **changes: Any) -> None:
 def test_without_its_inputs_the_stage_ends_in_one_line(tmp_path: Path, missing: str) -> None:
     tiny(tmp_path)
     for needed in {"workload", "checkpoint"} - {missing}:
-        assert stage(tmp_path, needed).returncode == 0
-    done = stage(tmp_path, "oracle")
+        assert run_stage(tmp_path, needed).returncode == 0
+    done = run_stage(tmp_path, "oracle")
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: data/{missing}/")
     assert len(done.stderr.splitlines()) == 1
@@ -302,7 +292,7 @@ def test_a_wrong_contract_ends_in_one_line_and_exit_code_2(tmp_path: Path) -> No
     raw = raw_contract()
     raw["oracle"]["sample_per_chunk"] = raw["oracle"].pop("samples_per_chunk")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw))
-    done = stage(tmp_path, "oracle")
+    done = run_stage(tmp_path, "oracle")
     assert done.returncode == 2
     assert done.stderr.startswith("error: params.yaml: oracle.sample_per_chunk: ")
     assert "did you mean 'samples_per_chunk'?" in done.stderr
@@ -316,9 +306,9 @@ def test_the_stage_scores_its_sample_end_to_end_and_repeats_itself(tmp_path: Pat
     from stages.model_record import read_model
 
     tiny(tmp_path, workload__item_first=True)
-    assert stage(tmp_path, "workload").returncode == 0
-    assert stage(tmp_path, "checkpoint").returncode == 0
-    done = stage(tmp_path, "oracle")
+    assert run_stage(tmp_path, "workload").returncode == 0
+    assert run_stage(tmp_path, "checkpoint").returncode == 0
+    done = run_stage(tmp_path, "oracle")
     assert (done.returncode, done.stdout) == (0, "oracle: 6 prompts scored\n"), done.stderr
     path = tmp_path / "data/oracle/oracle.parquet"
     first = path.read_bytes()
@@ -350,5 +340,5 @@ def test_the_stage_scores_its_sample_end_to_end_and_repeats_itself(tmp_path: Pat
     assert said.transformers_version.startswith("5.")
 
     path.unlink()
-    assert stage(tmp_path, "oracle").returncode == 0
+    assert run_stage(tmp_path, "oracle").returncode == 0
     assert path.read_bytes() == first, "the same contract on the same machine, the same bytes"
