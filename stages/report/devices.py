@@ -48,7 +48,7 @@ def ran_on(sources: Sequence[Source]) -> str:
         found.setdefault(_named(source), []).append(source)
     if len(found) == 1:
         return f"on {next(iter(found))}"
-    return f.join([f"on {name} ({_whose(some, sources)})" for name, some in found.items()])
+    return f.join([f"on {name} ({whose(some, sources)})" for name, some in found.items()])
 
 
 def _named(source: Source) -> str:
@@ -57,7 +57,8 @@ def _named(source: Source) -> str:
     return f.join(list(dict.fromkeys(devices(source)))) or _UNKNOWN
 
 
-def _whose(some: Sequence[Source], everyone: Sequence[Source]) -> str:
+def whose(some: Sequence[Source], everyone: Sequence[Source]) -> str:
+    """Measurements in words: a backend's name alone where they are all that it has."""
     names = []
     for backend in BACKENDS:
         mine = [source for source in some if source.backend == backend]

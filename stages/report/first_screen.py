@@ -14,6 +14,7 @@ from stages.report import format as f
 from stages.report import modes
 from stages.report.checks import gate_answer
 from stages.report.conclusion import conclude
+from stages.report.devices import whose
 from stages.report.render import date_of
 from stages.report.trust import trust
 
@@ -155,7 +156,7 @@ def _measured(comparison: Comparison) -> list[tuple[str, list[str]]]:
     return [
         ("Model", [scope.model.title]),
         ("How items are scored", [modes.of_both_views(comparison)]),
-        ("Versions", [f"{_whose(of, sources)}: {text}" for text, of in _by(sources, _version)]),
+        ("Versions", [f"{whose(of, sources)}: {text}" for text, of in _by(sources, _version)]),
         ("Host", _hosts(sources)),
         ("Target and contract", [f"{scope.identity.target}, {scope.identity.contract}"]),
         (
@@ -183,14 +184,7 @@ def _hosts(sources: list[Source]) -> list[str]:
     every = list(dict.fromkeys(map(_host, sources)))
     if len(every) == 1:
         return every
-    return [f"{_whose(of, sources)}: {text}" for text, of in _by(sources, _host)]
-
-
-def _whose(some: list[Source], everyone: list[Source]) -> str:
-    """Measurements of one backend in words: its name alone where they are all it has."""
-    if some == [source for source in everyone if source.backend == some[0].backend]:
-        return BACKEND_NAMES[some[0].backend]
-    return f.join([f.backend_view(source.backend, source.view) for source in some])
+    return [f"{whose(of, sources)}: {text}" for text, of in _by(sources, _host)]
 
 
 def _version(source: Source) -> str:
