@@ -13,9 +13,8 @@ import polars as pl
 from stages.canonical import CanonicalWorkload
 from stages.comparison import PrefixCache
 from stages.contract import SALT_TOKENS
+from stages.contract.packing import KEEPS_QUERY
 from stages.schema import TIMED_PHASES, Measured
-
-_CONTINUES_QUERY = ("multi-item-enable-prefill-extend", "enable-scoring-cache")
 
 
 def allows_prefix_cache(measured: Measured) -> bool:
@@ -28,7 +27,7 @@ def allows_prefix_cache(measured: Measured) -> bool:
     if flags.get("disable-radix-cache"):
         return False
     packs = measured.multi_item is not None or bool(flags.get("enable-mis"))
-    return not packs or any(flags.get(name) for name in _CONTINUES_QUERY)
+    return not packs or any(flags.get(name) for name in KEEPS_QUERY)
 
 
 def prompt_tokens(workload: CanonicalWorkload) -> int:

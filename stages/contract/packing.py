@@ -13,9 +13,12 @@ from stages.errors import ContractError
 
 _SERVER_CHUNK = "multi-item-scoring-chunk-size"
 
-# sglang-jax continues one query with every item. Builds from 18 March 2026 on always do, and do
-# not start without the second of these.
-_KEEPS_QUERY = ("multi-item-enable-prefill-extend", "enable-scoring-cache")
+KEEPS_QUERY = ("multi-item-enable-prefill-extend", "enable-scoring-cache")
+"""By either flag sglang-jax computes the query once, keeps it and continues it with every item.
+
+Builds from 18 March 2026 on always do, and do not start without the second.
+"""
+
 _WHY_ORDER = (
     "the server computes the query first and ignores item_first, so it would score other prompts"
     " than the other servers and the oracle"
@@ -80,7 +83,7 @@ def _query_first(view: ServerView) -> str | None:
     """The key that makes the server compute the query once, before any item."""
     if view.multi_item is not None:
         return "multi_item"
-    return next((f"flags.{flag}" for flag in _KEEPS_QUERY if view.flags.get(flag)), None)
+    return next((f"flags.{flag}" for flag in KEEPS_QUERY if view.flags.get(flag)), None)
 
 
 def _check_delimiter(key: str, view: ServerView, vocabulary: Vocabulary) -> None:
