@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
@@ -31,6 +31,8 @@ class CanonicalWorkload(BaseModel):
         query: token ids; the first 8 are replaced by the salt in every pass.
         items: N lists of token ids, pairwise distinct; drawn ones are of equal length.
         pool: the ordinary ids salts are drawn from, as half-open ranges.
+        nonce: of the comparison it is scored in; no part of the file, and ``None`` until
+            :meth:`in_run` says which.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -43,15 +45,27 @@ class CanonicalWorkload(BaseModel):
     apply_softmax: bool
     item_first: bool
     pool: list[tuple[int, int]]
+    nonce: Annotated[str | None, Field(exclude=True)] = None
 
     @property
     def prompt_tokens(self) -> int:
         """Tokens of one prompt: the query and the longest item."""
         return len(self.query) + max(len(item) for item in self.items)
 
+    def in_run(self, nonce: str) -> Self:
+        """This workload, scored in the comparison that has this nonce."""
+        return self.model_copy(update={"nonce": nonce})
+
     def salt(self, phase: Phase | Literal["probe"], chunk_size: int, run: int) -> list[int]:
-        """The salt of one pass: ids from the pool, identical for every backend."""
-        draws = draw_ids(f"salt/{self.seed}/{phase}/{chunk_size}/{run}", self.pool)
+        """The salt of one pass: ids from the pool, identical for every backend of a comparison.
+
+        Raises:
+            ValueError: of no comparison, so what is sent could be what another one has sent.
+        """
+        if self.nonce is None:
+            raise ValueError("a workload has salts only in a comparison: its nonce is not known")
+        key = f"salt/{self.seed}/{self.nonce}/{phase}/{chunk_size}/{run}"
+        draws = draw_ids(key, self.pool)
         return [next(draws) for _ in range(SALT_TOKENS)]
 
     def salted_query(self, salt: list[int]) -> list[int]:
@@ -101,6 +115,6 @@ def read_workload(path: Path) -> tuple[CanonicalWorkload, str]:
         workload = CanonicalWorkload.model_validate_json(data)
     except pydantic.ValidationError as error:
         raise UserError(f"{path}: damaged: {error.errors()[0]['msg']}") from error
-    if workload.canonical_bytes() != data:
+    if workload.nonce is not None or workload.canonical_bytes() != data:
         raise UserError(f"{path}: not in canonical form; it was changed since it was written")
     return workload, sha256(data)

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from stages.tables import TableKind, TableProvenance
 
-ORACLE_VERSION = 1
+ORACLE_VERSION = 2
 ORACLE_FILE = Path("data") / "oracle" / "oracle.parquet"
 
 ORACLE_SCHEMA = pa.schema(
@@ -37,6 +37,7 @@ class OracleProvenance(TableProvenance):
     """Everything needed to say what an oracle's scores are, and to refuse ones that do not belong.
 
     Attributes:
+        nonce: of the comparison whose prompts it scored.
         sample_seed: seed of the sample.
         samples_per_chunk: pairs asked for a chunk size; fewer rows where fewer exist.
         threads: of the forward pass; another number may change the last bits.
@@ -45,6 +46,7 @@ class OracleProvenance(TableProvenance):
     model_sha256: str
     label_token_ids: list[int]
     apply_softmax: bool
+    nonce: str
     sample_seed: int
     samples_per_chunk: int
     dtype: Literal["float32"]

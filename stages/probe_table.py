@@ -80,6 +80,7 @@ class ProbeProvenance(TableProvenance):
     """Which matrix the probes speak for.
 
     Attributes:
+        nonce: of the comparison whose requests the probes vary.
         matrix_sha256: ``table_sha256`` of that matrix.
         session: number of the server session they ran in.
         targets: the items whose neighbours were changed.
@@ -87,6 +88,7 @@ class ProbeProvenance(TableProvenance):
 
     backend: Backend
     view: View
+    nonce: str
     model_sha256: str
     matrix_sha256: str
     session: int
@@ -95,7 +97,7 @@ class ProbeProvenance(TableProvenance):
 
 PROBE_TABLE = TableKind(
     name="probe table",
-    version=2,
+    version=3,
     schema=PROBE_SCHEMA,
     provenance=ProbeProvenance,
     remedy="measure it with `dvc repro`",

@@ -259,6 +259,7 @@ class Provenance(TableProvenance):
     """Everything needed to say what a matrix is, and to refuse one that does not belong.
 
     Attributes:
+        nonce: of the comparison; every salt follows from it, in both backends' matrices alike.
         unavailable: why nothing was measured; the matrix then has no rows and
             ``backend_version`` is ``None``.
         environment_sha256, repaired: ``None`` for a server that was started elsewhere.
@@ -289,6 +290,7 @@ class Provenance(TableProvenance):
     items: int
     label_token_ids: list[int]
     apply_softmax: bool
+    nonce: str
     model: Model
     contract: Measured
     unavailable: str | None

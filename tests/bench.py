@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from contracts import ROOT, raw_contract
+from contracts import NONCE, ROOT, raw_contract
 from patience import PATIENCE_S
 
 from stages.contract import BACKENDS, Contract, parse_contract
 from stages.files import write_whole
+from stages.run_nonce import NONCE_FILE, write_nonce
 from stages.schema import CHECKPOINT_FOLDER, MODEL_FILE, WORKLOAD_FILE, Model
 from stages.workload import build_workload
 
@@ -57,6 +58,7 @@ def make_bench(folder: Path, raw: dict[str, Any], model_sha256: str = "b" * 64) 
     (folder / "params.yaml").write_text(yaml.safe_dump(raw))
     workload = build_workload(made.workload, made.vocabulary)
     write_whole(folder / WORKLOAD_FILE, workload.canonical_bytes())
+    write_nonce(folder / NONCE_FILE, NONCE)
     model = Model(title="m", sha256=model_sha256, trained=True, path="nowhere", revision=None)
     write_whole(folder / MODEL_FILE, model.model_dump_json().encode())
     write_whole(folder / CHECKPOINT_FOLDER / "config.json", b'{"num_attention_heads": 4}')
@@ -68,7 +70,7 @@ def hold(path: Path, made: Contract, *keys: tuple[Any, int, int], after: int = 0
     It answers the others once ``path`` is gone. So a measurement is where a test wants it,
     however fast or slow both are. The probes count as the pass ``("probe", 0, 0)``.
     """
-    workload = build_workload(made.workload, made.vocabulary)
+    workload = build_workload(made.workload, made.vocabulary).in_run(NONCE)
     salts = [workload.salt(*key) for key in keys]
     path.write_text(json.dumps({"after": after, "salts": salts}))
 

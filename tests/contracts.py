@@ -13,6 +13,9 @@ import yaml
 
 from stages.contract import Contract, parse_contract
 
+NONCE = "0123456789abcdef"
+"""Of every comparison that is made up in a test."""
+
 ROOT = Path(__file__).resolve().parent.parent
 _COMMITTED = yaml.safe_load((ROOT / "params.yaml").read_text())
 

@@ -27,7 +27,7 @@ from stages.schema import (
 )
 from stages.tables import table_sha256
 
-from contracts import contract  # isort: skip
+from contracts import NONCE, contract  # isort: skip
 
 ITEMS = 4
 LABELS = 2
@@ -131,6 +131,7 @@ def matrix(
         items=ITEMS,
         label_token_ids=[9454, 2753],
         apply_softmax=True,
+        nonce=NONCE,
         model=Model(title="m", sha256="b" * 64, trained=True, path="p", revision="r"),
         contract=Measured(
             chunk_sizes=list(chunk_sizes),

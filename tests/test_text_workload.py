@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from contracts import contract, raw_contract, run_stage
+from contracts import NONCE, contract, raw_contract, run_stage
 from hypothesis import given
 from hypothesis import strategies as st
 from packages import NO, PACKAGE, TOKENS, VERSION, YES, tiny_package, tiny_weights, write_gguf
@@ -86,9 +86,10 @@ def test_the_texts_come_back_behind_eight_ids_of_salt(tokenizer: TextTokenizer) 
     assert workload.label_token_ids == [YES, NO]
     safe = set(ordinary_ids(made.vocabulary, [YES, NO]))
     assert safe.issuperset(workload.query[:8])
-    salted = workload.salted_query(workload.salt("sweep", 1, 0))
+    scored = workload.in_run(NONCE)
+    salted = workload.salted_query(scored.salt("sweep", 1, 0))
     assert tokenizer.decode(salted[8:]) == TEXT["query_text"]
-    assert salted[:8] != workload.salted_query(workload.salt("sweep", 1, 1))[:8]
+    assert salted[:8] != workload.salted_query(scored.salt("sweep", 1, 1))[:8]
     # Items of several lengths: room is made for the longest.
     assert workload.prompt_tokens == len(workload.query) + max(map(len, workload.items))
     assert len(set(map(len, workload.items))) == 3

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import yaml
-from contracts import ROOT, contract, raw_contract
+from contracts import NONCE, ROOT, contract, raw_contract
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -99,14 +99,14 @@ def test_another_seed_gives_another_workload() -> None:
     assert build(workload__seed=1).query != build(workload__seed=2).query
 
 
-def test_salts_differ_between_passes_and_follow_from_the_contract_alone() -> None:
+def test_salts_differ_between_passes_and_follow_from_contract_and_nonce_alone() -> None:
     keys = [
         (phase, chunk, run)
         for phase in ("warmup", "sweep", "confirm")
         for chunk in (1, 2, 11, 12)
         for run in range(12)
     ]
-    first, second = build(), build()
+    first, second = build().in_run(NONCE), build().in_run(NONCE)
     salts = [tuple(first.salt(*key)) for key in keys]
     assert len(set(salts)) == len(keys)
     assert salts == [tuple(second.salt(*key)) for key in keys]
@@ -116,7 +116,7 @@ def test_salts_differ_between_passes_and_follow_from_the_contract_alone() -> Non
 
 def test_a_salted_query_keeps_its_length_and_everything_behind_the_salt() -> None:
     workload = build()
-    salted = workload.salted_query(workload.salt("sweep", 4, 0))
+    salted = workload.salted_query(workload.in_run(NONCE).salt("sweep", 4, 0))
     assert len(salted) == len(workload.query)
     assert salted[8:] == workload.query[8:]
     assert salted[:8] != workload.query[:8]

@@ -13,7 +13,7 @@ from typing import Any
 from stages.combine.locks import ABSENT, Entry, Lock, leaves, listed, shown
 from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, Contract
 
-PREPARED = ("workload", "checkpoint")
+PREPARED = ("workload", "checkpoint", "nonce")
 """What both halves are measured on."""
 
 WORKLOAD = "data/workload/canonical_workload.json"

@@ -44,13 +44,14 @@ def check_halves(copy: Path, touched: Iterable[str], changed_on: str) -> None:
 
 
 def check_data(lock: Lock, touched: Iterable[str]) -> None:
-    """Refuse what was measured on another workload or checkpoint than those in this folder.
+    """Refuse what was measured on another workload, checkpoint or nonce than those in this folder.
 
     Raises:
         UserError: every stage that does not count, why, and what mends it.
     """
     workload = hashlib.md5(Path(WORKLOAD).read_bytes(), usedforsecurity=False).hexdigest()
-    problems = on_other_data(lock, {WORKLOAD: workload, **lock["checkpoint"].outs})
+    in_force = {WORKLOAD: workload, **lock["checkpoint"].outs, **lock["nonce"].outs}
+    problems = on_other_data(lock, in_force)
     if problems:
         raise UserError(refusal(problems, touched, load_contract()))
 

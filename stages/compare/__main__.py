@@ -23,6 +23,7 @@ from stages.files import write_whole
 from stages.model_record import read_model
 from stages.oracle_table import ORACLE_FILE, read_oracle
 from stages.probe_table import PROBES_FILE, read_probes
+from stages.run_nonce import NONCE_FILE, read_nonce
 from stages.schema import (
     COMPARISON_FILE,
     MATRIX_FILE,
@@ -44,6 +45,7 @@ def compare(contract: Contract) -> Comparison:
     expected = Expected(
         contract=contract,
         workload_sha256=digest,
+        nonce=read_nonce(NONCE_FILE),
         model_sha256=read_model(MODEL_FILE).sha256,
         environment_sha256={
             b: environment_sha256(launch.environment, launch.commit)

@@ -21,12 +21,14 @@ class Expected:
     Attributes:
         contract: in force.
         workload_sha256: of the canonical workload.
+        nonce: of the comparison: what was sent in another one has other salts.
         model_sha256: of the model under test.
         environment_sha256: of each backend's pinned requirements and commit.
     """
 
     contract: Contract
     workload_sha256: str
+    nonce: str
     model_sha256: str
     environment_sha256: dict[Backend, str]
 
@@ -44,6 +46,7 @@ def check_matrix(
     _same(path, "backend", found.backend, backend)
     _same(path, "view", found.view, view)
     _same(path, "workload", found.workload_sha256, expected.workload_sha256)
+    _same(path, "nonce", found.nonce, expected.nonce)
     _same(path, "model", found.model.sha256, expected.model_sha256)
     _same(path, "labels", found.label_token_ids, contract.workload.label_token_ids)
     _same(path, "softmax", found.apply_softmax, contract.workload.apply_softmax)
@@ -78,6 +81,7 @@ def check_probes(path: Path, probes: Probes, matrix: Matrix) -> None:
     _same(path, "backend", found.backend, wanted.backend)
     _same(path, "view", found.view, wanted.view)
     _same(path, "workload", found.workload_sha256, wanted.workload_sha256)
+    _same(path, "nonce", found.nonce, wanted.nonce)
     _same(path, "model", found.model_sha256, wanted.model.sha256)
     _same(path, "matrix", found.matrix_sha256, wanted.table_sha256)
 
@@ -90,6 +94,7 @@ def check_oracle(path: Path, oracle: OracleTable, expected: Expected) -> None:
     """
     found, contract = oracle.provenance, expected.contract
     _same(path, "workload", found.workload_sha256, expected.workload_sha256)
+    _same(path, "nonce", found.nonce, expected.nonce)
     _same(path, "model", found.model_sha256, expected.model_sha256)
     _same(path, "labels", found.label_token_ids, contract.workload.label_token_ids)
     _same(path, "softmax", found.apply_softmax, contract.workload.apply_softmax)

@@ -69,6 +69,7 @@ def journal_key(
                 "view": plan.view,
                 "contract": plan.contract.model_dump(mode="json"),
                 "workload": plan.workload_sha256,
+                "nonce": plan.nonce,
                 "model": plan.model.sha256,
                 "environment": environment_sha256,
                 "schema": MATRIX_VERSION,

@@ -14,6 +14,7 @@ from stages.measure.drivers import DRIVERS, Driver, Flags, Shape, command_line
 from stages.measure.probe import longest_probe_tokens, packed_probe_tokens
 from stages.measure.server_info import attribute
 from stages.model_record import read_model
+from stages.run_nonce import NONCE_FILE, read_nonce
 from stages.schema import (
     CHECKPOINT_FOLDER,
     MODEL_FILE,
@@ -76,6 +77,17 @@ class Plan:
         return self.contract.launch.commit
 
     @property
+    def nonce(self) -> str:
+        """That of the comparison.
+
+        Raises:
+            ValueError: it is a plan of no comparison, of which nothing may be sent.
+        """
+        if self.workload.nonce is None:
+            raise ValueError("nothing is measured without a nonce")
+        return self.workload.nonce
+
+    @property
     def arguments(self) -> list[str]:
         """What the environment's Python is started with, host and port aside."""
         launch = self.contract.launch
@@ -122,9 +134,10 @@ def make_plan(contract: Contract, backend: Backend, view: View) -> Plan:
     """Resolve the contract for one matrix.
 
     Raises:
-        UserError: the workload or the checkpoint is missing or damaged.
+        UserError: the workload, the nonce or the checkpoint is missing or damaged.
     """
     workload, digest = read_workload(WORKLOAD_FILE)
+    workload = workload.in_run(read_nonce(NONCE_FILE))
     subject = Subject(workload, digest, read_model(MODEL_FILE), attention_heads())
     return replace(plan_for(contract, backend, view, subject), code=code_version())
 

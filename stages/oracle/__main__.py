@@ -35,6 +35,7 @@ from stages.oracle_table import (
     ORACLE_VERSION,
     OracleProvenance,
 )
+from stages.run_nonce import NONCE_FILE, read_nonce
 from stages.schema import MODEL_FILE, WORKLOAD_FILE
 from stages.shell import clean_environ
 from stages.tables import table_sha256
@@ -126,7 +127,9 @@ def threads() -> int:
 def main(output: Path) -> None:
     """Score a seeded sample of the prompts without any serving stack."""
     contract = load_contract()
-    workload, workload_sha256 = read_workload(WORKLOAD_FILE)
+    canonical, workload_sha256 = read_workload(WORKLOAD_FILE)
+    nonce = read_nonce(NONCE_FILE)
+    workload = canonical.in_run(nonce)
     model = read_model(MODEL_FILE)
     sample = sample_items(
         chunk_sizes=contract.chunk_sizes,
@@ -152,6 +155,7 @@ def main(output: Path) -> None:
         model_sha256=model.sha256,
         label_token_ids=workload.label_token_ids,
         apply_softmax=workload.apply_softmax,
+        nonce=nonce,
         sample_seed=contract.oracle.seed,
         samples_per_chunk=contract.oracle.samples_per_chunk,
         dtype="float32",

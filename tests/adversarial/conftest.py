@@ -15,7 +15,7 @@ from unittest import mock
 import pyarrow as pa
 import pytest
 import yaml
-from contracts import ROOT, raw_contract
+from contracts import NONCE, ROOT, raw_contract
 from patience import PATIENCE_S
 from scoring_server import right_score
 
@@ -28,6 +28,7 @@ from stages.measure import session
 from stages.measure.__main__ import make_plan, measure
 from stages.oracle.sample import sample_items
 from stages.oracle_table import ORACLE_FILE, ORACLE_SCHEMA, ORACLE_TABLE, OracleProvenance
+from stages.run_nonce import NONCE_FILE, write_nonce
 from stages.schema import (
     CHECKPOINT_FOLDER,
     MODEL_FILE,
@@ -82,7 +83,7 @@ def make_contract(flags: dict[Backend, dict[str, str]]) -> Contract:
 
 
 HONEST = make_contract({})
-WORKLOAD = build_workload(HONEST.workload, HONEST.vocabulary)
+WORKLOAD = build_workload(HONEST.workload, HONEST.vocabulary).in_run(NONCE)
 
 
 @dataclass
@@ -153,11 +154,12 @@ def write_oracle(workload: CanonicalWorkload, digest: str) -> None:
         )
     table = pa.Table.from_pylist(rows, schema=ORACLE_SCHEMA)
     provenance = OracleProvenance(
-        schema_version=1,
+        schema_version=ORACLE_TABLE.version,
         workload_sha256=digest,
         model_sha256="b" * 64,
         label_token_ids=workload.label_token_ids,
         apply_softmax=True,
+        nonce=NONCE,
         sample_seed=HONEST.oracle.seed,
         samples_per_chunk=HONEST.oracle.samples_per_chunk,
         dtype="float32",
@@ -182,6 +184,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         (folder / "params.yaml").write_text(yaml.safe_dump(HONEST.model_dump(mode="json")))
         data = WORKLOAD.canonical_bytes()
         write_whole(WORKLOAD_FILE, data)
+        write_nonce(NONCE_FILE, NONCE)
         model = Model(title="m", sha256="b" * 64, trained=True, path="nowhere", revision=None)
         write_whole(MODEL_FILE, model.model_dump_json().encode())
         write_whole(CHECKPOINT_FOLDER / "config.json", b'{"num_attention_heads": 4}')

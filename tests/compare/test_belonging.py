@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner
-from contracts import ROOT, contract
+from contracts import NONCE, ROOT, contract
 from elsewhere import account, at_url
 from matrices import matrix, passes
 
@@ -25,6 +25,7 @@ from stages.environment import requirements_sha256
 from stages.files import sha256, write_whole
 from stages.oracle_table import ORACLE_FILE, ORACLE_SCHEMA, ORACLE_TABLE, OracleProvenance
 from stages.probe_table import PROBE_SCHEMA, PROBE_TABLE, PROBES_FILE, ProbeProvenance, ProbeRecord
+from stages.run_nonce import NONCE_FILE, write_nonce
 from stages.schema import (
     MATRIX_FILE,
     MATRIX_TABLE,
@@ -67,6 +68,7 @@ def write_matrix(
             table_sha256=table_sha256(table),
             backend=backend,
             view=view,
+            nonce=NONCE,
             model_sha256="b" * 64,
             matrix_sha256=made.provenance.table_sha256,
             session=0,
@@ -81,12 +83,13 @@ def write_oracle(**changes: Any) -> None:
         schema=ORACLE_SCHEMA,
     )
     provenance = OracleProvenance(
-        schema_version=1,
+        schema_version=ORACLE_TABLE.version,
         workload_sha256=sha256(WORKLOAD),
         table_sha256=table_sha256(table),
         model_sha256="b" * 64,
         label_token_ids=[9454, 2753],
         apply_softmax=True,
+        nonce=NONCE,
         sample_seed=MADE.oracle.seed,
         samples_per_chunk=MADE.oracle.samples_per_chunk,
         dtype="float32",
@@ -105,6 +108,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "backends").symlink_to(ROOT / "backends")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(MADE.model_dump(mode="json")))
     write_whole(WORKLOAD_FILE, WORKLOAD)
+    write_nonce(NONCE_FILE, NONCE)
     model = '{"title": "m", "sha256": "%s", "trained": true, "path": "p", "revision": "r"}'
     write_whole(MODEL_FILE, (model % ("b" * 64)).encode())
     for backend in BACKENDS:
@@ -145,6 +149,7 @@ LAUNCH = MADE.backends.jax.launch
     ("change", "what"),
     [
         (changed(workload_sha256="f" * 64), "workload is fff"),
+        (changed(nonce="f" * 16), f"nonce is {'f' * 16}, but {NONCE} is compared here"),
         (changed(label_token_ids=[2753, 9454]), "labels is [2753, 9454]"),
         (changed(apply_softmax=False), "softmax is False"),
         (changed(view="best_native"), "view is best_native"),
@@ -294,19 +299,23 @@ def test_a_file_of_another_origin_is_refused() -> None:
     assert "carries no provenance of a matrix" in refusal()
 
 
-def test_probes_of_another_measurement_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [({"matrix_sha256": "d" * 64}, "matrix is ddd"), ({"nonce": "d" * 16}, "nonce is ddd")],
+)
+def test_probes_of_another_measurement_are_refused(changes: dict[str, str], what: str) -> None:
     path = folder_of("jax", "portable") / PROBES_FILE
     table = pq.read_table(path).cast(PROBE_SCHEMA)
     _, provenance = PROBE_TABLE.read(path)
-    stale = provenance.model_copy(update={"matrix_sha256": "d" * 64})
-    PROBE_TABLE.write(path, table, stale)
-    assert f"{path}: refused: its matrix is ddd" in refusal()
+    PROBE_TABLE.write(path, table, provenance.model_copy(update=changes))
+    assert f"{path}: refused: its {what}" in refusal()
 
 
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
         ({"workload_sha256": "f" * 64}, "workload"),
+        ({"nonce": "f" * 16}, "nonce"),
         ({"model_sha256": "f" * 64}, "model"),
         ({"label_token_ids": [1, 2]}, "labels"),
         ({"sample_seed": 99}, "sample seed"),

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from comparisons import scored
-from contracts import contract
+from contracts import NONCE, contract
 from matrices import ITEMS, Score, matrix, one_pass, plain_score
 
 from stages.compare.assemble import Evidence, assemble
@@ -192,6 +192,7 @@ def probes(backend: Backend, view: View, ran: bool) -> Probes:
         table_sha256="",
         backend=backend,
         view=view,
+        nonce=NONCE,
         model_sha256="b" * 64,
         matrix_sha256="",
         session=0,
@@ -216,6 +217,7 @@ def oracle(made: Contract) -> OracleTable:
         model_sha256="b" * 64,
         label_token_ids=[9454, 2753],
         apply_softmax=True,
+        nonce=NONCE,
         sample_seed=made.oracle.seed,
         samples_per_chunk=made.oracle.samples_per_chunk,
         dtype="float32",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from contracts import ROOT, contract
+from contracts import NONCE, ROOT, contract
 from patience import PATIENCE_S, wait_for
 
 from stages.measure.client import ScoreConnection
@@ -27,7 +27,7 @@ from stages.schema import CallRecord
 from stages.workload import build_workload
 
 MADE = contract(workload__items=4, workload__query_tokens=16, chunk_sizes=[1, 2, 4])
-WORKLOAD = build_workload(MADE.workload, MADE.vocabulary)
+WORKLOAD = build_workload(MADE.workload, MADE.vocabulary).in_run(NONCE)
 SCORING = str(ROOT / "tests" / "scoring_server.py")
 
 

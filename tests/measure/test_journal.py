@@ -360,6 +360,11 @@ def test_another_host_environment_or_code_starts_over(plan, changes) -> None:
     assert key(plan(), **changes) != key(plan())
 
 
+def test_another_nonce_starts_over(plan) -> None:
+    other = plan()
+    assert key(replace(other, workload=other.workload.in_run("f" * 16))) != key(plan())
+
+
 def test_another_url_or_another_server_behind_it_starts_over(plan) -> None:
     first = plan(backends__jax__portable__base_url="http://192.0.2.1:1")
     other = plan(backends__jax__portable__base_url="http://192.0.2.1:2")

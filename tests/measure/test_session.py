@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
-from contracts import ROOT, contract
+from contracts import NONCE, ROOT, contract
 from patience import PATIENCE_S
 from scoring_server import right_score
 
@@ -43,7 +43,7 @@ SMALL = {
     "limits__restarts": 2,
 }
 MADE = contract(**SMALL)
-WORKLOAD = build_workload(MADE.workload, MADE.vocabulary)
+WORKLOAD = build_workload(MADE.workload, MADE.vocabulary).in_run(NONCE)
 PROBES = 1
 NUMBERS = itertools.count()
 
@@ -327,7 +327,7 @@ def test_a_port_that_somebody_took_first_costs_no_restart(tmp_path) -> None:
 def test_the_reference_answers_untimed_what_only_the_other_backend_may_confirm(tmp_path) -> None:
     # Whichever is the fastest, it has at most two neighbours: one of five is not confirmed.
     made = contract(**SMALL | {"workload__items": 16, "chunk_sizes": [1, 2, 4, 8, 16]})
-    workload = build_workload(made.workload, made.vocabulary)
+    workload = build_workload(made.workload, made.vocabulary).in_run(NONCE)
     run = Run(tmp_path, backend="pytorch", made=made, workload=workload)
     session = run.measure()
     rest = set(made.chunk_sizes) - set(session.confirmed)
@@ -364,7 +364,7 @@ def test_a_server_without_room_for_longer_items_is_believed_only_what_it_answere
     tmp_path, item_tokens: int, verdict: str, answered: set[str]
 ) -> None:
     made = contract(**SMALL, workload__item_tokens=item_tokens)
-    workload = build_workload(made.workload, made.vocabulary)
+    workload = build_workload(made.workload, made.vocabulary).in_run(NONCE)
     room = str(workload.prompt_tokens)
     session = Run(tmp_path, "--most-tokens", room, made=made, workload=workload).measure()
     assert {r.status for r in session.records} == {"ok"}, "passes fit"

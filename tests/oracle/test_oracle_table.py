@@ -48,6 +48,7 @@ def provenance(table: pa.Table, **changes: Any) -> OracleProvenance:
         "model_sha256": "b" * 64,
         "label_token_ids": [5, 6],
         "apply_softmax": True,
+        "nonce": "0" * 16,
         "sample_seed": 1,
         "samples_per_chunk": 1,
         "dtype": "float32",
@@ -151,7 +152,7 @@ def test_a_table_without_provenance_is_refused(written: Path) -> None:
     refused(written, "carries no provenance")
 
 
-@pytest.mark.parametrize("raw", [b"{", b"[]", b'{"schema_version": 1}'])
+@pytest.mark.parametrize("raw", [b"{", b"[]", b'{"schema_version": 2}'])
 def test_damaged_provenance_is_refused(written: Path, raw: bytes) -> None:
     table = oracle_table(SAMPLE, SCORES).replace_schema_metadata({METADATA: raw})
     pq.write_table(table, written)

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 import pytest
-from contracts import ROOT, contract, raw_contract
+from contracts import NONCE, ROOT, contract, raw_contract
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,7 +48,7 @@ def shape_of(made: Contract) -> dict[str, Any]:
 
 def workload_of(**changes: Any) -> CanonicalWorkload:
     made = contract(**changes)
-    return build_workload(made.workload, made.vocabulary)
+    return build_workload(made.workload, made.vocabulary).in_run(NONCE)
 
 
 @given(shapes)

@@ -26,6 +26,7 @@ from stages.oracle.__main__ import SCORER, run_scorer
 from stages.oracle.sample import prompt_of, sample_items
 from stages.oracle.score import Answer, Job
 from stages.oracle_table import read_oracle
+from stages.run_nonce import NONCE_FILE, read_nonce
 
 type Array = npt.NDArray[np.float64]
 
@@ -276,10 +277,10 @@ def tiny(folder: Path, **changes: Any) -> None:
     (folder / "backends").symlink_to(ROOT / "backends")
 
 
-@pytest.mark.parametrize("missing", ["workload", "checkpoint"])
+@pytest.mark.parametrize("missing", ["workload", "nonce", "checkpoint"])
 def test_without_its_inputs_the_stage_ends_in_one_line(tmp_path: Path, missing: str) -> None:
     tiny(tmp_path)
-    for needed in {"workload", "checkpoint"} - {missing}:
+    for needed in {"workload", "nonce", "checkpoint"} - {missing}:
         assert run_stage(tmp_path, needed).returncode == 0
     done = run_stage(tmp_path, "oracle")
     assert done.returncode == 1
@@ -307,6 +308,7 @@ def test_the_stage_scores_its_sample_end_to_end_and_repeats_itself(tmp_path: Pat
 
     tiny(tmp_path, workload__item_first=True)
     assert run_stage(tmp_path, "workload").returncode == 0
+    assert run_stage(tmp_path, "nonce").returncode == 0
     assert run_stage(tmp_path, "checkpoint").returncode == 0
     done = run_stage(tmp_path, "oracle")
     assert (done.returncode, done.stdout) == (0, "oracle: 6 prompts scored\n"), done.stderr
@@ -314,7 +316,8 @@ def test_the_stage_scores_its_sample_end_to_end_and_repeats_itself(tmp_path: Pat
     first = path.read_bytes()
     table = read_oracle(path)
 
-    workload, workload_sha256 = read_workload(tmp_path / "data/workload/canonical_workload.json")
+    canonical, workload_sha256 = read_workload(tmp_path / "data/workload/canonical_workload.json")
+    workload = canonical.in_run(read_nonce(tmp_path / NONCE_FILE))
     sample = sample_items(
         chunk_sizes=[2, 4], runs=2, items=4, samples_per_chunk=3, seed=table.provenance.sample_seed
     )
@@ -332,6 +335,7 @@ def test_the_stage_scores_its_sample_end_to_end_and_repeats_itself(tmp_path: Pat
         assert np.abs(np.array(scores) - expected).max() < 1e-5
 
     said = table.provenance
+    assert said.nonce == workload.nonce
     assert said.workload_sha256 == workload_sha256
     assert said.model_sha256 == read_model(tmp_path / "data/checkpoint/model.json").sha256
     assert said.environment_sha256 == requirements_sha256("sglang_pytorch")

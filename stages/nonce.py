@@ -1,0 +1,28 @@
+"""Stage ``nonce``: draw what tells this comparison's requests from those of every other one.
+
+Writes ``data/nonce/nonce.json``. DVC draws another one when the workload, the chunk sizes or the
+number of sweep passes change, and `make remeasure` does each time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from stages.errors import one_line_errors
+from stages.run_nonce import NONCE_FILE, draw_nonce, write_nonce
+
+
+@click.command()
+@click.option("--output", type=click.Path(path_type=Path), default=NONCE_FILE)
+@one_line_errors
+def main(output: Path) -> None:
+    """Draw the nonce of a comparison."""
+    nonce = draw_nonce()
+    write_nonce(output, nonce)
+    click.echo(f"nonce: {nonce}, in the salt of every request of this comparison")
+
+
+if __name__ == "__main__":
+    main()
