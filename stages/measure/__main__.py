@@ -13,14 +13,17 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import click
 
 from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, View, load_contract
 from stages.environment import ensure_environment, installed_version
-from stages.errors import one_line, one_line_errors
+from stages.errors import UserError, one_line, one_line_errors
 from stages.files import write_whole
+from stages.measure.asked import AskedRecord
 from stages.measure.caches import cache_variables, compiled_programs
 from stages.measure.calibration import CalibrationPass, calibrate
 from stages.measure.drivers import count_fallbacks
@@ -63,8 +66,7 @@ def measure(
     command, environ = _launchable(plan) if met is None else ([], {})
     with Journal(journal_at or folder / "journal") as journal:
         log = _server_log(journal, met)
-        ledger = Ledger(journal, compiled_programs(plan))
-        _say_what_was_found(plan, ledger)
+        ledger = _ledger(plan, journal, met)
         servers: list[Server] = []
 
         def new_server() -> ServerUnderTest:
@@ -75,7 +77,7 @@ def measure(
 
         try:
             costs = calibrate_client(plan)
-            session = _run_session(plan, ledger, new_server, log)
+            session = _run_session(plan, ledger, new_server, log, met)
         except Interrupted as stop:
             stop.saved = f"{journal.count_passes()} of about {plan.expected_passes} passes saved"
             raise
@@ -128,6 +130,35 @@ def _server_log(journal: Journal, met: Met | None) -> Path:
     return log
 
 
+def _ledger(plan: Plan, journal: Journal, met: Met | None) -> Ledger:
+    """What was found so far, said in a line; also by another measurement of the same server."""
+
+    def asked_before(measurement: str) -> bool:
+        # A server launched here starts with an empty cache.
+        return met is not None and _was_asked(plan, met.asked, measurement)
+
+    ledger = Ledger(journal, compiled_programs(plan), asked_before)
+    _say_what_was_found(plan, ledger)
+    return ledger
+
+
+def _was_asked(plan: Plan, record: AskedRecord, measurement: str) -> bool:
+    """Whether another measurement sent these requests; said where a cache could answer them."""
+    try:
+        at = record.earlier(plan.nonce, measurement)
+    except UserError as error:
+        unknown = "whether its server was asked the same requests before is not known"
+        click.echo(f"{plan.title}: {error}; {unknown}")
+        return False
+    if at is not None and plan.contract.allows_prefix_cache:
+        click.echo(
+            f"{plan.title}: the server at {record.url} was asked the same requests on"
+            f" {at:%Y-%m-%d %H:%M} UTC; its prefix cache may answer some of them."
+            " `make remeasure` draws a new nonce."
+        )
+    return at is not None
+
+
 def _say_what_was_found(plan: Plan, ledger: Ledger) -> None:
     found = ledger.earlier.passes
     if found:
@@ -137,8 +168,17 @@ def _say_what_was_found(plan: Plan, ledger: Ledger) -> None:
 
 
 def _run_session(
-    plan: Plan, ledger: Ledger, new_server: Callable[[], ServerUnderTest], log: Path
+    plan: Plan,
+    ledger: Ledger,
+    new_server: Callable[[], ServerUnderTest],
+    log: Path,
+    met: Met | None,
 ) -> Session:
+    @cache
+    def note_once() -> None:
+        if met is not None:
+            met.asked.note(plan.nonce, ledger.measurement, datetime.now(UTC))
+
     with PassProgress(plan.title, plan.expected_passes, ledger.passes) as progress:
         base_url = plan.contract.base_url
         launching = f"starting the {plan.environment} server; its log is {log}"
@@ -155,6 +195,7 @@ def _run_session(
             ledger=ledger,
             answers_all=plan.backend == REFERENCE,
             elsewhere=base_url is not None,
+            about_to_ask=note_once,
         )
         session.run()
     return session
@@ -184,6 +225,8 @@ def _outcome(
         restarts=session.restarts,
         sessions=ledger.sessions,
         interruptions=len(ledger.earlier.last),
+        # The pass in flight at an interruption was sent to a server that lives on.
+        requests_repeated=met is not None and bool(ledger.asked_before or ledger.earlier.last),
         # What a server does that shares this machine is no child's work, and yet not foreign.
         foreign_cpu=None if told and told.elsewhere.same_machine else ledger.foreign_cpu,
         client_costs=costs,

@@ -20,6 +20,7 @@ import psutil
 
 from stages.contract import BACKENDS, Backend
 from stages.errors import UserError, hide
+from stages.measure.asked import AskedRecord
 from stages.measure.client import CallFailed, ScoreConnection
 from stages.measure.passes import probe_server
 from stages.measure.plan import Plan
@@ -239,6 +240,12 @@ class Met:
     def url(self) -> str:
         """Where it answers."""
         return self.server().url
+
+    @property
+    def asked(self) -> AskedRecord:
+        """What it was asked in other measurements."""
+        settings = self.introduction.elsewhere.settings_sha256
+        return AskedRecord(self.url, self.plan.backend, settings)
 
     def server(self) -> RemoteServer:
         """The server, to be waited for."""
