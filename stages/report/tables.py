@@ -197,6 +197,7 @@ def provenance_rows(comparison: Comparison) -> list[list[str]]:
         ["Server restarts", *(str(s.restarts) for s in sources)],
         ["Server sessions", *(str(s.sessions) for s in sources)],
         ["Interrupted and resumed", *(_times(s.interruptions) for s in sources)],
+        ["Requests sent twice", *("yes" if s.requests_repeated else "no" for s in sources)],
         ["CPU time taken by other work", *(_foreign(s.foreign_cpu) for s in sources)],
         ["Compile cache at the start", *(_cache(s.compile_cache_entries) for s in sources)],
     ]
