@@ -66,7 +66,9 @@ def measure(
     command, environ = _launchable(plan) if met is None else ([], {})
     with Journal(journal_at or folder / "journal") as journal:
         log = _server_log(journal, met)
-        ledger = _ledger(plan, journal, met)
+        ledger = Ledger(journal, compiled_programs(plan))
+        _say_what_was_found(plan, ledger)
+        repeated = _are_repeated(plan, ledger, met)
         servers: list[Server] = []
 
         def new_server() -> ServerUnderTest:
@@ -87,6 +89,7 @@ def measure(
         outcome = replace(
             _outcome(plan, session, argv, costs, met),
             fallbacks=None if met else count_fallbacks(told, plan.driver.fallback_pattern),
+            requests_repeated=repeated,
         )
         write_whole(folder / SERVER_LOG_FILE, told)
         write_result(plan, outcome, folder)
@@ -130,16 +133,13 @@ def _server_log(journal: Journal, met: Met | None) -> Path:
     return log
 
 
-def _ledger(plan: Plan, journal: Journal, met: Met | None) -> Ledger:
-    """What was found so far, said in a line; also by another measurement of the same server."""
-
-    def asked_before(measurement: str) -> bool:
-        # A server launched here starts with an empty cache.
-        return met is not None and _was_asked(plan, met.asked, measurement)
-
-    ledger = Ledger(journal, compiled_programs(plan), asked_before)
-    _say_what_was_found(plan, ledger)
-    return ledger
+def _are_repeated(plan: Plan, ledger: Ledger, met: Met | None) -> bool:
+    """Whether requests are sent to the server that it was sent before, as far as is known."""
+    if met is None:  # One that is launched here starts with an empty cache.
+        return False
+    asked = _was_asked(plan, met.asked, ledger.measurement)
+    # The pass in flight at an interruption is sent again.
+    return asked or bool(ledger.earlier.last)
 
 
 def _was_asked(plan: Plan, record: AskedRecord, measurement: str) -> bool:
@@ -225,8 +225,6 @@ def _outcome(
         restarts=session.restarts,
         sessions=ledger.sessions,
         interruptions=len(ledger.earlier.last),
-        # The pass in flight at an interruption was sent to a server that lives on.
-        requests_repeated=met is not None and bool(ledger.asked_before or ledger.earlier.last),
         # What a server does that shares this machine is no child's work, and yet not foreign.
         foreign_cpu=None if told and told.elsewhere.same_machine else ledger.foreign_cpu,
         client_costs=costs,

@@ -48,8 +48,6 @@ class ProcessStarted(Record):
         offset_ns: what is added to its monotonic clock to place its passes after earlier ones.
         compile_cache_entries: compiled programs in the cache before its server started.
         measurement: tells the whole measurement from every other one; all its processes share it.
-        asked_before: whether it knew of another measurement that sent its server the same
-            requests.
     """
 
     kind: Literal["process"] = "process"
@@ -59,7 +57,6 @@ class ProcessStarted(Record):
     offset_ns: int
     compile_cache_entries: int | None
     measurement: str
-    asked_before: bool
 
 
 class PassFinished(Record):
@@ -163,13 +160,11 @@ class History:
         passes: every finished pass, in measuring order.
         first: the first process.
         last: of every process that finished a pass, the last one it finished.
-        asked_before: whether any process knew that its server was asked the same before.
     """
 
     passes: list[PassFinished]
     first: ProcessStarted | None
     last: list[PassFinished]
-    asked_before: bool
 
 
 def history_of(entries: Sequence[Entry]) -> History:
@@ -188,7 +183,6 @@ def history_of(entries: Sequence[Entry]) -> History:
         passes=[e for e in entries if isinstance(e, PassFinished)],
         first=next((e for e in entries if isinstance(e, ProcessStarted)), None),
         last=last,
-        asked_before=any(isinstance(e, ProcessStarted) and e.asked_before for e in entries),
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from stages.measure.faults import FaultCounts
@@ -31,8 +31,6 @@ class Ledger:
     Args:
         journal: what earlier processes left, and where this one's passes go.
         compile_cache_entries: compiled programs in the cache now.
-        asked_before: whether another measurement than the one of this name is known to have sent
-            its server the same requests.
 
     Attributes:
         records: every call, in measuring order, on one timeline.
@@ -41,23 +39,15 @@ class Ledger:
         started_at: when the first process began, in UTC.
         compile_cache_entries: compiled programs in the cache before the first server started.
         measurement: its name, the same in every process that works on it and in no other one.
-        asked_before: whether any of its processes knew that its server was asked the same.
     """
 
-    def __init__(
-        self,
-        journal: Journal,
-        compile_cache_entries: int | None = None,
-        asked_before: Callable[[str], bool] = lambda _: False,
-    ) -> None:
+    def __init__(self, journal: Journal, compile_cache_entries: int | None = None) -> None:
         self._journal = journal
         self._began = time.monotonic()
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self.earlier = history_of(journal.entries)
         first = self.earlier.first
         self.measurement = first.measurement if first else secrets.token_hex(_NAME_BYTES)
-        asked = asked_before(self.measurement)
-        self.asked_before = self.earlier.asked_before or asked
         self._offset_ns = self._begin(journal, compile_cache_entries)
         self.load = LoadLog()
         self.records = [call for p in self.earlier.passes for call in p.calls]
@@ -73,7 +63,6 @@ class Ledger:
             offset_ns=clock_offset(journal.entries, now, wall),
             compile_cache_entries=compile_cache_entries,
             measurement=self.measurement,
-            asked_before=self.asked_before,
         )
         journal.append(entry)
         self.started_at = (first or entry).started_at

@@ -76,7 +76,6 @@ processes = st.builds(
     offset_ns=st.integers(-(2**62), 2**62),
     compile_cache_entries=st.none() | st.integers(0, 9),
     measurement=st.text("0123456789abcdef", min_size=16, max_size=16),
-    asked_before=st.booleans(),
 )
 passes = st.builds(
     PassFinished,
@@ -98,7 +97,6 @@ def a_process(monotonic_ns: int = 0, wall_ns: int = 0) -> ProcessStarted:
         offset_ns=0,
         compile_cache_entries=7,
         measurement="0" * 16,
-        asked_before=False,
     )
 
 
