@@ -193,7 +193,7 @@ def measuring(tree: Pipeline, cache: Path, title: str) -> Iterator[Any]:
     from measuring import Measuring
 
     tree.set_param("chunk_sizes", TINY["chunk_sizes"])
-    tree.run("dvc", "repro", "workload", "checkpoint")
+    tree.run("dvc", "repro", "workload", "checkpoint", "nonce")
     yield Measuring(tree, cache, title)
     tree.run("git", "checkout", "--quiet", ".")
     tree.run("dvc", "checkout", "--quiet", "--force", check=False)
