@@ -130,7 +130,7 @@ def test_a_nonce_that_is_in_the_lock_alone_is_drawn_anew_and_said_before_measuri
     jax.shell(push)
     pytorch.shell(checkout)
     said = before_measuring(pytorch.measure("jax"))
-    assert "workload and checkpoint: not in the DVC remote" in said
+    assert "workload: not in the DVC remote" in said
     assert f"nonce {jax.short()}: found" in said
 
 
