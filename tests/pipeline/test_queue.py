@@ -36,7 +36,7 @@ def queueing(tree: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     raw["backends"]["jax"]["launch"] |= launch
     path.write_text(f"{head}\n{yaml.safe_dump(raw, sort_keys=False)}")
     made.run(sys.executable, "-m", "stages.compose")
-    made.run("dvc", "repro", "workload", "checkpoint")
+    made.run("dvc", "repro", "workload", "checkpoint", "nonce")
     made.commit("the scoring server")
     cache = tmp_path / "cache"
     cache.mkdir()
