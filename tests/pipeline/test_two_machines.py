@@ -266,9 +266,7 @@ def test_a_half_measured_on_other_data_is_refused_by_name(
     )
 
 
-def test_halves_of_two_nonces_are_refused_for_what_that_means(
-    world: World, third: Machine
-) -> None:
+def test_halves_of_two_nonces_are_refused_for_what_that_means(world: World, third: Machine) -> None:
     jax = world.machines["jax"]
     jax.branch("jax-under-a-nonce-of-its-own", "jax")
     drawn = recorded(jax, "nonce")
