@@ -134,12 +134,14 @@ def test_of_many_parameters_three_are_named_and_the_rest_counted(lock: dict[str,
 def test_a_half_measured_on_another_checkpoint_or_workload_is_named(
     lock: dict[str, Entry],
 ) -> None:
-    paths = ["data/workload/canonical_workload.json", "data/checkpoint"]
-    in_force = {path: lock["oracle"].deps[path] for path in paths}
+    # The nonce is drawn for the workload, so it is of the other one too.
+    stages = {WORKLOAD: ["nonce", *JAX, *PYTORCH], "data/checkpoint": [*JAX, *PYTORCH]}
+    in_force = {path: lock["oracle"].deps[path] for path in stages}
+    lock["nonce"] = drawn("1" * 32, in_force[WORKLOAD])
     assert on_other_data(lock, in_force) == []
-    for path in paths:
+    for path in stages:
         found = on_other_data(lock, in_force | {path: "0123456789abcdef"})
-        assert [p.stage for p in found] == [*JAX, *PYTORCH]
+        assert [p.stage for p in found] == stages[path]
         was = in_force[path][:8]
         what = f"on another {path} ({was}) than the one in force (01234567)"
         assert {p.what.partition(" ")[2] for p in found} == {what}
