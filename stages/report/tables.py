@@ -248,6 +248,7 @@ def commands(sources: list[Source]) -> list[tuple[str, str]]:
 def artifacts(comparison: Comparison) -> Iterator[tuple[str, str]]:
     """Path and content of every file behind the report."""
     yield "data/workload/canonical_workload.json", "the query, the items and the labels"
+    yield "data/nonce/nonce.json", "what tells this comparison's requests from any other one's"
     for view in comparison.views():
         for backend in BACKENDS:
             name = f.backend_view(backend, view.view)

@@ -152,7 +152,7 @@ def pipeline(tree: Pipeline) -> Iterator[Pipeline]:
     """
     change = f"chunk_sizes={OTHER_CHUNKS}"
     ran = tree.ran("dvc", "exp", "run", "--name", "other-chunks", "-S", change)
-    assert ran == ["workload", "checkpoint", "oracle", *MEASURE, "compare", "report"]
+    assert ran == ["workload", "checkpoint", "nonce", "oracle", *MEASURE, "compare", "report"]
     tree.run("git", "commit", "--quiet", "-m", "other chunk sizes", "params.yaml")
     tree.commit("the first result")
     yield tree
