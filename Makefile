@@ -9,7 +9,7 @@ export SHELL
 
 # What is installed and run here follows from pinned files alone. A shell's settings of Python and
 # git stay outside, and of uv's all but from where and how it fetches (the rule is stated in
-# stages/shell.py).
+# stages/common/shell.py).
 UV_FETCHES := UV_INDEX% UV_DEFAULT_INDEX UV_EXTRA_INDEX_URL UV_FIND_LINKS UV_NO_INDEX UV_KEYRING_% \
   UV_CREDENTIALS_DIR UV_CONFIG_FILE UV_NO_CONFIG UV_CACHE_DIR UV_NO_CACHE UV_LINK_MODE UV_OFFLINE \
   UV_LOCK_TIMEOUT UV_NATIVE_TLS UV_SYSTEM_CERTS UV_INSECURE_HOST UV_HTTP_% UV_REQUEST_TIMEOUT \
@@ -82,30 +82,30 @@ remotes: $(HARNESS) ## dvc's clients of S3 and Google Storage, for a remote ther
 	@$(RUN) uv pip install --quiet --require-hashes --requirement deploy/remotes.txt
 
 setup: $(HARNESS)
-	@$(RUN) python -m stages.environment
+	@$(RUN) python -m stages.environments
 
 remeasure: setup ## measure all four matrices anew, even if nothing changed (FRESH=0: go on after an interruption)
 	@$(RUN) dvc repro workload checkpoint oracle
 	@$(RUN) SCOREPARITY_FRESH=$(or $(FRESH),1) dvc repro --force --no-run-cache --downstream $$(dvc stage list --name-only | grep '^measure@')
 
 measure: $(HARNESS) ## one backend's half, for another machine to combine: BACKEND=jax or pytorch
-	@$(RUN) python -m stages.combine.half '$(BACKEND)'
+	@$(RUN) python -m tools.combine.half '$(BACKEND)'
 
 combine: $(HARNESS) ## merge halves measured elsewhere (FROM='REF [REF...]'), compare and report
-	@$(RUN) python -m stages.combine $(filter-out HEAD,$(FROM))
+	@$(RUN) python -m tools.combine $(filter-out HEAD,$(FROM))
 
 diff: $(HARNESS) ## what changed from FROM to TO, and whether it is more than noise
-	@$(RUN) python -m stages.report.diff '$(FROM)' '$(TO)'
+	@$(RUN) python -m tools.diff '$(FROM)' '$(TO)'
 
 doctor: $(HARNESS) ## what is ready here, what is blocked and why (BACKEND=jax, RECORD=1, CLEAR=1, JSON=1)
-	@$(RUN) python -m stages.doctor $(if $(BACKEND),--backend '$(BACKEND)') \
+	@$(RUN) python -m tools.doctor $(if $(BACKEND),--backend '$(BACKEND)') \
 	  $(if $(RECORD),--record) $(if $(CLEAR),--clear) $(if $(JSON),--json)
 
 params: $(HARNESS) ## write params.yaml: the composition of conf/'s defaults, or TARGET=, CONTRACT=, SET=
-	@$(RUN) python -m stages.compose $(CHOICES)
+	@$(RUN) python -m tools.compose $(CHOICES)
 
 plan: $(HARNESS) ## what params.yaml (or TARGET=, CONTRACT=, SET=) would run, and for how long; starts nothing
-	@$(RUN) python -m stages.dry_run $(CHOICES)
+	@$(RUN) python -m tools.plan $(CHOICES)
 
 lock: $(HARNESS) ## resolve and pin every environment anew
 	@$(RUN) uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \

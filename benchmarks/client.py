@@ -25,9 +25,14 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
-from stages.measure.calibration import CALL_TIMEOUT_S, CalibrationPass, instant_server, time_pass
-from stages.measure.client import ScoreConnection, encode_call
-from stages.measure.instant import ITEMS_HEADER
+from stages.measure.http.calibration import (
+    CALL_TIMEOUT_S,
+    CalibrationPass,
+    instant_server,
+    time_pass,
+)
+from stages.measure.http.client import ScoreConnection, encode_call
+from stages.measure.http.instant import ITEMS_HEADER
 
 CHUNK_SIZES = (1, 8, 64, 500)
 ITEMS = 500

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from stages.errors import one_line_errors
-from stages.run_nonce import NONCE_FILE, draw_nonce, write_nonce
+from stages.common.errors import one_line_errors
+from stages.documents.nonce import NONCE_FILE, draw_nonce, write_nonce
 
 
 @click.command()

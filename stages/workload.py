@@ -14,7 +14,9 @@ from typing import Protocol
 
 import click
 
-from stages.canonical import WORKLOAD_VERSION, CanonicalWorkload, draw_ids
+from stages.common.errors import ContractError, one_line_errors
+from stages.common.files import sha256, write_whole
+from stages.common.git import code_version
 from stages.contract import (
     SALT_TOKENS,
     DrawnWorkload,
@@ -24,13 +26,11 @@ from stages.contract import (
     load_contract,
     ordinary_ids,
 )
-from stages.errors import ContractError, one_line_errors
-from stages.files import sha256, write_whole
-from stages.git import code_version
+from stages.documents.matrix import WORKLOAD_FILE
+from stages.documents.workload import WORKLOAD_VERSION, CanonicalWorkload, draw_ids
 from stages.packaged.fetch import fetch_gguf
 from stages.packaged.gguf_file import GgufFile
 from stages.packaged.tokenizer import TextTokenizer, tokenizer_json
-from stages.schema import WORKLOAD_FILE
 
 
 class Tokenizer(Protocol):

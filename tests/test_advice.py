@@ -17,11 +17,11 @@ from bench import inside
 from project import Project, make_project
 from targets import COMMIT
 
-from stages.compose import composed
 from stages.contract import BACKENDS, VIEWS, Backend
-from stages.doctor.devices import find_tpu
-from stages.doctor.facts import Tpu
 from stages.report.render import render_all
+from tools.compose import composed
+from tools.doctor.devices import find_tpu
+from tools.doctor.facts import Tpu
 
 # Only what the reader's own shell and machine would do: `make` never touches the environment that
 # these tests run in, and nothing is measured or built.
@@ -167,7 +167,7 @@ def test_a_machine_that_is_ready_for_one_half_is_told_to_measure_that_half(
     said = typed(project, "make doctor BACKEND=jax", check=False)
     (command,) = re.findall(r"^Ready: (.+) measures JAX here\.$", said, re.MULTILINE)
     runs = typed(project, f"command make --dry-run --silent HARNESS= RUN= {command[5:]}")
-    assert runs.strip() == "python -m stages.combine.half 'jax'"
+    assert runs.strip() == "python -m tools.combine.half 'jax'"
 
 
 def test_a_half_is_handed_over_by_the_commands_that_are_printed(project: Project) -> None:

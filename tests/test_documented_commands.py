@@ -15,8 +15,8 @@ from commands import Command, documented, told
 from contracts import ROOT
 from dvc.cli import DvcParserError, parse_args
 
-from stages.compose import composed
 from stages.contract import parse_contract
+from tools.compose import composed
 
 ALL = [*documented(), *told()]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -65,7 +65,7 @@ def test_commands_are_found_on_every_page_and_in_messages() -> None:
         "docs/two-machines.md",
         "deploy/README.md",
     } <= found
-    assert {"stages/combine/halves.py", "stages/schema.py"} <= found
+    assert {"tools/combine/halves.py", "stages/documents/matrix.py"} <= found
 
 
 def dry(text: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from stages.common.errors import UserError
+from stages.common.files import sha256, write_whole
 from stages.contract import HubModel, Vocabulary
-from stages.errors import UserError
-from stages.files import sha256, write_whole
-from stages.schema import Model
+from stages.documents.matrix import Model
 
 
 def resolve_hub(model: HubModel, vocabulary: Vocabulary, folder: Path) -> Model:

@@ -19,13 +19,13 @@ from stages.checkpoint.heads import (
     widen_rotary,
     widen_values,
 )
+from stages.common.errors import ContractError, UserError
+from stages.common.files import write_whole
 from stages.contract import PackagedModel, Vocabulary
-from stages.errors import ContractError, UserError
-from stages.files import write_whole
+from stages.documents.matrix import Model
 from stages.packaged.fetch import fetch_gguf
 from stages.packaged.gguf_file import GgufFile
 from stages.packaged.tokenizer import TOKENIZER_FILE, tokenizer_json
-from stages.schema import Model
 
 # The file's names of a layer's tensors that are taken as they are.
 _TAKEN = {

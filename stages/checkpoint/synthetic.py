@@ -10,9 +10,9 @@ import numpy.typing as npt
 from safetensors.numpy import save
 
 from stages.checkpoint.config import config_bytes
+from stages.common.files import sha256, write_whole
 from stages.contract import SyntheticModel, Vocabulary
-from stages.files import sha256, write_whole
-from stages.schema import Model
+from stages.documents.matrix import Model
 
 type Tensor = npt.NDArray[np.float32]
 

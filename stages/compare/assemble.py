@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from stages.canonical import CanonicalWorkload
+from stages.common.numbers import difference, percent
 from stages.compare.cells import build_cell, reported_seconds
 from stages.compare.elsewhere import elsewhere_flags, server_host
 from stages.compare.gate import judge
@@ -26,7 +26,8 @@ from stages.compare.selection import (
 from stages.compare.series import chunk_ratios, item_differences, pass_times
 from stages.compare.turning import turning
 from stages.compare.wording import answer, deferred_sentence
-from stages.comparison import (
+from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, Contract, Gate, View
+from stages.documents.comparison import (
     BUSY,
     COMPARISON_VERSION,
     NOISY,
@@ -41,11 +42,10 @@ from stages.comparison import (
     Turning,
     ViewComparison,
 )
-from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, Contract, Gate, View
-from stages.numbers import difference, percent
-from stages.oracle_table import OracleTable
-from stages.probe_table import Probes
-from stages.schema import TIMED_PHASES, Matrix, Provenance
+from stages.documents.matrix import TIMED_PHASES, Matrix, Provenance
+from stages.documents.oracle import OracleTable
+from stages.documents.probes import Probes
+from stages.documents.workload import CanonicalWorkload
 
 type Key = tuple[Backend, View]
 

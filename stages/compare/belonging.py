@@ -7,11 +7,11 @@ from pathlib import Path
 
 import polars as pl
 
+from stages.common.errors import UserError
 from stages.contract import Backend, Contract, View
-from stages.errors import UserError
-from stages.oracle_table import OracleTable
-from stages.probe_table import Probes
-from stages.schema import ROW_SUM_TOLERANCE, Matrix
+from stages.documents.matrix import ROW_SUM_TOLERANCE, Matrix
+from stages.documents.oracle import OracleTable
+from stages.documents.probes import Probes
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from stages.common.numbers import difference
 from stages.compare.intervals import mean_interval, median_interval, rate_interval
 from stages.compare.prefix_cache import excess_passes
-from stages.comparison import Cell, ControlName, GateResult, Isolation
-from stages.numbers import difference
-from stages.schema import TIMED_PHASES, Phase, Provenance
+from stages.documents.comparison import Cell, ControlName, GateResult, Isolation
+from stages.documents.matrix import TIMED_PHASES, Phase, Provenance
 
 UNSTABLE_STD = 0.10
 UNSTABLE_EXTREME = 0.50

@@ -5,10 +5,10 @@ from __future__ import annotations
 import urllib.parse
 from collections.abc import Sequence
 
-from stages.comparison import Cell
+from stages.common.numbers import milliseconds, percent
 from stages.contract import BACKEND_NAMES
-from stages.numbers import milliseconds, percent
-from stages.schema import Provenance
+from stages.documents.comparison import Cell
+from stages.documents.matrix import Provenance
 
 
 def server_host(source: Provenance) -> str:

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from stages.comparison import Cell, Comparison, ViewComparison
 from stages.contract import BACKENDS, Backend, Gate
+from stages.documents.comparison import Cell, Comparison, ViewComparison
 
 type Figure = float | int | str | None
 type Figures = dict[str, Figure | dict[str, Figure]]

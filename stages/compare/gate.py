@@ -10,9 +10,9 @@ import numpy.typing as npt
 import polars as pl
 
 from stages.compare.passes import KEY
-from stages.comparison import ControlName, ControlResult, GateResult, Verdict
 from stages.contract import Gate
-from stages.schema import TIMED_PHASES
+from stages.documents.comparison import ControlName, ControlResult, GateResult, Verdict
+from stages.documents.matrix import TIMED_PHASES
 
 type Array = npt.NDArray[np.float64]
 

@@ -17,8 +17,8 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from stages.comparison import Interval
-from stages.student import relative_error, student_quantile, welch
+from stages.common.student import relative_error, student_quantile, welch
+from stages.documents.comparison import Interval
 
 TARGET = 0.95
 """The level that is asked for; no interval is ever printed with a higher one."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from stages.comparison import OracleResult, OracleVerdict
+from stages.common.numbers import difference
 from stages.contract import BACKEND_NAMES, Backend, Gate
-from stages.numbers import difference
+from stages.documents.comparison import OracleResult, OracleVerdict
 
 _KEY = ("phase", "chunk_size", "run")
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from stages.canonical import CanonicalWorkload
-from stages.comparison import PrefixCache
 from stages.contract import SALT_TOKENS
 from stages.contract.packing import KEEPS_QUERY
-from stages.schema import TIMED_PHASES, Measured
+from stages.documents.comparison import PrefixCache
+from stages.documents.matrix import TIMED_PHASES, Measured
+from stages.documents.workload import CanonicalWorkload
 
 
 def allows_prefix_cache(measured: Measured) -> bool:

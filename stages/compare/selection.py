@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from stages.common.numbers import factor
 from stages.compare.intervals import ratio_interval
 from stages.compare.sample_size import passes_to_decide
 from stages.compare.wording import no_winner_sentence, winner_sentence
-from stages.comparison import SURE, VERY_SURE, Cell, Confidence, Interval, Outcome, Winner
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Selection
-from stages.numbers import factor
+from stages.documents.comparison import SURE, VERY_SURE, Cell, Confidence, Interval, Outcome, Winner
 
 type Array = npt.NDArray[np.float64]
 

@@ -10,9 +10,9 @@ import polars as pl
 
 from stages.compare.gate import identical_requests
 from stages.compare.intervals import ratio_interval
-from stages.comparison import Cell, ItemDifference, PassTime, Ratio
 from stages.contract import REFERENCE, Backend
-from stages.schema import TIMED_PHASES
+from stages.documents.comparison import Cell, ItemDifference, PassTime, Ratio
+from stages.documents.matrix import TIMED_PHASES
 
 type Array = npt.NDArray[np.float64]
 

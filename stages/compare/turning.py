@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from stages.compare.selection import choose
-from stages.comparison import Alternative, Cell, Turning
+from stages.documents.comparison import Alternative, Cell, Turning
 
 
 def turning(cells: Sequence[Cell], guardrail: float) -> Turning:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from stages.comparison import Cell, ViewComparison, Winner
+from stages.common.numbers import about, factor, number, resamples
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend, View
-from stages.numbers import about, factor, number, resamples
+from stages.documents.comparison import Cell, ViewComparison, Winner
 
 _VIEWS: dict[View, str] = {"portable": "portable", "best_native": "best-native"}
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from stages.common.errors import ContractError
 from stages.contract.basics import Count, Difference, Price, Seconds, Seed, Strict, Text
-from stages.errors import ContractError
 
 
 class Identity(Strict):

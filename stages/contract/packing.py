@@ -6,10 +6,10 @@ Which builds hold the mend cannot be told from here, so the contract says it of 
 
 from __future__ import annotations
 
+from stages.common.errors import ContractError
 from stages.contract.basics import BACKENDS, VIEWS, FlagValue
 from stages.contract.serving import Backends, ServerView
 from stages.contract.subject import Vocabulary
-from stages.errors import ContractError
 
 _SERVER_CHUNK = "multi-item-scoring-chunk-size"
 

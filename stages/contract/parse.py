@@ -12,6 +12,7 @@ import pydantic
 from pydantic import BaseModel, Field
 from pydantic_core import ErrorDetails
 
+from stages.common.errors import ContractError, UserError, one_line
 from stages.contract.basics import Strict
 from stages.contract.characters import unfit
 from stages.contract.document import read_yaml
@@ -38,7 +39,6 @@ from stages.contract.subject import (
     Vocabulary,
     check_subject,
 )
-from stages.errors import ContractError, UserError, one_line
 
 PARAMS = Path("params.yaml")
 

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from stages.common.errors import ContractError
 from stages.contract.basics import BACKENDS, VIEWS, Backend, FlagValue, Strict, Text, View
 from stages.contract.characters import unprintable
-from stages.errors import ContractError
 
 
 class Source(Strict):

@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 from pydantic import Field
 
 from stages.contract import Limits
-from stages.schema import Status
-from stages.tables import Record
+from stages.documents.matrix import Status
+from stages.documents.tables import Record
 
 HANGING_AFTER = 3
 """Timed-out passes in a row that make a server a hanging one."""

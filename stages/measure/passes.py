@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from stages.canonical import CanonicalWorkload
-from stages.measure.client import CallFailed, ScoreConnection, encode_call
-from stages.measure.decode import Decoded, answer_bound, cached_tokens_told, decode_scores
-from stages.measure.schedule import PassKey, calls_of_pass, salt_of
-from stages.measure.server_log import ServerLog
-from stages.measure.under_test import ServerUnderTest
-from stages.schema import CallRecord, Status
+from stages.documents.matrix import CallRecord, Status
+from stages.documents.workload import CanonicalWorkload
+from stages.measure.http.client import CallFailed, ScoreConnection, encode_call
+from stages.measure.http.decode import Decoded, answer_bound, cached_tokens_told, decode_scores
+from stages.measure.servers.log import ServerLog
+from stages.measure.servers.under_test import ServerUnderTest
+from stages.plan.schedule import PassKey, calls_of_pass, salt_of
 
 _DEATH_NOTICE_S = 2.0
 _PROBE_ITEMS = 2

@@ -10,23 +10,23 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from types import TracebackType
 
-from stages.canonical import CanonicalWorkload
+from stages.common.errors import UserError
 from stages.contract import Limits, Passes, Probes
-from stages.errors import UserError
-from stages.measure.client import ScoreConnection
-from stages.measure.drivers import Driver
+from stages.documents.matrix import CallRecord, RoundTrip, Status
+from stages.documents.probes import ProbeRecord
+from stages.documents.workload import CanonicalWorkload
 from stages.measure.faults import Faults
-from stages.measure.ledger import Ledger
+from stages.measure.http.client import ScoreConnection
+from stages.measure.http.round_trip import round_trip_s
 from stages.measure.passes import health, pass_seconds, probe_server, run_pass, unsent_pass
-from stages.measure.probe import Prober, choose_targets, probed_part
-from stages.measure.round_trip import round_trip_s
-from stages.measure.schedule import PassKey, confirm_chunk_sizes, interleaved
-from stages.measure.server import PortTakenError
-from stages.measure.server_log import ServerLog
-from stages.measure.under_test import OtherServerError, ServerDiedError, ServerUnderTest
-from stages.measure.warmth import is_warm
-from stages.probe_table import ProbeRecord
-from stages.schema import CallRecord, RoundTrip, Status
+from stages.measure.probes import Prober, choose_targets, probed_part
+from stages.measure.record.ledger import Ledger
+from stages.measure.servers.launched import PortTakenError
+from stages.measure.servers.log import ServerLog
+from stages.measure.servers.under_test import OtherServerError, ServerDiedError, ServerUnderTest
+from stages.measure.warm_up import is_warm
+from stages.plan.drivers import Driver
+from stages.plan.schedule import PassKey, confirm_chunk_sizes, interleaved
 
 type Notify = Callable[[str, PassKey | None], None]
 

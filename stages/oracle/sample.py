@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.canonical import CanonicalWorkload, draw_ids
-from stages.schema import Phase
+from stages.documents.matrix import Phase
+from stages.documents.workload import CanonicalWorkload, draw_ids
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -16,10 +16,10 @@ from pathlib import Path
 import click
 from filelock import FileLock
 
-from stages.environment import cache_root
-from stages.errors import ContractError, UserError
-from stages.files import sha256_file
-from stages.shell import uv_environ
+from stages.common.errors import ContractError, UserError
+from stages.common.files import sha256_file
+from stages.common.shell import uv_environ
+from stages.environments.build import cache_root
 
 PINS = Path("models")
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stages.errors import UserError
+from stages.common.errors import UserError
 
 type Value = bool | int | float | str | list[bool] | list[int] | list[float] | list[str]
 

@@ -6,7 +6,7 @@ import json
 
 from tokenizers import Tokenizer
 
-from stages.errors import UserError
+from stages.common.errors import UserError
 from stages.packaged.gguf_file import GgufFile
 
 TOKENIZER_FILE = "tokenizer.json"

@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from stages.comparison import (
+from stages.contract import Backend, Gate
+from stages.documents.comparison import (
     BUSY,
     NOISY,
     ControlResult,
@@ -27,7 +28,6 @@ from stages.comparison import (
     Verdict,
     ViewComparison,
 )
-from stages.contract import Backend, Gate
 from stages.report import format as f
 
 _WORST_FIRST: dict[Verdict, str] = {

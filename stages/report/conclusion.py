@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.comparison import Comparison, ViewComparison, Winner
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.documents.comparison import Comparison, ViewComparison, Winner
 from stages.report import format as f
 from stages.report import modes
 from stages.report.devices import measured, ran_on, undeployed

@@ -15,8 +15,8 @@ import itertools
 import statistics
 from collections.abc import Iterator, Sequence
 
-from stages.comparison import Cell, Comparison, IsolationVerdict, Verdict, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.documents.comparison import Cell, Comparison, IsolationVerdict, Verdict, ViewComparison
 from stages.report import format as f
 from stages.report.checks import left_out_controls
 from stages.report.ratios import cells

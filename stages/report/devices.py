@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stages.comparison import Comparison, Source
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.documents.comparison import Comparison, Source
 from stages.report import format as f
 
 _CPU = "a CPU"

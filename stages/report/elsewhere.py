@@ -8,12 +8,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from stages.comparison import Comparison, Source
+from stages.common.errors import one_line
 from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE
-from stages.errors import one_line
+from stages.documents.comparison import Comparison, Source
+from stages.documents.matrix import ModelCheck
 from stages.report import format as f
 from stages.report.ratios import cells
-from stages.schema import ModelCheck
 
 _MODEL_CHECKS: dict[ModelCheck, str] = {
     "revision": "by repository and revision",

@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from stages.comparison import Comparison
 from stages.contract import BACKENDS
+from stages.documents.comparison import Comparison
 from stages.report import format as f
 from stages.report.correctness import correctness
 from stages.report.ratios import QUANTITIES, Factor, Group, Pair, Side, barred, groups, pairs

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from stages.comparison import Comparison, Confidence, Source, ViewComparison
 from stages.contract import BACKEND_NAMES, Backend
+from stages.documents.comparison import Comparison, Confidence, Source, ViewComparison
 from stages.report import format as f
 from stages.report import modes
 from stages.report.checks import gate_answer

@@ -5,9 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 
-from stages.comparison import Cell, ControlName, Interval, Source, Verdict
-from stages.contract import BACKEND_NAMES, Backend, View
-from stages.numbers import (
+from stages.common.numbers import (
     ABSENT,
     about,
     between,
@@ -24,6 +22,8 @@ from stages.numbers import (
     ratio,
     resamples,
 )
+from stages.contract import BACKEND_NAMES, Backend, View
+from stages.documents.comparison import Cell, ControlName, Interval, Source, Verdict
 
 # What `compare` writes too: these names are this module's as well.
 __all__ = [

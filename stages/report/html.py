@@ -20,7 +20,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup, escape
 
-from stages.comparison import Comparison
+from stages.documents.comparison import Comparison
 from stages.report.figures.theme import DARK, LIGHT, themed
 from stages.report.first_screen import first_screen
 from stages.report.render import QUESTION, TEMPLATES, one_line

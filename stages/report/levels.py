@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from stages.comparison import Cell, Interval, ViewComparison
+from stages.documents.comparison import Cell, Interval, ViewComparison
 from stages.report import format as f
 from stages.report.ratios import pairs
 

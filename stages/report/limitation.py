@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.comparison import Comparison, Source
+from stages.documents.comparison import Comparison, Source
 from stages.report import format as f
 from stages.report.devices import measured, on_tpu, ran_on
 

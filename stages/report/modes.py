@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stages.comparison import Comparison, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.documents.comparison import Comparison, ViewComparison
+from stages.documents.matrix import MULTI_ITEM_MODES, Scoring, ScoringMode
 from stages.report import format as f
-from stages.schema import MULTI_ITEM_MODES, Scoring, ScoringMode
 
 MEANS: dict[ScoringMode, str] = {
     "separate": "n prompts, the query repeated in each",

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stages.comparison import Cell, Comparison, ViewComparison
+from stages.documents.comparison import Cell, Comparison, ViewComparison
 from stages.report import format as f
 from stages.report.ratios import cells, pairs
 

@@ -20,8 +20,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from stages.comparison import Cell, Comparison, Interval, Ratio, ViewComparison
 from stages.contract import View
+from stages.documents.comparison import Cell, Comparison, Interval, Ratio, ViewComparison
 
 LEVEL = 0.01
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jinja2
 
-from stages.comparison import Comparison
+from stages.documents.comparison import Comparison
 from stages.report import format as f
 from stages.report import modes, tables
 from stages.report.conclusion import conclude, sureness

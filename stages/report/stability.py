@@ -13,8 +13,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-from stages.comparison import Cell, Comparison, Source
 from stages.contract import BACKEND_NAMES, BACKENDS
+from stages.documents.comparison import Cell, Comparison, Source
 from stages.report import format as f
 from stages.report.elsewhere import hidden_compiles, round_trips
 from stages.report.ratios import cells

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stages.comparison import BUSY, Cell, Comparison, Source, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Gate
+from stages.documents.comparison import BUSY, Cell, Comparison, Source, ViewComparison
+from stages.documents.matrix import MATRIX_FILE, SERVER_LOG_FILE, folder_of
 from stages.report import elsewhere, levels, modes
 from stages.report import format as f
 from stages.report.latency import LatencyTable, any_descriptive, latency_table
 from stages.report.ratios import cells, flagged, pairs
 from stages.report.trust import ineligible
-from stages.schema import MATRIX_FILE, SERVER_LOG_FILE, folder_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from stages.comparison import Cell, Comparison, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.documents.comparison import Cell, Comparison, ViewComparison
 from stages.report import checks as say
 from stages.report import format as f
 from stages.report.checks import Answer

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stages.comparison import Alternative, Comparison, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS
+from stages.documents.comparison import Alternative, Comparison, ViewComparison
 from stages.report import format as f
 
 

@@ -11,18 +11,15 @@ from dataclasses import dataclass, field
 
 import polars as pl
 import pytest
-from adversarial_conftest import (  # type: ignore[import-not-found]
-    CHUNKS,
-    WORKLOAD,
-    Bench,
-)
+from lying_backends import CHUNKS, WORKLOAD, Bench
 
 import stages.compare.assemble as assemble
 import stages.compare.gate as gate
 import stages.compare.prefix_cache as prefix_cache
 import stages.compare.probes as probes
-import stages.measure.decode as decode
-from stages.comparison import (
+import stages.measure.http.decode as decode
+from stages.contract import Backend
+from stages.documents.comparison import (
     Comparison,
     Isolation,
     NoiseFloor,
@@ -30,8 +27,7 @@ from stages.comparison import (
     Verdict,
     ViewComparison,
 )
-from stages.contract import Backend
-from stages.probe_table import OTHER_LENGTHS
+from stages.documents.probes import OTHER_LENGTHS
 
 pytestmark = pytest.mark.servers
 
@@ -392,7 +388,7 @@ def test_without_the_check_of_scores_at_the_door_the_file_is_refused(
     bench: Bench, lie: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Two doors: the client checks every answer, and whoever reads a matrix checks it again.
-    from stages.errors import UserError
+    from stages.common.errors import UserError
 
     monkeypatch.setattr(decode, "_value_fault", always(None))
     fresh = Bench(bench.folder)

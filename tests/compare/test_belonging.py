@@ -18,15 +18,11 @@ from contracts import NONCE, ROOT, contract
 from elsewhere import account, at_url
 from matrices import matrix, passes
 
-from stages.compare.__main__ import main
+from stages.common.files import sha256, write_whole
+from stages.compare.command import main
 from stages.contract import BACKENDS, VIEWS, Backend, MultiItem, View
 from stages.contract.serving import Source
-from stages.environment import requirements_sha256
-from stages.files import sha256, write_whole
-from stages.oracle_table import ORACLE_FILE, ORACLE_SCHEMA, ORACLE_TABLE, OracleProvenance
-from stages.probe_table import PROBE_SCHEMA, PROBE_TABLE, PROBES_FILE, ProbeProvenance, ProbeRecord
-from stages.run_nonce import NONCE_FILE, write_nonce
-from stages.schema import (
+from stages.documents.matrix import (
     MATRIX_FILE,
     MATRIX_TABLE,
     MODEL_FILE,
@@ -34,7 +30,17 @@ from stages.schema import (
     Provenance,
     folder_of,
 )
-from stages.tables import table_sha256
+from stages.documents.nonce import NONCE_FILE, write_nonce
+from stages.documents.oracle import ORACLE_FILE, ORACLE_SCHEMA, ORACLE_TABLE, OracleProvenance
+from stages.documents.probes import (
+    PROBE_SCHEMA,
+    PROBE_TABLE,
+    PROBES_FILE,
+    ProbeProvenance,
+    ProbeRecord,
+)
+from stages.documents.tables import table_sha256
+from stages.environments.build import requirements_sha256
 from stages.workload import build_workload
 
 MADE = contract(workload__items=4, chunk_sizes=[1, 2, 4], selection__resamples=100)

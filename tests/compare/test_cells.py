@@ -8,8 +8,8 @@ from matrices import matrix, one_pass, passes
 
 from stages.compare.cells import build_cell, instability, latency
 from stages.compare.passes import passes_of
-from stages.comparison import Cell, ControlResult, GateResult, Interval, Isolation
-from stages.schema import CallRecord
+from stages.documents.comparison import Cell, ControlResult, GateResult, Interval, Isolation
+from stages.documents.matrix import CallRecord
 
 PASSED = GateResult(
     verdict="pass",

@@ -16,16 +16,16 @@ from matrices import ITEMS, Score, matrix, one_pass, plain_score
 
 from stages.compare.assemble import Evidence, assemble
 from stages.compare.exports import metrics
-from stages.comparison import Comparison
 from stages.contract import BACKENDS, VIEWS, Backend, Contract, View
 from stages.contract.serving import Source
-from stages.oracle_table import ORACLE_SCHEMA, OracleProvenance, OracleTable
-from stages.probe_table import PROBE_SCHEMA, ProbeProvenance, ProbeRecord, Probes
-from stages.report.diff.conditions import measured
+from stages.documents.comparison import Comparison
+from stages.documents.matrix import CallRecord, Host, Matrix, Model, Status
+from stages.documents.oracle import ORACLE_SCHEMA, OracleProvenance, OracleTable
+from stages.documents.probes import PROBE_SCHEMA, ProbeProvenance, ProbeRecord, Probes
 from stages.report.figures import draw_all
 from stages.report.render import render_all
-from stages.schema import CallRecord, Host, Matrix, Model, Status
 from stages.workload import build_workload
+from tools.diff.conditions import measured
 
 CHUNKS = (1, 2, 4)
 COMMIT = "0123456789abcdef" * 2 + "01234567"

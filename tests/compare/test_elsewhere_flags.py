@@ -11,8 +11,8 @@ from matrices import ITEMS, matrix, passes
 from stages.compare.cells import build_cell
 from stages.compare.elsewhere import elsewhere_flags, server_host
 from stages.compare.passes import passes_of
-from stages.comparison import Cell, Isolation
-from stages.schema import Matrix
+from stages.documents.comparison import Cell, Isolation
+from stages.documents.matrix import Matrix
 
 ISOLATED = Isolation(
     verdict="isolated",

@@ -18,10 +18,10 @@ import pytest
 import yaml
 from contracts import ROOT
 
-from stages.compare.__main__ import write_comparison
+from stages.compare.command import write_comparison
 from stages.compare.exports import metrics, plot_table
-from stages.comparison import Comparison, ViewComparison
 from stages.contract import BACKENDS, VIEWS
+from stages.documents.comparison import Comparison, ViewComparison
 
 JAX = {1: 40.0, 8: 123.456789}
 PYTORCH = {1: 50.0, 8: 400.0}

@@ -14,7 +14,7 @@ from matrices import matrix, one_pass, passes, plain_score
 from stages.compare.gate import differences, judge, verdict
 from stages.compare.passes import passes_of
 from stages.contract import Gate
-from stages.schema import CallRecord
+from stages.documents.matrix import CallRecord
 
 GATE = Gate(max_abs_diff=0.02, mean_abs_diff=0.01)
 

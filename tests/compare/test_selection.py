@@ -18,8 +18,8 @@ from stages.compare.selection import (
     passed_over,
     selected,
 )
-from stages.comparison import Cell, Winner
 from stages.contract import Backend, Selection
+from stages.documents.comparison import Cell, Winner
 
 RULES = Selection(guardrail=1.25, resamples=1000, seed=1)
 

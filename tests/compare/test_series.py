@@ -16,9 +16,9 @@ from stages.compare.gate import judge
 from stages.compare.intervals import ratio_interval
 from stages.compare.passes import passes_of
 from stages.compare.series import chunk_ratios, item_differences, pass_times
-from stages.comparison import Cell, ItemDifference, PassTime
 from stages.contract import Backend, Gate
-from stages.schema import CallRecord, Phase
+from stages.documents.comparison import Cell, ItemDifference, PassTime
+from stages.documents.matrix import CallRecord, Phase
 
 
 def frame(records: list[CallRecord]) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stages.compare.selection import SURE
 from stages.compare.wording import answer, winner_sentence
-from stages.comparison import Cell, ViewComparison
+from stages.documents.comparison import Cell, ViewComparison
 
 SHARE = re.compile(r"in only ([\d.]+)% of resamples")
 FACTOR = re.compile(r"(?<![\w.])([\d.]+)x")

@@ -14,8 +14,8 @@ from contracts import ROOT, raw_contract, run_stage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.common.errors import UserError
 from stages.contract import Contract, load_contract, parse_contract
-from stages.errors import UserError
 
 COMMITTED = (ROOT / "params.yaml").read_bytes()
 TOO_MUCH = 10**9

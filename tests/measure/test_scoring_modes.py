@@ -12,10 +12,10 @@ from elsewhere import account
 from targets import bare_folder, plans, raw_target
 
 from stages.contract import Backend, View, load_contract
-from stages.measure.__main__ import measure, record_unavailable
-from stages.measure.drivers import DRIVERS
-from stages.measure.plan import Plan, make_plan
-from stages.schema import MATRIX_FILE, read_matrix
+from stages.documents.matrix import MATRIX_FILE, read_matrix
+from stages.measure.command import measure, record_unavailable
+from stages.plan.drivers import DRIVERS
+from stages.plan.plan import Plan, make_plan
 
 EXTEND = {"multi_item_enable_prefill_extend": True, "enable_scoring_cache": True}
 V2 = {**EXTEND, "multi_item_enable_score_from_cache_v2": True}

@@ -18,18 +18,18 @@ from contracts import NONCE, ROOT, contract
 from patience import PATIENCE_S
 from scoring_server import right_score
 
-from stages.canonical import CanonicalWorkload
+from stages.common.errors import UserError
 from stages.compare.probes import isolation
 from stages.contract import Contract
-from stages.errors import UserError
-from stages.measure.client import PreparedCall, Reply, ScoreConnection
-from stages.measure.drivers import DRIVERS
-from stages.measure.journal import Journal
-from stages.measure.ledger import Ledger
-from stages.measure.probe import choose_targets
-from stages.measure.server import Server, is_listening, server_environment
+from stages.documents.probes import OTHER_LENGTHS, PROBE_SCHEMA
+from stages.documents.workload import CanonicalWorkload
+from stages.measure.http.client import PreparedCall, Reply, ScoreConnection
+from stages.measure.probes import choose_targets
+from stages.measure.record.journal import Journal
+from stages.measure.record.ledger import Ledger
+from stages.measure.servers.launched import Server, is_listening, server_environment
 from stages.measure.session import Session
-from stages.probe_table import OTHER_LENGTHS, PROBE_SCHEMA
+from stages.plan.drivers import DRIVERS
 from stages.workload import build_workload
 
 SMALL = {
@@ -82,7 +82,7 @@ class Run:
         self.servers: list[Server] = []
 
         def new_server() -> Server:
-            program = str(ROOT / "tests" / "scoring_server.py")
+            program = str(ROOT / "tests" / "support" / "scoring_server.py")
             self.servers.append(
                 Server(
                     [sys.executable, program, *arguments],

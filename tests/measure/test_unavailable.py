@@ -9,11 +9,11 @@ from bench import bench_contract, inside, make_bench
 from click.testing import CliRunner, Result
 
 from stages.contract import parse_contract
-from stages.environment import requirements_sha256
-from stages.measure.__main__ import main
-from stages.measure.plan import make_plan
-from stages.probe_table import read_probes
-from stages.schema import read_matrix
+from stages.documents.matrix import read_matrix
+from stages.documents.probes import read_probes
+from stages.environments.build import requirements_sha256
+from stages.measure.command import main
+from stages.plan.plan import make_plan
 
 REASON = "a quota of 0 GPUs"
 FOLDER = Path("data/measure/jax-portable")

@@ -12,12 +12,12 @@ from contracts import NONCE, ROOT, contract, raw_contract
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.canonical import CanonicalWorkload
+from stages.common.errors import ContractError
 from stages.contract import Contract, parse_contract
-from stages.errors import ContractError
+from stages.documents.workload import CanonicalWorkload
 from stages.measure.passes import encode_pass
-from stages.measure.schedule import PassKey, interleaved, salt_of
 from stages.oracle.sample import SampledItem, prompt_of, sample_items
+from stages.plan.schedule import PassKey, interleaved, salt_of
 from stages.workload import build_workload
 
 shapes = st.fixed_dictionaries(

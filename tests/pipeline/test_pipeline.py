@@ -12,11 +12,11 @@ import pytest
 import yaml
 from contracts import ROOT
 from patience import PATIENCE_S
-from pipeline_conftest import MEASURE, OTHER_CHUNKS, Pipeline  # type: ignore[import-not-found]
+from pipelines import MEASURE, OTHER_CHUNKS, Pipeline
 from targets import raw_target
 
 from stages.contract import load_contract, parse_contract
-from stages.schema import read_matrix
+from stages.documents.matrix import read_matrix
 
 pytestmark = pytest.mark.servers
 
@@ -234,7 +234,7 @@ def test_the_committed_parameters_are_the_composition_of_the_defaults(tmp_path: 
     target.mkdir()
     for name in ("conf", "stages"):
         (target / name).symlink_to(ROOT / name)
-    compose = [sys.executable, "-m", "stages.compose"]
+    compose = [sys.executable, "-m", "tools.compose"]
     subprocess.run([*compose, "target=tpu_vs_gpu", "chunk_sizes=[7]"], cwd=target, check=True)
     made = load_contract(target / "params.yaml")
     assert (made.identity.contract, made.chunk_sizes) == ("seed", [7])

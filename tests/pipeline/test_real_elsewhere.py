@@ -12,16 +12,16 @@ from pathlib import Path
 import httpx
 import pytest
 from bench import inside
-from measuring import (  # type: ignore[import-not-found]
+from measuring import (
     Measuring,
     assert_every_planned_pass_once,
 )
 from patience import PATIENCE_S, wait_for
 
 from stages.contract import load_contract
-from stages.environment import python_of, scratch_folder
-from stages.measure.plan import Plan, make_plan
-from stages.measure.server import free_port, server_environment
+from stages.environments.build import python_of, scratch_folder
+from stages.measure.servers.launched import free_port, server_environment
+from stages.plan.plan import Plan, make_plan
 
 pytestmark = pytest.mark.servers
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import psutil
 import pytest
-from measuring import (  # type: ignore[import-not-found]
+from measuring import (
     Family,
     Measuring,
     assert_every_planned_pass_once,
 )
 from patience import PATIENCE_S, wait_for
 
-from stages.schema import Matrix
+from stages.documents.matrix import Matrix
 
 pytestmark = pytest.mark.servers
 

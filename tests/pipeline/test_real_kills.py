@@ -11,15 +11,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from measuring import (  # type: ignore[import-not-found]
+from measuring import (
     Family,
     Measuring,
     assert_every_planned_pass_once,
 )
 from patience import wait_for
 
-from stages.probe_table import read_probes
-from stages.schema import CallRecord
+from stages.documents.matrix import CallRecord
+from stages.documents.probes import read_probes
 
 pytestmark = pytest.mark.servers
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline_conftest import Pipeline  # type: ignore[import-not-found]
+from pipelines import Pipeline
 
-from stages.combine.locks import Entry, dump_lock, parse_lock
+from tools.combine.locks import Entry, dump_lock, parse_lock
 
 pytestmark = pytest.mark.servers
 

@@ -9,7 +9,7 @@ import pytest
 from elsewhere import account
 from report_words import plain_comparison
 
-from stages.comparison import Source
+from stages.documents.comparison import Source
 from stages.report.conclusion import conclude
 from stages.report.render import render_all
 

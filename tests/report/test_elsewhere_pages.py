@@ -8,15 +8,15 @@ import comparisons as build
 import pytest
 from elsewhere import account
 
-from stages.comparison import Comparison
-from stages.report.diff.conditions import differences
+from stages.documents.comparison import Comparison
+from stages.documents.matrix import RoundTrip
 from stages.report.elsewhere import client_at, command, model_checked, where
 from stages.report.figures import draw_all
 from stages.report.html import render_html
 from stages.report.render import render_all
 from stages.report.stability import client, stability
 from stages.report.trust import trust
-from stages.schema import RoundTrip
+from tools.diff.conditions import differences
 
 URL = "http://192.0.2.1:30010"
 HOSTILE = "|`<script>alert(1)</script>`| [x](javascript:x) \n# TBD"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.comparison import Comparison, Interval
+from stages.documents.comparison import Comparison, Interval
 from stages.report import format as f
 from stages.report.conclusion import conclude
 from stages.report.findings import find

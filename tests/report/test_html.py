@@ -13,7 +13,7 @@ import pytest
 from markdown_it import MarkdownIt
 from report_words import HOSTILE, everywhere, plain_comparison, talkative
 
-from stages.comparison import Comparison
+from stages.documents.comparison import Comparison
 from stages.report.figures import draw_all
 from stages.report.figures.theme import DARK, LIGHT
 from stages.report.html import render_html

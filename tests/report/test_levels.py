@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.compare.intervals import SUPPORTED_LEVELS, supported
-from stages.comparison import Cell, Comparison, Interval, ViewComparison
+from stages.documents.comparison import Cell, Comparison, Interval, ViewComparison
 from stages.report.format import ABSENT, TO
 from stages.report.latency import DESCRIPTIVE_BELOW, latency_table
 from stages.report.levels import levels, of_latency, of_ratio

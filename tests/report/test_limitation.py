@@ -9,8 +9,8 @@ import pytest
 from elsewhere import account
 from report_words import plain_comparison
 
-from stages.comparison import Source
 from stages.contract import VIEWS
+from stages.documents.comparison import Source
 from stages.report.limitation import holds
 from stages.report.render import render_all
 

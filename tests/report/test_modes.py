@@ -9,15 +9,15 @@ import comparisons as build
 import pytest
 from report_words import plain_comparison
 
-from stages.comparison import Comparison
 from stages.contract import Backend
+from stages.documents.comparison import Comparison
+from stages.documents.matrix import Scoring, ScoringMode
 from stages.report import modes
 from stages.report.conclusion import conclude
-from stages.report.diff.conditions import differences
 from stages.report.first_screen import first_screen
 from stages.report.render import render_all
 from stages.report.tables import provenance_rows, view_tables
-from stages.schema import Scoring, ScoringMode
+from tools.diff.conditions import differences
 
 NEITHER = (
     "Neither server did multi-item scoring in this run:"

@@ -8,14 +8,14 @@ from typing import Any
 import comparisons as build
 import pytest
 
-from stages.comparison import Comparison, Ratio, ViewComparison
+from stages.documents.comparison import Comparison, Ratio, ViewComparison
 from stages.report.conclusion import conclude
-from stages.report.diff.words import Side, changes_markdown
 from stages.report.figures import draw_all
 from stages.report.findings import find
 from stages.report.first_screen import first_screen
 from stages.report.html import render_html
 from stages.report.render import render_all
+from tools.diff.words import Side, changes_markdown
 
 ONE = re.compile(r"(?<![\d.])1\.00x")
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from report_words import plain_comparison
 
-from stages.comparison import Comparison
-from stages.oracle_table import ORACLE_FILE
-from stages.probe_table import PROBES_FILE
-from stages.report.__main__ import main
+from stages.documents.comparison import Comparison
+from stages.documents.matrix import folder_of
+from stages.documents.oracle import ORACLE_FILE
+from stages.documents.probes import PROBES_FILE
+from stages.report.command import main
 from stages.report.render import code, md, render_all
 from stages.report.tables import artifacts
-from stages.schema import folder_of
 
 PARSER = MarkdownIt("commonmark").enable("table")
 

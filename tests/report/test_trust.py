@@ -8,15 +8,15 @@ import comparisons as build
 import pytest
 from report_words import plain_comparison
 
-from stages.comparison import Comparison, OracleVerdict, ViewComparison
 from stages.contract import View
+from stages.documents.comparison import Comparison, OracleVerdict, ViewComparison
+from stages.documents.matrix import ShellVariables
 from stages.report import tables
 from stages.report.checks import Answer, prefix_cache_answer
 from stages.report.conclusion import conclude
 from stages.report.findings import find
 from stages.report.render import render_all
 from stages.report.trust import ineligible, trust
-from stages.schema import ShellVariables
 
 RATES = {1: 100.0, 4: 200.0, 8: 300.0}
 LEAK = build.isolation(

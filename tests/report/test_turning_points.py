@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import comparisons as build
 
-from stages.comparison import Alternative, Comparison, Turning, ViewComparison
+from stages.documents.comparison import Alternative, Comparison, Turning, ViewComparison
 from stages.report.turning import turning_points
 
 NOTHING = Turning(guardrail=None, eligibility=None)

@@ -12,8 +12,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.comparison import Cell, Comparison, ControlName, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.documents.comparison import Cell, Comparison, ControlName, ViewComparison
 from stages.report.figures.drawing import (
     INK,
     LINES,

@@ -26,8 +26,8 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
-from stages.comparison import Comparison, ViewComparison
 from stages.contract import BACKEND_NAMES, Backend
+from stages.documents.comparison import Comparison, ViewComparison
 from stages.report import format as f
 from stages.report.figures.theme import LIGHT
 

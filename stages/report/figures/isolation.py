@@ -10,9 +10,9 @@ from typing import get_args
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.comparison import Comparison, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
-from stages.probe_table import Layout
+from stages.documents.comparison import Comparison, ViewComparison
+from stages.documents.probes import Layout
 from stages.report import format as f
 from stages.report.figures.drawing import (
     INK,

@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from stages.comparison import Comparison, ItemDifference, ViewComparison
 from stages.contract import BACKENDS
+from stages.documents.comparison import Comparison, ItemDifference, ViewComparison
 from stages.report.figures.drawing import (
     INK,
     LINES,

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter
 
-from stages.comparison import Cell, Comparison, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.documents.comparison import Cell, Comparison, ViewComparison
 from stages.report.figures.drawing import (
     INK,
     LINES,

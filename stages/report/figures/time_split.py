@@ -6,12 +6,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from stages.comparison import Comparison, Source
 from stages.contract import BACKEND_NAMES
+from stages.documents.comparison import Comparison, Source
+from stages.documents.matrix import TimeSplit
 from stages.report import format as f
 from stages.report.figures.drawing import PAGE, new_figure, only_say
 from stages.report.figures.theme import LIGHT
-from stages.schema import TimeSplit
 
 # Name, colour and hatch: without colour the hatch tells.
 _PARTS: dict[str, tuple[str, str, str]] = {

@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from stages.comparison import Comparison, PassTime, ViewComparison
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.documents.comparison import Comparison, PassTime, ViewComparison
 from stages.report import format as f
 from stages.report.figures.drawing import (
     INK,

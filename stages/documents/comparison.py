@@ -1,0 +1,572 @@
+"""What the ``compare`` stage found: the one document the report is written from.
+
+Every number in the report stands in this document; units are in the field names
+(``_s`` seconds, ``_per_s`` per second). Absent figures are ``None``, never zero.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+from pydantic import BaseModel, ConfigDict
+
+from stages.common.errors import UserError
+from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Gate, Identity, Selection, View
+from stages.documents.matrix import (
+    COMPARISON_FILE,
+    Elsewhere,
+    Host,
+    Model,
+    Phase,
+    RoundTrip,
+    Scoring,
+    ShellVariables,
+    Status,
+    TimeSplit,
+)
+
+COMPARISON_VERSION = 5
+
+BUSY = 0.10
+"""Others' share of the machine's CPU time from which figures are called disturbed."""
+NOISY = 0.5
+"""Share of the gate's largest difference from which a noise floor is a warning."""
+SURE = 0.95
+"""Share of resamples in which the same backend must lead, or the result is a tie."""
+VERY_SURE = 0.99
+"""Share of resamples from which the confidence is high."""
+
+type Verdict = Literal["pass", "fail", "inconclusive", "not_compared"]
+type ControlName = Literal["items_rotated", "labels_swapped", "mean_score"]
+type IsolationVerdict = Literal[
+    "isolated", "leaks", "not_probed", "lengths_not_probed", "no_neighbours"
+]
+type OracleSide = Literal["jax", "pytorch", "both", "neither"]
+type Outcome = Literal["jax", "pytorch", "tie", "none", "deferred"]
+type Confidence = Literal["high", "medium", "low", "none"]
+
+
+class Part(BaseModel):
+    """A part of the comparison: immutable, and an unknown field is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ControlResult(Part):
+    """A wrong answer made from the reference's scores, put through the same gate.
+
+    Attributes:
+        name: items rotated by one, labels swapped, or every item given the mean score.
+        caught: whether the gate fails it, as it must.
+        max_abs_diff, mean_abs_diff: as in :class:`GateResult`.
+    """
+
+    name: ControlName
+    caught: bool
+    max_abs_diff: float | None
+    mean_abs_diff: float | None
+
+
+class Isolation(Part):
+    """Does an item's score depend on its neighbours?
+
+    Attributes:
+        verdict: ``leaks`` when a change of neighbours moved a score by more than ``limit``;
+            ``not_probed`` when no probe of some target succeeded; ``lengths_not_probed`` when
+            none with neighbours of other lengths did; ``no_neighbours`` in a workload of one item.
+        limit: the largest change that is no leak; see :func:`stages.compare.probes.change_limit`.
+        targets: the items whose neighbours were changed.
+        changes: layout -> largest change of any target's score against the score it has
+            alone in a request.
+        largest_change: the largest of them; ``worst_target`` and ``worst_layout`` say where.
+        leaking_targets: targets a change of neighbours moved too far.
+        failed_probes: probe requests that failed; ``failed_layouts`` are those they belong to.
+        left_out: layouts of other lengths that some target cannot have: items of one token have
+            no shorter ones.
+    """
+
+    verdict: IsolationVerdict
+    limit: float
+    targets: list[int]
+    changes: dict[str, float]
+    largest_change: float | None
+    worst_target: int | None
+    worst_layout: str | None
+    leaking_targets: list[int]
+    failed_probes: int
+    failed_layouts: list[str] = []
+    left_out: list[str] = []
+
+
+class NoiseFloor(Part):
+    """The largest difference between answers to one identical request.
+
+    Attributes:
+        repeats: answers compared.
+        max_abs_diff: over all items and labels; ``None`` with fewer than two answers.
+    """
+
+    repeats: int
+    max_abs_diff: float | None
+
+
+class OracleResult(Part):
+    """One backend against the independent scorer.
+
+    Attributes:
+        compared: sampled (pass, item) pairs compared.
+        missing: sampled pairs whose pass did not succeed.
+        max_abs_diff, mean_abs_diff: over those pairs and all labels.
+        agrees: both within the gate's limits; ``None`` with nothing compared.
+    """
+
+    compared: int
+    missing: int
+    max_abs_diff: float | None
+    mean_abs_diff: float | None
+    agrees: bool | None
+
+
+class OracleVerdict(Part):
+    """What the oracle says about both backends of a view.
+
+    Attributes:
+        sides_with: whose scores are the oracle's within the gate's limits; ``None`` where
+            that cannot be told.
+        sentence: the same in words.
+    """
+
+    sides_with: OracleSide | None
+    sentence: str
+
+
+class PrefixCache(Part):
+    """What one backend's server says it took from its prefix cache, in one view.
+
+    Attributes:
+        kept: whether the view lets the server take tokens from a prefix cache.
+        prompt_tokens: of all prompts of one pass, the query in each.
+        allowed_tokens: of them, how many may come from the cache: what a pass can share with
+            itself, or 0 where the view has no prefix cache.
+        timed_passes: timed passes on record; ``told_passes`` those the server tells it of.
+        most_tokens: the most that came from the cache in one of them; ``None`` where it tells
+            nothing.
+        excess_passes: those in which more came from it than allowed.
+    """
+
+    kept: bool
+    prompt_tokens: int
+    allowed_tokens: int
+    timed_passes: int
+    told_passes: int
+    most_tokens: int | None
+    excess_passes: int
+
+
+class GateResult(Part):
+    """JAX's scores against the reference's for the identical requests.
+
+    Attributes:
+        verdict: ``pass``; ``fail``; ``not_compared`` when no pass had a counterpart; or
+            ``inconclusive`` when the gate would pass a control too, so that a pass means
+            nothing.
+        compared_passes: timed passes compared.
+        uncompared_passes: successful timed passes whose counterpart is missing.
+        max_abs_diff: largest difference of one score, over all compared passes.
+        mean_abs_diff: mean difference of the pass where it is largest.
+        worst_pass: phase and run of the pass with the largest difference.
+        controls: wrong answers the same gate must catch; empty when nothing was compared, or
+            when all of them are left out.
+        left_out: wrong answers that would equal the original whatever the scores are, and of
+            what there is only one (``one label``, ``one item``).
+    """
+
+    verdict: Verdict
+    compared_passes: int
+    uncompared_passes: int
+    max_abs_diff: float | None
+    mean_abs_diff: float | None
+    worst_pass: str | None
+    controls: list[ControlResult]
+    left_out: dict[ControlName, str] = {}
+
+
+class Interval(Part):
+    """Where a figure lies.
+
+    Attributes:
+        low, high: its ends, in the figure's unit. Items/s have no upper end (``None``) where
+            the interval of the mean pass reaches down to zero seconds.
+        level: the share of cases, 0 to 1, in which such an interval holds the truth at least,
+            over the kinds of noise it was simulated with.
+        method: how it was made.
+    """
+
+    low: float
+    high: float | None
+    level: float
+    method: str
+
+
+class Cell(Part):
+    """The figures of one backend x view x chunk size.
+
+    Attributes:
+        phase: the passes the figures come from: ``confirm`` where there are any.
+        planned_passes: timed passes of that phase that were planned.
+        good_passes: those in which every call was ``ok``.
+        timed_planned, timed_good: the same over every timed phase of the cell.
+        success_rate: ``timed_good`` / ``timed_planned``.
+        failures: failure kind -> timed passes that failed with it.
+        mean_s, p50_s, p95_s, std_s, min_s, max_s: pass latency in seconds (p95 by linear
+            interpolation; descriptive at these pass counts).
+        items_per_s: items / mean_s.
+        mean_s_interval, p50_s_interval, items_per_s_interval: of the figures they are named
+            after; ``None`` with fewer than two good passes.
+        first_run_penalty: first warm-up pass / median timed pass.
+        warmup_passes: warm-up passes it took.
+        compiled_passes: timed passes in which the server compiled; ``None`` where the
+            server does not report compilations.
+        excess_passes: timed passes in which more prompt tokens came from the server's prefix
+            cache than the view allows; ``None`` where the server tells nothing.
+        instability: why the figures are called unstable, in words; empty when they are not.
+        client_share: the client's own calibrated share of mean_s, 0 to 1.
+        round_trip_share: what a round trip takes, once for each call of a pass, over p50_s.
+        gate: only for JAX; the reference is not gated.
+        eligible: whether the cell may be selected.
+        reasons: why it may not, in words.
+        inside_guardrail: p95 within the guardrail of its view.
+        usd_per_pass, items_per_usd, usd_per_million_items: where an hourly price is given.
+    """
+
+    backend: Backend
+    view: View
+    chunk_size: int
+    phase: Phase
+    planned_passes: int
+    good_passes: int
+    timed_planned: int
+    timed_good: int
+    success_rate: float
+    failures: dict[str, int]
+    mean_s: float | None
+    p50_s: float | None
+    p95_s: float | None
+    std_s: float | None
+    min_s: float | None
+    max_s: float | None
+    items_per_s: float | None
+    mean_s_interval: Interval | None
+    p50_s_interval: Interval | None
+    items_per_s_interval: Interval | None
+    first_run_penalty: float | None
+    warmup_passes: int
+    compiled_passes: int | None
+    excess_passes: int | None
+    instability: list[str]
+    client_share: float | None
+    round_trip_share: float | None
+    gate: GateResult | None
+    eligible: bool
+    reasons: list[str]
+    inside_guardrail: bool
+    usd_per_pass: float | None
+    items_per_usd: float | None
+    usd_per_million_items: float | None
+
+
+class PassTime(Part):
+    """One timed pass.
+
+    Attributes:
+        chunk_size, phase, run: which pass.
+        session: the server session it ran in, from 0.
+        started_s: seconds from the start of the matrix's first timed pass; ``None`` if the
+            pass was never sent.
+        seconds: its latency; ``None`` unless ``ok``.
+        status: ``ok`` or the failure kind.
+        compiled: whether the server compiled during it; ``None`` where it does not report.
+    """
+
+    chunk_size: int
+    phase: Phase
+    run: int
+    session: int
+    started_s: float | None
+    seconds: float | None
+    status: Status
+    compiled: bool | None
+
+
+class ItemDifference(Part):
+    """How far JAX's scores of one item are from the reference's, over all compared passes.
+
+    Attributes:
+        item: index in the workload.
+        max_abs_diff: the largest over labels, passes and chunk sizes; ``chunk_size`` says where.
+        mean_abs_diff: over all of them.
+    """
+
+    item: int
+    chunk_size: int
+    max_abs_diff: float
+    mean_abs_diff: float
+
+
+class Ratio(Part):
+    """JAX / PyTorch at one chunk size; ``None`` where either figure is absent.
+
+    Attributes:
+        items_per_s: above 1 JAX scores more items per second.
+        items_per_s_interval: of that ratio; its end is ``None`` where it has no upper end.
+        p95_s: below 1 JAX is faster; descriptive, as p95 is.
+    """
+
+    chunk_size: int
+    items_per_s: float | None
+    items_per_s_interval: Interval | None
+    p95_s: float | None
+
+
+class Alternative(Part):
+    """The cell that would lead if one rule were otherwise.
+
+    Attributes:
+        backend, chunk_size, items_per_s: of that cell.
+        guardrail: the guardrail nearest to the one in force from which on, or below which, it
+            would lead; ``None`` where another rule is meant.
+        guardrail_end: where that ends: a wider one is to be below it, a narrower one at least
+            that; ``None`` where it does not end.
+    """
+
+    backend: Backend
+    chunk_size: int
+    items_per_s: float
+    guardrail: float | None
+    guardrail_end: float | None = None
+
+
+class Turning(Part):
+    """What would change the leading backend of a view; ``None`` where a rule changes nothing.
+
+    Attributes:
+        guardrail: another guardrail.
+        eligibility: if every cell with figures were eligible (right scores, no failures).
+    """
+
+    guardrail: Alternative | None
+    eligibility: Alternative | None
+
+
+class Winner(Part):
+    """The winner of one view, or why there is none.
+
+    Attributes:
+        outcome: the winning backend, ``tie``, ``none``, or ``deferred`` while a backend is
+            unavailable.
+        leader: the backend with the highest items/s, also in a tie.
+        chunk_size, items_per_s: of the leading cell.
+        other, other_chunk_size, other_items_per_s: the other backend's selected cell.
+        ratio: items_per_s / other_items_per_s; ``None`` where the other cell has more items/s
+            but is outside the guardrail.
+        ratio_interval: of the ratio.
+        same_backend_share: share of resamples in which the same backend leads.
+        same_cell_share: share in which the same backend and chunk size lead.
+        passes_to_decide: when not decisive, how many passes per cell would tell the leading
+            cells of both backends apart at their noise; ``None`` when decisive, when their
+            means are equal, or when it is not their means that leave the winner open.
+        confidence: ``high``, ``medium`` or ``low``; ``none`` where there is no winner.
+        flags: what lowers the confidence, in words.
+        sentence: the result in one sentence.
+    """
+
+    outcome: Outcome
+    leader: Backend | None
+    chunk_size: int | None
+    items_per_s: float | None
+    other: Backend | None
+    other_chunk_size: int | None
+    other_items_per_s: float | None
+    ratio: float | None
+    ratio_interval: Interval | None
+    same_backend_share: float | None
+    same_cell_share: float | None
+    passes_to_decide: int | None
+    confidence: Confidence
+    flags: list[str]
+    sentence: str
+
+
+class Source(Part):
+    """Where one matrix came from, as far as a reader of the report needs it.
+
+    Attributes:
+        unavailable: why the backend could not run, if it could not; the matrix is then empty.
+        backend_version: ``None`` for an unavailable backend.
+        backend_commit, segment_mask_mended: as the contract has them: the commit of the checkout
+            that it is installed from, and whether that serves segment masks on a TPU.
+        base_url: where the server answered, if it was started elsewhere; ``environment_sha256``
+            and ``repaired`` are then ``None``, and ``argv`` is empty.
+        shell: what a server launched here had of the shell's environment, and what not.
+        elsewhere: what such a server says it is.
+        round_trip: between client and server.
+        sessions: server sessions the matrix has rows of.
+        interruptions: how often the measurement was stopped and went on later.
+        git_commit: that held the code; ``None`` where none is known to.
+        git_dirty: whether the code differed from it; ``None`` where that is not known.
+    """
+
+    backend: Backend
+    view: View
+    unavailable: str | None
+    backend_version: str | None
+    backend_commit: str | None
+    segment_mask_mended: bool
+    environment_sha256: str | None
+    repaired: bool | None
+    dtype: str
+    argv: list[str]
+    shell: ShellVariables | None
+    base_url: str | None
+    elsewhere: Elsewhere | None
+    round_trip: RoundTrip | None
+    devices: list[str]
+    host: Host
+    started_at: str
+    finished_at: str
+    git_commit: str | None
+    git_dirty: bool | None
+    restarts: int
+    sessions: int
+    interruptions: int
+    foreign_cpu: float | None
+    compile_cache_entries: int | None
+    planned_passes: int
+    good_passes: int
+    seconds: TimeSplit
+
+
+class ViewComparison(Part):
+    """Both backends in one view.
+
+    Attributes:
+        cells: every cell, by backend, then chunk size as the contract lists them.
+        scoring: backend -> how it scored a request's items; ``None`` where it was not measured.
+        selected: backend -> the chunk size it would be deployed with, if any is eligible.
+        passed_over: a sentence for each backend whose fastest cell was not eligible.
+        isolation, noise, oracle, prefix_cache: of each backend, in this view.
+        ratios: JAX / PyTorch, by rising chunk size.
+        passes: backend -> every timed pass, in measuring order.
+        item_differences: a line per item; empty when nothing was compared.
+        turning: what would change the leading backend.
+    """
+
+    view: View
+    cells: list[Cell]
+    scoring: dict[Backend, Scoring | None]
+    selected: dict[Backend, int | None]
+    passed_over: list[str]
+    isolation: dict[Backend, Isolation]
+    noise: dict[Backend, NoiseFloor]
+    oracle: dict[Backend, OracleResult]
+    oracle_verdict: OracleVerdict
+    prefix_cache: dict[Backend, PrefixCache]
+    winner: Winner
+    ratios: list[Ratio]
+    passes: dict[Backend, list[PassTime]]
+    item_differences: list[ItemDifference]
+    turning: Turning
+
+    @property
+    def items_scored(self) -> str:
+        """``both separate``; ``JAX packed, PyTorch separate``; empty where nothing was measured."""
+        found = {b: scoring.mode for b in BACKENDS if (scoring := self.scoring[b]) is not None}
+        if len(found) == len(BACKENDS) and len(set(found.values())) == 1:
+            return f"both {next(iter(found.values()))}"
+        return ", ".join(f"{BACKEND_NAMES[b]} {mode}" for b, mode in found.items())
+
+    def cell(self, backend: Backend, chunk_size: int) -> Cell:
+        """The cell of ``backend`` at ``chunk_size``."""
+        return next(c for c in self.cells if c.backend == backend and c.chunk_size == chunk_size)
+
+    def selected_cell(self, backend: Backend) -> Cell | None:
+        """The cell ``backend`` would be deployed with, if any is eligible."""
+        chunk = self.selected[backend]
+        return None if chunk is None else self.cell(backend, chunk)
+
+
+class Scope(Part):
+    """What was measured."""
+
+    identity: Identity
+    model: Model
+    workload_sha256: str
+    query_tokens: int
+    items: int
+    item_tokens: int
+    label_token_ids: list[int]
+    chunk_sizes: list[int]
+    warmup_passes: int
+    sweep_passes: int
+    confirm_passes: int
+    call_timeout_s: float
+    probe_items: int | None = None
+
+
+class Comparison(Part):
+    """The whole result.
+
+    Attributes:
+        answer: the answer to the question, in one sentence.
+        unavailable: backend -> why it could not run.
+    """
+
+    version: int
+    answer: str
+    unavailable: dict[Backend, str]
+    scope: Scope
+    gate: Gate
+    selection: Selection
+    sources: list[Source]
+    portable: ViewComparison
+    best_native: ViewComparison
+
+    def views(self) -> tuple[ViewComparison, ViewComparison]:
+        """The portable view, then the best-native view."""
+        return (self.portable, self.best_native)
+
+
+def _remedy(path: Path) -> str:
+    """Only the work tree's own can be made anew."""
+    if path == COMPARISON_FILE:
+        return "`dvc repro compare` makes it anew, and measures first what is out of date"
+    return "read it with the pipeline of the commit that wrote it"
+
+
+class _Versioned(BaseModel):
+    version: int
+
+
+def load_comparison(path: Path) -> Comparison:
+    """Read ``comparison.json``.
+
+    Raises:
+        UserError: it is missing, damaged or of another version.
+    """
+    try:
+        data = path.read_bytes()
+        version = pydantic.TypeAdapter(_Versioned).validate_json(data).version
+        if version != COMPARISON_VERSION:
+            raise UserError(
+                f"{path}: version {version}, but this pipeline reads {COMPARISON_VERSION};"
+                f" {_remedy(path)}"
+            )
+        return Comparison.model_validate_json(data)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: damaged at {where or 'its start'}: {first['msg']}") from error

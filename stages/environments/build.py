@@ -1,0 +1,219 @@
+"""The backends' Python environments, built on demand from pinned, hashed requirements.
+
+The servers' dependencies clash with each other and with the harness, so each backend
+has its own environment. It lies in a cache folder outside the work tree, keyed by the
+hash of its requirements, so every copy of the work tree finds it. Where no release can
+do the work, the backend itself comes from a git checkout, and its commit is in the key too.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+from filelock import FileLock
+
+from stages.common.errors import UserError, one_line
+from stages.common.files import sha256, sha256_file
+from stages.common.shell import uv_environ
+from stages.contract import BACKENDS, VIEWS, Contract
+from stages.environments.checkout import Checkout, Source, checked_source
+
+_COMPLETE = ".complete"
+
+_REQUIREMENTS = {
+    "sglang_jax": "sglang_jax/requirements.txt",
+    "sglang_jax_tpu": "sglang_jax/requirements-tpu.txt",
+    "sglang_pytorch": "sglang_pytorch/requirements.txt",
+    "sglang_pytorch_gpu": "sglang_pytorch/requirements-gpu.txt",
+}
+ENVIRONMENTS = tuple(_REQUIREMENTS)
+
+CHECKOUTS = {
+    "sglang_jax_tpu": Checkout(
+        "sglang-jax", "SCOREPARITY_SGLANG_JAX_SOURCE", "backends.jax.launch.source.commit"
+    )
+}
+
+
+def cache_root() -> Path:
+    """Where environments and compile caches live: ``SCOREPARITY_CACHE`` or the user's cache.
+
+    A relative ``XDG_CACHE_HOME`` counts for nothing, as its specification says.
+    """
+    explicit = os.environ.get("SCOREPARITY_CACHE")
+    if explicit:
+        return Path(explicit).absolute()
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "scoreparity"
+
+
+def requirements_file(name: str) -> Path:
+    """The pinned, hashed requirements of environment ``name``."""
+    return Path("backends") / _REQUIREMENTS[name]
+
+
+def requirements_sha256(name: str) -> str:
+    """SHA-256 of the requirements."""
+    return sha256_file(requirements_file(name))
+
+
+def environment_sha256(name: str, commit: str | None = None) -> str:
+    """What identifies an environment: its requirements, and the commit of its checkout if any."""
+    requirements = requirements_sha256(name)
+    return requirements if commit is None else sha256(f"{requirements}@{commit}".encode())
+
+
+def pinned_version(name: str, package: str) -> str | None:
+    """The version of ``package`` that the requirements pin; ``None`` if they hold none.
+
+    Raises:
+        UserError: the requirements cannot be read.
+    """
+    path = requirements_file(name)
+    try:
+        pin = rf"^{re.escape(package)}==([^\s;\\]+)"
+        match = re.search(pin, path.read_text("utf-8"), re.MULTILINE)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    return match[1] if match else None
+
+
+def environment_folder(name: str, commit: str | None = None) -> Path:
+    """Where the environment lies, whether or not it has been built."""
+    return cache_root() / "environments" / f"{name}-{environment_sha256(name, commit)[:16]}"
+
+
+def scratch_folder(name: str, purpose: str, commit: str | None = None) -> Path:
+    """A cache folder that belongs to one environment, such as its compile cache."""
+    return cache_root() / purpose / environment_folder(name, commit).name
+
+
+def python_of(name: str, commit: str | None = None) -> Path:
+    """The environment's Python."""
+    return environment_folder(name, commit) / "bin" / "python"
+
+
+def is_complete(name: str, commit: str | None = None) -> bool:
+    """Whether the environment has been built to its end."""
+    return (environment_folder(name, commit) / _COMPLETE).exists()
+
+
+def installed_version(name: str, package: str, commit: str | None = None) -> str:
+    """The version of ``package`` in a built environment; of a checkout, with its commit.
+
+    Raises:
+        UserError: it is not installed there.
+    """
+    site = environment_folder(name, commit).glob("lib/python3*/site-packages")
+    for found in importlib.metadata.distributions(name=package, path=[str(s) for s in site]):
+        return found.version if commit is None else _with_commit(found.version, commit)
+    raise UserError(f"{package} is not installed in the environment {name}; build it again")
+
+
+def _with_commit(version: str, commit: str) -> str:
+    return f"{version.partition('+')[0]}+{commit[:12]}"
+
+
+def source_of(name: str, commit: str | None) -> Source | None:
+    """The checkout that the environment still has to be built from; ``None`` if it needs none.
+
+    Raises:
+        UserError: no commit is set, or the checkout is not at it.
+    """
+    checkout = CHECKOUTS.get(name)
+    if checkout is None:
+        return None
+    if commit is None:
+        raise UserError(
+            f"environment {name}: {checkout.package} is installed from a git checkout, and no"
+            f" commit is set; set it in params.yaml: {checkout.key}"
+        )
+    return None if is_complete(name, commit) else checked_source(checkout, commit)
+
+
+def ensure_environment(name: str, commit: str | None = None) -> Path:
+    """Build the environment unless it is complete, and return its Python.
+
+    Raises:
+        UserError: the requirements could not be installed, or the checkout is not the one.
+    """
+    # Before gigabytes are downloaded for nothing.
+    source = source_of(name, commit)
+    folder = environment_folder(name, commit)
+    if is_complete(name, commit):
+        return python_of(name, commit)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Two runs on one machine must not build the same environment over each other.
+    with FileLock(f"{folder}.lock"):
+        if not is_complete(name, commit):
+            _build(name, folder, source)
+    return python_of(name, commit)
+
+
+def _build(name: str, folder: Path, source: Source | None) -> None:
+    pinned = requirements_file(name)
+    packages = sum(
+        "==" in line and not line[0].isspace() for line in pinned.read_text("utf-8").splitlines()
+    )
+    click.echo(f"{name}: installing {packages} packages into the cache (once per lock)", err=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    _uv(name, "venv", "--quiet", "--python", sys.executable, str(folder))
+    python = str(folder / "bin" / "python")
+    # uv's live progress is for a terminal; in a log it would be a line per package.
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]
+    _uv(name, "pip", "sync", *quiet, "--require-hashes", "--python", python, str(pinned))
+    if source is not None:
+        _install_source(name, python, source)
+    (folder / _COMPLETE).touch()
+    click.echo(f"{name}: installed", err=True)
+
+
+def _install_source(name: str, python: str, source: Source) -> None:
+    """Install a checkout's package from a clone: building it would leave files in the checkout."""
+    origin = one_line(source.origin)
+    click.echo(f"{name}: installing {origin} at {source.commit[:12]}", err=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        clone = Path(scratch) / "clone"
+        package = source.clone_to(clone)
+        # Built by what the requirements pin, not by whatever is the newest today.
+        how = ("--quiet", "--no-deps", "--no-build-isolation")
+        _uv(name, "pip", "install", *how, "--python", python, str(package))
+    if not _uv_succeeds("pip", "check", "--python", python):
+        click.echo(
+            f"{name}: the checkout asks for other packages than {requirements_file(name)} pins"
+            " (`uv pip check` names them above); if the server does not start, change the .in"
+            " file beside it and run `make lock`",
+            err=True,
+        )
+
+
+def _uv(name: str, *arguments: str) -> None:
+    if not _uv_succeeds(*arguments):
+        raise UserError(
+            f"environment {name}: `uv {' '.join(arguments[:2])}` failed; its message stands above"
+        )
+
+
+def _uv_succeeds(*arguments: str) -> bool:
+    # The uv of the harness environment, so its version is pinned like everything else.
+    command = [sys.executable, "-m", "uv", *arguments]
+    return subprocess.run(command, env=uv_environ(), check=False).returncode == 0
+
+
+def needed(contract: Contract) -> dict[str, str | None]:
+    """The environments of the servers launched here: name -> commit of the checkout, if any."""
+    sections = [contract.backends.of(backend) for backend in BACKENDS]
+    return {
+        section.launch.environment: section.launch.commit
+        for section in sections
+        if section.unavailable is None
+        and any(section.view(view).base_url is None for view in VIEWS)
+    }

@@ -1,0 +1,93 @@
+"""A backend installed from a git checkout of the user's, which must be the one it is said to be."""
+
+from __future__ import annotations
+
+import os
+import urllib.parse
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.common.errors import UserError, hide
+from stages.common.git import run_git, said
+
+_TOLD = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A backend that is installed from a git checkout of the user's.
+
+    Attributes:
+        package: the distribution it is.
+        variable: the environment variable that names the checkout's folder.
+        key: the key of the contract that says which commit.
+    """
+
+    package: str
+    variable: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a commit comes from.
+
+    Attributes:
+        origin: the folder of a checkout that is at the commit, or a repository's URL.
+    """
+
+    origin: str
+    commit: str
+
+    def clone_to(self, folder: Path) -> Path:
+        """Clone the commit, tags and all, and return the folder of its Python package.
+
+        Raises:
+            UserError: git cannot.
+        """
+        git(Path.cwd(), "clone", "--quiet", "--no-checkout", self.origin, str(folder))
+        git(folder, "checkout", "--quiet", "--detach", self.commit)
+        # sglang-jax keeps its package in a folder of the repository.
+        inner = folder / "python"
+        return inner if (inner / "pyproject.toml").exists() else folder
+
+
+def checked_source(checkout: Checkout, commit: str) -> Source:
+    """The user's checkout, if it is at ``commit`` and nothing in it has been changed.
+
+    A repository's URL will do too: what is cloned from it is the commit and nothing else.
+
+    Raises:
+        UserError: naming the checkout and what is wrong with it.
+    """
+    named = os.environ.get(checkout.variable)
+    if not named:
+        raise UserError(
+            f"{checkout.variable} is not set: it names the folder of a git checkout of"
+            f" {checkout.package} at {commit}, or the URL of its repository"
+        )
+    if "://" in named:
+        # Git repeats a URL in its messages.
+        hide(urllib.parse.urlsplit(named).netloc.rpartition("@")[0])
+        return Source(named, commit)
+    folder = Path(named).absolute()
+    found = git(folder, "rev-parse", "HEAD").strip()
+    if found != commit:
+        raise UserError(f"{folder}: refused: it is at {found}, but {checkout.key} is {commit}")
+    changed = [line[3:] for line in git(folder, "status", "--porcelain").splitlines()]
+    if changed:
+        more = f" and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
+        raise UserError(f"{folder}: refused: changed: {', '.join(changed[:_TOLD])}{more}")
+    return Source(str(folder), commit)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What git says, run in ``folder``.
+
+    Raises:
+        UserError: it failed; with its message in one line.
+    """
+    done = run_git("-C", str(folder), *arguments)
+    if done.returncode != 0:
+        raise UserError(f"{folder}: `git {arguments[0]}` failed: {said(done, 200)}")
+    return done.stdout.decode(errors="replace")

@@ -1,0 +1,1 @@
+"""The machine that measures: its lock, its other work, its signals, its name."""

@@ -1,0 +1,270 @@
+"""Stage ``measure@BACKEND-VIEW``: one server, every planned pass, one matrix.
+
+The server is launched here, or was started elsewhere and is met at its URL.
+
+Writes ``matrix.parquet``, ``probes.parquet`` and ``server.log`` to
+``data/measure/BACKEND-VIEW/``. However it is stopped, the next run goes on with the passes
+that are not in its journal.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from stages.common.errors import one_line, one_line_errors
+from stages.common.files import write_whole
+from stages.common.shell import reaching
+from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, View, load_contract
+from stages.documents.matrix import (
+    SERVER_LOG_FILE,
+    ClientCost,
+    ShellVariables,
+    TimeSplit,
+    folder_of,
+)
+from stages.environments.build import ensure_environment, installed_version
+from stages.machine.host import utc_now
+from stages.machine.interrupt import Interrupted, interruptible
+from stages.machine.lock import machine_lock
+from stages.measure.http.calibration import CalibrationPass, calibrate
+from stages.measure.passes import encode_pass
+from stages.measure.progress import PassProgress
+from stages.measure.record.journal import Journal
+from stages.measure.record.journal_key import journal_folder
+from stages.measure.record.ledger import Ledger
+from stages.measure.record.result import Outcome, write_result
+from stages.measure.servers.caches import cache_variables, compiled_programs
+from stages.measure.servers.known_flags import check_flags
+from stages.measure.servers.launched import Server, server_environment
+from stages.measure.servers.remote import Met, meet, take_api_key
+from stages.measure.servers.under_test import ServerUnderTest
+from stages.measure.session import Session
+from stages.plan.drivers import count_fallbacks
+from stages.plan.plan import Plan, make_plan
+from stages.plan.schedule import PassKey, calls_of_pass, salt_of
+
+_VALUE_CHARACTERS = 500
+
+
+def measure(
+    plan: Plan, folder: Path, journal_at: Path | None = None, met: Met | None = None
+) -> None:
+    """Measure one matrix and write it into ``folder``.
+
+    Args:
+        plan: what to measure.
+        folder: for the matrix, the probes and the server's log.
+        journal_at: where the journal lies; beside the matrix unless said otherwise.
+        met: the server that was started elsewhere, where there is one.
+
+    Raises:
+        UserError: the server does not start, or something cannot be written.
+    """
+    command, environ = _launchable(plan) if met is None else ([], {})
+    with Journal(journal_at or folder / "journal") as journal:
+        log = _server_log(journal, met)
+        ledger = Ledger(journal, compiled_programs(plan))
+        _say_what_was_found(plan, ledger)
+        servers: list[Server] = []
+
+        def new_server() -> ServerUnderTest:
+            if met is not None:
+                return met.server()
+            servers.append(Server(command, environ, log))
+            return servers[-1]
+
+        try:
+            costs = calibrate_client(plan)
+            session = _run_session(plan, ledger, new_server, log)
+        except Interrupted as stop:
+            stop.saved = f"{journal.count_passes()} of about {plan.expected_passes} passes saved"
+            raise
+        # The interpreter's path belongs to the machine, not to the measurement.
+        argv = ["python", *servers[0].argv[1:]] if servers else []
+        told = log.read_bytes()
+        outcome = replace(
+            _outcome(plan, session, argv, costs, met),
+            fallbacks=None if met else count_fallbacks(told, plan.driver.fallback_pattern),
+        )
+        write_whole(folder / SERVER_LOG_FILE, told)
+        write_result(plan, outcome, folder)
+        journal.remove()
+    good = sum(1 for r in session.records if r.status == "ok")
+    total = ledger.elapsed_s
+    click.echo(f"{plan.title}: {good} of {len(session.records)} calls ok, {total:.0f} s")
+
+
+def _launchable(plan: Plan) -> tuple[list[str], dict[str, str]]:
+    """The server's command and environment, once it is sure that it knows its flags."""
+    python = ensure_environment(plan.environment, plan.commit)
+    environ = server_environment(plan.contract.launch.environ, cache_variables(plan))
+    _say_what_is_left_out(plan)
+    check_flags(plan, python, environ, lambda what: click.echo(f"{plan.title}: {what}"))
+    return [str(python), *plan.arguments], environ
+
+
+def _of_the_shell(plan: Plan) -> ShellVariables:
+    """What of this process's environment a server launched here has, and what not."""
+    found = reaching(plan.contract.launch.environ)
+    passed = {name: one_line(value, _VALUE_CHARACTERS) for name, value in found.passed.items()}
+    return ShellVariables(passed=passed, left_out=found.left_out)
+
+
+def _say_what_is_left_out(plan: Plan) -> None:
+    if left_out := reaching(plan.contract.launch.environ).left_out:
+        click.echo(
+            f"{plan.title}: its server does not get {', '.join(left_out)} of this shell; where it"
+            f" is meant to, say so in backends.{plan.backend}.launch.environ"
+        )
+
+
+def _server_log(journal: Journal, met: Met | None) -> Path:
+    """The server's log, kept with the journal: it tells of interrupted sessions too."""
+    log = journal.folder / SERVER_LOG_FILE
+    if met is not None:
+        write_whole(log, f"{met.url} was not started here: its log is on its machine.\n".encode())
+    elif not journal.entries:
+        log.unlink(missing_ok=True)
+    return log
+
+
+def _say_what_was_found(plan: Plan, ledger: Ledger) -> None:
+    found = ledger.earlier.passes
+    if found:
+        passes = f"{len(found)} passes" if len(found) > 1 else "1 pass"
+        span = f"{found[0].finished_at} to {found[-1].finished_at}"
+        click.echo(f"{plan.title}: going on after {passes} measured from {span}")
+
+
+def _run_session(
+    plan: Plan, ledger: Ledger, new_server: Callable[[], ServerUnderTest], log: Path
+) -> Session:
+    with PassProgress(plan.title, plan.expected_passes, ledger.passes) as progress:
+        base_url = plan.contract.base_url
+        launching = f"starting the {plan.environment} server; its log is {log}"
+        progress.say(launching if base_url is None else f"measuring the server at {base_url}")
+        session = Session(
+            workload=plan.workload,
+            chunk_sizes=plan.contract.chunk_sizes,
+            passes=plan.contract.passes,
+            limits=plan.contract.limits,
+            driver=plan.driver,
+            new_server=new_server,
+            notify=progress.notify,
+            probes=plan.contract.probes,
+            ledger=ledger,
+            answers_all=plan.backend == REFERENCE,
+            elsewhere=base_url is not None,
+        )
+        session.run()
+    return session
+
+
+def _outcome(
+    plan: Plan, session: Session, argv: list[str], costs: list[ClientCost], met: Met | None
+) -> Outcome:
+    ledger = session.ledger
+    told = met.introduction if met else None
+    spent = {name: ledger.seconds(name) for name in ("server_start", "warmup", "sweep", "confirm")}
+    return Outcome(
+        started_at=ledger.started_at,
+        argv=argv,
+        shell=None if told else _of_the_shell(plan),
+        backend_version=told.version
+        if told
+        else installed_version(plan.environment, plan.driver.package, plan.commit),
+        elsewhere=told.elsewhere if told else None,
+        round_trip=session.round_trip,
+        records=session.records,
+        probe_records=session.probe_records,
+        probe_session=session.number,
+        confirmed=session.confirmed,
+        devices=[plan.contract.launch.device],
+        compile_cache_entries=ledger.compile_cache_entries,
+        restarts=session.restarts,
+        sessions=ledger.sessions,
+        interruptions=len(ledger.earlier.last),
+        # What a server does that shares this machine is no child's work, and yet not foreign.
+        foreign_cpu=None if told and told.elsewhere.same_machine else ledger.foreign_cpu,
+        client_costs=costs,
+        seconds=TimeSplit(**spent, other=ledger.elapsed_s - sum(spent.values())),
+    )
+
+
+def record_unavailable(plan: Plan, folder: Path) -> None:
+    """Write the empty matrix of a backend that cannot run; nothing is started or built."""
+    write_whole(folder / SERVER_LOG_FILE, b"")
+    argv = ["python", *plan.arguments] if plan.contract.base_url is None else []
+    write_result(plan, Outcome(started_at=utc_now(), argv=argv), folder)
+    name = BACKEND_NAMES[plan.backend]
+    click.echo(f"{plan.title}: not measured, {name} is unavailable: {plan.unavailable}")
+
+
+def calibrate_client(plan: Plan) -> list[ClientCost]:
+    """The client's own seconds per pass of each chunk size, before any server is up."""
+    passes = []
+    for chunk in plan.contract.chunk_sizes:
+        salt = salt_of(plan.workload, PassKey("warmup", chunk, 0))
+        passes.append(
+            CalibrationPass(
+                chunk_size=chunk,
+                bodies=encode_pass(plan.workload, salt, chunk),
+                item_counts=[n for _, n in calls_of_pass(len(plan.workload.items), chunk)],
+            )
+        )
+    seconds = calibrate(
+        passes,
+        labels=len(plan.workload.label_token_ids),
+        apply_softmax=plan.workload.apply_softmax,
+    )
+    return [ClientCost(chunk_size=c, seconds_per_pass=s) for c, s in seconds.items()]
+
+
+@click.command()
+@click.argument("backend", type=click.Choice(BACKENDS))
+@click.argument("view", type=click.Choice(VIEWS))
+@click.option(
+    "--fresh",
+    is_flag=True,
+    envvar="SCOREPARITY_FRESH",
+    help="Measure everything anew, also what an interrupted run has measured already.",
+)
+@click.option(
+    "--wait",
+    is_flag=True,
+    envvar="SCOREPARITY_WAIT",
+    help="Wait for another measurement on this machine to end, instead of being refused.",
+)
+@one_line_errors
+def main(backend: Backend, view: View, fresh: bool, wait: bool) -> None:
+    """Measure BACKEND in VIEW; an interrupted measurement goes on where it stopped."""
+    api_key = take_api_key(backend)
+    plan, folder = make_plan(load_contract(), backend, view), folder_of(backend, view)
+    if plan.code.notice:
+        click.echo(f"{plan.title}: {plan.code.notice}", err=True)
+    if plan.unavailable is not None:
+        record_unavailable(plan, folder)
+        return
+
+    def say(what: str) -> None:
+        click.echo(f"{plan.title}: {what}")
+
+    try:
+        with interruptible(), machine_lock(f"measure@{plan.title}", say if wait else None):
+            met = None if plan.contract.base_url is None else meet(plan, api_key)
+            journal = journal_folder(plan, met.introduction if met else None)
+            if fresh:
+                shutil.rmtree(journal, ignore_errors=True)
+            measure(plan, folder, journal, met)
+    except Interrupted as stop:
+        again = "run the same command"
+        if fresh:
+            again = "run it again without --fresh (make remeasure: with FRESH=0)"
+        click.echo(f"interrupted: {stop.saved}; {again} to continue", err=True)
+        sys.exit(stop.exit_code)

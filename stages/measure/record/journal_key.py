@@ -1,0 +1,86 @@
+"""What must be unchanged for passes measured earlier to count now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from stages import measure
+from stages import plan as plan_room
+from stages.common.files import sha256, sha256_file
+from stages.common.shell import reaching
+from stages.documents import workload as canonical
+from stages.documents.matrix import MATRIX_VERSION, Host
+from stages.environments.build import cache_root, environment_sha256, requirements_file
+from stages.machine.host import this_host
+from stages.measure.servers.info import Introduction
+from stages.plan.plan import Plan
+
+_JOURNALS = "journals"
+
+
+def journal_folder(plan: Plan, introduction: Introduction | None = None) -> Path:
+    """Where the journal of this measurement lies, in whatever copy of the work tree it runs.
+
+    Args:
+        plan: what is measured.
+        introduction: what a server that was started elsewhere says it is.
+
+    Raises:
+        UserError: a file of the measuring code cannot be read.
+    """
+    rooms = [Path(measure.__file__).parent, Path(plan_room.__file__).parent]
+    code = [Path(canonical.__file__), *(p for room in rooms for p in room.rglob("*.py"))]
+    backend = requirements_file(plan.environment).parent
+    code += [p for p in backend.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    environment = environment_sha256(plan.environment, plan.commit)
+    passed = reaching(plan.contract.launch.environ).passed if introduction is None else {}
+    source = source_sha256(code)
+    key = journal_key(plan, this_host(), environment, source, introduction, passed)
+    return cache_root() / _JOURNALS / key
+
+
+def source_sha256(files: Iterable[Path]) -> str:
+    """SHA-256 over names and contents, wherever the files lie.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    return sha256(json.dumps(sorted((p.name, sha256_file(p)) for p in files)).encode())
+
+
+def journal_key(
+    plan: Plan,
+    host: Host,
+    environment_sha256: str,
+    source: str,
+    introduction: Introduction | None = None,
+    passed: Mapping[str, str] | None = None,
+) -> str:
+    """A name for everything that decides what is measured, and where; git aside.
+
+    What a server gets of the shell (``passed``) belongs to it: which GPU, which libraries.
+
+    The amount of memory is left out: a kernel reports a little more or less of it at each
+    start of one machine.
+    """
+    return sha256(
+        json.dumps(
+            {
+                "backend": plan.backend,
+                "view": plan.view,
+                "contract": plan.contract.model_dump(mode="json"),
+                "workload": plan.workload_sha256,
+                "nonce": plan.nonce,
+                "model": plan.model.sha256,
+                "environment": environment_sha256,
+                "schema": MATRIX_VERSION,
+                "source": source,
+                "server": introduction.model_dump(mode="json") if introduction else None,
+                "passed": dict(passed or {}),
+                "host": host.model_dump(mode="json", exclude={"memory_bytes"}),
+            },
+            sort_keys=True,
+        ).encode()
+    )[:32]

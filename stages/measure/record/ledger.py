@@ -1,0 +1,152 @@
+"""What a measurement has found so far, over all processes that worked on it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+
+from stages.documents.matrix import CallRecord
+from stages.machine.host import utc_now
+from stages.machine.other_work import LoadLog
+from stages.measure.faults import FaultCounts
+from stages.measure.record.journal import (
+    Journal,
+    PassFinished,
+    ProcessStarted,
+    clock_offset,
+    history_of,
+)
+from stages.plan.schedule import PassKey
+
+
+class Ledger:
+    """Every finished pass, kept in memory and in the journal.
+
+    Args:
+        journal: what earlier processes left, and where this one's passes go.
+        compile_cache_entries: compiled programs in the cache now.
+
+    Attributes:
+        records: every call, in measuring order, on one timeline.
+        load: of the machine, in this process.
+        earlier: what earlier processes left.
+        started_at: when the first process began, in UTC.
+        compile_cache_entries: compiled programs in the cache before the first server started.
+    """
+
+    def __init__(self, journal: Journal, compile_cache_entries: int | None = None) -> None:
+        self._journal = journal
+        self._began = time.monotonic()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._offset_ns = self._begin(journal, compile_cache_entries)
+        self.load = LoadLog()
+        self.earlier = history_of(journal.entries)
+        self.records = [call for p in self.earlier.passes for call in p.calls]
+        self._done = {_key(record) for record in self.records}
+
+    def _begin(self, journal: Journal, compile_cache_entries: int | None) -> int:
+        now, wall = time.monotonic_ns(), time.time_ns()
+        first = history_of(journal.entries).first
+        entry = ProcessStarted(
+            started_at=utc_now(),
+            monotonic_ns=now,
+            wall_ns=wall,
+            offset_ns=clock_offset(journal.entries, now, wall),
+            compile_cache_entries=compile_cache_entries,
+        )
+        journal.append(entry)
+        self.started_at = (first or entry).started_at
+        self.compile_cache_entries = (first or entry).compile_cache_entries
+        return entry.offset_ns
+
+    def keep(self, calls: list[CallRecord], faults: FaultCounts) -> list[CallRecord]:
+        """Put a finished pass on disk; its calls, moved onto the matrix's timeline."""
+        placed = [
+            replace(
+                call,
+                start_ns=None if call.start_ns is None else call.start_ns + self._offset_ns,
+                end_ns=None if call.end_ns is None else call.end_ns + self._offset_ns,
+            )
+            for call in calls
+        ]
+        entry = PassFinished(
+            finished_at=utc_now(),
+            calls=placed,
+            faults=faults,
+            load=self.load.total,
+            seconds=dict(self._seconds),
+            elapsed_s=time.monotonic() - self._began,
+        )
+        self._journal.append(entry)
+        self.add(placed)
+        return placed
+
+    def add(self, calls: list[CallRecord]) -> None:
+        """Add calls that were never sent; they follow from the rest, so no journal holds them."""
+        self.records += calls
+        self._done |= {_key(call) for call in calls}
+
+    def has(self, key: PassKey) -> bool:
+        """Whether the pass was measured, or given up."""
+        return key in self._done
+
+    def next_run(self, phase: str, chunk_size: int) -> int:
+        """The first run of this phase and chunk size that is not on record."""
+        runs = (k.run for k in self._done if (k.phase, k.chunk_size) == (phase, chunk_size))
+        return max(runs, default=-1) + 1
+
+    @property
+    def next_position(self) -> int:
+        """The next pass's place in measuring order."""
+        return self.records[-1].position + 1 if self.records else 0
+
+    @property
+    def next_session(self) -> int:
+        """The number of the next server session: above that of any session with calls."""
+        return max((record.session for record in self.records), default=-1) + 1
+
+    @property
+    def passes(self) -> int:
+        """Finished passes, all of them saved."""
+        return len({record.position for record in self.records if record.start_ns is not None})
+
+    @property
+    def sessions(self) -> int:
+        """Server sessions that answered, or failed to answer, a pass."""
+        return len({record.session for record in self.records if record.start_ns is not None})
+
+    @property
+    def faults(self) -> FaultCounts:
+        """As earlier processes counted them."""
+        passes = self.earlier.passes
+        return passes[-1].faults if passes else FaultCounts()
+
+    @property
+    def foreign_cpu(self) -> float | None:
+        """Share of the machine's CPU time others took while passes were timed, all together."""
+        return sum((p.load for p in self.earlier.last), self.load.total).share
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds all processes took; of an earlier one, up to the last pass it finished."""
+        return sum(p.elapsed_s for p in self.earlier.last) + time.monotonic() - self._began
+
+    def seconds(self, what: str) -> float:
+        """Seconds all processes spent on ``what``."""
+        return sum(p.seconds.get(what, 0.0) for p in self.earlier.last) + self._seconds[what]
+
+    @contextlib.contextmanager
+    def timing(self, what: str) -> Iterator[None]:
+        """Count a block's seconds as spent on ``what``."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds[what] += time.monotonic() - start
+
+
+def _key(record: CallRecord) -> PassKey:
+    return PassKey(record.phase, record.chunk_size, record.run)

@@ -1,0 +1,1 @@
+"""The servers under test, launched here or met at a URL."""

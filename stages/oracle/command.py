@@ -1,0 +1,169 @@
+"""Stage ``oracle``: an independent score for a seeded sample of the prompts.
+
+Writes ``data/oracle/oracle.parquet``. Where the two backends disagree, it says which
+of them drifted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import pyarrow as pa
+import pydantic
+
+from stages.common.errors import UserError, one_line_errors
+from stages.common.shell import clean_environ
+from stages.contract import load_contract
+from stages.documents.matrix import MODEL_FILE, WORKLOAD_FILE
+from stages.documents.model import read_model
+from stages.documents.nonce import NONCE_FILE, read_nonce
+from stages.documents.oracle import (
+    ORACLE_FILE,
+    ORACLE_SCHEMA,
+    ORACLE_TABLE,
+    ORACLE_VERSION,
+    OracleProvenance,
+)
+from stages.documents.tables import table_sha256
+from stages.documents.workload import read_workload
+from stages.environments.build import (
+    ensure_environment,
+    requirements_sha256,
+    scratch_folder,
+)
+from stages.oracle.sample import SampledItem, prompt_of, sample_items
+from stages.oracle.score import Answer, Job
+
+ENVIRONMENT = "sglang_pytorch"
+"""It holds torch and transformers; nothing of sglang is imported from it."""
+
+SCORER = Path(__file__).with_name("score.py")
+_SUM_TOLERANCE = 1e-9
+
+
+class _Failure(pydantic.BaseModel):
+    error: str
+
+
+_ANSWER: pydantic.TypeAdapter[Answer | _Failure] = pydantic.TypeAdapter(Answer | _Failure)
+
+
+def run_scorer(python: Path, job: Job, scorer: Path = SCORER) -> Answer:
+    """Run the scorer on ``job`` as a child process.
+
+    Raises:
+        UserError: the model cannot be loaded, or the scorer ended without an answer.
+    """
+    environ = clean_environ() | {
+        "CUDA_VISIBLE_DEVICES": "",
+        # A library that used fewer threads under load would add in another order.
+        "MKL_DYNAMIC": "FALSE",
+        "OMP_DYNAMIC": "FALSE",
+        # Threads that spin while they wait make a busy machine a hundred times slower.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONPYCACHEPREFIX": str(scratch_folder(ENVIRONMENT, "bytecode")),
+    }
+    done = subprocess.run(
+        # -P: the folder of the scorer is the harness's and not on its import path.
+        [str(python), "-P", str(scorer)],
+        input=json.dumps(asdict(job)).encode(),
+        stdout=subprocess.PIPE,
+        env=environ,
+        check=False,
+    )
+    try:
+        answer = _ANSWER.validate_json(done.stdout)
+    except pydantic.ValidationError:
+        raise UserError(
+            f"the oracle's scorer ended with exit code {done.returncode} and no answer;"
+            " its message stands above"
+        ) from None
+    if isinstance(answer, _Failure):
+        raise UserError(answer.error)
+    return answer
+
+
+def check_scores(sample: list[SampledItem], scores: list[list[float]], job: Job) -> None:
+    """Make sure that every sampled item has one score per label, each a probability.
+
+    Raises:
+        UserError: which item has none.
+    """
+    if len(scores) != len(sample):
+        raise UserError(f"the oracle scored {len(scores)} prompts, not {len(sample)}")
+    for sampled, row in zip(sample, scores, strict=True):
+        where = f"chunk size {sampled.chunk_size}, run {sampled.run}, item {sampled.item}"
+        if len(row) != len(job.label_token_ids):
+            raise UserError(f"the oracle gave {len(row)} scores for {where}")
+        # NaN fails the comparison too.
+        if not all(0 <= value <= 1 for value in row):
+            raise UserError(f"the oracle's scores {row} for {where} are no probabilities")
+        if job.apply_softmax and abs(math.fsum(row) - 1) > _SUM_TOLERANCE:
+            raise UserError(f"the oracle's scores {row} for {where} do not sum to 1")
+
+
+def oracle_table(sample: list[SampledItem], scores: list[list[float]]) -> pa.Table:
+    """The Arrow table of the scores, a row a sampled item."""
+    rows = [{**asdict(sampled), "scores": row} for sampled, row in zip(sample, scores, strict=True)]
+    return pa.Table.from_pylist(rows, schema=ORACLE_SCHEMA)
+
+
+def threads() -> int:
+    """The cores this process may use: the same number on every run on one machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@click.command()
+@click.option("--output", type=click.Path(path_type=Path), default=ORACLE_FILE)
+@one_line_errors
+def main(output: Path) -> None:
+    """Score a seeded sample of the prompts without any serving stack."""
+    contract = load_contract()
+    canonical, workload_sha256 = read_workload(WORKLOAD_FILE)
+    nonce = read_nonce(NONCE_FILE)
+    workload = canonical.in_run(nonce)
+    model = read_model(MODEL_FILE)
+    sample = sample_items(
+        chunk_sizes=contract.chunk_sizes,
+        runs=contract.passes.sweep,
+        items=len(workload.items),
+        samples_per_chunk=contract.oracle.samples_per_chunk,
+        seed=contract.oracle.seed,
+    )
+    job = Job(
+        model=model.path,
+        revision=model.revision,
+        prompts=[prompt_of(workload, sampled) for sampled in sample],
+        label_token_ids=workload.label_token_ids,
+        apply_softmax=workload.apply_softmax,
+        threads=threads(),
+    )
+    answer = run_scorer(ensure_environment(ENVIRONMENT), job)
+    check_scores(sample, answer.scores, job)
+    table = oracle_table(sample, answer.scores)
+    provenance = OracleProvenance(
+        schema_version=ORACLE_VERSION,
+        workload_sha256=workload_sha256,
+        model_sha256=model.sha256,
+        label_token_ids=workload.label_token_ids,
+        apply_softmax=workload.apply_softmax,
+        nonce=nonce,
+        sample_seed=contract.oracle.seed,
+        samples_per_chunk=contract.oracle.samples_per_chunk,
+        dtype="float32",
+        torch_version=answer.torch_version,
+        transformers_version=answer.transformers_version,
+        threads=job.threads,
+        environment_sha256=requirements_sha256(ENVIRONMENT),
+        table_sha256=table_sha256(table),
+    )
+    ORACLE_TABLE.write(output, table, provenance)
+    click.echo(f"oracle: {len(sample)} prompts scored")

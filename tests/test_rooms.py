@@ -1,0 +1,34 @@
+"""Every stage in `dvc.yaml` depends on exactly the code that it imports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from closure import closure
+from contracts import ROOT
+
+STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def covered(deps: list[str]) -> set[Path]:
+    """The Python files under ``stages/`` and the backends' own that a list of deps names."""
+    paths = [Path(dep) for dep in deps if dep.startswith("stages/")]
+    files = {file for path in paths for file in _files(path)}
+    return {file for file in files if file.name != "__init__.py" or file in deps}
+
+
+def _files(path: Path) -> set[Path]:
+    if path.suffix:
+        return {path}
+    return {file.relative_to(ROOT) for file in (ROOT / path).rglob("*.py")}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_exactly_the_code_it_imports(stage: str) -> None:
+    command = STAGES[stage]["cmd"].split()
+    assert command[:2] == ["python", "-m"]
+    wanted = {file for file in closure(command[2]) if file.name != "__init__.py"}
+    assert covered(STAGES[stage]["deps"]) == wanted

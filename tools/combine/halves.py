@@ -1,0 +1,189 @@
+"""Which stages make up a half, and why a half in a merged `dvc.lock` may not count. Pure.
+
+A half counts if it was measured under the contract in force, with the code that is here, on
+the workload and the checkpoint that the other half was measured on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, Contract
+from tools.combine.locks import ABSENT, Entry, Lock, leaves, listed, shown
+
+PREPARED = ("workload", "checkpoint", "nonce")
+"""What both halves are measured on."""
+
+WORKLOAD = "data/workload/canonical_workload.json"
+"""What of it the measurements read."""
+
+_TOLD = 3
+
+
+def stages_of(backend: Backend) -> list[str]:
+    """The stages of one half; the oracle runs in the reference's environment."""
+    matrices = [f"measure@{backend}-{view}" for view in VIEWS]
+    return ["oracle", *matrices] if backend == REFERENCE else matrices
+
+
+NEEDED = (*PREPARED, *(stage for backend in BACKENDS for stage in stages_of(backend)))
+"""Everything that `compare` reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why one stage does not count; ``what`` goes on after its name and "was" or "were"."""
+
+    stage: str
+    what: str
+
+
+def absent(lock: Lock) -> list[Problem]:
+    """The needed stages that nobody has run."""
+    return [Problem(stage, "never run") for stage in NEEDED if stage not in lock]
+
+
+def of_another_contract(lock: Lock, params: Mapping[str, Any], changed_on: str) -> list[Problem]:
+    """The stages that ran with other parameters than those in force.
+
+    Args:
+        lock: the merged lock.
+        params: `params.yaml` as it stands after the merge.
+        changed_on: the sides that changed `params.yaml`, or nothing.
+    """
+    source = f"params.yaml (changed on {changed_on})" if changed_on else "params.yaml"
+    problems = []
+    for stage in (s for s in NEEDED if s in lock):
+        found = _changed_params(lock[stage], params)
+        told = [
+            f"with {name} = {shown('parameter', was)}, but {'it' if i else source} says"
+            f" {shown('parameter', now)}"
+            for i, (name, was, now) in enumerate(found[:_TOLD])
+        ]
+        if len(found) > _TOLD:
+            told.append(f"with other values of {len(found) - _TOLD} more")
+        if told:
+            problems.append(Problem(stage, f"{_made(stage)} {', and '.join(told)}"))
+    return problems
+
+
+def on_other_data(lock: Lock, in_force: Mapping[str, str]) -> list[Problem]:
+    """The stages that read another workload or checkpoint.
+
+    Args:
+        lock: the merged lock.
+        in_force: the hash of each, by path.
+    """
+    return [
+        Problem(
+            stage,
+            f"{_made(stage)} on another {path} ({shown('dependency', lock[stage].deps.get(path))})"
+            f" than the one in force ({shown('dependency', md5)})",
+        )
+        for stage in NEEDED
+        for path, md5 in in_force.items()
+        if stage in lock and stage not in PREPARED and lock[stage].deps.get(path) != md5
+    ]
+
+
+def with_other_code(status: Mapping[str, list[Any]]) -> list[Problem]:
+    """The stages that ran with other code, commands or pinned requirements than those here.
+
+    Args:
+        status: what `dvc status --json` says of the needed stages.
+    """
+    problems = []
+    for stage, changes in status.items():
+        names = [name for change in changes for name in _changed_code(change)]
+        if names:
+            problems.append(Problem(stage, f"{_made(stage)} with another {listed(names)}"))
+    return problems
+
+
+def refusal(problems: list[Problem], touched: Iterable[str], contract: Contract) -> str:
+    """All problems in one line, half by half, each with what mends it.
+
+    Args:
+        problems: at least one.
+        touched: the stages that any side has run since the sides parted.
+        contract: in force.
+    """
+    lines = []
+    prepared = [p for p in problems if p.stage in PREPARED]
+    if prepared:
+        lines.append(
+            f"{_told(prepared)}: run `dvc repro {' '.join(PREPARED)}` under this contract on one"
+            " machine, commit, `dvc push` and `git push`, and measure both halves after it"
+        )
+    for backend in BACKENDS:
+        half = stages_of(backend)
+        found = [p for p in problems if p.stage in half]
+        if found:
+            here = bool(set(half) & set(touched))
+            name = BACKEND_NAMES[backend]
+            begin = "" if here else f"the {name} half is not there yet: "
+            lines.append(f"{begin}{_told(found)}: {_mend(backend, contract)}")
+    return "; ".join(lines)
+
+
+def _mend(backend: Backend, contract: Contract) -> str:
+    name, command = BACKEND_NAMES[backend], f"`make measure BACKEND={backend}`"
+    if contract.backends.of(backend).unavailable is not None:
+        return f"{name} is unavailable, so {command} on any machine records that in its stead"
+    return (
+        f"run {command} on the {name} machine under this contract, commit, `dvc push` and"
+        f" `git push`; without that machine, backends.{backend}.unavailable in params.yaml"
+        " gives a partial report"
+    )
+
+
+def _told(problems: list[Problem]) -> str:
+    stages: dict[str, list[str]] = {}
+    for problem in problems:
+        stages.setdefault(problem.what, []).append(problem.stage)
+    return "; ".join(
+        f"{listed(names)} {'was' if len(names) == 1 else 'were'} {what}"
+        for what, names in stages.items()
+    )
+
+
+def _made(stage: str) -> str:
+    return "measured" if stage.startswith("measure@") else "made"
+
+
+def _changed_params(entry: Entry, params: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Name, recorded value and value in force of each parameter that differs."""
+    found = []
+    for key, recorded in entry.params.items():
+        was = dict(leaves(key, recorded))
+        now = dict(leaves(key, _in_force(key, params)))
+        found += [
+            (name, was.get(name, ABSENT), now.get(name, ABSENT))
+            for name in dict.fromkeys([*was, *now])
+            if was.get(name, ABSENT) != now.get(name, ABSENT)
+        ]
+    return found
+
+
+def _in_force(key: str, params: Mapping[str, Any]) -> Any:
+    section: Any = params
+    for part in key.split("."):
+        if not isinstance(section, Mapping) or part not in section:
+            return ABSENT
+        section = section[part]
+    return section
+
+
+def _changed_code(change: Any) -> list[str]:
+    """The names in one item of dvc's status; `data/` is judged by what the locks say of it."""
+    if not isinstance(change, dict):
+        return [str(change).removeprefix("changed ")]
+    names = []
+    for path, state in change.get("changed deps", {}).items():
+        if isinstance(state, dict):
+            names += list(state)
+        elif not path.startswith("data/"):
+            names.append(path)
+    return names

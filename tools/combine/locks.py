@@ -1,0 +1,215 @@
+"""`dvc.lock` as stages with facts, and the merge of two of them, stage by stage.
+
+Git merges text: two halves measured apart may come out mixed within one stage, or in conflict
+though nothing contradicts. Here a stage is taken whole, from the side that changed it. Pure.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dvc.utils.serialize import YAMLError, dumps_yaml, parse_yaml
+
+from stages.common.errors import UserError, one_line
+
+LOCK_FILE = "dvc.lock"
+_SCHEMA = "2.0"
+_TOLD = 3
+
+DERIVED = ("compare", "report")
+"""They are run anew from what was merged, so it does not matter what either side had."""
+
+TIMESTAMPED = ("workload",)
+"""Their output folder holds a time beside what later stages read: two runs on the same inputs
+differ in that time, and either of them will do."""
+
+type Kind = Literal["command", "parameter", "dependency", "output"]
+
+
+class Absent(enum.Enum):
+    """A fact that one side does not have; ``None`` is a value a parameter may have."""
+
+    ABSENT = "nothing"
+
+
+ABSENT = Absent.ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A fact that differs between two sides."""
+
+    kind: Kind
+    name: str
+    ours: Any
+    theirs: Any
+
+    def told(self, ours: str, theirs: str) -> str:
+        """The difference in words, with the names of the sides."""
+        return (
+            f"{self.kind} {self.name} is {shown(self.kind, self.ours)} on {ours}"
+            f" and {shown(self.kind, self.theirs)} on {theirs}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One stage, as dvc wrote it."""
+
+    written: dict[str, Any]
+
+    @property
+    def deps(self) -> dict[str, str]:
+        """The hash of everything it read, by path."""
+        return _hashes(self.written.get("deps", []))
+
+    @property
+    def outs(self) -> dict[str, str]:
+        """The hash of everything it wrote, by path."""
+        return _hashes(self.written.get("outs", []))
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters it ran with, by the keys that `dvc.yaml` names."""
+        found: dict[str, Any] = {}
+        for keys in self.written.get("params", {}).values():
+            found |= keys
+        return found
+
+    def facts(self) -> dict[tuple[Kind, str], Any]:
+        """Everything about it, causes before consequences."""
+        facts: dict[tuple[Kind, str], Any] = {("command", "cmd"): self.written.get("cmd")}
+        for key, value in self.params.items():
+            facts |= {("parameter", name): leaf for name, leaf in leaves(key, value)}
+        facts |= {("dependency", path): md5 for path, md5 in self.deps.items()}
+        return facts | {("output", path): md5 for path, md5 in self.outs.items()}
+
+
+type Lock = Mapping[str, Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A lock, and what a person calls the revision it is from."""
+
+    name: str
+    lock: Lock
+
+
+def parse_lock(text: str, where: str) -> Lock:
+    """The stages of a `dvc.lock`.
+
+    Raises:
+        UserError: it is damaged, or of another version.
+    """
+    try:
+        document = parse_yaml(text, where) or {"schema": _SCHEMA, "stages": {}}
+        if document["schema"] != _SCHEMA:
+            raise UserError(f"{where}: its schema is {document['schema']}, not {_SCHEMA}")
+        lock = {name: Entry(dict(written)) for name, written in document["stages"].items()}
+        for entry in lock.values():
+            entry.facts()
+    except (YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{where}: damaged: it is no lock of dvc's") from error
+    return lock
+
+
+def parse_params(text: str, where: str) -> dict[str, Any]:
+    """The keys of a `params.yaml`, read as dvc reads them for the lock.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        return dict(parse_yaml(text, where))
+    except (YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"{where}: damaged: it is no YAML of keys and values") from error
+
+
+def dump_lock(lock: Lock) -> str:
+    """The `dvc.lock` of these stages, byte for byte as dvc writes it."""
+    stages = {name: entry.written for name, entry in lock.items()}
+    return str(dumps_yaml({"schema": _SCHEMA, "stages": stages}))
+
+
+def merge(base: Lock, ours: Side, theirs: Side) -> Lock:
+    """Every stage from the side that changed it since ``base``.
+
+    Raises:
+        UserError: a stage was changed on both sides, differently; it says in what.
+    """
+    merged = {}
+    for name in dict.fromkeys([*ours.lock, *theirs.lock]):
+        entry = _merge_stage(name, base.get(name), ours, theirs)
+        if entry is not None:
+            merged[name] = entry
+    return merged
+
+
+def differences(ours: Entry | None, theirs: Entry | None) -> list[Difference]:
+    """What two entries of one stage differ in, causes before consequences."""
+    one = ours.facts() if ours else {}
+    other = theirs.facts() if theirs else {}
+    return [
+        Difference(*fact, one.get(fact, ABSENT), other.get(fact, ABSENT))
+        for fact in dict.fromkeys([*one, *other])
+        if one.get(fact, ABSENT) != other.get(fact, ABSENT)
+    ]
+
+
+def _merge_stage(name: str, base: Entry | None, ours: Side, theirs: Side) -> Entry | None:
+    mine, other = ours.lock.get(name), theirs.lock.get(name)
+    if name in DERIVED or mine == other or other == base:
+        return mine
+    if mine == base:
+        return other
+    if mine is None or other is None:
+        told = f"{ours.name if mine is None else theirs.name} has dropped it"
+    else:
+        found = differences(mine, other)
+        causes = [d for d in found if d.kind != "output"]
+        if not causes and (name in TIMESTAMPED or not found):
+            return mine
+        told = _told(causes or found, ours.name, theirs.name)
+    raise UserError(
+        f"{name} was changed on both sides, differently: {told}; which of them counts is for you"
+        " to say (docs/two-machines.md)"
+    )
+
+
+def _told(found: list[Difference], ours: str, theirs: str) -> str:
+    told = [difference.told(ours, theirs) for difference in found[:_TOLD]]
+    return "; ".join(told + ([f"and {len(found) - _TOLD} more"] if found[_TOLD:] else []))
+
+
+def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The values below ``value`` with their dotted names; a list is one value."""
+    if isinstance(value, dict) and value:
+        for name, below in value.items():
+            yield from leaves(f"{key}.{name}", below)
+    else:
+        yield key, value
+
+
+def shown(kind: Kind, value: Any) -> str:
+    """A value as a person reads it: as in `params.yaml`, or the beginning of a hash."""
+    if value is ABSENT:
+        return str(ABSENT.value)
+    if kind in ("dependency", "output"):
+        return str(value)[:8]
+    return one_line(json.dumps(value, default=str, ensure_ascii=False), 80)
+
+
+def listed(names: Iterable[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *head, last = names
+    return f"{', '.join(head)} and {last}" if head else last
+
+
+def _hashes(files: list[dict[str, Any]]) -> dict[str, str]:
+    # A dependency outside of dvc's own hashing has another name for it (etag, checksum).
+    return {f["path"]: str(f.get(f.get("hash", "md5"), f.get("md5"))) for f in files}

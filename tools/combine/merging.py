@@ -1,0 +1,153 @@
+"""The merge of the halves' revisions, made in a copy of the work tree.
+
+Everything but `dvc.lock` and the files that `compare` and `report` write anew is git's own
+merge, and any conflict there is a refusal.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.common.errors import UserError, one_line
+from stages.common.files import write_whole
+from stages.common.git import why_no_revision
+from stages.contract import PARAMS
+from tools.combine.locks import (
+    LOCK_FILE,
+    Entry,
+    Lock,
+    Side,
+    differences,
+    dump_lock,
+    listed,
+    merge,
+    parse_lock,
+    parse_params,
+)
+from tools.combine.repository import QUIETLY, git, lines, run, try_git
+
+REGENERATED = ("data/compare", "data/report")
+"""What `compare` and `report` write into git."""
+
+HERE = "HEAD"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A commit, and what the user calls it."""
+
+    name: str
+    commit: str
+
+
+def find_revision(name: str) -> Revision:
+    """The commit of a branch, tag or the like.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = try_git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    if found is None:
+        why = why_no_revision() or "`git fetch` first?"
+        raise UserError(f"{name}: no git revision of this repository ({why})")
+    return Revision(name, found.strip())
+
+
+def lock_of(revision: Revision) -> Lock:
+    """The stages in its `dvc.lock`; none where it has no such file.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    text = try_git("show", f"{revision.commit}:{LOCK_FILE}")
+    return {} if text is None else parse_lock(text, f"{revision.name}: {LOCK_FILE}")
+
+
+def merge_all(copy: Path, revisions: list[Revision]) -> None:
+    """Merge the revisions one after another into the copy, a commit each.
+
+    Raises:
+        UserError: a conflict that is not this command's to solve, naming the file or the stage.
+    """
+    ours = HERE
+    for revision in revisions:
+        ours = _merge_one(copy, revision, ours)
+
+
+def _merge_one(copy: Path, revision: Revision, ours: str) -> str:
+    """What the copy is called with this merged into it."""
+    head = Revision(ours, git("rev-parse", "HEAD", folder=copy).strip())
+    base = try_git("merge-base", head.commit, revision.commit)
+    if base is None:
+        why = why_no_revision()
+        known = f" as far as is known here ({why})" if why else ""
+        raise UserError(f"{revision.name}: it has no commit in common with {ours}{known}")
+    parted = Revision(f"where {ours} and {revision.name} parted", base.strip())
+    if parted.commit == revision.commit:
+        return ours
+    lock = merge(lock_of(parted), Side(ours, lock_of(head)), Side(revision.name, lock_of(revision)))
+    # Its failure is judged by what it leaves: conflicts, or nothing at all.
+    merging = run(
+        *("git", *QUIETLY, "merge", "--quiet", "--no-ff", "--no-commit", revision.commit),
+        folder=copy,
+    )
+    unmerged = lines(git("diff", "--name-only", "--diff-filter=U", "-z", folder=copy))
+    foreign = [name for name in unmerged if name != LOCK_FILE and not _is_regenerated(name)]
+    if foreign:
+        raise UserError(_conflict(foreign, head, revision))
+    if merging.returncode != 0 and not unmerged:
+        said = one_line(merging.stderr or merging.stdout, 400)
+        raise UserError(f"{revision.name}: git does not merge it: {said}")
+    for folder in REGENERATED:
+        _keep_ours(copy, folder)
+    write_whole(copy / LOCK_FILE, dump_lock(lock).encode())
+    git("add", "--", LOCK_FILE, folder=copy)
+    git("commit", "--quiet", "--no-verify", "-m", f"Merge {revision.name}", folder=copy)
+    # Where only the other side has gone on, nothing in the copy is of this one.
+    return revision.name if parted.commit == head.commit else f"{ours} + {revision.name}"
+
+
+def _is_regenerated(name: str) -> bool:
+    return any(name.startswith(f"{folder}/") for folder in REGENERATED)
+
+
+def _keep_ours(copy: Path, folder: str) -> None:
+    git("rm", "-r", "--quiet", "--force", "--cached", "--ignore-unmatch", "--", folder, folder=copy)
+    shutil.rmtree(copy / folder, ignore_errors=True)
+    if git("ls-tree", "HEAD", "--", folder, folder=copy):
+        git("checkout", "--quiet", "HEAD", "--", folder, folder=copy)
+
+
+def _conflict(files: list[str], ours: Revision, theirs: Revision) -> str:
+    text = f"{ours.name} and {theirs.name} conflict in {listed(files)}"
+    if str(PARAMS) in files:
+        found = differences(*(_params_of(revision) for revision in (ours, theirs)))
+        text += f" ({'; '.join(d.told(ours.name, theirs.name) for d in found[:3])})"
+    return f"{text}: merge that by hand first (docs/two-machines.md)"
+
+
+def _params_of(revision: Revision) -> Entry:
+    where = f"{revision.name}: {PARAMS}"
+    text = git("show", f"{revision.commit}:{PARAMS}")
+    return Entry({"params": {str(PARAMS): parse_params(text, where)}})
+
+
+def since_they_parted(revisions: list[Revision]) -> tuple[set[str], str]:
+    """What the revisions did since their last common commit.
+
+    Returns:
+        The stages that any of them has run, and those revisions that changed `params.yaml`.
+    """
+    base = try_git("merge-base", "--octopus", *(r.commit for r in revisions))
+    if base is None:
+        return set(), ""
+    parted = Revision("where they parted", base.strip())
+    before, touched, changed = lock_of(parted), set(), []
+    for revision in revisions:
+        lock = lock_of(revision)
+        touched |= {stage for stage, entry in lock.items() if entry != before.get(stage)}
+        if git("diff", "--name-only", parted.commit, revision.commit, "--", str(PARAMS)):
+            changed.append(revision.name)
+    return touched, listed(changed) if changed else ""

@@ -1,0 +1,83 @@
+"""Say what is ready on this machine, what is blocked, and why; `make doctor`.
+
+Nothing is installed, started or taken. With `--record` a backend that is blocked here is made
+unavailable in `params.yaml`, with the reason; `--clear` takes such a reason back, and with
+`--backend` one that was written by hand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from stages.common.errors import UserError, one_line_errors
+from stages.common.files import write_whole
+from stages.contract import BACKENDS, PARAMS, Backend, Contract, load_contract
+from tools.doctor.finding import Question
+from tools.doctor.gather import gather
+from tools.doctor.judge import diagnose
+from tools.doctor.record import with_reason
+from tools.doctor.recording import Asked, decide
+from tools.doctor.show import as_json, show
+
+
+def rewrite(path: Path, reasons: Mapping[Backend, str | None]) -> Contract:
+    """Write new reasons into the contract's file, and return the contract it now holds.
+
+    Raises:
+        UserError: the file cannot be changed so that nothing else in it changes.
+    """
+    before = load_contract(path)
+    text = path.read_text("utf-8")
+    expected = before.model_dump()
+    for backend, reason in reasons.items():
+        text = with_reason(text, backend, reason)
+        expected["backends"][backend]["unavailable"] = reason
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / path.name
+        draft.write_text(text, "utf-8")
+        after = load_contract(draft)
+    if after.model_dump() != expected:
+        raise UserError(f"{path}: too unusual to be changed; set {', '.join(reasons)} by hand")
+    write_whole(path, text.encode())
+    return after
+
+
+@click.command()
+@click.option(
+    "--backend",
+    "named",
+    multiple=True,
+    type=click.Choice(BACKENDS),
+    help="Ask about this backend only, such as where another machine measures the other one.",
+)
+@click.option("--record", is_flag=True, help="Make blocked backends unavailable in params.yaml.")
+@click.option(
+    "--clear",
+    is_flag=True,
+    help="Take back recorded reasons that no longer hold; of a named backend, any.",
+)
+@click.option("--json", "machine_readable", is_flag=True, help="Print JSON instead of tables.")
+@one_line_errors
+def main(named: tuple[Backend, ...], record: bool, clear: bool, machine_readable: bool) -> None:
+    """Say what is ready here and what is blocked; exit code 1 if anything needed is."""
+    backends = tuple(b for b in BACKENDS if b in named) or BACKENDS
+    contract = load_contract()
+    question = Question(contract, backends, gather(contract, backends))
+    diagnosis = diagnose(question)
+    outcome = decide(question, diagnosis, Asked(record, clear, bool(named)))
+    if outcome.changes:
+        changed = rewrite(PARAMS, outcome.changes)
+        diagnosis = diagnose(dataclasses.replace(question, contract=changed))
+    if machine_readable:
+        click.echo(as_json(diagnosis))
+    else:
+        show(diagnosis)
+    for line in outcome.lines:
+        click.echo(line, err=machine_readable)
+    sys.exit(0 if diagnosis.ready else 1)
