@@ -47,7 +47,7 @@ from stages.measure.servers.under_test import ServerUnderTest
 from stages.measure.session import Session
 from stages.plan.drivers import count_fallbacks
 from stages.plan.plan import Plan, make_plan
-from stages.plan.schedule import PassKey, calls_of_pass, salt_of
+from stages.plan.schedule import PassKey, salt_of
 
 _VALUE_CHARACTERS = 500
 
@@ -211,18 +211,8 @@ def calibrate_client(plan: Plan) -> list[ClientCost]:
     passes = []
     for chunk in plan.contract.chunk_sizes:
         salt = salt_of(plan.workload, PassKey("warmup", chunk, 0))
-        passes.append(
-            CalibrationPass(
-                chunk_size=chunk,
-                bodies=encode_pass(plan.workload, salt, chunk),
-                item_counts=[n for _, n in calls_of_pass(len(plan.workload.items), chunk)],
-            )
-        )
-    seconds = calibrate(
-        passes,
-        labels=len(plan.workload.label_token_ids),
-        apply_softmax=plan.workload.apply_softmax,
-    )
+        passes.append(CalibrationPass(chunk, encode_pass(plan.workload, salt, chunk)))
+    seconds = calibrate(passes, labels=len(plan.workload.label_token_ids))
     return [ClientCost(chunk_size=c, seconds_per_pass=s) for c, s in seconds.items()]
 
 

@@ -158,7 +158,7 @@ def test_a_prompt_is_what_the_request_of_that_pass_asks_for(item_first: bool) ->
     for s in sample:
         salt = salt_of(workload, PassKey(s.phase, s.chunk_size, s.run))
         call, at = divmod(s.item, s.chunk_size)
-        body = json.loads(encode_pass(workload, salt, s.chunk_size)[call])
+        body = json.loads(encode_pass(workload, salt, s.chunk_size)[call].body)
         query, item = body["query"], body["items"][at]
         assert body["item_first"] == item_first
         assert prompt_of(workload, s) == (item + query if item_first else query + item)
