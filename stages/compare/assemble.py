@@ -157,7 +157,7 @@ def _view(
     return ViewComparison(
         view=view,
         cells=cells,
-        scoring={b: matrices[b, view].provenance.scoring for b in BACKENDS},
+        scoring={b: matrices[b, view].provenance.run.scoring for b in BACKENDS},
         selected={b: c.chunk_size if c else None for b, c in chosen.items()},
         passed_over=passed_over(cells, chosen),
         isolation=isolations,
@@ -217,7 +217,7 @@ def _standing_flags(contract: Contract, sources: list[Provenance]) -> list[str]:
     prices = contract.prices_usd_per_hour
     if len({server_host(s) for s in sources}) > 1 and None in (prices.jax, prices.pytorch):
         flags.append("the backends ran on different hosts and no cost is given for both")
-    busy = [(s.backend, s.foreign_cpu) for s in sources if s.foreign_cpu is not None]
+    busy = [(s.backend, s.run.foreign_cpu) for s in sources if s.run.foreign_cpu is not None]
     flags += [
         f"other work took {percent(share, BUSY)} of the machine's CPU time while"
         f" {BACKEND_NAMES[backend]} was timed"
@@ -256,32 +256,14 @@ def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:
         backend=found.backend,
         view=found.view,
         unavailable=found.unavailable,
-        backend_version=found.backend_version,
         backend_commit=found.contract.launch.commit,
         segment_mask_mended=found.contract.launch.segment_mask_mended,
-        environment_sha256=found.environment_sha256,
-        repaired=found.repaired,
         dtype=found.contract.launch.dtype,
-        argv=found.argv,
-        shell=found.shell,
         base_url=found.contract.base_url,
-        elsewhere=found.elsewhere,
-        round_trip=found.round_trip,
-        devices=found.devices,
-        host=found.host,
-        started_at=found.started_at,
-        finished_at=found.finished_at,
-        git_commit=found.git_commit,
-        git_dirty=found.git_dirty,
-        restarts=found.restarts,
-        sessions=found.sessions,
-        interruptions=found.interruptions,
-        foreign_cpu=found.foreign_cpu,
-        compile_cache_entries=found.compile_cache_entries,
         planned_passes=0
         if found.unavailable
         else planned.sweep * len(found.contract.chunk_sizes)
         + planned.confirm * len(found.confirm_chunk_sizes),
         good_passes=timed.filter(pl.col("status") == "ok").height,
-        seconds=found.seconds,
+        run=found.run,
     )

@@ -208,11 +208,11 @@ def test_a_server_in_a_hostile_shell_gets_the_machine_s_variables_and_the_contra
     assert not computing & got.keys()
     assert not {"PYTHONOPTIMIZE", "PYTHONWARNINGS", "VIRTUAL_ENV", "MPLBACKEND"} & got.keys()
     found = read_matrix(folder / "data/measure/jax-portable/matrix.parquet").provenance
-    assert found.environ == launch["environ"]
-    assert found.shell is not None
-    assert found.shell.passed == {n: v for n, v in machine.items() if n != "TPU_WORKER_ID"}
-    assert computing <= set(found.shell.left_out)
-    assert "OMP_NUM_THREADS" not in found.shell.left_out
+    assert found.run.environ == launch["environ"]
+    assert found.run.shell is not None
+    assert found.run.shell.passed == {n: v for n, v in machine.items() if n != "TPU_WORKER_ID"}
+    assert computing <= set(found.run.shell.left_out)
+    assert "OMP_NUM_THREADS" not in found.run.shell.left_out
     (line,) = [text for text in done.stdout.splitlines() if "does not get" in text]
     assert "JAX_ENABLE_X64" in line
     assert "backends.jax.launch.environ" in line

@@ -123,20 +123,20 @@ def _source(old: Source, new: Source) -> Iterator[tuple[str, str, str, bool]]:
             pair = before.get(name, f.ABSENT), after.get(name, f.ABSENT)
             if pair[0] != pair[1]:
                 yield name, *pair, host
-    if max(old.foreign_cpu or 0, new.foreign_cpu or 0) >= BUSY:
-        load = f.percent(old.foreign_cpu, BUSY), f.percent(new.foreign_cpu, BUSY)
+    if max(old.run.foreign_cpu or 0, new.run.foreign_cpu or 0) >= BUSY:
+        load = f.percent(old.run.foreign_cpu, BUSY), f.percent(new.run.foreign_cpu, BUSY)
         yield "other work on the machine", *load, False
 
 
 def _server(source: Source) -> dict[str, str]:
-    command, flags = _command(source.argv)
+    command, flags = _command(source.run.argv)
     return {
         "unavailable": source.unavailable or f.ABSENT,
-        "version": source.backend_version or f.ABSENT,
+        "version": source.run.backend_version or f.ABSENT,
         "segment masks mended, by the contract": "yes" if source.segment_mask_mended else "no",
         "server": where(source),
-        "environment hash": _short(source.environment_sha256 or f.ABSENT),
-        "repaired": {None: "not known", True: "yes", False: "no"}[source.repaired],
+        "environment hash": _short(source.run.environment_sha256 or f.ABSENT),
+        "repaired": {None: "not known", True: "yes", False: "no"}[source.run.repaired],
         "dtype": source.dtype,
         "command": command or f.ABSENT,
         **flags,
@@ -146,9 +146,9 @@ def _server(source: Source) -> dict[str, str]:
 
 def _settings(source: Source) -> dict[str, str]:
     """What a server started elsewhere says of its settings."""
-    if source.elsewhere is None:
+    if source.run.elsewhere is None:
         return {}
-    told = source.elsewhere
+    told = source.run.elsewhere
     settings = {name: str(value) for name, value in told.settings.items()}
     return {**settings, "settings hash": _short(told.settings_sha256)}
 
@@ -171,7 +171,7 @@ def _command(argv: list[str]) -> tuple[str, Mapping[str, str]]:
 
 
 def _machine(source: Source) -> dict[str, str]:
-    host = source.host
+    host = source.run.host
     return {
         "host": host.name,
         "system": host.system,
@@ -179,8 +179,8 @@ def _machine(source: Source) -> dict[str, str]:
         "processor": host.processor,
         "CPUs": str(host.cpus),
         "memory": f.gibibytes(host.memory_bytes),
-        "devices": ", ".join(source.devices) or f.ABSENT,
-        **(source.shell.passed if source.shell else {}),
+        "devices": ", ".join(source.run.devices) or f.ABSENT,
+        **(source.run.shell.passed if source.run.shell else {}),
     }
 
 
@@ -189,9 +189,9 @@ def measured(of: Comparison) -> str:
     ran = [source for source in of.sources if source.unavailable is None]
     if not ran:
         return "nothing was measured"
-    first = f.minute(min((s.started_at for s in ran), key=f.instant))
-    last = f.minute(max((s.finished_at for s in ran), key=f.instant))
-    commits = sorted({f.commit(s, 7) for s in ran if s.git_commit})
+    first = f.minute(min((s.run.started_at for s in ran), key=f.instant))
+    last = f.minute(max((s.run.finished_at for s in ran), key=f.instant))
+    commits = sorted({f.commit(s, 7) for s in ran if s.run.git_commit})
     at = f", at commit{'s' if len(commits) > 1 else ''} {f.join(commits)}" if commits else ""
     return f"{first} to {last}{at}"
 

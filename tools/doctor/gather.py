@@ -132,6 +132,6 @@ def _elsewhere(backends: tuple[Backend, ...]) -> dict[Backend, str]:
             path = folder_of(backend, view) / MATRIX_FILE
             with contextlib.suppress(UserError):
                 provenance = read_matrix(path).provenance
-                if provenance.unavailable is None and provenance.host.name != here:
-                    found[backend] = provenance.host.name
+                if provenance.unavailable is None and provenance.run.host.name != here:
+                    found[backend] = provenance.run.host.name
     return found

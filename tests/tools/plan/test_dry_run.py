@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from contracts import ROOT, raw_contract
 from hypothesis import given
 from hypothesis import strategies as st
+from matrices import with_facts
 from targets import bare_folder, plans, raw_target
 
 from stages.contract import BACKENDS, VIEWS, Backend, View, parse_contract
@@ -312,7 +313,7 @@ def test_a_report_of_the_same_server_counts_whatever_its_target_is_called(bare: 
         ("renamed", {}),
         ("another build", {"environment_sha256": "00" * 32}),
     ):
-        told = [s.model_copy(update=changes) for s in sources]
+        told = [with_facts(s, changes) for s in sources]
         report = build.comparison(*views, target="renamed", model=model, sources=told)
         scope = report.scope.model_copy(update={"workload_sha256": plan.workload_sha256})
         path = bare / COMPARISON_FILE
