@@ -23,6 +23,7 @@ from stages.documents.matrix import (
 )
 from stages.environments.build import environment_sha256
 from stages.plan.plan import Plan
+from tools.plan.rough import rough_rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def _of_source(plan: Plan, report: Comparison, path: Path) -> Rates | None:
 
 
 def _from_target(plan: Plan, contract: Contract) -> Rates | None:
-    rough, workload = contract.rough_rates, plan.workload
+    rough, workload = rough_rates(contract), plan.workload
     if rough is None or rough.model != plan.model.title:
         return None
     shape = len(workload.query), max(map(len, workload.items))

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from matrices import with_facts
 from targets import bare_folder, plans, raw_target
 
+from stages.common.errors import ContractError
 from stages.contract import BACKENDS, VIEWS, Backend, View, parse_contract
 from stages.documents.matrix import COMPARISON_FILE, folder_of, read_matrix
 from stages.documents.probes import read_probes
@@ -26,7 +27,7 @@ from stages.environments.build import environment_sha256
 from stages.measure.command import measure
 from stages.plan.plan import Plan, make_plan, plan_for
 from stages.plan.schedule import interleaved
-from tools.plan.command import main
+from tools.plan.command import main, tell
 from tools.plan.counts import probe_requests, requests_of, rows_of
 from tools.plan.rates import Rates, known_rates
 from tools.plan.subject import subject_of
@@ -233,6 +234,33 @@ def test_rough_rates_hold_for_a_model_and_a_shape_and_not_for_a_name(
     other = copy.deepcopy(tpu)
     other[section][key] = value
     assert plan_of(bare, other, "jax")[1] is None, "under the same name"
+
+
+WRONG_ROUGH_RATES = [
+    (
+        {"item_tokens": 0},
+        r"rough_rates\.item_tokens: found 0; allowed: .*greater than or equal to 1",
+    ),
+    ({"item_tokens": "20"}, r"rough_rates\.item_tokens: found '20'; allowed: a valid integer"),
+    ({"jax": {"portable": {1: 4.8}}}, r"rough_rates\.jax\.best_native: found 'nothing'"),
+    ({"jaxx": None}, r"rough_rates\.jaxx: found 'an unknown key'; allowed: did you mean 'jax'\?"),
+    (
+        {"pytorch": {"portable": None, "best_nativ": None}},
+        r"rough_rates\.pytorch\.best_nativ: found .* did you mean 'best_native'\?",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "told"), WRONG_ROUGH_RATES)
+def test_a_wrong_rough_rate_is_refused_by_the_dry_run_and_by_nothing_else(
+    bare: Path, tpu: dict[str, Any], changes: dict[str, Any], told: str
+) -> None:
+    wrong = {**tpu, "rough_rates": {**tpu["rough_rates"], **changes}}
+    made = parse_contract(wrong)
+    with inside(bare), pytest.raises(ContractError, match=rf"^params\.yaml: {told}"):
+        list(tell(made))
+    with pytest.raises(ContractError, match=r"^params\.yaml: rough_rates: found 3; allowed: "):
+        parse_contract({**tpu, "rough_rates": 3})
 
 
 def test_where_nothing_is_known_the_bound_is_named_as_one(bare: Path) -> None:
