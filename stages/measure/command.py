@@ -21,6 +21,7 @@ from stages.common.errors import one_line, one_line_errors
 from stages.common.files import write_whole
 from stages.common.shell import reaching
 from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, View, load_contract
+from stages.documents.cell import PassKey
 from stages.documents.matrix import (
     SERVER_LOG_FILE,
     ClientCost,
@@ -48,7 +49,7 @@ from stages.measure.servers.under_test import ServerUnderTest
 from stages.measure.session import Session
 from stages.plan.drivers import count_fallbacks
 from stages.plan.plan import Plan, make_plan
-from stages.plan.schedule import PassKey, salt_of
+from stages.plan.schedule import salt_of
 
 _VALUE_CHARACTERS = 500
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 
+from stages.documents.cell import PassKey
 from stages.documents.matrix import CallRecord, Status
 from stages.documents.workload import CanonicalWorkload
 from stages.measure.http.client import CallFailed, ScoreConnection
@@ -12,7 +14,7 @@ from stages.measure.http.decode import Decoded, cached_tokens_told
 from stages.measure.http.exchange import ScoreRequest, encode_request, exchange, get
 from stages.measure.servers.log import ServerLog
 from stages.measure.servers.under_test import ServerUnderTest
-from stages.plan.schedule import PassKey, calls_of_pass, salt_of
+from stages.plan.schedule import calls_of_pass, salt_of
 
 _DEATH_NOTICE_S = 2.0
 _PROBE_ITEMS = 2
@@ -99,9 +101,7 @@ def run_pass(
         CallRecord(
             session=session,
             position=position,
-            phase=key.phase,
-            chunk_size=key.chunk_size,
-            run=key.run,
+            **asdict(key),
             call=i,
             first_item=first,
             item_count=count,
@@ -151,9 +151,7 @@ def unsent_pass(
     return CallRecord(
         session=session,
         position=position,
-        phase=key.phase,
-        chunk_size=key.chunk_size,
-        run=key.run,
+        **asdict(key),
         call=0,
         first_item=first,
         item_count=count,

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from stages.common.errors import ContractError
 from stages.contract import Contract, parse_contract
+from stages.documents.cell import PassKey
 from stages.documents.workload import CanonicalWorkload
 from stages.measure.passes import encode_pass
 from stages.oracle.sample import SampledItem, prompt_of, sample_items
-from stages.plan.schedule import PassKey, interleaved, salt_of
+from stages.plan.schedule import interleaved, salt_of
 from stages.workload import build_workload
 
 shapes = st.fixed_dictionaries(

@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from stages.contract import BACKEND_NAMES, BACKENDS, VIEWS, Backend, View
+from stages.contract import BACKEND_NAMES, BACKENDS, VIEWS
+from stages.documents.cell import MATRIX_KEYS, MatrixKey
 from stages.documents.comparison import BUSY, Comparison, Source
 from stages.report import format as f
 from stages.report.elsewhere import where
 from stages.report.modes import named
-
-type Key = tuple[Backend, View]
 
 _STARTING_ANEW = frozenset({"--port", "--host", "--model-path"})
 _SHORT_HASH = 12
@@ -46,8 +45,8 @@ def differences(old: Comparison, new: Comparison) -> list[Difference]:
         Difference(name, "", one[name], other[name]) for name in one if one[name] != other[name]
     ]
     sources = _by_key(old), _by_key(new)
-    rows: dict[tuple[str, str, str, bool], list[Key]] = {}
-    for key in [(b, v) for b in BACKENDS for v in VIEWS]:
+    rows: dict[tuple[str, str, str, bool], list[MatrixKey]] = {}
+    for key in MATRIX_KEYS:
         if key in sources[0] and key in sources[1]:
             scored = _scored(old, key), _scored(new, key)
             if scored[0] != scored[1]:
@@ -61,18 +60,18 @@ def differences(old: Comparison, new: Comparison) -> list[Difference]:
     return found
 
 
-def _scored(of: Comparison, key: Key) -> str:
+def _scored(of: Comparison, key: MatrixKey) -> str:
     backend, name = key
     (view,) = (view for view in of.views() if view.view == name)
     return named(view.scoring[backend])
 
 
-def _by_key(of: Comparison) -> dict[Key, Source]:
-    return {(source.backend, source.view): source for source in of.sources}
+def _by_key(of: Comparison) -> dict[MatrixKey, Source]:
+    return {MatrixKey(source.backend, source.view): source for source in of.sources}
 
 
-def _where(keys: list[Key]) -> str:
-    if len(keys) == len(BACKENDS) * len(VIEWS):
+def _where(keys: list[MatrixKey]) -> str:
+    if len(keys) == len(MATRIX_KEYS):
         return ""
     for backend in BACKENDS:
         if {b for b, _ in keys} == {backend} and len(keys) == len(VIEWS):

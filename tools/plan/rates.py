@@ -12,6 +12,7 @@ import polars as pl
 
 from stages.common.errors import UserError
 from stages.contract import Contract
+from stages.documents.cell import PASS_COLUMNS
 from stages.documents.comparison import Comparison, load_comparison
 from stages.documents.matrix import (
     COMPARISON_FILE,
@@ -84,7 +85,7 @@ def _from_matrix(plan: Plan, path: Path) -> Rates | None:
 def _rates_of(matrix: Matrix) -> dict[int, float]:
     passes = (
         matrix.calls.filter(pl.col("phase").is_in(TIMED_PHASES))
-        .group_by("chunk_size", "phase", "run")
+        .group_by(*PASS_COLUMNS)
         .agg(
             (pl.col("status") == "ok").all().alias("good"),
             ((pl.col("end_ns").max() - pl.col("start_ns").min()) / 1e9).alias("seconds"),

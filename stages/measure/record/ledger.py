@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
+from stages.documents.cell import PassKey
 from stages.documents.matrix import CallRecord
 from stages.machine.host import utc_now
 from stages.machine.other_work import LoadLog
@@ -19,7 +20,6 @@ from stages.measure.record.journal import (
     clock_offset,
     history_of,
 )
-from stages.plan.schedule import PassKey
 
 
 class Ledger:
@@ -45,7 +45,7 @@ class Ledger:
         self.load = LoadLog()
         self.earlier = history_of(journal.entries)
         self.records = [call for p in self.earlier.passes for call in p.calls]
-        self._done = {_key(record) for record in self.records}
+        self._done = {PassKey.of(record) for record in self.records}
 
     def _begin(self, journal: Journal, compile_cache_entries: int | None) -> int:
         now, wall = time.monotonic_ns(), time.time_ns()
@@ -87,7 +87,7 @@ class Ledger:
     def add(self, calls: list[CallRecord]) -> None:
         """Add calls that were never sent; they follow from the rest, so no journal holds them."""
         self.records += calls
-        self._done |= {_key(call) for call in calls}
+        self._done |= {PassKey.of(call) for call in calls}
 
     def has(self, key: PassKey) -> bool:
         """Whether the pass was measured, or given up."""
@@ -146,7 +146,3 @@ class Ledger:
             yield
         finally:
             self._seconds[what] += time.monotonic() - start
-
-
-def _key(record: CallRecord) -> PassKey:
-    return PassKey(record.phase, record.chunk_size, record.run)
