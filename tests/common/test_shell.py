@@ -17,11 +17,10 @@ from bench import bench_contract, inside, make_bench
 from contracts import ROOT, contract, raw_contract
 from hostile import ASCII, COMPUTING, NOTEBOOK, OF_THE_MACHINE, PROXIES, hostile, module, plain
 
-from stages.common.git import code_version
+from stages.common.git import code_version, git
 from stages.common.shell import clean_environ, kind_of, reaching, uv_environ
 from stages.documents.matrix import COMPARISON_FILE, read_matrix
 from stages.environments.build import cache_root
-from stages.environments.checkout import git
 
 JAX = {1: 40.0, 2: 90.0, 4: 110.0}
 FASTER = {size: 1.5 * rate for size, rate in JAX.items()}
@@ -273,7 +272,7 @@ def test_a_git_hook_s_variables_lead_to_no_other_repository(tree: Path, monkeypa
     monkeypatch.setenv("GIT_INDEX_FILE", str(tree / "no-index"))
     with inside(tree):
         assert code_version() == found
-    assert git(tree, "rev-parse", "HEAD").strip() == found.commit
+    assert git("rev-parse", "HEAD", folder=tree).strip() == found.commit
 
 
 def test_uv_is_told_where_to_fetch_and_nothing_else() -> None:
