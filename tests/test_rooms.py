@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from closure import closure
+from closure import closure, imported
 from contracts import ROOT
 
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -32,3 +33,25 @@ def test_a_stage_depends_on_exactly_the_code_it_imports(stage: str) -> None:
     assert command[:2] == ["python", "-m"]
     wanted = {file for file in closure(command[2]) if file.name != "__init__.py"}
     assert covered(STAGES[stage]["deps"]) == wanted
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_stage_reads_what_only_the_dry_run_needs(stage: str) -> None:
+    found = closure(STAGES[stage]["cmd"].split()[2])
+    assert not [file for file in found if file.is_relative_to("tools")]
+
+
+ENTRIES = {"__main__", "conftest"}
+
+
+@pytest.mark.parametrize("folder", ["stages", "tools", "benchmarks", "backends", "tests"])
+def test_nothing_is_imported_from_what_is_only_an_entry(folder: str) -> None:
+    """A command's ``__main__`` is run, and pytest loads a ``conftest``: neither is a library."""
+    files = list((ROOT / folder).rglob("*.py"))
+    assert files
+    assert [
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in files
+        for name in imported(ast.parse(file.read_text("utf-8")))
+        if ENTRIES & set(name.split("."))
+    ] == []

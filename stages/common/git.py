@@ -1,12 +1,17 @@
 """Git, for every command that asks it: which commit the code in this folder is, and the rest.
 
-Git is asked about a folder, whatever repository the variables of a git hook name. What it
-refuses ends in one line with the command that mends it.
+Git is asked about a folder, whatever repository the variables of a git hook name. It can ask
+nothing back and is stopped when it hangs. What it refuses ends in one line with the command that
+mends it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +38,13 @@ Neither what a run writes itself (`data/`, `dvc.lock`, dvc's `.gitignore` files)
 (`params.yaml`, `conf/`), which every matrix records by itself.
 """
 
+ASK_LIMIT_S = 120.0
+"""How long git may take to answer about a repository."""
+
+WORK_LIMIT_S = 3600.0
+"""How long git may take to fetch, check out or merge."""
+
+_STOP_S = 10.0
 _DETAIL_CHARACTERS = 400
 
 
@@ -58,6 +70,10 @@ class NotTrustedError(GitError):
     """The repository is somebody else's, as a checkout in a container often is."""
 
 
+class HangingError(GitError):
+    """Git did not end within its limit, and was stopped."""
+
+
 @dataclass(frozen=True, slots=True)
 class CodeVersion:
     """Which code runs.
@@ -66,11 +82,13 @@ class CodeVersion:
         commit: the one that was checked out; ``None`` where no commit holds this folder.
         changed: whether the code differs from it; ``None`` where that cannot be told.
         unknown: why anything of this is not known.
+        repository: whether the folder is in a repository, trusted or not, as far as git tells.
     """
 
     commit: str | None
     changed: bool | None
     unknown: GitError | None = None
+    repository: bool = True
 
     @property
     def notice(self) -> str:
@@ -85,28 +103,101 @@ NOT_ASKED = CodeVersion(None, None)
 """Where nothing is measured, nobody asks."""
 
 
-def run_git(*arguments: str, folder: Path = Path()) -> subprocess.CompletedProcess[bytes]:
-    """Ask git about ``folder`` and keep what it says; it can ask nothing back.
+def run_git(
+    *arguments: str,
+    folder: Path = Path(),
+    options: Sequence[str] = (),
+    works: bool = False,
+    environ: Mapping[str, str] = os.environ,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run git in ``folder`` and keep what it says.
+
+    Args:
+        arguments: the subcommand, and what it is told.
+        folder: that it is asked about.
+        options: of git itself, before the subcommand.
+        works: whether it fetches or writes files, which may take long.
+        environ: that git's own follows from.
 
     Raises:
-        GitError: there is no git, or it does not trust the repository.
+        GitError: there is no git, it hangs, or it does not trust the repository.
     """
+    command = ["git", "-C", str(folder), *options, *arguments]
+    limit_s = WORK_LIMIT_S if works else ASK_LIMIT_S
     try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=folder,
-            # In English, for some of what it says is looked for here.
-            env=git_environ(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
+        done = _run(command, git_environ(environ), limit_s)
     except OSError as error:
-        remedy = "install git" if isinstance(error, FileNotFoundError) and folder.is_dir() else ""
+        remedy = "install git" if isinstance(error, FileNotFoundError) else ""
         raise GitError(f"git: {error.strerror}", remedy) from error
+    except subprocess.TimeoutExpired as error:
+        why = f"git: `git {arguments[0]}` did not end within {limit_s:g} s and was stopped"
+        raise HangingError(
+            why, f"run it in {folder.absolute()} to see what it waits for"
+        ) from error
     if done.returncode != 0:
         check_trusted(done.stderr.decode(errors="replace"))
     return done
+
+
+def _run(
+    command: list[str], environ: dict[str, str], limit_s: float
+) -> subprocess.CompletedProcess[bytes]:
+    pipe = subprocess.PIPE
+    # In a session of its own it has no terminal to ask at, and can be stopped with its helpers.
+    with subprocess.Popen(
+        command,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=limit_s)
+        except BaseException:  # a Ctrl-C too
+            _stop(process)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Let git take its lock files away; then end whatever it started, too."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, how)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_STOP_S)
+
+
+def try_git(
+    *arguments: str, folder: Path = Path(), environ: Mapping[str, str] = os.environ
+) -> bytes | None:
+    """What git prints; ``None`` where it fails.
+
+    Raises:
+        GitError: it cannot be asked.
+    """
+    done = run_git(*arguments, folder=folder, environ=environ)
+    return done.stdout if done.returncode == 0 else None
+
+
+def git(
+    *arguments: str,
+    folder: Path = Path(),
+    options: Sequence[str] = (),
+    works: bool = False,
+    environ: Mapping[str, str] = os.environ,
+) -> str:
+    """What git prints.
+
+    Raises:
+        GitError: it fails; in git's own words.
+    """
+    done = run_git(*arguments, folder=folder, options=options, works=works, environ=environ)
+    if done.returncode != 0:
+        where = "" if folder == Path() else f"{folder}: "
+        raise GitError(f"{where}`git {arguments[0]}` failed: {said(done)}")
+    return done.stdout.decode(errors="replace")
 
 
 def check_trusted(complaint: str) -> None:
@@ -149,10 +240,10 @@ def check_repository(folder: Path = Path()) -> None:
 
 def why_no_revision(folder: Path = Path()) -> str:
     """Why git may not know a revision that exists elsewhere, with the remedy; empty if unknown."""
-    if run_git("rev-parse", "--verify", "--quiet", "HEAD", folder=folder).returncode != 0:
+    if try_git("rev-parse", "--verify", "--quiet", "HEAD", folder=folder) is None:
         return "this repository has no commit yet"
-    shallow = run_git("rev-parse", "--is-shallow-repository", folder=folder)
-    if shallow.stdout.strip() == b"true":
+    shallow = try_git("rev-parse", "--is-shallow-repository", folder=folder) or b""
+    if shallow.strip() == b"true":
         return "this clone has only a part of the history: git fetch --unshallow"
     return ""
 
@@ -161,22 +252,27 @@ def code_version(folder: Path = Path()) -> CodeVersion:
     """Which commit the code in ``folder`` is, and whether it was changed since."""
     try:
         check_repository(folder)
+    except (NotTrustedError, HangingError) as error:
+        return CodeVersion(None, None, error)
+    except GitError as error:
+        return CodeVersion(None, None, error, repository=False)
+    try:
         return _version(folder)
     except GitError as error:
         return CodeVersion(None, None, error)
 
 
 def _version(folder: Path) -> CodeVersion:
-    head = run_git("rev-parse", "--verify", "--quiet", "HEAD^{commit}", folder=folder)
-    if head.returncode != 0:
+    head = try_git("rev-parse", "--verify", "--quiet", "HEAD^{commit}", folder=folder)
+    if head is None:
         raise GitError("this repository has no commit yet", "git add --all && git commit")
-    holds = run_git("rev-parse", "--verify", "--quiet", f"HEAD:./{_CODE}", folder=folder)
-    if holds.returncode != 0:
+    if try_git("rev-parse", "--verify", "--quiet", f"HEAD:./{_CODE}", folder=folder) is None:
         raise GitError("the repository around this folder does not hold its code")
-    commit = head.stdout.decode().strip()
-    # A look at the work tree takes no lock that somebody else's git would wait for.
-    looking = ("--no-optional-locks", "status", "--porcelain", "-z", "--untracked-files=all")
-    status = run_git(*looking, "--", *CODE, folder=folder)
-    if status.returncode != 0:
-        return CodeVersion(commit, None, GitError(f"git: {said(status)}"))
-    return CodeVersion(commit, bool(status.stdout))
+    commit = head.decode().strip()
+    looking = ("status", "--porcelain", "-z", "--untracked-files=all", "--", *CODE)
+    try:
+        # A look at the work tree takes no lock that somebody else's git would wait for.
+        changes = git(*looking, folder=folder, options=["--no-optional-locks"])
+    except GitError as error:
+        return CodeVersion(commit, None, error)
+    return CodeVersion(commit, bool(changes))

@@ -129,8 +129,12 @@ def in_own_repository(environ: Mapping[str, str] = os.environ) -> dict[str, str]
 
 
 def git_environ(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment in which git works on the folder it is told, and answers in English."""
-    return in_own_repository(environ) | {"LC_ALL": "C", "LANGUAGE": ""}
+    """The environment in which git works on the folder it is told and answers in English.
+
+    It asks nobody for a name or a password.
+    """
+    english = {"LC_ALL": "C", "LANGUAGE": ""}
+    return in_own_repository(environ) | english | {"GIT_TERMINAL_PROMPT": "0"}
 
 
 # From where uv fetches, how, and where it keeps what it fetched.

@@ -27,6 +27,7 @@ from stages.compare.series import chunk_ratios, item_differences, pass_times
 from stages.compare.turning import turning
 from stages.compare.wording import answer, deferred_sentence
 from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, Contract, Gate, View
+from stages.documents.cell import MATRIX_KEYS, MatrixKey
 from stages.documents.comparison import (
     BUSY,
     COMPARISON_VERSION,
@@ -47,8 +48,6 @@ from stages.documents.oracle import OracleTable
 from stages.documents.probes import Probes
 from stages.documents.workload import CanonicalWorkload
 
-type Key = tuple[Backend, View]
-
 GATED: Backend = next(b for b in BACKENDS if b != REFERENCE)
 
 
@@ -61,8 +60,8 @@ class Evidence:
         oracle: the independent scorer's sample.
     """
 
-    matrices: Mapping[Key, Matrix]
-    probes: Mapping[Key, Probes]
+    matrices: Mapping[MatrixKey, Matrix]
+    probes: Mapping[MatrixKey, Probes]
     oracle: OracleTable
 
 
@@ -71,7 +70,7 @@ def assemble(
 ) -> Comparison:
     """Compare both backends in both views."""
     matrices = evidence.matrices
-    first = matrices[REFERENCE, "portable"].provenance
+    first = matrices[MatrixKey(REFERENCE, "portable")].provenance
     passes = {key: passes_of(matrix.calls) for key, matrix in matrices.items()}
     caches = {
         key: prefix_cache(passes[key], workload, matrix.provenance.contract)
@@ -102,7 +101,12 @@ def assemble(
         ),
         gate=contract.gate,
         selection=contract.selection,
-        sources=[_source(matrices[b, v], passes[b, v]) for v in VIEWS for b in BACKENDS],
+        sources=[
+            _source(matrices[key], passes[key])
+            for view in VIEWS
+            for key in MATRIX_KEYS
+            if key.view == view
+        ],
         portable=views["portable"],
         best_native=views["best_native"],
     )
@@ -117,30 +121,36 @@ def _view(
     contract: Contract,
     view: View,
     evidence: Evidence,
-    passes: Mapping[Key, pl.DataFrame],
-    caches: Mapping[Key, PrefixCache],
+    passes: Mapping[MatrixKey, pl.DataFrame],
+    caches: Mapping[MatrixKey, PrefixCache],
 ) -> ViewComparison:
+    keys = {b: MatrixKey(b, view) for b in BACKENDS}
     matrices = evidence.matrices
-    labels = len(matrices[REFERENCE, view].provenance.label_token_ids)
-    noise = {b: noise_floor(evidence.probes[b, view].frame) for b in BACKENDS}
+    labels = len(matrices[keys[REFERENCE]].provenance.label_token_ids)
+    noise = {b: noise_floor(evidence.probes[keys[b]].frame) for b in BACKENDS}
     isolations = {
-        b: _isolation(evidence.probes[b, view], matrices[b, view].provenance, noise[b], contract)
+        b: _isolation(
+            evidence.probes[keys[b]],
+            matrices[keys[b]].provenance,
+            noise[b],
+            contract,
+        )
         for b in BACKENDS
     }
     oracle = {
-        b: against_oracle(passes[b, view], evidence.oracle.frame, labels, contract.gate)
+        b: against_oracle(passes[keys[b]], evidence.oracle.frame, labels, contract.gate)
         for b in BACKENDS
     }
     cells: list[Cell] = []
     seconds = {}
     for backend in BACKENDS:
-        provenance = matrices[backend, view].provenance
+        provenance = matrices[keys[backend]].provenance
         for chunk in provenance.contract.chunk_sizes:
-            mine = passes[backend, view].filter(pl.col("chunk_size") == chunk)
+            mine = passes[keys[backend]].filter(pl.col("chunk_size") == chunk)
             gated = backend != REFERENCE
-            gate = judge(mine, passes[REFERENCE, view], contract.gate, labels) if gated else None
+            gate = judge(mine, passes[keys[REFERENCE]], contract.gate, labels) if gated else None
             price = getattr(contract.prices_usd_per_hour, backend)
-            allowed = caches[backend, view].allowed_tokens
+            allowed = caches[keys[backend]].allowed_tokens
             leaks = isolations[backend]
             cells.append(build_cell(mine, provenance, chunk, gate, leaks, price, allowed))
             seconds[backend, chunk] = reported_seconds(mine)
@@ -148,7 +158,7 @@ def _view(
     guardrail = contract.selection.guardrail
     cells = mark_guardrail(cells, guardrail)
     chosen = selected(cells, guardrail)
-    sources = [matrices[b, view].provenance for b in BACKENDS]
+    sources = [matrices[keys[b]].provenance for b in BACKENDS]
     standing = [
         *_standing_flags(contract, sources),
         *elsewhere_flags(sources, cells),
@@ -158,14 +168,14 @@ def _view(
     return ViewComparison(
         view=view,
         cells=cells,
-        scoring={b: matrices[b, view].provenance.scoring for b in BACKENDS},
+        scoring={b: matrices[keys[b]].provenance.run.scoring for b in BACKENDS},
         selected={b: c.chunk_size if c else None for b, c in chosen.items()},
         passed_over=passed_over(cells, chosen),
         isolation=isolations,
         noise=noise,
         oracle=oracle,
         oracle_verdict=oracle_verdict(oracle),
-        prefix_cache={b: caches[b, view] for b in BACKENDS},
+        prefix_cache={b: caches[keys[b]] for b in BACKENDS},
         winner=without_winner("deferred", deferred_sentence(unavailable, cells))
         if unavailable
         else decide(
@@ -175,8 +185,8 @@ def _view(
             lambda decisive: [*standing, *_cell_flags(decisive)],
         ),
         ratios=chunk_ratios(cells, seconds),
-        passes={b: pass_times(passes[b, view]) for b in BACKENDS},
-        item_differences=item_differences(passes[GATED, view], passes[REFERENCE, view], labels),
+        passes={b: pass_times(passes[keys[b]]) for b in BACKENDS},
+        item_differences=item_differences(passes[keys[GATED]], passes[keys[REFERENCE]], labels),
         turning=Turning(guardrail=None, eligibility=None)
         if unavailable
         else turning(cells, guardrail),
@@ -218,7 +228,7 @@ def _standing_flags(contract: Contract, sources: list[Provenance]) -> list[str]:
     prices = contract.prices_usd_per_hour
     if len({server_host(s) for s in sources}) > 1 and None in (prices.jax, prices.pytorch):
         flags.append("the backends ran on different hosts and no cost is given for both")
-    busy = [(s.backend, s.foreign_cpu) for s in sources if s.foreign_cpu is not None]
+    busy = [(s.backend, s.run.foreign_cpu) for s in sources if s.run.foreign_cpu is not None]
     flags += [
         f"other work took {percent(share, BUSY)} of the machine's CPU time while"
         f" {BACKEND_NAMES[backend]} was timed"
@@ -257,33 +267,14 @@ def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:
         backend=found.backend,
         view=found.view,
         unavailable=found.unavailable,
-        backend_version=found.backend_version,
         backend_commit=found.contract.launch.commit,
         segment_mask_mended=found.contract.launch.segment_mask_mended,
-        environment_sha256=found.environment_sha256,
-        repaired=found.repaired,
         dtype=found.contract.launch.dtype,
-        argv=found.argv,
-        shell=found.shell,
         base_url=found.contract.base_url,
-        elsewhere=found.elsewhere,
-        round_trip=found.round_trip,
-        devices=found.devices,
-        host=found.host,
-        started_at=found.started_at,
-        finished_at=found.finished_at,
-        git_commit=found.git_commit,
-        git_dirty=found.git_dirty,
-        restarts=found.restarts,
-        sessions=found.sessions,
-        interruptions=found.interruptions,
-        requests_repeated=found.requests_repeated,
-        foreign_cpu=found.foreign_cpu,
-        compile_cache_entries=found.compile_cache_entries,
         planned_passes=0
         if found.unavailable
         else planned.sweep * len(found.contract.chunk_sizes)
         + planned.confirm * len(found.confirm_chunk_sizes),
         good_passes=timed.filter(pl.col("status") == "ok").height,
-        seconds=found.seconds,
+        run=found.run,
     )

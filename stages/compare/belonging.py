@@ -54,10 +54,10 @@ def check_matrix(
     _same(path, f"contract (backends.{backend}.{view}.base_url)", found.contract.base_url, base_url)
     # A server started elsewhere has an environment that nobody here knows.
     environment = expected.environment_sha256[backend] if base_url is None else None
-    _same(path, "environment", found.environment_sha256, environment)
+    _same(path, "environment", found.run.environment_sha256, environment)
     _same(path, "unavailability", found.unavailable, section.unavailable)
     elsewhere = base_url is not None and section.unavailable is None
-    _same(path, "server's own account", found.elsewhere is not None, elsewhere)
+    _same(path, "server's own account", found.run.elsewhere is not None, elsewhere)
     measured = found.contract
     for key in ("chunk_sizes", "passes", "limits", "probes"):
         _same(path, f"contract ({key})", getattr(measured, key), getattr(contract, key))

@@ -217,7 +217,7 @@ def _compiled_passes(timed: pl.DataFrame) -> int | None:
 def _client_share(
     provenance: Provenance, chunk_size: int, figures: LatencyFigures | None
 ) -> float | None:
-    costs = {c.chunk_size: c.seconds_per_pass for c in provenance.client_costs}
+    costs = {c.chunk_size: c.seconds_per_pass for c in provenance.run.client_costs}
     if figures is None or chunk_size not in costs:
         return None
     return costs[chunk_size] / figures.mean_s
@@ -226,7 +226,7 @@ def _client_share(
 def _round_trip_share(
     provenance: Provenance, chunk_size: int, figures: LatencyFigures | None
 ) -> float | None:
-    if figures is None or provenance.round_trip is None or figures.p50_s <= 0:
+    if figures is None or provenance.run.round_trip is None or figures.p50_s <= 0:
         return None
     calls = -(-provenance.items // chunk_size)
-    return calls * provenance.round_trip.largest_s / figures.p50_s
+    return calls * provenance.run.round_trip.largest_s / figures.p50_s

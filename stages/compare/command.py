@@ -16,7 +16,8 @@ from stages.common.files import write_whole
 from stages.compare.assemble import Evidence, assemble
 from stages.compare.belonging import Expected, check_matrix, check_oracle, check_probes
 from stages.compare.exports import metrics, plot_table
-from stages.contract import BACKENDS, VIEWS, Contract, load_contract
+from stages.contract import BACKENDS, Contract, load_contract
+from stages.documents.cell import MATRIX_KEYS
 from stages.documents.comparison import Comparison
 from stages.documents.matrix import (
     COMPARISON_FILE,
@@ -53,14 +54,13 @@ def compare(contract: Contract) -> Comparison:
         },
     )
     matrices, probes = {}, {}
-    for backend in BACKENDS:
-        for view in VIEWS:
-            folder = folder_of(backend, view)
-            matrix = read_matrix(folder / MATRIX_FILE)
-            check_matrix(folder / MATRIX_FILE, matrix, backend, view, expected)
-            matrices[backend, view] = matrix
-            probes[backend, view] = read_probes(folder / PROBES_FILE)
-            check_probes(folder / PROBES_FILE, probes[backend, view], matrix)
+    for key in MATRIX_KEYS:
+        folder = folder_of(*key)
+        matrix = read_matrix(folder / MATRIX_FILE)
+        check_matrix(folder / MATRIX_FILE, matrix, *key, expected)
+        matrices[key] = matrix
+        probes[key] = read_probes(folder / PROBES_FILE)
+        check_probes(folder / PROBES_FILE, probes[key], matrix)
     oracle = read_oracle(ORACLE_FILE)
     check_oracle(ORACLE_FILE, oracle, expected)
     return assemble(contract, workload, digest, Evidence(matrices, probes, oracle))

@@ -13,9 +13,9 @@ from stages.documents.matrix import Provenance
 
 def server_host(source: Provenance) -> str:
     """The host its server ran on, by the name that is known here."""
-    base_url, elsewhere = source.contract.base_url, source.elsewhere
+    base_url, elsewhere = source.contract.base_url, source.run.elsewhere
     if base_url is None or elsewhere is None or elsewhere.same_machine:
-        return source.host.name
+        return source.run.host.name
     return urllib.parse.urlsplit(base_url).hostname or base_url
 
 
@@ -23,7 +23,7 @@ def elsewhere_flags(sources: Sequence[Provenance], cells: Sequence[Cell]) -> lis
     """A client far from its server, unseen compilations, answers that may come from a cache."""
     flags = []
     for source in sources:
-        name, elsewhere = BACKEND_NAMES[source.backend], source.elsewhere
+        name, elsewhere = BACKEND_NAMES[source.backend], source.run.elsewhere
         if elsewhere is None:
             continue
         if not elsewhere.same_machine:
@@ -31,7 +31,7 @@ def elsewhere_flags(sources: Sequence[Provenance], cells: Sequence[Cell]) -> lis
             flags.append(f"the client was not on {name}'s machine: {_round_trip(source, mine)}")
         if elsewhere.compiles_hidden:
             flags.append(f"whether {name} compiled inside a timed pass could not be seen")
-        if source.requests_repeated and source.contract.allows_prefix_cache:
+        if source.run.requests_repeated and source.contract.allows_prefix_cache:
             flags.append(
                 f"{name}'s server was sent requests twice, and its prefix cache may have answered"
                 " them"
@@ -40,9 +40,9 @@ def elsewhere_flags(sources: Sequence[Provenance], cells: Sequence[Cell]) -> lis
 
 
 def _round_trip(source: Provenance, mine: Sequence[Cell]) -> str:
-    if source.round_trip is None:
+    if source.run.round_trip is None:
         return "what a round trip took is not known"
-    took = f"a round trip took {milliseconds(source.round_trip.largest_s)} ms"
+    took = f"a round trip took {milliseconds(source.run.round_trip.largest_s)} ms"
     cell = min(mine, key=lambda cell: cell.chunk_size)
     if cell.round_trip_share is None:
         return took

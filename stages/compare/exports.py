@@ -34,7 +34,7 @@ def metrics(comparison: Comparison) -> Metrics:
 
 def _uncommitted_changes(comparison: Comparison) -> bool | None:
     """Whether any code that measured differed from its commit; ``None`` where nobody knows."""
-    known = {s.git_dirty for s in comparison.sources if s.unavailable is None}
+    known = {s.run.git_dirty for s in comparison.sources if s.unavailable is None}
     return True if True in known else False if known == {False} else None
 
 

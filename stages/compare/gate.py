@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from stages.compare.passes import KEY
 from stages.contract import Gate
+from stages.documents.cell import PASS_COLUMNS
 from stages.documents.comparison import ControlName, ControlResult, GateResult, Verdict
 from stages.documents.matrix import TIMED_PHASES
 
@@ -63,13 +63,13 @@ def identical_requests(candidate: pl.DataFrame, reference: pl.DataFrame) -> pl.D
     """
     counterparts = reference.filter(pl.col("status") == "ok").select(
         pl.col("phase").replace("answer", "confirm"),
-        *KEY[1:],
+        *(column for column in PASS_COLUMNS if column != "phase"),
         "salt",
         pl.col("scores").alias("reference_scores"),
     )
     # Joined by key and compared by salt: a row's place in the file means nothing.
-    paired = _good_timed(candidate).join(counterparts, on=[*KEY, "salt"], how="inner")
-    return paired.sort(*KEY)
+    paired = _good_timed(candidate).join(counterparts, on=[*PASS_COLUMNS, "salt"], how="inner")
+    return paired.sort(*PASS_COLUMNS)
 
 
 def _good_timed(passes: pl.DataFrame) -> pl.DataFrame:

@@ -7,9 +7,8 @@ import polars as pl
 
 from stages.common.numbers import difference
 from stages.contract import BACKEND_NAMES, Backend, Gate
+from stages.documents.cell import PASS_COLUMNS
 from stages.documents.comparison import OracleResult, OracleVerdict
-
-_KEY = ("phase", "chunk_size", "run")
 
 
 def against_oracle(
@@ -23,8 +22,10 @@ def against_oracle(
         labels: scores per item.
         gate: within its limits the backend agrees with the oracle.
     """
-    good = passes.filter(pl.col("status") == "ok").select(*_KEY, pl.col("scores").alias("all"))
-    pairs = sample.join(good, on=list(_KEY), how="inner")
+    good = passes.filter(pl.col("status") == "ok").select(
+        *PASS_COLUMNS, pl.col("scores").alias("all")
+    )
+    pairs = sample.join(good, on=list(PASS_COLUMNS), how="inner")
     found = [
         np.abs(np.asarray(row["all"][row["item"] * labels :][:labels]) - np.asarray(row["scores"]))
         for row in pairs.iter_rows(named=True)

@@ -14,7 +14,6 @@ from stages.contract.basics import (
     FlagValue,
     View,
 )
-from stages.contract.estimates import RoughRates
 from stages.contract.measuring import Gate, Identity, Limits, Passes, Probes, Selection
 from stages.contract.parse import PARAMS, Contract, load_contract, parse_contract
 from stages.contract.serving import Launch, MultiItem
@@ -51,7 +50,6 @@ __all__ = [
     "PackagedTokenizer",
     "Passes",
     "Probes",
-    "RoughRates",
     "Selection",
     "SyntheticModel",
     "TextWorkload",

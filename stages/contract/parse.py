@@ -16,7 +16,6 @@ from stages.common.errors import ContractError, UserError, one_line
 from stages.contract.basics import Strict
 from stages.contract.characters import unfit
 from stages.contract.document import read_yaml
-from stages.contract.estimates import RoughRates
 from stages.contract.measuring import (
     Gate,
     Identity,
@@ -46,7 +45,11 @@ _PARAMS_BYTES = 1 << 20
 
 
 class Contract(Strict):
-    """Everything that is measured and how; the whole of ``params.yaml``."""
+    """Everything that is measured and how; the whole of ``params.yaml``.
+
+    Attributes:
+        rough_rates: for `make plan` alone, which reads it strictly; a measurement does not.
+    """
 
     identity: Identity
     model: Annotated[SyntheticModel | HubModel | PackagedModel, Field(discriminator="kind")]
@@ -61,7 +64,7 @@ class Contract(Strict):
     oracle: Oracle
     prices_usd_per_hour: Prices
     backends: Backends
-    rough_rates: RoughRates | None = None
+    rough_rates: dict[Any, Any] | None = None
 
     def checked(self) -> Self:
         """Return the contract itself if its parts fit together.
@@ -108,7 +111,7 @@ def parse_contract(raw: object) -> Contract:
     try:
         contract = Contract.model_validate(raw)
     except pydantic.ValidationError as error:
-        raise _first_error(error) from None
+        raise first_error(error, Contract) from None
     return contract.checked()
 
 
@@ -125,13 +128,19 @@ def _check_kinds(raw: object) -> None:
             raise ContractError(f"{name}.kind", found, " or ".join(map(repr, kinds)))
 
 
-def _first_error(error: pydantic.ValidationError) -> ContractError:
+def first_error(error: pydantic.ValidationError, document: type[BaseModel]) -> ContractError:
+    """The complaint about the first key that is wrong: what was found, and what is allowed.
+
+    Args:
+        error: of validating ``params.yaml``, or a part of it.
+        document: the class that it was validated by; its fields are keys of the file.
+    """
     # A misspelt key yields two errors, unknown and missing; the unknown one explains both.
     errors = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     first = errors[0]
     key = _dotted(first["loc"])
     if first["type"] == "extra_forbidden":
-        return _unknown_key(key, str(first["loc"][-1]), _known_keys(first["loc"]))
+        return _unknown_key(key, str(first["loc"][-1]), _known_keys(document, first["loc"]))
     if first["type"] == "union_tag_not_found":
         return ContractError(f"{key}.kind", "nothing", "this key is required")
     if first["type"] == "missing":
@@ -187,8 +196,8 @@ def _dotted(location: tuple[int | str, ...]) -> str:
     return text
 
 
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    section: Any = Contract
+def _known_keys(document: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    section: Any = document
     for part in location[:-1]:
         if part in _UNION_TAGS:
             section = _UNION_TAGS[str(part)]

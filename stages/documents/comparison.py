@@ -16,18 +16,14 @@ from stages.common.errors import UserError
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Gate, Identity, Selection, View
 from stages.documents.matrix import (
     COMPARISON_FILE,
-    Elsewhere,
-    Host,
     Model,
     Phase,
-    RoundTrip,
+    Run,
     Scoring,
-    ShellVariables,
     Status,
-    TimeSplit,
 )
 
-COMPARISON_VERSION = 6
+COMPARISON_VERSION = 7
 
 BUSY = 0.10
 """Others' share of the machine's CPU time from which figures are called disturbed."""
@@ -404,51 +400,22 @@ class Source(Part):
 
     Attributes:
         unavailable: why the backend could not run, if it could not; the matrix is then empty.
-        backend_version: ``None`` for an unavailable backend.
         backend_commit, segment_mask_mended: as the contract has them: the commit of the checkout
             that it is installed from, and whether that serves segment masks on a TPU.
-        base_url: where the server answered, if it was started elsewhere; ``environment_sha256``
-            and ``repaired`` are then ``None``, and ``argv`` is empty.
-        shell: what a server launched here had of the shell's environment, and what not.
-        elsewhere: what such a server says it is.
-        round_trip: between client and server.
-        sessions: server sessions the matrix has rows of.
-        interruptions: how often the measurement was stopped and went on later.
-        requests_repeated: whether a server started elsewhere is known to have been sent requests
-            of this measurement twice.
-        git_commit: that held the code; ``None`` where none is known to.
-        git_dirty: whether the code differed from it; ``None`` where that is not known.
+        base_url: where the server answered, if it was started elsewhere.
+        run: what the matrix says of its run.
     """
 
     backend: Backend
     view: View
     unavailable: str | None
-    backend_version: str | None
     backend_commit: str | None
     segment_mask_mended: bool
-    environment_sha256: str | None
-    repaired: bool | None
     dtype: str
-    argv: list[str]
-    shell: ShellVariables | None
     base_url: str | None
-    elsewhere: Elsewhere | None
-    round_trip: RoundTrip | None
-    devices: list[str]
-    host: Host
-    started_at: str
-    finished_at: str
-    git_commit: str | None
-    git_dirty: bool | None
-    restarts: int
-    sessions: int
-    interruptions: int
-    requests_repeated: bool
-    foreign_cpu: float | None
-    compile_cache_entries: int | None
     planned_passes: int
     good_passes: int
-    seconds: TimeSplit
+    run: Run
 
 
 class ViewComparison(Part):

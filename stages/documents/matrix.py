@@ -13,6 +13,7 @@ from typing import Literal
 
 import polars as pl
 import pyarrow as pa
+from pydantic import Field
 
 from stages.contract import (
     Backend,
@@ -27,7 +28,7 @@ from stages.contract import (
 from stages.contract.packing import KEEPS_QUERY
 from stages.documents.tables import Record, TableKind, TableProvenance
 
-MATRIX_VERSION = 5
+MATRIX_VERSION = 6
 
 type Phase = Literal["warmup", "sweep", "confirm", "answer"]
 """``answer`` passes are not timed: the reference answers there what only JAX may confirm."""
@@ -268,21 +269,26 @@ class ShellVariables(Record):
     left_out: list[str]
 
 
-class Provenance(TableProvenance):
-    """Everything needed to say what a matrix is, and to refuse one that does not belong.
+_NO_TIME = TimeSplit(server_start=0, warmup=0, sweep=0, confirm=0, other=0)
+
+
+class Run(Record):
+    """The facts of one measurement's run, beyond what was planned.
+
+    ``measure`` finds them, the matrix keeps them, and ``compare`` passes them on whole. The
+    defaults are those of a run in which nothing was started.
 
     Attributes:
-        nonce: of the comparison; every salt follows from it, in both backends' matrices alike.
-        unavailable: why nothing was measured; the matrix then has no rows and
-            ``backend_version`` is ``None``.
+        backend_version: ``None`` where nothing was measured.
         environment_sha256, repaired: ``None`` for a server that was started elsewhere.
-        argv, environ: what the server was launched with, the contract's variables; empty for
-            one started elsewhere.
+        argv, environ: what the server was launched with, its Python as ``python``, and the
+            contract's variables; empty for one started elsewhere.
         shell: what it had of the shell's environment, and what not; ``None`` where nothing was
             launched.
         elsewhere: what a server started elsewhere says it is; ``None`` for one launched here.
         scoring: how the items were scored; ``None`` where nothing was measured.
         round_trip: between client and server; ``None`` where nothing was measured.
+        devices: what the server ran on.
         compile_cache_entries: compiled programs in the cache before the first server started;
             ``None`` where the backend has no such cache.
         restarts: how often a dead or hanging server was started again or, elsewhere, waited for.
@@ -302,6 +308,40 @@ class Provenance(TableProvenance):
         git_dirty: whether the code differed from it then; ``None`` where that is not known.
     """
 
+    backend_version: str | None = None
+    environment_sha256: str | None
+    repaired: bool | None
+    argv: list[str]
+    environ: dict[str, str]
+    shell: ShellVariables | None = None
+    elsewhere: Elsewhere | None = None
+    scoring: Scoring | None = None
+    round_trip: RoundTrip | None = None
+    devices: list[str] = Field(default_factory=list)
+    host: Host
+    compile_cache_entries: int | None = None
+    restarts: int = 0
+    sessions: int = 0
+    interruptions: int = 0
+    requests_repeated: bool = False
+    foreign_cpu: float | None = None
+    client_costs: list[ClientCost] = Field(default_factory=list)
+    seconds: TimeSplit = _NO_TIME
+    started_at: str
+    finished_at: str
+    git_commit: str | None
+    git_dirty: bool | None
+
+
+class Provenance(TableProvenance):
+    """Everything needed to say what a matrix is, and to refuse one that does not belong.
+
+    Attributes:
+        nonce: of the comparison; every salt follows from it, in both backends' matrices alike.
+        unavailable: why nothing was measured; the matrix then has no rows.
+        run: what is known of the run itself.
+    """
+
     backend: Backend
     view: View
     items: int
@@ -312,29 +352,7 @@ class Provenance(TableProvenance):
     contract: Measured
     unavailable: str | None
     confirm_chunk_sizes: list[int]
-    backend_version: str | None
-    environment_sha256: str | None
-    repaired: bool | None
-    argv: list[str]
-    environ: dict[str, str]
-    shell: ShellVariables | None
-    elsewhere: Elsewhere | None
-    scoring: Scoring | None
-    round_trip: RoundTrip | None
-    devices: list[str]
-    host: Host
-    compile_cache_entries: int | None
-    restarts: int
-    sessions: int
-    interruptions: int
-    requests_repeated: bool
-    foreign_cpu: float | None
-    client_costs: list[ClientCost]
-    seconds: TimeSplit
-    started_at: str
-    finished_at: str
-    git_commit: str | None
-    git_dirty: bool | None
+    run: Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.common.errors import UserError, hide
-from stages.common.git import run_git, said
+from stages.common.git import git
 
 _TOLD = 3
 
@@ -45,8 +45,8 @@ class Source:
         Raises:
             UserError: git cannot.
         """
-        git(Path.cwd(), "clone", "--quiet", "--no-checkout", self.origin, str(folder))
-        git(folder, "checkout", "--quiet", "--detach", self.commit)
+        git("clone", "--quiet", "--no-checkout", self.origin, str(folder), works=True)
+        git("checkout", "--quiet", "--detach", self.commit, folder=folder, works=True)
         # sglang-jax keeps its package in a folder of the repository.
         inner = folder / "python"
         return inner if (inner / "pyproject.toml").exists() else folder
@@ -71,23 +71,11 @@ def checked_source(checkout: Checkout, commit: str) -> Source:
         hide(urllib.parse.urlsplit(named).netloc.rpartition("@")[0])
         return Source(named, commit)
     folder = Path(named).absolute()
-    found = git(folder, "rev-parse", "HEAD").strip()
+    found = git("rev-parse", "HEAD", folder=folder).strip()
     if found != commit:
         raise UserError(f"{folder}: refused: it is at {found}, but {checkout.key} is {commit}")
-    changed = [line[3:] for line in git(folder, "status", "--porcelain").splitlines()]
+    changed = [line[3:] for line in git("status", "--porcelain", folder=folder).splitlines()]
     if changed:
         more = f" and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
         raise UserError(f"{folder}: refused: changed: {', '.join(changed[:_TOLD])}{more}")
     return Source(str(folder), commit)
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """What git says, run in ``folder``.
-
-    Raises:
-        UserError: it failed; with its message in one line.
-    """
-    done = run_git("-C", str(folder), *arguments)
-    if done.returncode != 0:
-        raise UserError(f"{folder}: `git {arguments[0]}` failed: {said(done, 200)}")
-    return done.stdout.decode(errors="replace")

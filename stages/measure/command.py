@@ -12,10 +12,10 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,15 +23,17 @@ from stages.common.errors import UserError, one_line, one_line_errors
 from stages.common.files import write_whole
 from stages.common.shell import reaching
 from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, View, load_contract
+from stages.documents.cell import PassKey
 from stages.documents.matrix import (
     SERVER_LOG_FILE,
     ClientCost,
+    Run,
     ShellVariables,
     TimeSplit,
     folder_of,
 )
-from stages.environments.build import ensure_environment, installed_version
-from stages.machine.host import utc_now
+from stages.environments.build import ensure_environment, environment_sha256, installed_version
+from stages.machine.host import this_host, utc_now
 from stages.machine.interrupt import Interrupted, interruptible
 from stages.machine.lock import machine_lock
 from stages.measure.http.calibration import CalibrationPass, calibrate
@@ -50,7 +52,7 @@ from stages.measure.servers.under_test import ServerUnderTest
 from stages.measure.session import Session
 from stages.plan.drivers import count_fallbacks
 from stages.plan.plan import Plan, make_plan
-from stages.plan.schedule import PassKey, calls_of_pass, salt_of
+from stages.plan.schedule import salt_of
 
 _VALUE_CHARACTERS = 500
 
@@ -92,13 +94,10 @@ def measure(
         # The interpreter's path belongs to the machine, not to the measurement.
         argv = ["python", *servers[0].argv[1:]] if servers else []
         told = log.read_bytes()
-        outcome = replace(
-            _outcome(plan, session, argv, costs, met),
-            fallbacks=None if met else count_fallbacks(told, plan.driver.fallback_pattern),
-            requests_repeated=repeated,
-        )
+        fallbacks = None if met else count_fallbacks(told, plan.driver.fallback_pattern)
+        run = _run_of(plan, session, argv, costs, met, fallbacks, repeated)
         write_whole(folder / SERVER_LOG_FILE, told)
-        write_result(plan, outcome, folder)
+        write_result(plan, _outcome(session, run), folder)
         journal.remove()
     good = sum(1 for r in session.records if r.status == "ok")
     total = ledger.elapsed_s
@@ -207,30 +206,43 @@ def _run_session(
     return session
 
 
-def _outcome(
-    plan: Plan, session: Session, argv: list[str], costs: list[ClientCost], met: Met | None
-) -> Outcome:
+def _outcome(session: Session, run: Run) -> Outcome:
+    return Outcome(
+        run=run,
+        records=session.records,
+        probe_records=session.probe_records,
+        probe_session=session.number,
+        confirmed=session.confirmed,
+    )
+
+
+def _run_of(
+    plan: Plan,
+    session: Session,
+    argv: list[str],
+    costs: list[ClientCost],
+    met: Met | None,
+    fallbacks: int | None,
+    repeated: bool,
+) -> Run:
     ledger = session.ledger
     told = met.introduction if met else None
     spent = {name: ledger.seconds(name) for name in ("server_start", "warmup", "sweep", "confirm")}
-    return Outcome(
-        started_at=ledger.started_at,
-        argv=argv,
+    return Run(
+        **_launch_facts(plan, argv, ledger.started_at),
         shell=None if told else _of_the_shell(plan),
         backend_version=told.version
         if told
         else installed_version(plan.environment, plan.driver.package, plan.commit),
         elsewhere=told.elsewhere if told else None,
+        scoring=plan.scoring(told.elsewhere if told else None, fallbacks),
         round_trip=session.round_trip,
-        records=session.records,
-        probe_records=session.probe_records,
-        probe_session=session.number,
-        confirmed=session.confirmed,
         devices=[plan.contract.launch.device],
         compile_cache_entries=ledger.compile_cache_entries,
         restarts=session.restarts,
         sessions=ledger.sessions,
         interruptions=len(ledger.earlier.last),
+        requests_repeated=repeated,
         # What a server does that shares this machine is no child's work, and yet not foreign.
         foreign_cpu=None if told and told.elsewhere.same_machine else ledger.foreign_cpu,
         client_costs=costs,
@@ -238,11 +250,29 @@ def _outcome(
     )
 
 
+def _launch_facts(plan: Plan, argv: list[str], started_at: str) -> dict[str, Any]:
+    """What is known of every run, also of one in which nothing was started."""
+    launched = plan.contract.base_url is None
+    return {
+        "environment_sha256": environment_sha256(plan.environment, plan.commit)
+        if launched
+        else None,
+        "repaired": plan.driver.repaired(plan.contract.launch.entry) if launched else None,
+        "argv": argv,
+        "environ": plan.contract.launch.environ if launched else {},
+        "host": this_host(),
+        "started_at": started_at,
+        "finished_at": utc_now(),
+        "git_commit": plan.code.commit,
+        "git_dirty": plan.code.changed,
+    }
+
+
 def record_unavailable(plan: Plan, folder: Path) -> None:
     """Write the empty matrix of a backend that cannot run; nothing is started or built."""
     write_whole(folder / SERVER_LOG_FILE, b"")
     argv = ["python", *plan.arguments] if plan.contract.base_url is None else []
-    write_result(plan, Outcome(started_at=utc_now(), argv=argv), folder)
+    write_result(plan, Outcome(Run(**_launch_facts(plan, argv, utc_now()))), folder)
     name = BACKEND_NAMES[plan.backend]
     click.echo(f"{plan.title}: not measured, {name} is unavailable: {plan.unavailable}")
 
@@ -252,18 +282,8 @@ def calibrate_client(plan: Plan) -> list[ClientCost]:
     passes = []
     for chunk in plan.contract.chunk_sizes:
         salt = salt_of(plan.workload, PassKey("warmup", chunk, 0))
-        passes.append(
-            CalibrationPass(
-                chunk_size=chunk,
-                bodies=encode_pass(plan.workload, salt, chunk),
-                item_counts=[n for _, n in calls_of_pass(len(plan.workload.items), chunk)],
-            )
-        )
-    seconds = calibrate(
-        passes,
-        labels=len(plan.workload.label_token_ids),
-        apply_softmax=plan.workload.apply_softmax,
-    )
+        passes.append(CalibrationPass(chunk, encode_pass(plan.workload, salt, chunk)))
+    seconds = calibrate(passes, labels=len(plan.workload.label_token_ids))
     return [ClientCost(chunk_size=c, seconds_per_pass=s) for c, s in seconds.items()]
 
 

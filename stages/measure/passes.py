@@ -4,57 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 
+from stages.documents.cell import PassKey
 from stages.documents.matrix import CallRecord, Status
 from stages.documents.workload import CanonicalWorkload
-from stages.measure.http.client import CallFailed, ScoreConnection, encode_call
-from stages.measure.http.decode import Decoded, answer_bound, cached_tokens_told, decode_scores
+from stages.measure.http.client import CallFailed, ScoreConnection
+from stages.measure.http.decode import Decoded, cached_tokens_told
+from stages.measure.http.exchange import ScoreRequest, encode_request, exchange, get
 from stages.measure.servers.log import ServerLog
 from stages.measure.servers.under_test import ServerUnderTest
-from stages.plan.schedule import PassKey, calls_of_pass, salt_of
+from stages.plan.schedule import calls_of_pass, salt_of
 
 _DEATH_NOTICE_S = 2.0
 _PROBE_ITEMS = 2
 _HEALTH_TIMEOUT_S = 60.0
 
 
-def encode_pass(workload: CanonicalWorkload, salt: list[int], chunk_size: int) -> list[bytes]:
-    """The request bodies of a pass, in order."""
+def encode_pass(
+    workload: CanonicalWorkload, salt: list[int], chunk_size: int
+) -> list[ScoreRequest]:
+    """The requests of a pass, in order."""
     query = workload.salted_query(salt)
     return [
-        encode_call(
-            query,
-            workload.items[first : first + count],
-            workload.label_token_ids,
-            workload.apply_softmax,
-            workload.item_first,
-        )
+        encode_request(workload, query, workload.items[first : first + count])
         for first, count in calls_of_pass(len(workload.items), chunk_size)
     ]
 
 
 def probe_server(connection: ScoreConnection, workload: CanonicalWorkload) -> str | None:
     """Score a few items once; ``None`` when the answer is well-formed, else why it is not."""
-    items = workload.items[:_PROBE_ITEMS]
-    body = encode_call(
-        workload.query,
-        items,
-        workload.label_token_ids,
-        workload.apply_softmax,
-        workload.item_first,
-    )
-    try:
-        bound = answer_bound(len(items), len(workload.label_token_ids))
-        reply = connection.send(connection.prepare(body, max_answer_bytes=bound))
-    except CallFailed as failure:
-        return f"{failure.kind}: {failure.detail}"
-    decoded = decode_scores(
-        reply.status,
-        reply.body,
-        len(items),
-        len(workload.label_token_ids),
-        workload.apply_softmax,
-    )
+    request = encode_request(workload, workload.query, workload.items[:_PROBE_ITEMS])
+    decoded, _ = exchange(connection, request.prepare(connection))
     return None if decoded.status == "ok" else f"{decoded.status}: {decoded.detail}"
 
 
@@ -65,7 +46,7 @@ def health(server: ServerUnderTest) -> str:
     """
     try:
         with server.connect(_HEALTH_TIMEOUT_S) as connection:
-            status = connection.send(connection.prepare_get("/health")).status
+            status = get(connection, "/health").status
     except CallFailed as failure:
         return f"/health does not answer either ({failure.detail})"
     return f"it answers no call, while /health says {status}"
@@ -98,23 +79,17 @@ def run_pass(
     """
     salt = salt_of(workload, key)
     spans = calls_of_pass(len(workload.items), key.chunk_size)
-    labels = len(workload.label_token_ids)
-    prepared = [
-        connection.prepare(body, max_answer_bytes=answer_bound(count, labels))
-        for body, (_, count) in zip(encode_pass(workload, salt, key.chunk_size), spans, strict=True)
-    ]
+    requests = encode_pass(workload, salt, key.chunk_size)
+    prepared = [request.prepare(connection) for request in requests]
     log.start_pass()
     outcomes: list[tuple[int, int, Decoded]] = []
     answers: list[bytes] = []
-    for call, (_, count) in zip(prepared, spans, strict=True):
+    for request in prepared:
         start = time.monotonic_ns()
-        try:
-            reply = connection.send(call)
-            decoded = decode_scores(reply.status, reply.body, count, labels, workload.apply_softmax)
-            answers.append(reply.body)
-        except CallFailed as failure:
-            decoded = Decoded(failure.kind, failure.detail, None)
+        decoded, reply = exchange(connection, request)
         outcomes.append((start, time.monotonic_ns(), decoded))
+        if reply is not None:
+            answers.append(reply.body)
         if decoded.status != "ok":
             break
     sent = sum(count for _, count in spans[: len(outcomes)])
@@ -126,9 +101,7 @@ def run_pass(
         CallRecord(
             session=session,
             position=position,
-            phase=key.phase,
-            chunk_size=key.chunk_size,
-            run=key.run,
+            **asdict(key),
             call=i,
             first_item=first,
             item_count=count,
@@ -178,9 +151,7 @@ def unsent_pass(
     return CallRecord(
         session=session,
         position=position,
-        phase=key.phase,
-        chunk_size=key.chunk_size,
-        run=key.run,
+        **asdict(key),
         call=0,
         first_item=first,
         item_count=count,

@@ -13,8 +13,9 @@ from stages.contract import Probes
 from stages.documents.probes import Layout, ProbeRecord
 from stages.documents.workload import CanonicalWorkload, draw_ids
 from stages.measure.faults import HANGING_AFTER, Bound
-from stages.measure.http.client import CallFailed, ScoreConnection, encode_call
-from stages.measure.http.decode import Decoded, answer_bound, decode_scores
+from stages.measure.http.client import ScoreConnection
+from stages.measure.http.decode import Decoded
+from stages.measure.http.exchange import encode_request, exchange
 
 _BEFORE: dict[Layout, int] = {"before_1": 1, "before_5": 5, "before_20": 20}
 
@@ -200,20 +201,10 @@ class Prober:
             return Decoded(bound.kind, why, None)
         if self._timeouts >= HANGING_AFTER:
             return Decoded("timeout", f"not sent: {self._timeouts} timeouts in a row", None)
-        decoded = self._ask(items)
+        request = encode_request(self._workload, self._query, items)
+        decoded, _ = exchange(self._connection, request.prepare(self._connection))
         self._timeouts = self._timeouts + 1 if decoded.status == "timeout" else 0
         return decoded
-
-    def _ask(self, items: list[list[int]]) -> Decoded:
-        workload = self._workload
-        labels, softmax = workload.label_token_ids, workload.apply_softmax
-        body = encode_call(self._query, items, labels, softmax, workload.item_first)
-        try:
-            bound = answer_bound(len(items), len(labels))
-            reply = self._connection.send(self._connection.prepare(body, max_answer_bytes=bound))
-        except CallFailed as failure:
-            return Decoded(failure.kind, failure.detail, None)
-        return decode_scores(reply.status, reply.body, len(items), len(labels), softmax)
 
     def _keep(
         self, kind: str, request: ProbeRequest, run: int, item: int, decoded: Decoded

@@ -10,7 +10,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from stages.plan.schedule import PassKey
+from stages.documents.cell import PassKey
 
 _PLAIN_EVERY_S = 10.0
 

@@ -12,6 +12,7 @@ from types import TracebackType
 
 from stages.common.errors import UserError
 from stages.contract import Limits, Passes, Probes
+from stages.documents.cell import PassKey
 from stages.documents.matrix import CallRecord, RoundTrip, Status
 from stages.documents.probes import ProbeRecord
 from stages.documents.workload import CanonicalWorkload
@@ -26,7 +27,7 @@ from stages.measure.servers.log import ServerLog
 from stages.measure.servers.under_test import OtherServerError, ServerDiedError, ServerUnderTest
 from stages.measure.warm_up import is_warm
 from stages.plan.drivers import Driver
-from stages.plan.schedule import PassKey, confirm_chunk_sizes, interleaved
+from stages.plan.schedule import confirm_chunk_sizes, interleaved
 
 type Notify = Callable[[str, PassKey | None], None]
 

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.documents.matrix import Phase
+from stages.documents.cell import PassKey
 from stages.documents.workload import CanonicalWorkload, draw_ids
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class SampledItem:
+class SampledItem(PassKey):
     """One item of one pass; ``run`` and ``item`` count from 0."""
 
-    phase: Phase
-    chunk_size: int
-    run: int
     item: int
 
 

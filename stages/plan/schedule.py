@@ -8,19 +8,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from stages.documents.cell import PassKey
 from stages.documents.matrix import Phase
 from stages.documents.workload import CanonicalWorkload
-
-
-@dataclass(frozen=True, slots=True)
-class PassKey:
-    """Which pass: phase, items per call, and the run from 0."""
-
-    phase: Phase
-    chunk_size: int
-    run: int
 
 
 def interleaved(phase: Phase, chunk_sizes: list[int], runs: int, seed: int) -> list[PassKey]:

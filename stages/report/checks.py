@@ -317,14 +317,16 @@ def _prefix_cache_untold(found: PrefixCache, where: str) -> Answer:
 def load_answer(view: ViewComparison, backend: Backend, source: Source | None) -> Answer:
     """How much of the machine other work took while one backend was timed."""
     where = f.backend_view(backend, view.view)
-    share = source.foreign_cpu if source else None
-    if source is not None and source.elsewhere is not None:
+    share = source.run.foreign_cpu if source else None
+    if source is not None and source.run.elsewhere is not None:
         here = f"; on the client's, {f.percent(share)} of the CPU time" if share else ""
         why = f"the server was started elsewhere, and its machine is not watched{here}"
         against = [f"{where}: how much other work the server's machine did is not known."]
         return Answer("not known", why, against)
     if share is None:
-        why = "the server was restarted" if source and source.restarts else "it was not measured"
+        why = (
+            "the server was restarted" if source and source.run.restarts else "it was not measured"
+        )
         against = [f"{where}: how much other work the machine did is not known."]
         return Answer("not known", why, against)
     text = f"{f.percent(share, BUSY)} of the machine's CPU time"

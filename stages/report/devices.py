@@ -23,8 +23,8 @@ def measured(comparison: Comparison) -> list[Source]:
 
 def devices(source: Source) -> list[str]:
     """The devices its server ran on, and the one it reports where it was started elsewhere."""
-    told = source.elsewhere.settings.get("device") if source.elsewhere else None
-    return [*source.devices, *([told] if isinstance(told, str) else [])]
+    told = source.run.elsewhere.settings.get("device") if source.run.elsewhere else None
+    return [*source.run.devices, *([told] if isinstance(told, str) else [])]
 
 
 def on_cpu(source: Source) -> bool:

@@ -31,35 +31,35 @@ def where(source: Source) -> str:
 
 def client_at(source: Source) -> str:
     """Where the client was, seen from the server."""
-    if source.elsewhere is None:
+    if source.run.elsewhere is None:
         return "on the server's machine" if source.base_url is None else f.ABSENT
-    here = source.elsewhere.same_machine
+    here = source.run.elsewhere.same_machine
     return "on the server's machine, by its address" if here else "on another machine"
 
 
 def model_checked(source: Source) -> str:
     """How it was made sure that the server has the model."""
-    if source.elsewhere is None:
+    if source.run.elsewhere is None:
         return "given at launch" if source.base_url is None else f.ABSENT
-    return _MODEL_CHECKS[source.elsewhere.model_check]
+    return _MODEL_CHECKS[source.run.elsewhere.model_check]
 
 
 def round_trip(source: Source) -> str:
     """What a round trip took before and after the passes."""
-    if source.round_trip is None:
+    if source.run.round_trip is None:
         return "not known"
-    after = source.round_trip.after_s
-    before = f"{f.milliseconds(source.round_trip.before_s)} ms before the passes"
+    after = source.run.round_trip.after_s
+    before = f"{f.milliseconds(source.run.round_trip.before_s)} ms before the passes"
     return before if after is None else f"{before}, {f.milliseconds(after)} ms after"
 
 
 def command(source: Source) -> str:
     """The command line of a server launched here; what one started elsewhere says it has."""
     if source.base_url is None:
-        return shlex.join(source.argv)
-    if source.elsewhere is None:
+        return shlex.join(source.run.argv)
+    if source.run.elsewhere is None:
         return f"not asked: {source.base_url}"
-    told = source.elsewhere
+    told = source.run.elsewhere
     lines = [f"{name}: {_value(value)}" for name, value in told.settings.items()]
     return "\n".join(
         [
@@ -83,7 +83,7 @@ def frozen(comparison: Comparison) -> str:
     if not foreign:
         return said
     names = f.join([f"{f.VIEW_NAMES[source.view]} view" for source in foreign])
-    versions = f.join(sorted({source.backend_version or "not known" for source in foreign}))
+    versions = f.join(sorted({source.run.backend_version or "not known" for source in foreign}))
     return (
         f"The PyTorch baseline was started elsewhere in the {names}: it says it is version"
         f" {versions}; what it depends on, and whether its code was changed, is not known here."
@@ -96,7 +96,9 @@ def hidden_compiles(comparison: Comparison) -> Iterator[str]:
         views = [
             f"{f.VIEW_NAMES[s.view]} view"
             for s in comparison.sources
-            if s.backend == backend and s.elsewhere is not None and s.elsewhere.compiles_hidden
+            if s.backend == backend
+            and s.run.elsewhere is not None
+            and s.run.elsewhere.compiles_hidden
         ]
         if views:
             yield (
@@ -111,11 +113,13 @@ def round_trips(comparison: Comparison) -> str:
     if not known:
         return "What a round trip between client and server takes is not known."
     most = max(known, key=lambda cell: cell.round_trip_share or 0)
-    took = max(s.round_trip.largest_s for s in comparison.sources if s.round_trip is not None)
+    took = max(
+        s.run.round_trip.largest_s for s in comparison.sources if s.run.round_trip is not None
+    )
     far = [
         f.backend_view(s.backend, s.view)
         for s in comparison.sources
-        if s.elsewhere is not None and not s.elsewhere.same_machine
+        if s.run.elsewhere is not None and not s.run.elsewhere.same_machine
     ]
     client = f" The client was not on the server's machine: {'; '.join(far)}." if far else ""
     return (

@@ -188,13 +188,13 @@ def _hosts(sources: list[Source]) -> list[str]:
 
 
 def _version(source: Source) -> str:
-    repaired = " (repaired at launch)" if source.repaired else ""
+    repaired = " (repaired at launch)" if source.run.repaired else ""
     started = "" if source.base_url is None else f", started elsewhere, at {source.base_url}"
-    return f"{source.backend_version or 'not available'}{repaired}{started}"
+    return f"{source.run.backend_version or 'not available'}{repaired}{started}"
 
 
 def _host(source: Source) -> str:
-    host = source.host
+    host = source.run.host
     return (
         f"{host.name}: {host.processor}, {host.cpus} CPUs in use,"
         f" {f.gibibytes(host.memory_bytes)}, {host.system}"

@@ -169,10 +169,10 @@ def backend_view(backend: Backend, view: View) -> str:
 
 def commit(source: Source, digits: int) -> str:
     """The commit that was measured with, and whether the code was that of the commit."""
-    if source.git_commit is None:
+    if source.run.git_commit is None:
         return ABSENT
     changes = {True: " with uncommitted changes", None: ", uncommitted changes not known"}
-    return source.git_commit[:digits] + changes.get(source.git_dirty, "")
+    return source.run.git_commit[:digits] + changes.get(source.run.git_dirty, "")
 
 
 def in_view(view: View, sentence: str) -> str:

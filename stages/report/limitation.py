@@ -41,9 +41,9 @@ def _masks(sources: list[Source]) -> str:
 
 
 def _mask(source: Source) -> str:
-    if source.elsewhere is not None:
-        return str(source.elsewhere.settings.get("multi_item_mask_impl") or "not known")
-    for word, following in zip(source.argv, [*source.argv[1:], ""], strict=True):
+    if source.run.elsewhere is not None:
+        return str(source.run.elsewhere.settings.get("multi_item_mask_impl") or "not known")
+    for word, following in zip(source.run.argv, [*source.run.argv[1:], ""], strict=True):
         if word == _FLAG:
             return following
         if word.startswith(f"{_FLAG}="):

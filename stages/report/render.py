@@ -106,7 +106,7 @@ def render_all(comparison: Comparison) -> dict[str, str]:
 
 def date_of(comparison: Comparison) -> str:
     """The day the latest measurement ended, in UTC."""
-    finished = [f.instant(source.finished_at) for source in comparison.sources]
+    finished = [f.instant(source.run.finished_at) for source in comparison.sources]
     return f"{max(finished):%Y-%m-%d}" if finished else f.ABSENT
 
 

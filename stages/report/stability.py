@@ -64,24 +64,24 @@ def _restarts(comparison: Comparison) -> str:
     found = [
         f"{f.backend_view(source.backend, source.view)} ({_times_gone(source)})"
         for source in comparison.sources
-        if source.restarts
+        if source.run.restarts
     ]
     return f"Servers restarted: {'; '.join(found)}." if found else "No server was restarted."
 
 
 def _times_gone(source: Source) -> str:
     waited = "" if source.base_url is None else ", it was waited for"
-    return f"{source.restarts}{waited}"
+    return f"{source.run.restarts}{waited}"
 
 
 def _sessions(comparison: Comparison) -> Iterator[str]:
     for source in comparison.sources:
-        if source.sessions > 1:
+        if source.run.sessions > 1:
             name = f.backend_view(source.backend, source.view)
-            resumed = f.count(source.interruptions, "interruption")
+            resumed = f.count(source.run.interruptions, "interruption")
             yield (
-                f"{name}: its passes come from {source.sessions} server sessions"
-                f" ({f.count(source.restarts, 'restart')}, {resumed}), each warmed up anew."
+                f"{name}: its passes come from {source.run.sessions} server sessions"
+                f" ({f.count(source.run.restarts, 'restart')}, {resumed}), each warmed up anew."
             )
 
 
@@ -109,7 +109,7 @@ def _compiles(comparison: Comparison) -> Iterator[str]:
     hidden = {
         (s.backend, s.view)
         for s in comparison.sources
-        if s.elsewhere is not None and s.elsewhere.compiles_hidden
+        if s.run.elsewhere is not None and s.run.elsewhere.compiles_hidden
     }
     seen = [cell for cell in every if (cell.backend, cell.view) not in hidden]
     for backend in (b for b in BACKENDS if b not in comparison.unavailable):

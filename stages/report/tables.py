@@ -161,7 +161,7 @@ def time_rows(comparison: Comparison) -> list[list[str]]:
     """A row a measurement: name, its seconds by what they were spent on, their sum."""
     rows = []
     for source in comparison.sources:
-        spent = list(source.seconds.model_dump().values())
+        spent = list(source.run.seconds.model_dump().values())
         name = f.backend_view(source.backend, source.view)
         rows.append([name, *map(f.seconds, spent), f.seconds(sum(spent))])
     return rows
@@ -176,30 +176,30 @@ def provenance_rows(comparison: Comparison) -> list[list[str]]:
         ["", *(f.backend_view(s.backend, s.view) for s in sources)],
         ["Measured", *(_measured(s) for s in sources)],
         ["Server", *(elsewhere.where(s) for s in sources)],
-        ["Server version", *(s.backend_version or f.ABSENT for s in sources)],
+        ["Server version", *(s.run.backend_version or f.ABSENT for s in sources)],
         ["How items are scored", *scored],
         ["Model", *(elsewhere.model_checked(s) for s in sources)],
-        ["Environment SHA-256", *((s.environment_sha256 or f.ABSENT)[:12] for s in sources)],
-        ["Release repaired at launch", *(_repaired(s.repaired) for s in sources)],
+        ["Environment SHA-256", *((s.run.environment_sha256 or f.ABSENT)[:12] for s in sources)],
+        ["Release repaired at launch", *(_repaired(s.run.repaired) for s in sources)],
         *_shell_rows(sources),
         ["dtype", *(s.dtype for s in sources)],
-        ["Devices", *(f.join(s.devices) or f.ABSENT for s in sources)],
+        ["Devices", *(f.join(s.run.devices) or f.ABSENT for s in sources)],
         ["Client", *(elsewhere.client_at(s) for s in sources)],
         ["Round trip", *(elsewhere.round_trip(s) for s in sources)],
-        ["Host of the client", *(s.host.name for s in sources)],
-        ["System", *(f"{s.host.system}, {s.host.machine}" for s in sources)],
-        ["Processor", *(f"{s.host.processor}, {s.host.cpus} in use" for s in sources)],
-        ["Memory", *(f.gibibytes(s.host.memory_bytes) for s in sources)],
-        ["Started", *(f.minute(s.started_at) for s in sources)],
-        ["Finished", *(f.minute(s.finished_at) for s in sources)],
+        ["Host of the client", *(s.run.host.name for s in sources)],
+        ["System", *(f"{s.run.host.system}, {s.run.host.machine}" for s in sources)],
+        ["Processor", *(f"{s.run.host.processor}, {s.run.host.cpus} in use" for s in sources)],
+        ["Memory", *(f.gibibytes(s.run.host.memory_bytes) for s in sources)],
+        ["Started", *(f.minute(s.run.started_at) for s in sources)],
+        ["Finished", *(f.minute(s.run.finished_at) for s in sources)],
         ["Commit", *(f.commit(s, 12) for s in sources)],
         ["Good timed passes", *(f"{s.good_passes} of {s.planned_passes}" for s in sources)],
-        ["Server restarts", *(str(s.restarts) for s in sources)],
-        ["Server sessions", *(str(s.sessions) for s in sources)],
-        ["Interrupted and resumed", *(_times(s.interruptions) for s in sources)],
-        ["Requests sent twice", *("yes" if s.requests_repeated else "no" for s in sources)],
-        ["CPU time taken by other work", *(_foreign(s.foreign_cpu) for s in sources)],
-        ["Compile cache at the start", *(_cache(s.compile_cache_entries) for s in sources)],
+        ["Server restarts", *(str(s.run.restarts) for s in sources)],
+        ["Server sessions", *(str(s.run.sessions) for s in sources)],
+        ["Interrupted and resumed", *(_times(s.run.interruptions) for s in sources)],
+        ["Requests sent twice", *("yes" if s.run.requests_repeated else "no" for s in sources)],
+        ["CPU time taken by other work", *(_foreign(s.run.foreign_cpu) for s in sources)],
+        ["Compile cache at the start", *(_cache(s.run.compile_cache_entries) for s in sources)],
     ]
 
 
@@ -212,10 +212,10 @@ def _shell_rows(sources: list[Source]) -> list[list[str]]:
 
 
 def _of_shell(source: Source) -> tuple[str, str]:
-    if source.shell is None:
+    if source.run.shell is None:
         return "", ""
-    passed = [f"{name}={value}" for name, value in source.shell.passed.items()]
-    return f.join(passed), f.join(source.shell.left_out)
+    passed = [f"{name}={value}" for name, value in source.run.shell.passed.items()]
+    return f.join(passed), f.join(source.run.shell.left_out)
 
 
 def _measured(source: Source) -> str:

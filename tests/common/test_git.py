@@ -55,7 +55,7 @@ def test_what_a_run_writes_itself_is_no_uncommitted_change(project: Project) -> 
     project.run("dvc", "repro", "measure@jax-portable")
     assert "M dvc.lock" in project.run("git", "status", "--porcelain")
     found = read_matrix(project.folder / MATRIX).provenance
-    assert (found.git_commit, found.git_dirty) == (project.head(), False)
+    assert (found.run.git_commit, found.run.git_dirty) == (project.head(), False)
     written = json.loads((project.folder / "data/workload/provenance.json").read_bytes())
     assert (written["git_commit"], written["git_dirty"]) == (project.head(), False)
 
@@ -114,7 +114,7 @@ def test_what_does_not_measure_is_no_change_of_code(project: Project, name: str)
 def test_a_measurement_with_changed_code_says_so(project: Project) -> None:
     append("stages/measure/passes.py")(project)
     found = measured(project)
-    assert (found.git_commit, found.git_dirty) == (project.head(), True)
+    assert (found.run.git_commit, found.run.git_dirty) == (project.head(), True)
 
 
 def test_the_code_counts_that_was_read_when_the_measurement_began(project: Project) -> None:
@@ -126,7 +126,7 @@ def test_the_code_counts_that_was_read_when_the_measurement_began(project: Proje
         project.commit("the next idea")
         record_unavailable(plan, MATRIX.parent)
     found = read_matrix(project.folder / MATRIX).provenance
-    assert (found.git_commit, found.git_dirty) == (began, False)
+    assert (found.run.git_commit, found.run.git_dirty) == (began, False)
 
 
 @pytest.mark.parametrize("edited", [False, True])
@@ -146,13 +146,13 @@ def test_an_experiment_in_a_copy_names_the_commit_and_the_edits_it_took_along(
     project.run("dvc", "exp", "apply", name, check=False)
     found = read_matrix(project.folder / MATRIX).provenance
     assert found.contract.passes.sweep == 9
-    assert (found.git_commit, found.git_dirty) == (base, edited)
+    assert (found.run.git_commit, found.run.git_dirty) == (base, edited)
 
 
 def test_a_copy_without_a_repository_names_no_commit(project: Project) -> None:
     shutil.rmtree(project.folder / ".git")
     found = measured(project)
-    assert (found.git_commit, found.git_dirty) == (None, None)
+    assert (found.run.git_commit, found.run.git_dirty) == (None, None)
     assert isinstance(code_version(project.folder).unknown, NoRepositoryError)
 
 
@@ -164,7 +164,7 @@ def test_a_copy_within_another_repository_does_not_name_that_ones_commit(project
     for command in (["init", "-q"], ["add", "README"], ["commit", "-qm", "home"]):
         subprocess.run(["git", *command], cwd=around.folder, env=environ, check=True)
     found = measured(project)
-    assert (found.git_commit, found.git_dirty) == (None, None)
+    assert (found.run.git_commit, found.run.git_dirty) == (None, None)
 
 
 def test_without_git_the_measurement_is_kept_and_the_reason_told(project: Project) -> None:
@@ -176,7 +176,7 @@ def test_without_git_the_measurement_is_kept_and_the_reason_told(project: Projec
         assert "no commit is recorded: git: No such file or directory" in said
         assert "install git" in said
     found = read_matrix(project.folder / MATRIX).provenance
-    assert (found.git_commit, found.git_dirty) == (None, None)
+    assert (found.run.git_commit, found.run.git_dirty) == (None, None)
     assert bare.refused("tools.diff", "HEAD").startswith("git: No such file or directory")
     assert bare.refused("tools.combine", "HEAD").startswith("git: No such file or directory")
 
@@ -187,7 +187,7 @@ def test_before_the_first_commit_there_is_none_to_name(project: Project) -> None
     said = project.module("stages.measure", "jax", "portable")
     assert "no commit is recorded: this repository has no commit yet" in said
     found = read_matrix(project.folder / MATRIX).provenance
-    assert (found.git_commit, found.git_dirty) == (None, None)
+    assert (found.run.git_commit, found.run.git_dirty) == (None, None)
     assert "this repository has no commit yet" in project.refused("tools.diff", "HEAD")
     assert "this repository has no commit yet" in project.refused("tools.combine", "HEAD")
     assert "names no commit: this repository has no commit yet" in doctors_line(project)
@@ -236,7 +236,7 @@ def test_the_variables_of_a_git_hook_do_not_lead_to_another_repository(
     }
     hooked = replace(project, variables=hook)
     found = measured(hooked)
-    assert (found.git_commit, found.git_dirty) == (project.head(), False)
+    assert (found.run.git_commit, found.run.git_dirty) == (project.head(), False)
     hooked.module("tools.combine", check=False)
     assert other.run("git", "worktree", "list").count("\n") == 1
     assert "data/compare/comparison.json is not in this revision" in hooked.refused(
@@ -285,4 +285,4 @@ def test_somebody_elses_repository_is_told_in_one_line_with_what_mends_it(
     foreign.shell(remedy)
     assert "dubious" not in foreign.module("stages.measure", "jax", "portable")
     found = read_matrix(foreign.folder / MATRIX).provenance
-    assert (found.git_commit, found.git_dirty) == (foreign.head(), False)
+    assert (found.run.git_commit, found.run.git_dirty) == (foreign.head(), False)

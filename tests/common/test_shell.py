@@ -17,11 +17,10 @@ from bench import bench_contract, inside, make_bench
 from contracts import ROOT, contract, raw_contract
 from hostile import ASCII, COMPUTING, NOTEBOOK, OF_THE_MACHINE, PROXIES, hostile, module, plain
 
-from stages.common.git import code_version
+from stages.common.git import code_version, git
 from stages.common.shell import clean_environ, kind_of, reaching, uv_environ
 from stages.documents.matrix import COMPARISON_FILE, read_matrix
 from stages.environments.build import cache_root
-from stages.environments.checkout import git
 
 JAX = {1: 40.0, 2: 90.0, 4: 110.0}
 FASTER = {size: 1.5 * rate for size, rate in JAX.items()}
@@ -208,11 +207,11 @@ def test_a_server_in_a_hostile_shell_gets_the_machine_s_variables_and_the_contra
     assert not computing & got.keys()
     assert not {"PYTHONOPTIMIZE", "PYTHONWARNINGS", "VIRTUAL_ENV", "MPLBACKEND"} & got.keys()
     found = read_matrix(folder / "data/measure/jax-portable/matrix.parquet").provenance
-    assert found.environ == launch["environ"]
-    assert found.shell is not None
-    assert found.shell.passed == {n: v for n, v in machine.items() if n != "TPU_WORKER_ID"}
-    assert computing <= set(found.shell.left_out)
-    assert "OMP_NUM_THREADS" not in found.shell.left_out
+    assert found.run.environ == launch["environ"]
+    assert found.run.shell is not None
+    assert found.run.shell.passed == {n: v for n, v in machine.items() if n != "TPU_WORKER_ID"}
+    assert computing <= set(found.run.shell.left_out)
+    assert "OMP_NUM_THREADS" not in found.run.shell.left_out
     (line,) = [text for text in done.stdout.splitlines() if "does not get" in text]
     assert "JAX_ENABLE_X64" in line
     assert "backends.jax.launch.environ" in line
@@ -273,7 +272,7 @@ def test_a_git_hook_s_variables_lead_to_no_other_repository(tree: Path, monkeypa
     monkeypatch.setenv("GIT_INDEX_FILE", str(tree / "no-index"))
     with inside(tree):
         assert code_version() == found
-    assert git(tree, "rev-parse", "HEAD").strip() == found.commit
+    assert git("rev-parse", "HEAD", folder=tree).strip() == found.commit
 
 
 def test_uv_is_told_where_to_fetch_and_nothing_else() -> None:

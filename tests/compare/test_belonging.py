@@ -16,7 +16,7 @@ import yaml
 from click.testing import CliRunner
 from contracts import NONCE, ROOT, contract
 from elsewhere import account, at_url
-from matrices import matrix, passes
+from matrices import matrix, passes, with_facts
 
 from stages.common.files import sha256, write_whole
 from stages.compare.command import main
@@ -140,7 +140,7 @@ def test_what_belongs_together_is_compared(tree: Path) -> None:
 
 
 def changed(**changes: Any) -> Callable[[Provenance], Provenance]:
-    return lambda provenance: provenance.model_copy(update=changes)
+    return lambda provenance: with_facts(provenance, changes)
 
 
 def measured(**changes: Any) -> Callable[[Provenance], Provenance]:
@@ -233,7 +233,7 @@ def test_a_matrix_of_a_launched_server_is_not_one_from_a_url_nor_the_other_way_r
 )
 def test_a_matrix_from_a_url_that_says_too_little_or_too_much_is_refused(changes, what) -> None:
     at_url_in_the_contract()
-    write_matrix("jax", "portable", lambda p: from_elsewhere(p).model_copy(update=changes))
+    write_matrix("jax", "portable", lambda p: with_facts(from_elsewhere(p), changes))
     assert what in refusal()
 
 

@@ -13,7 +13,7 @@ import pytest
 from comparisons import scored
 from contracts import NONCE, contract
 from elsewhere import account, at_url
-from matrices import ITEMS, Score, matrix, one_pass, plain_score
+from matrices import ITEMS, Score, matrix, one_pass, plain_score, with_facts
 
 from stages.compare.assemble import Evidence, assemble
 from stages.compare.exports import metrics
@@ -143,12 +143,12 @@ class Situation:
         if (backend, view) in self.at_url:
             remote = at_url(found, "http://127.0.0.1:1", account(same_machine=True), 0.001)
             repeated = {"requests_repeated": self.at_url[backend, view]}
-            return Matrix(made.calls, remote.model_copy(update=repeated))
+            return Matrix(made.calls, with_facts(remote, repeated))
         if backend != "jax" or self.checkout is None:
             return made
         launch = found.contract.launch.model_copy(update={"source": self.checkout})
         measured = found.contract.model_copy(update={"launch": launch})
-        on_tpu = found.model_copy(update={"contract": measured, "devices": ["tpu"]})
+        on_tpu = with_facts(found, {"contract": measured, "devices": ["tpu"]})
         return Matrix(made.calls, on_tpu)
 
     def _records(self, backend: Backend, series: Seconds, cached: int | None) -> list[CallRecord]:
@@ -642,3 +642,13 @@ def test_what_was_not_measured_has_no_code_to_be_changed() -> None:
     found = Situation(changed_code={"jax": True}, unavailable={"jax": "a quota of 0"}).compare()
     assert metrics(found)["uncommitted_changes"] is False
     assert "uncommitted" not in measured(found)
+
+
+def test_every_fact_of_a_run_reaches_the_report_as_the_matrix_has_it() -> None:
+    situation = Situation()
+    found = {(source.backend, source.view): source.run for source in situation.compare().sources}
+    assert found == {
+        (backend, view): situation._matrix(backend, view).provenance.run
+        for view in VIEWS
+        for backend in BACKENDS
+    }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from elsewhere import account, at_url
-from matrices import ITEMS, matrix, passes
+from matrices import ITEMS, matrix, passes, with_facts
 
 from stages.compare.cells import build_cell
 from stages.compare.elsewhere import elsewhere_flags, server_host
@@ -78,7 +78,7 @@ def test_compilations_that_nobody_could_see_are_told() -> None:
 
 def test_a_far_server_without_a_known_round_trip_is_still_told() -> None:
     made = remote()
-    unknown = made.provenance.model_copy(update={"round_trip": None})
+    unknown = with_facts(made.provenance, {"round_trip": None})
     made = Matrix(made.calls, unknown)
     (flag,) = elsewhere_flags([made.provenance], cells(made))
     assert flag.endswith("machine: what a round trip took is not known")

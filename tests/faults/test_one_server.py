@@ -11,6 +11,7 @@ import pytest
 from contracts import NONCE, ROOT, contract
 from patience import PATIENCE_S, wait_for
 
+from stages.documents.cell import PassKey
 from stages.documents.matrix import CallRecord
 from stages.measure.http.client import ScoreConnection
 from stages.measure.passes import probe_server, run_pass
@@ -23,7 +24,6 @@ from stages.measure.servers.launched import (
 )
 from stages.measure.servers.log import ServerLog
 from stages.plan.drivers import DRIVERS
-from stages.plan.schedule import PassKey
 from stages.workload import build_workload
 
 MADE = contract(workload__items=4, workload__query_tokens=16, chunk_sizes=[1, 2, 4])

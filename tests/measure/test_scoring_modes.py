@@ -118,7 +118,7 @@ def test_a_matrix_records_how_its_server_scored(tmp_path: Path) -> None:
     plan = planned(tmp_path, bench_contract(), "pytorch", "best_native")
     with inside(tmp_path):
         measure(plan, tmp_path / "out")
-    found = read_matrix(tmp_path / "out" / MATRIX_FILE).provenance.scoring
+    found = read_matrix(tmp_path / "out" / MATRIX_FILE).provenance.run.scoring
     assert found is not None
     assert (found.mode, found.told_by, found.detail, found.fallbacks) == (
         *("cached", "flags", None, None),
@@ -133,11 +133,11 @@ def test_a_matrix_counts_the_requests_that_fell_back(tmp_path: Path) -> None:
     with inside(tmp_path):
         measure(plan, tmp_path / "out")
     found = read_matrix(tmp_path / "out" / MATRIX_FILE)
-    assert found.provenance.scoring is not None
-    assert found.provenance.scoring.mode == "prefill_extend"
+    assert found.provenance.run.scoring is not None
+    assert found.provenance.run.scoring.mode == "prefill_extend"
     # The scoring server says so of every request of four items: passes and probes.
-    assert found.provenance.scoring.fallbacks is not None
-    assert found.provenance.scoring.fallbacks >= found.calls.height
+    assert found.provenance.run.scoring.fallbacks is not None
+    assert found.provenance.run.scoring.fallbacks >= found.calls.height
 
 
 def test_nothing_is_recorded_of_a_backend_that_did_not_run(tmp_path: Path) -> None:
@@ -146,4 +146,4 @@ def test_nothing_is_recorded_of_a_backend_that_did_not_run(tmp_path: Path) -> No
     plan = planned(tmp_path, raw, "jax", "portable")
     with inside(tmp_path):
         record_unavailable(plan, tmp_path / "out")
-    assert read_matrix(tmp_path / "out" / MATRIX_FILE).provenance.scoring is None
+    assert read_matrix(tmp_path / "out" / MATRIX_FILE).provenance.run.scoring is None

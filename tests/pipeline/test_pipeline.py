@@ -115,11 +115,12 @@ def test_the_matrices_hold_every_planned_pass_and_real_scores(pipeline: Pipeline
             assert scores.min() >= 0
             assert scores.max() <= 1
             assert (path.parent / "server.log").stat().st_size > 0
-            assert str(Path.home()) not in " ".join(matrix.provenance.argv)
+            assert str(Path.home()) not in " ".join(matrix.provenance.run.argv)
             assert (
-                matrix.provenance.backend_version == {"jax": "0.0.2", "pytorch": "0.5.23"}[backend]
+                matrix.provenance.run.backend_version
+                == {"jax": "0.0.2", "pytorch": "0.5.23"}[backend]
             )
-            assert matrix.provenance.repaired == (backend == "jax")
+            assert matrix.provenance.run.repaired == (backend == "jax")
 
 
 def test_the_report_is_complete_and_says_what_it_is(pipeline: Pipeline) -> None:

@@ -102,16 +102,16 @@ def test_a_real_server_started_by_hand_is_measured_checked_and_left_running(
         assert_every_planned_pass_once(matrix, [4], 2, 1)
         assert set(matrix.calls["status"]) == {"ok"}
         assert found.contract.base_url == url
-        assert found.backend_version == VERSIONS[backend]
-        assert found.elsewhere is not None
-        assert found.elsewhere.same_machine
-        assert found.elsewhere.model_check == "hash"
-        assert found.elsewhere.compiles_hidden is (backend == "jax")
-        assert found.elsewhere.settings["disable_radix_cache"] is True
-        assert found.elsewhere.settings["chunked_prefill_size"] == -1
-        assert found.elsewhere.settings["dtype"] == "float32"
-        assert found.round_trip is not None
-        assert found.round_trip.after_s is not None
+        assert found.run.backend_version == VERSIONS[backend]
+        assert found.run.elsewhere is not None
+        assert found.run.elsewhere.same_machine
+        assert found.run.elsewhere.model_check == "hash"
+        assert found.run.elsewhere.compiles_hidden is (backend == "jax")
+        assert found.run.elsewhere.settings["disable_radix_cache"] is True
+        assert found.run.elsewhere.settings["chunked_prefill_size"] == -1
+        assert found.run.elsewhere.settings["dtype"] == "float32"
+        assert found.run.round_trip is not None
+        assert found.run.round_trip.after_s is not None
         written = [p.read_bytes() for p in measuring.output.iterdir()]
         assert not any(KEY.encode() in data for data in (*written, said.encode()))
         # The other view wants a prefix cache, which this server has not.
@@ -165,7 +165,7 @@ def test_a_real_living_server_answers_a_new_comparison_anew_and_is_caught_where_
         assert set(matrix.calls["status"]) == {"ok"}
         passes = matrix.calls["position"].n_unique()
         told = log.read_bytes()[before:].decode()
-        return cached_by_pass(plan, told, passes), matrix.provenance.requests_repeated, said
+        return cached_by_pass(plan, told, passes), matrix.provenance.run.requests_repeated, said
 
     # With room for the prompts of all its measurements.
     with by_hand(plan, pipeline.folder, log, "--max-total-tokens", "8192") as (url, _):

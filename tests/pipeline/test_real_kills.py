@@ -97,7 +97,7 @@ def test_killed_at_ten_moments_every_pass_of_the_real_server_is_measured_once(
             kept.setdefault((record.phase, record.chunk_size, record.run), []).append(record)
         assert {name: kept[name] for name in measured} == measured
         # From the warm-up on every killed process had finished a pass, but for the last two.
-        assert matrix.provenance.interruptions >= 5
+        assert matrix.provenance.run.interruptions >= 5
     probes = read_probes(measuring.output / "probes.parquet")
     assert probes.provenance.matrix_sha256 == matrix.provenance.table_sha256
     assert set(probes.frame["status"]) == {"ok"}

@@ -7,7 +7,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.plan.schedule import PassKey, calls_of_pass, confirm_chunk_sizes, interleaved
+from stages.documents.cell import PassKey
+from stages.plan.schedule import calls_of_pass, confirm_chunk_sizes, interleaved
 
 chunk_lists = st.lists(st.integers(1, 500), min_size=1, max_size=10, unique=True)
 

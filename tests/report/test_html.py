@@ -181,7 +181,7 @@ def test_what_is_missing_is_said_before_everything_else() -> None:
 
 
 def test_two_hosts_and_two_versions_are_told_apart() -> None:
-    other = build.source("jax", "portable").host.model_copy(update={"name": "tpu-lab"})
+    other = build.source("jax", "portable").run.host.model_copy(update={"name": "tpu-lab"})
     sources = [
         build.source("jax", "portable", host=other, backend_version="9.9"),
         build.source("jax", "best_native", host=other),

@@ -242,7 +242,7 @@ def test_the_date_is_that_of_the_latest_measurement() -> None:
 
 def hostile_comparison(text: str) -> Comparison:
     """Every place a server, a host or another stage may put words into."""
-    host = build.source("jax", "portable").host.model_copy(
+    host = build.source("jax", "portable").run.host.model_copy(
         update={"name": text, "processor": text, "system": text}
     )
     said = {"backend_version": text, "devices": [text], "argv": ["python", text], "host": host}

@@ -20,7 +20,8 @@ def _file_of(module: str) -> Path | None:
     return None
 
 
-def _imported(tree: ast.AST) -> Iterable[str]:
+def imported(tree: ast.AST) -> Iterable[str]:
+    """The names of every module that a file imports, and of what it starts as a process."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -50,7 +51,7 @@ def closure(module: str) -> set[Path]:
             continue
         found.add(file)
         source = (ROOT / file).read_text("utf-8")
-        names = [n for n in _imported(ast.parse(source)) if n.partition(".")[0] in ROOMS]
+        names = [n for n in imported(ast.parse(source)) if n.partition(".")[0] in ROOMS]
         for name in names:
             parts = name.split(".")
             packages = (_file_of(".".join(parts[: end + 1])) for end in range(len(parts)))

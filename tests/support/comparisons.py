@@ -32,6 +32,7 @@ from stages.documents.matrix import (
     Host,
     Model,
     RoundTrip,
+    Run,
     Scoring,
     ScoringMode,
     ShellVariables,
@@ -345,6 +346,7 @@ def source(backend: Backend, view: View, **changes: Any) -> Source:
         "repaired": backend == "jax",
         "dtype": "float32",
         "argv": ["python", "-m", "server", "--port", "1"],
+        "environ": {},
         "shell": ShellVariables(passed={}, left_out=[]),
         "base_url": None,
         "elsewhere": None,
@@ -372,7 +374,9 @@ def source(backend: Backend, view: View, **changes: Any) -> Source:
         "good_passes": 15,
         "seconds": TimeSplit(server_start=20.0, warmup=10.0, sweep=30.0, confirm=15.0, other=5.0),
     }
-    return Source(**{**fields, **changes})
+    facts = {**fields, **changes}
+    run = {name: facts.pop(name) for name in Run.model_fields if name in facts}
+    return Source(**facts, run=Run(**run))
 
 
 def on(jax: str, pytorch: str) -> list[Source]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import SCORING_SERVER
+from matrices import with_facts
 from patience import wait_for
 
 from stages.contract import Backend, Contract, View
@@ -62,8 +63,9 @@ def account(**changes: Any) -> Elsewhere:
 
 def at_url(found: Provenance, url: str, told: Elsewhere, round_trip_s: float) -> Provenance:
     """The provenance of the same matrix, had its server been at ``url``."""
-    return found.model_copy(
-        update={
+    return with_facts(
+        found,
+        {
             "contract": found.contract.model_copy(update={"base_url": url}),
             "environment_sha256": None,
             "repaired": None,
@@ -73,7 +75,7 @@ def at_url(found: Provenance, url: str, told: Elsewhere, round_trip_s: float) ->
             "elsewhere": told,
             "round_trip": RoundTrip(before_s=round_trip_s, after_s=None),
             "foreign_cpu": None,
-        }
+        },
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
 from stages.contract import Backend, View
+from stages.documents.comparison import Source
 from stages.documents.matrix import (
     MATRIX_VERSION,
     CallRecord,
@@ -18,6 +19,7 @@ from stages.documents.matrix import (
     Phase,
     Provenance,
     RoundTrip,
+    Run,
     Scoring,
     ShellVariables,
     Status,
@@ -109,6 +111,14 @@ def passes(
     return records
 
 
+def with_facts[T: (Provenance, Source)](found: T, changes: Mapping[str, object]) -> T:
+    """The same with other facts, those of its run among them."""
+    of_run = {name: value for name, value in changes.items() if name in Run.model_fields}
+    own = {name: value for name, value in changes.items() if name not in of_run}
+    run = found.run.model_copy(update=of_run)
+    return found.model_copy(update={"run": run, **own})
+
+
 def matrix(
     backend: Backend,
     view: View,
@@ -144,36 +154,38 @@ def matrix(
         ),
         unavailable=None,
         confirm_chunk_sizes=list(confirmed),
-        backend_version="1.0",
-        environment_sha256="c" * 64,
-        repaired=False,
-        argv=["python"],
-        environ={},
-        shell=ShellVariables(passed={}, left_out=[]),
-        elsewhere=None,
-        scoring=Scoring(
-            mode="separate" if view == "portable" else "cached",
-            told_by="flags",
-            detail=None,
-            fallbacks=None,
+        run=Run(
+            backend_version="1.0",
+            environment_sha256="c" * 64,
+            repaired=False,
+            argv=["python"],
+            environ={},
+            shell=ShellVariables(passed={}, left_out=[]),
+            elsewhere=None,
+            scoring=Scoring(
+                mode="separate" if view == "portable" else "cached",
+                told_by="flags",
+                detail=None,
+                fallbacks=None,
+            ),
+            round_trip=RoundTrip(before_s=0.001, after_s=0.001),
+            devices=["cpu"],
+            host=Host(name="h", system="s", machine="m", processor="p", cpus=2, memory_bytes=1),
+            compile_cache_entries=None,
+            restarts=0,
+            sessions=1,
+            interruptions=0,
+            foreign_cpu=0.0,
+            client_costs=[ClientCost(chunk_size=c, seconds_per_pass=0.01) for c in chunk_sizes],
+            seconds=TimeSplit(server_start=1, warmup=1, sweep=1, confirm=1, other=1),
+            started_at="2026-01-01T00:00:00+00:00",
+            finished_at="2026-01-01T00:01:00+00:00",
+            git_commit=None,
+            git_dirty=False,
         ),
-        round_trip=RoundTrip(before_s=0.001, after_s=0.001),
-        devices=["cpu"],
-        host=Host(name="h", system="s", machine="m", processor="p", cpus=2, memory_bytes=1),
-        compile_cache_entries=None,
-        restarts=0,
-        sessions=1,
-        interruptions=0,
-        requests_repeated=False,
-        foreign_cpu=0.0,
-        client_costs=[ClientCost(chunk_size=c, seconds_per_pass=0.01) for c in chunk_sizes],
-        seconds=TimeSplit(server_start=1, warmup=1, sweep=1, confirm=1, other=1),
-        started_at="2026-01-01T00:00:00+00:00",
-        finished_at="2026-01-01T00:01:00+00:00",
-        git_commit=None,
-        git_dirty=False,
         table_sha256=table_sha256(table),
-    ).model_copy(update=changes)
+    )
+    provenance = with_facts(provenance, changes)
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return Matrix(frame, provenance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -24,3 +25,24 @@ def find_program(*names: str, package: str = "") -> str:
     if os.environ.get("CI"):
         pytest.fail(missing)
     pytest.skip(missing)
+
+
+# What git starts (ssh, a credential helper) hangs with it and holds its output open.
+_HANGING = """#!/bin/sh
+sleep 86400 &
+echo $! > "{folder}/helper"
+wait
+"""
+
+
+def hang_git(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first git on the PATH hang, and let it be waited for only as long as it starts.
+
+    The process that it starts is written to the file ``helper`` in ``folder``.
+    """
+    program = folder / "git"
+    program.write_text(_HANGING.format(folder=folder))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr("stages.common.git.ASK_LIMIT_S", 5.0)
+    monkeypatch.setattr("stages.common.git.WORK_LIMIT_S", 5.0)

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from stages.common.errors import UserError
 from stages.contract import BACKENDS, VIEWS, parse_contract
+from stages.documents.cell import PassKey
 from stages.documents.nonce import NONCE_FILE, read_nonce, write_nonce
 from stages.measure.passes import encode_pass
 from stages.oracle.sample import SampledItem, prompt_of
 from stages.plan.plan import make_plan
-from stages.plan.schedule import PassKey, salt_of
+from stages.plan.schedule import salt_of
 from stages.workload import build_workload
 
 MADE = contract()

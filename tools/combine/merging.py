@@ -10,9 +10,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.common.errors import UserError, one_line
+from stages.common.errors import UserError
 from stages.common.files import write_whole
-from stages.common.git import why_no_revision
+from stages.common.git import said, why_no_revision
 from stages.contract import PARAMS
 from tools.combine.locks import (
     LOCK_FILE,
@@ -26,7 +26,7 @@ from tools.combine.locks import (
     parse_lock,
     parse_params,
 )
-from tools.combine.repository import QUIETLY, git, lines, run, try_git
+from tools.combine.repository import git, lines, run_git, try_git
 
 REGENERATED = ("data/compare", "data/report")
 """What `compare` and `report` write into git."""
@@ -89,17 +89,13 @@ def _merge_one(copy: Path, revision: Revision, ours: str) -> str:
         return ours
     lock = merge(lock_of(parted), Side(ours, lock_of(head)), Side(revision.name, lock_of(revision)))
     # Its failure is judged by what it leaves: conflicts, or nothing at all.
-    merging = run(
-        *("git", *QUIETLY, "merge", "--quiet", "--no-ff", "--no-commit", revision.commit),
-        folder=copy,
-    )
+    merging = run_git("merge", "--quiet", "--no-ff", "--no-commit", revision.commit, folder=copy)
     unmerged = lines(git("diff", "--name-only", "--diff-filter=U", "-z", folder=copy))
     foreign = [name for name in unmerged if name != LOCK_FILE and not _is_regenerated(name)]
     if foreign:
         raise UserError(_conflict(foreign, head, revision))
     if merging.returncode != 0 and not unmerged:
-        said = one_line(merging.stderr or merging.stdout, 400)
-        raise UserError(f"{revision.name}: git does not merge it: {said}")
+        raise UserError(f"{revision.name}: git does not merge it: {said(merging)}")
     for folder in REGENERATED:
         _keep_ours(copy, folder)
     write_whole(copy / LOCK_FILE, dump_lock(lock).encode())

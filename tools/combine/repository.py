@@ -13,8 +13,8 @@ from pathlib import Path
 
 from dvc.config import Config, ConfigError
 
+from stages.common import git as common
 from stages.common.errors import UserError, one_line
-from stages.common.git import check_trusted
 from stages.common.shell import in_own_repository
 
 # A hook of the user's own would run `dvc checkout` or the like in the middle of a merge; and
@@ -41,52 +41,49 @@ def environ() -> dict[str, str]:
     return {**given, "PATH": path}
 
 
-def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run ``command`` in ``folder`` and keep what it says; it can ask nothing.
+def run_git(*arguments: str, folder: Path = Path()) -> subprocess.CompletedProcess[bytes]:
+    """Run git without a user's hooks, and keep what it says.
 
     Raises:
-        UserError: there is no such program, or git does not trust the repository.
+        GitError: git cannot be asked.
     """
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=environ(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
-    except OSError as error:
-        raise UserError(f"{command[0]}: {error.strerror}") from error
-    if done.returncode != 0:
-        check_trusted(done.stderr)
-    return done
+    return common.run_git(*arguments, folder=folder, options=QUIETLY, works=True, environ=environ())
 
 
 def try_git(*arguments: str, folder: Path = Path()) -> str | None:
     """What git prints; ``None`` where it fails."""
-    done = run("git", *arguments, folder=folder)
-    return done.stdout if done.returncode == 0 else None
+    found = common.try_git(*arguments, folder=folder)
+    return None if found is None else found.decode(errors="replace")
 
 
 def git(*arguments: str, folder: Path = Path()) -> str:
-    """What git prints.
+    """What git prints, run without a user's hooks.
 
     Raises:
-        UserError: it fails; in git's own words.
+        GitError: it fails; in git's own words.
     """
-    done = run("git", *QUIETLY, *arguments, folder=folder)
-    if done.returncode != 0:
-        said = one_line(done.stderr or done.stdout, 400)
-        raise UserError(f"`git {' '.join(arguments[:2])}` failed: {said}")
-    return done.stdout
+    return common.git(*arguments, folder=folder, options=QUIETLY, works=True, environ=environ())
 
 
 def dvc(*arguments: str, folder: Path = Path()) -> subprocess.CompletedProcess[str]:
-    """Run dvc and keep what it says."""
-    return run(sys.executable, "-m", "dvc", *arguments, folder=folder)
+    """Run dvc in ``folder`` and keep what it says; it can ask nothing.
+
+    Raises:
+        UserError: git does not trust the repository.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=folder,
+        env=environ(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        common.check_trusted(done.stderr)
+    return done
 
 
 def show_dvc(*arguments: str) -> None:

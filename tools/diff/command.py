@@ -15,7 +15,7 @@ import click
 
 from stages.common.errors import UserError, one_line_errors
 from stages.common.files import write_whole
-from stages.common.git import run_git, why_no_revision
+from stages.common.git import NoRepositoryError, check_repository, try_git, why_no_revision
 from stages.documents.comparison import Comparison, load_comparison
 from stages.documents.matrix import COMPARISON_FILE
 from tools.diff.words import Side, changes_markdown
@@ -64,6 +64,10 @@ def read_side(name: str) -> Side:
         return Side(None, load_comparison(COMPARISON_FILE))
     if Path(name).is_file():
         return Side(name, load_comparison(Path(name)))
+    try:
+        check_repository()
+    except NoRepositoryError as error:
+        raise UserError(f"{error}; name a comparison.json instead") from error
     commit = _commit(name) or _experiment(name)
     if commit is None:
         why = why_no_revision()
@@ -72,14 +76,14 @@ def read_side(name: str) -> Side:
             + (f" ({why})" if why else "")
         )
     # The dot makes git look from this folder, not from the repository's root.
-    found = _git("show", f"{commit}:./{COMPARISON_FILE.as_posix()}")
+    found = try_git("show", f"{commit}:./{COMPARISON_FILE.as_posix()}")
     if found is None:
         raise UserError(f"{name}: {COMPARISON_FILE} is not in this revision")
     return Side(name, _parsed(found, f"{name}: {COMPARISON_FILE}"))
 
 
 def _commit(name: str) -> str | None:
-    found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    found = try_git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     return None if found is None else found.decode().strip()
 
 
@@ -89,7 +93,7 @@ def _experiment(name: str) -> str | None:
     Raises:
         UserError: experiments of several commits have this name, and none is HEAD's.
     """
-    listed = _git("for-each-ref", "--format=%(refname) %(objectname)", "refs/exps") or b""
+    listed = try_git("for-each-ref", "--format=%(refname) %(objectname)", "refs/exps") or b""
     found: dict[str, str] = {}
     for line in listed.decode().splitlines():
         reference, commit = line.rsplit(" ", 1)
@@ -103,20 +107,6 @@ def _experiment(name: str) -> str | None:
             raise UserError(f"{name}: experiments of several commits have this name ({bases})")
         return found[head]
     return next(iter(found.values()), None)
-
-
-def _git(*arguments: str) -> bytes | None:
-    """What git prints; ``None`` where it fails.
-
-    Raises:
-        UserError: there is no git, or no repository that it can be asked about.
-    """
-    done = run_git(*arguments)
-    if done.returncode == 0:
-        return done.stdout
-    if b"not a git repository" in done.stderr:
-        raise UserError("this folder is in no git repository; name a comparison.json instead")
-    return None
 
 
 def _parsed(data: bytes, label: str) -> Comparison:

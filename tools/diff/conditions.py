@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from stages.contract import BACKEND_NAMES, BACKENDS, VIEWS, Backend, View
+from stages.contract import BACKEND_NAMES, BACKENDS, VIEWS
+from stages.documents.cell import MATRIX_KEYS, MatrixKey
 from stages.documents.comparison import BUSY, Comparison, Source, ViewComparison
 from stages.report import format as f
 from stages.report.elsewhere import where
 from stages.report.modes import named
-
-type Key = tuple[Backend, View]
 
 _STARTING_ANEW = frozenset({"--port", "--host", "--model-path"})
 _SHORT_HASH = 12
@@ -46,8 +45,8 @@ def differences(old: Comparison, new: Comparison) -> list[Difference]:
         Difference(name, "", one[name], other[name]) for name in one if one[name] != other[name]
     ]
     sources = _by_key(old), _by_key(new)
-    rows: dict[tuple[str, str, str, bool], list[Key]] = {}
-    for key in [(b, v) for b in BACKENDS for v in VIEWS]:
+    rows: dict[tuple[str, str, str, bool], list[MatrixKey]] = {}
+    for key in MATRIX_KEYS:
         if key in sources[0] and key in sources[1]:
             scored = _scored(old, key), _scored(new, key)
             if scored[0] != scored[1]:
@@ -65,26 +64,26 @@ def differences(old: Comparison, new: Comparison) -> list[Difference]:
     return found
 
 
-def _view(of: Comparison, key: Key) -> ViewComparison:
-    (view,) = (view for view in of.views() if view.view == key[1])
+def _view(of: Comparison, key: MatrixKey) -> ViewComparison:
+    (view,) = (view for view in of.views() if view.view == key.view)
     return view
 
 
-def _scored(of: Comparison, key: Key) -> str:
-    return named(_view(of, key).scoring[key[0]])
+def _scored(of: Comparison, key: MatrixKey) -> str:
+    return named(_view(of, key).scoring[key.backend])
 
 
-def _sent_twice(of: Comparison, key: Key) -> str:
-    kept = _view(of, key).prefix_cache[key[0]].kept
-    return "yes" if kept and _by_key(of)[key].requests_repeated else "no"
+def _sent_twice(of: Comparison, key: MatrixKey) -> str:
+    kept = _view(of, key).prefix_cache[key.backend].kept
+    return "yes" if kept and _by_key(of)[key].run.requests_repeated else "no"
 
 
-def _by_key(of: Comparison) -> dict[Key, Source]:
-    return {(source.backend, source.view): source for source in of.sources}
+def _by_key(of: Comparison) -> dict[MatrixKey, Source]:
+    return {MatrixKey(source.backend, source.view): source for source in of.sources}
 
 
-def _where(keys: list[Key]) -> str:
-    if len(keys) == len(BACKENDS) * len(VIEWS):
+def _where(keys: list[MatrixKey]) -> str:
+    if len(keys) == len(MATRIX_KEYS):
         return ""
     for backend in BACKENDS:
         if {b for b, _ in keys} == {backend} and len(keys) == len(VIEWS):
@@ -135,20 +134,20 @@ def _source(old: Source, new: Source) -> Iterator[tuple[str, str, str, bool]]:
             pair = before.get(name, f.ABSENT), after.get(name, f.ABSENT)
             if pair[0] != pair[1]:
                 yield name, *pair, host
-    if max(old.foreign_cpu or 0, new.foreign_cpu or 0) >= BUSY:
-        load = f.percent(old.foreign_cpu, BUSY), f.percent(new.foreign_cpu, BUSY)
+    if max(old.run.foreign_cpu or 0, new.run.foreign_cpu or 0) >= BUSY:
+        load = f.percent(old.run.foreign_cpu, BUSY), f.percent(new.run.foreign_cpu, BUSY)
         yield "other work on the machine", *load, False
 
 
 def _server(source: Source) -> dict[str, str]:
-    command, flags = _command(source.argv)
+    command, flags = _command(source.run.argv)
     return {
         "unavailable": source.unavailable or f.ABSENT,
-        "version": source.backend_version or f.ABSENT,
+        "version": source.run.backend_version or f.ABSENT,
         "segment masks mended, by the contract": "yes" if source.segment_mask_mended else "no",
         "server": where(source),
-        "environment hash": _short(source.environment_sha256 or f.ABSENT),
-        "repaired": {None: "not known", True: "yes", False: "no"}[source.repaired],
+        "environment hash": _short(source.run.environment_sha256 or f.ABSENT),
+        "repaired": {None: "not known", True: "yes", False: "no"}[source.run.repaired],
         "dtype": source.dtype,
         "command": command or f.ABSENT,
         **flags,
@@ -158,9 +157,9 @@ def _server(source: Source) -> dict[str, str]:
 
 def _settings(source: Source) -> dict[str, str]:
     """What a server started elsewhere says of its settings."""
-    if source.elsewhere is None:
+    if source.run.elsewhere is None:
         return {}
-    told = source.elsewhere
+    told = source.run.elsewhere
     settings = {name: str(value) for name, value in told.settings.items()}
     return {**settings, "settings hash": _short(told.settings_sha256)}
 
@@ -183,7 +182,7 @@ def _command(argv: list[str]) -> tuple[str, Mapping[str, str]]:
 
 
 def _machine(source: Source) -> dict[str, str]:
-    host = source.host
+    host = source.run.host
     return {
         "host": host.name,
         "system": host.system,
@@ -191,8 +190,8 @@ def _machine(source: Source) -> dict[str, str]:
         "processor": host.processor,
         "CPUs": str(host.cpus),
         "memory": f.gibibytes(host.memory_bytes),
-        "devices": ", ".join(source.devices) or f.ABSENT,
-        **(source.shell.passed if source.shell else {}),
+        "devices": ", ".join(source.run.devices) or f.ABSENT,
+        **(source.run.shell.passed if source.run.shell else {}),
     }
 
 
@@ -201,9 +200,9 @@ def measured(of: Comparison) -> str:
     ran = [source for source in of.sources if source.unavailable is None]
     if not ran:
         return "nothing was measured"
-    first = f.minute(min((s.started_at for s in ran), key=f.instant))
-    last = f.minute(max((s.finished_at for s in ran), key=f.instant))
-    commits = sorted({f.commit(s, 7) for s in ran if s.git_commit})
+    first = f.minute(min((s.run.started_at for s in ran), key=f.instant))
+    last = f.minute(max((s.run.finished_at for s in ran), key=f.instant))
+    commits = sorted({f.commit(s, 7) for s in ran if s.run.git_commit})
     at = f", at commit{'s' if len(commits) > 1 else ''} {f.join(commits)}" if commits else ""
     return f"{first} to {last}{at}"
 

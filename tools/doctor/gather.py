@@ -9,7 +9,7 @@ import platform
 from pathlib import Path
 
 from stages.common.errors import UserError
-from stages.common.git import code_version
+from stages.common.git import HangingError, code_version
 from stages.common.shell import clean_environ, reaching
 from stages.contract import REFERENCE, VIEWS, Backend, Contract, HubModel
 from stages.documents.matrix import MATRIX_FILE, MODEL_FILE, folder_of, read_matrix
@@ -24,7 +24,6 @@ from tools.doctor.machine import (
     find_left_over,
     find_rooms,
     git_version,
-    in_repository,
     loopback_complaint,
     memory,
     server_complaint,
@@ -48,6 +47,7 @@ def gather(contract: Contract, backends: tuple[Backend, ...], root: Path = ROOT)
     total, free = memory()
     measuring, lock_complaint = _lock()
     environ = clean_environ()
+    version = code_version()
     hub = find_hub_model(contract.model) if isinstance(contract.model, HubModel) else None
     return Facts(
         python=platform.python_version(),
@@ -55,9 +55,10 @@ def gather(contract: Contract, backends: tuple[Backend, ...], root: Path = ROOT)
         system=platform.system(),
         machine=platform.machine(),
         harness=harness_differences(),
-        git=git_version(),
-        repository=in_repository(),
-        unnamed=code_version().unknown,
+        # One that hangs is not waited for again.
+        git=None if isinstance(version.unknown, HangingError) else git_version(),
+        repository=version.repository,
+        unnamed=version.unknown,
         dvc=_dvc_version(),
         cpus=cpus(),
         load=os.getloadavg()[0],
@@ -131,6 +132,6 @@ def _elsewhere(backends: tuple[Backend, ...]) -> dict[Backend, str]:
             path = folder_of(backend, view) / MATRIX_FILE
             with contextlib.suppress(UserError):
                 provenance = read_matrix(path).provenance
-                if provenance.unavailable is None and provenance.host.name != here:
-                    found[backend] = provenance.host.name
+                if provenance.unavailable is None and provenance.run.host.name != here:
+                    found[backend] = provenance.run.host.name
     return found

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from stages.common.errors import one_line
-from stages.common.git import GitError, NotTrustedError, check_repository, run_git
+from stages.common.git import GitError, git
 from stages.environments.build import ENVIRONMENTS, cache_root
 from tools.doctor.facts import Place, Process, Room
 
@@ -108,16 +108,5 @@ def cpus() -> int:
 def git_version() -> str | None:
     """The version of git; ``None`` where there is none."""
     with contextlib.suppress(GitError):
-        done = run_git("--version")
-        if done.returncode == 0:
-            return one_line(done.stdout.decode()).removeprefix("git version ")
+        return one_line(git("--version")).removeprefix("git version ")
     return None
-
-
-def in_repository() -> bool:
-    """Whether this folder is in a git repository's work tree, be it one that git does not trust."""
-    try:
-        check_repository()
-    except GitError as error:
-        return isinstance(error, NotTrustedError)
-    return True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from stages.common.git import HangingError
 from stages.contract import REFERENCE, PackagedModel, SyntheticModel
 from tools.doctor.backend_checks import judge_environment
 from tools.doctor.facts import PLACES, Room
@@ -68,11 +69,13 @@ def harness(question: Question) -> Finding:
 def tools(question: Question) -> Finding:
     """What `dvc repro` itself needs."""
     facts = question.facts
+    unnamed = facts.unnamed
+    if isinstance(unnamed, HangingError):
+        return Finding("git and dvc", "blocked", unnamed.why, unnamed.remedy)
     if facts.git is None:
         return Finding("git and dvc", "blocked", "there is no git", "install git")
     if facts.dvc is None:
         return Finding("git and dvc", "blocked", "there is no dvc in .venv", _REBUILD_HARNESS)
-    unnamed = facts.unnamed
     if not facts.repository:
         found = unnamed.why if unnamed else "this folder is in no git repository"
         return Finding("git and dvc", "blocked", found, "git clone the project, or git init here")

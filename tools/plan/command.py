@@ -18,6 +18,7 @@ from stages.measure.servers.caches import cache_variables
 from stages.plan.plan import Plan, plan_for
 from tools.compose import composed
 from tools.plan.rates import known_rates
+from tools.plan.rough import rough_rates
 from tools.plan.subject import subject_of
 from tools.plan.words import Estimate, closing, estimate, lines_of, opening
 
@@ -39,7 +40,13 @@ def variables(plan: Plan) -> dict[str, str]:
 
 
 def tell(contract: Contract) -> Iterator[str]:
-    """The whole dry run, line by line."""
+    """The whole dry run, line by line.
+
+    Raises:
+        ContractError: the contract, or what it tells of the target's speed, is wrong.
+    """
+    # Before the first line, also where no backend needs it.
+    rough_rates(contract)
     subject = subject_of(contract)
     yield opening(contract, subject.workload)
     times: dict[str, list[Estimate]] = {backend: [] for backend in BACKENDS}

@@ -12,6 +12,7 @@ import polars as pl
 
 from stages.common.errors import UserError
 from stages.contract import Contract
+from stages.documents.cell import PASS_COLUMNS
 from stages.documents.comparison import Comparison, load_comparison
 from stages.documents.matrix import (
     COMPARISON_FILE,
@@ -23,6 +24,7 @@ from stages.documents.matrix import (
 )
 from stages.environments.build import environment_sha256
 from stages.plan.plan import Plan
+from tools.plan.rough import rough_rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +71,21 @@ def _from_matrix(plan: Plan, path: Path) -> Rates | None:
     same = (
         found.workload_sha256 == plan.workload_sha256
         and found.model.title == plan.model.title
-        and found.environment_sha256 == environment_sha256(plan.environment, plan.commit)
+        and found.run.environment_sha256 == environment_sha256(plan.environment, plan.commit)
         and found.contract.launch == plan.contract.launch
         and found.contract.flags == plan.contract.flags
     )
     rates = _rates_of(matrix) if same else {}
     if not rates:
         return None
-    basis = f"{path}, measured on {found.host.name} until {found.finished_at}"
-    return Rates(rates, found.seconds.server_start, basis)
+    basis = f"{path}, measured on {found.run.host.name} until {found.run.finished_at}"
+    return Rates(rates, found.run.seconds.server_start, basis)
 
 
 def _rates_of(matrix: Matrix) -> dict[int, float]:
     passes = (
         matrix.calls.filter(pl.col("phase").is_in(TIMED_PHASES))
-        .group_by("chunk_size", "phase", "run")
+        .group_by(*PASS_COLUMNS)
         .agg(
             (pl.col("status") == "ok").all().alias("good"),
             ((pl.col("end_ns").max() - pl.col("start_ns").min()) / 1e9).alias("seconds"),
@@ -113,18 +115,18 @@ def _of_source(plan: Plan, report: Comparison, path: Path) -> Rates | None:
         if (source.backend, source.view) != (plan.backend, plan.view):
             continue
         environment = environment_sha256(plan.environment, plan.commit)
-        if source.argv[: len(wanted)] != wanted or source.environment_sha256 != environment:
+        if source.run.argv[: len(wanted)] != wanted or source.run.environment_sha256 != environment:
             continue
         view = next(v for v in report.views() if v.view == plan.view)
         cells = [c for c in view.cells if c.backend == plan.backend]
         rates = {c.chunk_size: c.items_per_s for c in cells if c.items_per_s}
-        basis = f"{path}, measured on {source.host.name} until {source.finished_at}"
-        return Rates(rates, source.seconds.server_start, basis) if rates else None
+        basis = f"{path}, measured on {source.run.host.name} until {source.run.finished_at}"
+        return Rates(rates, source.run.seconds.server_start, basis) if rates else None
     return None
 
 
 def _from_target(plan: Plan, contract: Contract) -> Rates | None:
-    rough, workload = contract.rough_rates, plan.workload
+    rough, workload = rough_rates(contract), plan.workload
     if rough is None or rough.model != plan.model.title:
         return None
     shape = len(workload.query), max(map(len, workload.items))

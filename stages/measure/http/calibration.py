@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.common.errors import UserError
-from stages.measure.http.client import CallFailed, PreparedCall, ScoreConnection
-from stages.measure.http.decode import answer_bound, decode_scores
+from stages.measure.http.client import ScoreConnection
+from stages.measure.http.exchange import ScoreRequest, exchange
 from stages.measure.http.instant import ITEMS_HEADER
 
 CALL_TIMEOUT_S = 60.0
@@ -32,17 +32,15 @@ class CalibrationPass:
 
     Attributes:
         chunk_size: items per call asked for.
-        bodies: the request bodies, in order.
-        item_counts: items in each body.
+        requests: in order.
     """
 
     chunk_size: int
-    bodies: list[bytes]
-    item_counts: list[int]
+    requests: list[ScoreRequest]
 
 
 def calibrate(
-    passes: Sequence[CalibrationPass], *, labels: int, apply_softmax: bool, repetitions: int = 5
+    passes: Sequence[CalibrationPass], *, labels: int, repetitions: int = 5
 ) -> dict[int, float]:
     """Time each pass against a server that answers at once.
 
@@ -52,7 +50,6 @@ def calibrate(
     Args:
         passes: one per chunk size.
         labels: scores per item.
-        apply_softmax: as in the measurement.
         repetitions: timed rounds, at least 1.
 
     Returns:
@@ -65,33 +62,28 @@ def calibrate(
     with instant_server(labels) as url, ScoreConnection(url, CALL_TIMEOUT_S) as connection:
         for repetition in range(repetitions + 1):
             for planned in passes if repetition % 2 else reversed(passes):
-                took = time_pass(connection, planned, labels, apply_softmax)
+                took = time_pass(connection, planned)
                 if repetition:
                     seconds[planned.chunk_size].append(took)
     return {chunk_size: statistics.median(taken) for chunk_size, taken in seconds.items()}
 
 
-def time_pass(
-    connection: ScoreConnection, planned: CalibrationPass, labels: int, apply_softmax: bool
-) -> float:
+def time_pass(connection: ScoreConnection, planned: CalibrationPass) -> float:
     """Seconds from the first byte sent to the last answer decoded and validated.
 
     Raises:
         UserError: a call failed.
     """
-    calls: list[tuple[PreparedCall, int]] = [
-        (connection.prepare(body, {ITEMS_HEADER: str(count)}, answer_bound(count, labels)), count)
-        for body, count in zip(planned.bodies, planned.item_counts, strict=True)
+    prepared = [
+        request.prepare(connection, {ITEMS_HEADER: str(request.item_count)})
+        for request in planned.requests
     ]
     start = time.monotonic_ns()
-    for call, count in calls:
-        try:
-            reply = connection.send(call)
-        except CallFailed as failure:
-            raise UserError(f"the client's own cost could not be measured: {failure}") from failure
-        decoded = decode_scores(reply.status, reply.body, count, labels, apply_softmax)
+    for request in prepared:
+        decoded, _ = exchange(connection, request)
         if decoded.status != "ok":
-            raise UserError(f"the client's own cost could not be measured: {decoded.detail}")
+            why = f"{decoded.status}: {decoded.detail}"
+            raise UserError(f"the client's own cost could not be measured: {why}")
     return (time.monotonic_ns() - start) / 1e9
 
 

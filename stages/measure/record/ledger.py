@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
+from stages.documents.cell import PassKey
 from stages.documents.matrix import CallRecord
 from stages.machine.host import utc_now
 from stages.machine.other_work import LoadLog
@@ -20,7 +21,6 @@ from stages.measure.record.journal import (
     clock_offset,
     history_of,
 )
-from stages.plan.schedule import PassKey
 
 _NAME_BYTES = 8
 
@@ -51,7 +51,7 @@ class Ledger:
         self._offset_ns = self._begin(journal, compile_cache_entries)
         self.load = LoadLog()
         self.records = [call for p in self.earlier.passes for call in p.calls]
-        self._done = {_key(record) for record in self.records}
+        self._done = {PassKey.of(record) for record in self.records}
 
     def _begin(self, journal: Journal, compile_cache_entries: int | None) -> int:
         now, wall = time.monotonic_ns(), time.time_ns()
@@ -94,7 +94,7 @@ class Ledger:
     def add(self, calls: list[CallRecord]) -> None:
         """Add calls that were never sent; they follow from the rest, so no journal holds them."""
         self.records += calls
-        self._done |= {_key(call) for call in calls}
+        self._done |= {PassKey.of(call) for call in calls}
 
     def has(self, key: PassKey) -> bool:
         """Whether the pass was measured, or given up."""
@@ -153,7 +153,3 @@ class Ledger:
             yield
         finally:
             self._seconds[what] += time.monotonic() - start
-
-
-def _key(record: CallRecord) -> PassKey:
-    return PassKey(record.phase, record.chunk_size, record.run)

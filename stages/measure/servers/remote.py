@@ -24,6 +24,7 @@ from stages.contract import BACKENDS, Backend
 from stages.documents.matrix import MULTI_ITEM_MODES
 from stages.documents.model import checkpoint_sha256
 from stages.measure.http.client import CallFailed, ScoreConnection
+from stages.measure.http.exchange import get
 from stages.measure.passes import probe_server
 from stages.measure.servers.asked import AskedRecord
 from stages.measure.servers.info import Info, Introduction, Wanted, introduce, parse_answer
@@ -183,7 +184,7 @@ class RemoteServer:
 
     def _ask(self, connection: ScoreConnection, path: str) -> Info:
         try:
-            reply = connection.send(connection.prepare_get(path))
+            reply = get(connection, path)
             if reply.status != 200:
                 raise UserError(f"{self.url}: refused: {path} answers HTTP {reply.status}")
             return parse_answer(reply.body)

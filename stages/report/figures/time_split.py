@@ -33,7 +33,7 @@ def time_split(comparison: Comparison) -> Figure:
     rows = range(len(sources))
     start = [0.0] * len(sources)
     for part, (label, color, hatch) in _PARTS.items():
-        spent = [float(getattr(source.seconds, part)) for source in sources]
+        spent = [float(getattr(source.run.seconds, part)) for source in sources]
         axes.barh(
             rows,
             spent,

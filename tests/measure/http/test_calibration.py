@@ -17,6 +17,7 @@ from stages.common.errors import UserError
 from stages.measure.http.calibration import CalibrationPass, calibrate, instant_server, time_pass
 from stages.measure.http.client import CallFailed, ScoreConnection, encode_call
 from stages.measure.http.decode import decode_scores
+from stages.measure.http.exchange import ScoreRequest
 from stages.measure.http.instant import ITEMS_HEADER
 from stages.measure.servers.launched import is_listening
 
@@ -28,8 +29,12 @@ def pass_of(chunk_size: int, labels: list[int]) -> CalibrationPass:
     chunks = [ITEMS[at : at + chunk_size] for at in range(0, len(ITEMS), chunk_size)]
     return CalibrationPass(
         chunk_size=chunk_size,
-        bodies=[encode_call(QUERY, chunk, labels, True, False) for chunk in chunks],
-        item_counts=[len(chunk) for chunk in chunks],
+        requests=[
+            ScoreRequest(
+                encode_call(QUERY, chunk, labels, True, False), len(chunk), len(labels), True
+            )
+            for chunk in chunks
+        ],
     )
 
 
@@ -37,7 +42,7 @@ def pass_of(chunk_size: int, labels: list[int]) -> CalibrationPass:
 def test_every_chunk_size_gets_its_cost_even_where_the_last_call_holds_fewer_items(labels):
     passes = [pass_of(size, labels) for size in (1, 4, 10)]
     began = time.monotonic()
-    costs = calibrate(passes, labels=len(labels), apply_softmax=True, repetitions=2)
+    costs = calibrate(passes, labels=len(labels), repetitions=2)
     took_s = time.monotonic() - began
     assert list(costs) == [1, 4, 10]
     # Medians of two timed rounds each, so that all of it lies within the call.
@@ -56,7 +61,7 @@ def test_only_calls_a_measurement_would_count_are_timed(behaviour):
         ScoreConnection(server.url, PATIENCE_S) as connection,
         pytest.raises(UserError, match="client's own cost"),
     ):
-        time_pass(connection, pass_of(4, [7, 8]), 2, True)
+        time_pass(connection, pass_of(4, [7, 8]))
 
 
 @pytest.mark.parametrize(("items", "labels"), [(1, 1), (1, 2), (3, 5), (500, 2)])

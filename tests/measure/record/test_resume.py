@@ -211,10 +211,12 @@ def test_killed_ten_times_at_any_moment_every_pass_is_measured_once(harness) -> 
     if before:
         assert f"going on after {len(before)} passes" in said
         assert {key: kept[key] for key in measured} == measured
-        assert matrix.provenance.interruptions >= 6
-    assert matrix.provenance.requests_repeated is False, "each server launched here is a new one"
-    assert matrix.provenance.sessions == matrix.calls["session"].n_unique()
-    assert min(matrix.provenance.seconds.model_dump().values()) >= 0
+        assert matrix.provenance.run.interruptions >= 6
+    assert matrix.provenance.run.requests_repeated is False, (
+        "each server launched here is a new one"
+    )
+    assert matrix.provenance.run.sessions == matrix.calls["session"].n_unique()
+    assert min(matrix.provenance.run.seconds.model_dump().values()) >= 0
     probes = read_probes(output / "probes.parquet")
     assert probes.provenance.matrix_sha256 == matrix.provenance.table_sha256
     assert set(probes.frame["status"]) == {"ok"}
@@ -282,7 +284,7 @@ def test_a_server_that_is_ended_together_with_the_harness_spoils_no_pass(harness
     code, said = made.run()
     assert code == 0, said
     assert_whole(made.matrix())
-    assert made.matrix().provenance.restarts == 0
+    assert made.matrix().provenance.run.restarts == 0
 
 
 @pytest.mark.parametrize("by_variable", [False, True])
@@ -314,7 +316,7 @@ def test_fresh_measures_everything_anew_and_is_the_way_out_of_a_damaged_journal(
     assert "going on" not in said
     assert_whole(made.matrix())
     found = made.matrix().provenance
-    assert (found.interruptions, found.sessions) == (0, 1)
+    assert (found.run.interruptions, found.run.sessions) == (0, 1)
 
 
 def test_a_second_measurement_on_the_machine_is_refused_and_starts_nothing(harness) -> None:

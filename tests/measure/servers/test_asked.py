@@ -207,7 +207,7 @@ class Place:
 
     @property
     def repeated(self) -> bool:
-        return self.matrix.provenance.requests_repeated
+        return self.matrix.provenance.run.requests_repeated
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ def test_its_own_account_says_how_it_scored(place) -> None:
     made.server.start(made.told(multi_item_enable_prefill_extend=True))
     code, said = made.measure()
     assert code == 0, said
-    found = made.matrix.provenance.scoring
+    found = made.matrix.provenance.run.scoring
     assert found is not None
     assert (found.mode, found.told_by, found.fallbacks) == ("prefill_extend", "server", None)
 
@@ -177,21 +177,21 @@ def test_a_server_at_a_url_is_measured_whole_and_left_as_it_was(place) -> None:
     assert calls["compiles"].null_count() == calls.height
     assert calls["cached_tokens"].null_count() == calls.height
     assert found.contract.base_url == made.server.url
-    assert found.backend_version == "9.8.7"
-    assert (found.environment_sha256, found.repaired) == (None, None)
-    assert (found.argv, found.environ) == ([], {})
-    assert (found.foreign_cpu, found.compile_cache_entries) == (None, None)
-    told = found.elsewhere
+    assert found.run.backend_version == "9.8.7"
+    assert (found.run.environment_sha256, found.run.repaired) == (None, None)
+    assert (found.run.argv, found.run.environ) == ([], {})
+    assert (found.run.foreign_cpu, found.run.compile_cache_entries) == (None, None)
+    told = found.run.elsewhere
     assert told is not None
     assert told.same_machine
     assert told.compiles_hidden
     assert told.settings["disable_radix_cache"] is True
     assert told.settings["dtype"] == "float32"
     assert told.settings["attention_backend"] == "native"
-    assert found.round_trip is not None
-    assert found.round_trip.after_s is not None
-    assert 0 < found.round_trip.before_s < took_s
-    assert 0 < found.round_trip.after_s < took_s
+    assert found.run.round_trip is not None
+    assert found.run.round_trip.after_s is not None
+    assert 0 < found.run.round_trip.before_s < took_s
+    assert 0 < found.run.round_trip.after_s < took_s
     assert "its log is on its machine" in (made.folder / OUTPUT / "server.log").read_text()
     assert SECRET.encode() not in made.everything()
     assert not (made.cache / "environments").exists(), "its environment is not needed here"
@@ -215,10 +215,10 @@ def test_a_launched_servers_round_trip_is_measured_too(place) -> None:
     took_s = time.monotonic() - began
     assert process.returncode == 0, said
     found = read_matrix(made.folder / "data/measure/jax-best_native/matrix.parquet").provenance
-    assert found.elsewhere is None
+    assert found.run.elsewhere is None
     assert found.contract.base_url is None
-    assert found.round_trip is not None
-    assert 0 < found.round_trip.largest_s < took_s
+    assert found.run.round_trip is not None
+    assert 0 < found.run.round_trip.largest_s < took_s
 
 
 def test_a_server_that_goes_away_is_waited_for_and_everything_is_kept(place) -> None:
@@ -237,7 +237,7 @@ def test_a_server_that_goes_away_is_waited_for_and_everything_is_kept(place) -> 
     assert set(failed["status"]) <= {"server_died"}
     assert failed["position"].n_unique() <= 1
     assert all("accepts no connections" in detail for detail in failed["detail"])
-    assert (found.restarts, found.sessions) == (1, 2)
+    assert (found.run.restarts, found.run.sessions) == (1, 2)
     second = calls.filter(calls["session"] == 1)
     assert second["phase"][0] == "warmup"
     assert made.server.lives
@@ -262,7 +262,7 @@ def test_another_server_in_its_place_is_not_measured_and_the_first_one_goes_on(p
     code, said = made.measure()
     assert code == 0, said
     assert f"going on after {len(kept)} passes" in said
-    assert made.matrix.provenance.elsewhere.settings.get("max_running_requests") is None
+    assert made.matrix.provenance.run.elsewhere.settings.get("max_running_requests") is None
 
 
 def test_a_server_that_is_something_else_is_refused_before_the_first_pass(place) -> None:
@@ -362,7 +362,7 @@ def test_a_key_opens_the_server_and_is_written_nowhere(place) -> None:
         assert "sk-other" not in text
     assert KEY.encode() not in made.everything()
     assert KEY[:12].encode() not in made.everything()
-    told_here = made.matrix.provenance.elsewhere
+    told_here = made.matrix.provenance.run.elsewhere
     assert told_here.model_path == "/models/[redacted]"
     assert told_here.settings["served_model_name"] == "named [redacted]"
 

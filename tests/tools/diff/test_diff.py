@@ -215,7 +215,7 @@ def sources(**changes: Any) -> list[Source]:
 
 
 def host(**changes: Any) -> Host:
-    fields: dict[str, Any] = dict(vars(made.source("jax", "portable").host))
+    fields: dict[str, Any] = dict(vars(made.source("jax", "portable").run.host))
     return Host(**{**fields, **changes})
 
 

@@ -20,6 +20,7 @@ from contracts import ROOT, raw_contract
 from dvc.utils.hydra import compose_and_dump
 from matrices import matrix, passes
 from misbehaving import refused_url
+from programs import hang_git
 from readiness import DENSE
 
 from stages.contract import VIEWS, load_contract
@@ -260,6 +261,12 @@ def test_whoever_measures_is_named(tree, monkeypatch) -> None:
 def test_outside_a_git_repository_nothing_can_be_measured(tree) -> None:
     shutil.rmtree(tree / ".git")
     assert levels(judged(), "blocked") == {"git and dvc": "this folder is in no git repository"}
+
+
+def test_a_git_that_hangs_is_named_and_not_taken_for_a_missing_one(tree, monkeypatch) -> None:
+    hang_git(tree.parent, monkeypatch)
+    (told,) = levels(judged(), "blocked").values()
+    assert told.startswith("git: `git rev-parse` did not end within 5 s")
 
 
 def test_a_hub_that_cannot_be_reached_blocks_a_hub_model(tree, monkeypatch) -> None:

@@ -16,8 +16,10 @@ from click.testing import CliRunner
 from contracts import ROOT, raw_contract
 from hypothesis import given
 from hypothesis import strategies as st
+from matrices import with_facts
 from targets import bare_folder, plans, raw_target
 
+from stages.common.errors import ContractError
 from stages.contract import BACKENDS, VIEWS, Backend, View, parse_contract
 from stages.documents.matrix import COMPARISON_FILE, folder_of, read_matrix
 from stages.documents.probes import read_probes
@@ -25,7 +27,7 @@ from stages.environments.build import environment_sha256
 from stages.measure.command import measure
 from stages.plan.plan import Plan, make_plan, plan_for
 from stages.plan.schedule import interleaved
-from tools.plan.command import main
+from tools.plan.command import main, tell
 from tools.plan.counts import probe_requests, requests_of, rows_of
 from tools.plan.rates import Rates, known_rates
 from tools.plan.subject import subject_of
@@ -234,6 +236,33 @@ def test_rough_rates_hold_for_a_model_and_a_shape_and_not_for_a_name(
     assert plan_of(bare, other, "jax")[1] is None, "under the same name"
 
 
+WRONG_ROUGH_RATES = [
+    (
+        {"item_tokens": 0},
+        r"rough_rates\.item_tokens: found 0; allowed: .*greater than or equal to 1",
+    ),
+    ({"item_tokens": "20"}, r"rough_rates\.item_tokens: found '20'; allowed: a valid integer"),
+    ({"jax": {"portable": {1: 4.8}}}, r"rough_rates\.jax\.best_native: found 'nothing'"),
+    ({"jaxx": None}, r"rough_rates\.jaxx: found 'an unknown key'; allowed: did you mean 'jax'\?"),
+    (
+        {"pytorch": {"portable": None, "best_nativ": None}},
+        r"rough_rates\.pytorch\.best_nativ: found .* did you mean 'best_native'\?",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "told"), WRONG_ROUGH_RATES)
+def test_a_wrong_rough_rate_is_refused_by_the_dry_run_and_by_nothing_else(
+    bare: Path, tpu: dict[str, Any], changes: dict[str, Any], told: str
+) -> None:
+    wrong = {**tpu, "rough_rates": {**tpu["rough_rates"], **changes}}
+    made = parse_contract(wrong)
+    with inside(bare), pytest.raises(ContractError, match=rf"^params\.yaml: {told}"):
+        list(tell(made))
+    with pytest.raises(ContractError, match=r"^params\.yaml: rough_rates: found 3; allowed: "):
+        parse_contract({**tpu, "rough_rates": 3})
+
+
 def test_where_nothing_is_known_the_bound_is_named_as_one(bare: Path) -> None:
     lines = said(bare, "target=tpu_vs_gpu")
     # 13 passes of 1,001 requests and 35 probes at 180 s each, and half an hour to start: 652.9 h.
@@ -312,7 +341,7 @@ def test_a_report_of_the_same_server_counts_whatever_its_target_is_called(bare: 
         ("renamed", {}),
         ("another build", {"environment_sha256": "00" * 32}),
     ):
-        told = [s.model_copy(update=changes) for s in sources]
+        told = [with_facts(s, changes) for s in sources]
         report = build.comparison(*views, target="renamed", model=model, sources=told)
         scope = report.scope.model_copy(update={"workload_sha256": plan.workload_sha256})
         path = bare / COMPARISON_FILE

@@ -1,12 +1,18 @@
-"""How fast a target roughly is: for a dry run that finds nothing measured, and for nothing else."""
+"""How fast a target roughly is: for a dry run that finds nothing measured, and for nothing else.
+
+The contract keeps the section ``rough_rates`` as it stands, so that no measurement depends on it.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
+import pydantic
 from pydantic import Field
 
-from stages.contract.basics import Size, Strict, Text, View
+from stages.contract import Contract, View
+from stages.contract.basics import Size, Strict, Text
+from stages.contract.parse import first_error
 
 type ByChunkSize = Annotated[
     dict[Annotated[int, Field(ge=1)], Annotated[float, Field(gt=0, lt=1e12)]], Field(min_length=1)
@@ -38,3 +44,19 @@ class RoughRates(Strict):
     item_tokens: Size
     jax: ViewRates | None
     pytorch: ViewRates | None
+
+
+class _Section(Strict):
+    rough_rates: RoughRates | None
+
+
+def rough_rates(contract: Contract) -> RoughRates | None:
+    """The section of the contract; ``None`` where it has none.
+
+    Raises:
+        ContractError: the first key in it that is wrong, what was found, what is allowed.
+    """
+    try:
+        return _Section.model_validate({"rough_rates": contract.rough_rates}).rough_rates
+    except pydantic.ValidationError as error:
+        raise first_error(error, _Section) from None
