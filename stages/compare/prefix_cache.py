@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
+from stages.backends.registry import query_keeping_flags
 from stages.contract import SALT_TOKENS
-from stages.contract.packing import KEEPS_QUERY
 from stages.documents.comparison import PrefixCache
 from stages.documents.matrix import TIMED_PHASES, Measured
 from stages.documents.workload import CanonicalWorkload
@@ -27,7 +27,7 @@ def allows_prefix_cache(measured: Measured) -> bool:
     if flags.get("disable-radix-cache"):
         return False
     packs = measured.multi_item is not None or bool(flags.get("enable-mis"))
-    return not packs or any(flags.get(name) for name in KEEPS_QUERY)
+    return not packs or any(flags.get(name) for name in query_keeping_flags())
 
 
 def prompt_tokens(workload: CanonicalWorkload) -> int:

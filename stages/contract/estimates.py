@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stages.contract.basics import Size, Strict, Text, View
+from stages.contract.basics import Backend, Size, Strict, Text, View
 
 type ByChunkSize = Annotated[
     dict[Annotated[int, Field(ge=1)], Annotated[float, Field(gt=0, lt=1e12)]], Field(min_length=1)
@@ -38,3 +38,7 @@ class RoughRates(Strict):
     item_tokens: Size
     jax: ViewRates | None
     pytorch: ViewRates | None
+
+    def of(self, backend: Backend) -> ViewRates | None:
+        """Those of ``backend``."""
+        return self.jax if backend == "jax" else self.pytorch

@@ -14,6 +14,7 @@ from typing import Literal
 import polars as pl
 import pyarrow as pa
 
+from stages.backends.declared import ScoringMode
 from stages.contract import (
     Backend,
     FlagValue,
@@ -151,14 +152,6 @@ class TimeSplit(Record):
     confirm: float
     other: float
 
-
-type ScoringMode = Literal["separate", "cached", "packed", "prefill_extend"]
-"""How a server scores the items of one request.
-
-``separate``: as prompts of their own, the query in each. ``cached``: the same, with the query's
-keys and values from a prefix cache. ``packed``: as one sequence, a mask keeps the items apart.
-``prefill_extend``: the query is computed once and kept, and the items continue it.
-"""
 
 MULTI_ITEM_MODES: tuple[ScoringMode, ...] = ("packed", "prefill_extend")
 """Those that are multi-item scoring."""

@@ -47,7 +47,7 @@ class Source:
         """
         git(Path.cwd(), "clone", "--quiet", "--no-checkout", self.origin, str(folder))
         git(folder, "checkout", "--quiet", "--detach", self.commit)
-        # sglang-jax keeps its package in a folder of the repository.
+        # A repository may keep its package in a folder of its own.
         inner = folder / "python"
         return inner if (inner / "pyproject.toml").exists() else folder
 

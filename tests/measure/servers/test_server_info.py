@@ -11,6 +11,7 @@ from elsewhere import SECRET, told_by
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.backends.registry import declared
 from stages.checkpoint.synthetic import write_synthetic
 from stages.common.errors import UserError, hide
 from stages.common.files import sha256
@@ -40,6 +41,7 @@ def wanted(view: str = "portable", model: Model = LOCAL, **flags: Any) -> Wanted
         device=section.launch.device,
         dtype=section.launch.dtype,
         flags=section.view(view).flags | named,  # type: ignore[arg-type]
+        defaults=declared("jax").reported_defaults({}),
         items=32,
     )
 
