@@ -82,7 +82,7 @@ def oracle_environment() -> str:
     names = [name for name in environment_names() if environment(name).serves_oracle]
     if len(names) != 1:
         found = " and ".join(names) or "none"
-        raise UserError(f"{FOLDER}: one environment serves the oracle, but {found} is declared so")
+        raise UserError(f"{FOLDER}: one environment must serve the oracle; declared so: {found}")
     return names[0]
 
 
@@ -108,6 +108,8 @@ class Titles(Mapping[str, str]):
 def _found_in(folder: Path) -> Mapping[str, DeclaredBackend]:
     """The backends by the names of their folders."""
     found = {path.parent.name: _load(path) for path in sorted(folder.glob("*/backend.py"))}
+    if not found:
+        raise UserError(f"{FOLDER}: no */backend.py there; run this in the root of the repository")
     _refuse_twice("key", ((one.key, name) for name, one in found.items()))
     _refuse_twice(
         "environment", ((e.name, name) for name, one in found.items() for e in one.environments)

@@ -125,7 +125,7 @@ ON_A_GPU = {
 
 def with_sglang(folder: Path, pin: str) -> Path:
     """A bare folder whose GPU environment pins another sglang."""
-    for path in (ROOT / "backends").glob("*/*.txt"):
+    for path in [*ROOT.glob("backends/*/*.txt"), *ROOT.glob("backends/*/backend.py")]:
         copy = folder / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())

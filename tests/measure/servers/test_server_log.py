@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stages.backends.registry import declared
 from stages.contract import BACKENDS, Backend
-from stages.measure.servers.log import Prefilled, cached_tokens, count_prefilled
+from stages.measure.servers.log import Prefilled, cached_tokens, count_compiles, count_prefilled
 
 # Of sglang-jax 0.0.2 and sglang 0.5.23, 4 items of 8 tokens behind a query of 128.
 LOGS: dict[Backend, str] = {
