@@ -19,7 +19,7 @@ from stages.backends.declared import (
     TpuMasks,
     round_up,
 )
-from stages.backends.sglang import PREFILL, prompts
+from stages.backends.sglang import DELIMITER_FLAG, DELIMITER_SAID, PREFILL, prompts
 from stages.common.errors import UserError
 
 
@@ -53,6 +53,7 @@ class SglangJax(DeclaredBackend):
     prefill_pattern = PREFILL
     compile_cache_variable = "JAX_COMPILATION_CACHE_DIR"
     fallback_pattern = re.compile(r"Fastpath v2 falling back to baseline")
+    packs_by = {DELIMITER_FLAG: DELIMITER_SAID}  # noqa: RUF012
     # Builds from 18 March 2026 on always do, and do not start without the second.
     keeps_query = ("multi-item-enable-prefill-extend", "enable-scoring-cache")
     server_chunk_flag = "multi-item-scoring-chunk-size"
@@ -64,7 +65,7 @@ class SglangJax(DeclaredBackend):
         threshold="multi-item-segment-fallback-threshold",
         masks=("auto", "dense", "segment"),
         required={"multi-item-mask-impl": "dense", "multi-item-segment-fallback-threshold": 0},
-        why=("a segment mask fails there (Cannot do int indexing on TPU during kernel lowering)"),
+        why="a segment mask fails there (Cannot do int indexing on TPU during kernel lowering)",
     )
     devices = DevicePackages(
         needed={"tpu": ("libtpu",)},
@@ -111,7 +112,7 @@ class SglangJax(DeclaredBackend):
 
     def packing(self, delimiter: int, pinned: str | None) -> Packing:  # noqa: ARG002
         """One flag, which no release on the package index knows yet."""
-        return Packing({"multi-item-scoring-delimiter": delimiter}, delimiter)
+        return Packing({DELIMITER_FLAG: delimiter}, delimiter)
 
     def scoring(
         self, settings: Settings, *, item_first: bool, softmax: bool

@@ -17,7 +17,7 @@ from stages.backends.declared import (
     Settings,
     Shape,
 )
-from stages.backends.sglang import PREFILL, prompts
+from stages.backends.sglang import DELIMITER_FLAG, DELIMITER_SAID, PREFILL, prompts
 from stages.common.errors import UserError
 
 
@@ -39,6 +39,10 @@ class SglangPytorch(DeclaredBackend):
         ),
     )
     prefill_pattern = PREFILL
+    packs_by = {  # noqa: RUF012
+        "enable-mis": "nothing: multi_item says whether items are packed",
+        DELIMITER_FLAG: DELIMITER_SAID,
+    }
     devices = DevicePackages(
         needed={"cuda": ("sglang-kernel", "flashinfer-python")},
         telling=("sglang", "torch", "transformers"),
@@ -77,7 +81,7 @@ class SglangPytorch(DeclaredBackend):
             flags: Flags = {"enable-mis": True, "attention-backend": "flashinfer"}
             return Packing(flags, self._MIS_DELIMITER)
         flags = {
-            "multi-item-scoring-delimiter": delimiter,
+            DELIMITER_FLAG: delimiter,
             "disable-radix-cache": True,
             "chunked-prefill-size": -1,
         }

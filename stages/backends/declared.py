@@ -105,7 +105,7 @@ class TpuMasks:
     Attributes:
         mask: the flag that chooses the mask.
         threshold: the flag with the length from which the server falls back to another mask.
-        masks: the values of ``mask``.
+        masks: the values of ``mask``, the one that stands where the flag is left out first.
         required: the flags without which a server fails on a TPU.
         why: what happens without them.
     """
@@ -149,6 +149,8 @@ class DeclaredBackend(ABC):
         fallback_pattern: matches what the log says when a request leaves the way of scoring that
             the flags ask for; ``None`` where a server has no such way.
         compile_cache_variable: environment variable naming a folder of compiled programs.
+        packs_by: the flags by which the server packs items, and what a contract has in their
+            place.
         keeps_query: the flags by any of which the server computes the query once, keeps it and
             continues it with every item.
         server_chunk_flag: the flag that bounds how many items the server packs at a time;
@@ -165,6 +167,7 @@ class DeclaredBackend(ABC):
     prefill_pattern: ClassVar[re.Pattern[str] | None] = None
     fallback_pattern: ClassVar[re.Pattern[str] | None] = None
     compile_cache_variable: ClassVar[str | None] = None
+    packs_by: ClassVar[Mapping[str, str]] = {}
     keeps_query: ClassVar[tuple[str, ...]] = ()
     server_chunk_flag: ClassVar[str | None] = None
     tpu_masks: ClassVar[TpuMasks | None] = None

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from stages.backends.declared import FlagValue
-from stages.backends.registry import environment, environment_names
+from stages.backends.registry import declared_backends, environment, environment_names
 from stages.common.errors import ContractError
 from stages.contract.basics import BACKENDS, VIEWS, Backend, Strict, Text, View
 from stages.contract.characters import unprintable
@@ -140,14 +140,13 @@ _GIVEN_ELSEWHERE: dict[str, str] = {
     "api-key": _NO_KEYS,
     "admin-api-key": _NO_KEYS,
     "config": "nothing: every setting stands in the contract itself",
-    "enable-mis": "nothing: multi_item says whether items are packed",
-    "multi-item-scoring-delimiter": "nothing: multi_item.delimiter_token_id says it",
 }
 
 
 def _given_elsewhere(name: str) -> str | None:
-    matches = (reason for flag, reason in _GIVEN_ELSEWHERE.items() if flag.startswith(name))
-    return next(matches, None)
+    packing = {f: why for one in declared_backends().values() for f, why in one.packs_by.items()}
+    given = _GIVEN_ELSEWHERE | packing
+    return next((reason for flag, reason in given.items() if flag.startswith(name)), None)
 
 
 def _check_launch(key: str, launch: Launch) -> None:
