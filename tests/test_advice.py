@@ -203,12 +203,12 @@ def test_a_comparison_of_another_version_is_made_anew_only_where_that_is_possibl
     path.parent.mkdir(parents=True)
     path.write_text('{"version": 1}')
     project.commit("an old result")
-    line = project.refused("report")
+    line = project.refused("stages.report")
     (stage,) = re.findall(r"`dvc repro (\w+)` makes it anew", line)
     outs = yaml.safe_load((project.folder / "dvc.yaml").read_text())["stages"][stage]["outs"]
     assert {"data/compare/comparison.json": {"cache": False}} in outs
     # What a revision holds stays what it is.
-    assert "dvc" not in project.refused("report.diff", "HEAD")
+    assert "dvc" not in project.refused("tools.diff", "HEAD")
 
 
 def test_a_target_without_a_commit_is_told_which_key_to_set_in_the_contract_in_force(
@@ -216,9 +216,9 @@ def test_a_target_without_a_commit_is_told_which_key_to_set_in_the_contract_in_f
 ) -> None:
     typed(project, "make params TARGET=tpu_vs_gpu SET='prices_usd_per_hour.jax=2.5'")
     before = project.params()
-    line = project.refused("environment", "sglang_jax_tpu")
+    line = project.refused("stages.environments", "sglang_jax_tpu")
     (key,) = re.findall(r"set it in params\.yaml: (\S+)$", line)
     project.set_param(key, COMMIT)
-    assert "no commit is set" not in project.refused("environment", "sglang_jax_tpu")
+    assert "no commit is set" not in project.refused("stages.environments", "sglang_jax_tpu")
     before["backends"]["jax"]["launch"]["source"]["commit"] = COMMIT
     assert project.params() == before

@@ -88,8 +88,8 @@ def test_a_make_command_has_its_target_which_uses_each_of_its_variables(command:
             others = shlex.join(other for other in words if other != word)
             assert dry(others) != runs, f"{word} changes nothing"
     for line in runs.replace("\\\n", " ").splitlines():
-        if re.search(r"stages\.(compose|dry_run)", line):
-            measurable(shlex.split(line.partition("stages.")[2])[1:])
+        if re.search(r"tools\.(compose|plan)\b", line):
+            measurable(shlex.split(line.partition("tools.")[2])[1:])
 
 
 @pytest.mark.parametrize("command", of("dvc"), ids=identify)

@@ -45,7 +45,7 @@ def project(made: Project, tmp_path: Path) -> Project:
 
 def measured(project: Project) -> Provenance:
     """What a measurement in the project records; its backend is unavailable, so it is quick."""
-    project.module("measure", "jax", "portable")
+    project.module("stages.measure", "jax", "portable")
     return read_matrix(project.folder / MATRIX).provenance
 
 
@@ -171,25 +171,25 @@ def test_without_git_the_measurement_is_kept_and_the_reason_told(project: Projec
     binaries = project.folder.parent / "bin"
     binaries.mkdir()
     bare = replace(project, variables={"PATH": str(binaries)})
-    for name, *arguments in (["workload"], ["measure", "jax", "portable"]):
+    for name, *arguments in (["stages.workload"], ["stages.measure", "jax", "portable"]):
         said = bare.module(name, *arguments)
         assert "no commit is recorded: git: No such file or directory" in said
         assert "install git" in said
     found = read_matrix(project.folder / MATRIX).provenance
     assert (found.git_commit, found.git_dirty) == (None, None)
-    assert bare.refused("report.diff", "HEAD").startswith("git: No such file or directory")
-    assert bare.refused("combine", "HEAD").startswith("git: No such file or directory")
+    assert bare.refused("tools.diff", "HEAD").startswith("git: No such file or directory")
+    assert bare.refused("tools.combine", "HEAD").startswith("git: No such file or directory")
 
 
 def test_before_the_first_commit_there_is_none_to_name(project: Project) -> None:
     shutil.rmtree(project.folder / ".git")
     project.run("git", "init", "--quiet")
-    said = project.module("measure", "jax", "portable")
+    said = project.module("stages.measure", "jax", "portable")
     assert "no commit is recorded: this repository has no commit yet" in said
     found = read_matrix(project.folder / MATRIX).provenance
     assert (found.git_commit, found.git_dirty) == (None, None)
-    assert "this repository has no commit yet" in project.refused("report.diff", "HEAD")
-    assert "this repository has no commit yet" in project.refused("combine", "HEAD")
+    assert "this repository has no commit yet" in project.refused("tools.diff", "HEAD")
+    assert "this repository has no commit yet" in project.refused("tools.combine", "HEAD")
     assert "names no commit: this repository has no commit yet" in doctors_line(project)
 
 
@@ -211,11 +211,11 @@ def test_a_shallow_clone_names_its_commit_and_tells_what_it_lacks(project: Proje
     shallow = Project(project.folder.parent / "shallow")
     found = code_version(shallow.folder)
     assert (found.commit, found.changed) == (project.head(), False)
-    for line in (shallow.refused("report.diff", "HEAD~1"), shallow.refused("combine", "HEAD~1")):
+    for line in (shallow.refused("tools.diff", "HEAD~1"), shallow.refused("tools.combine", "HEAD~1")):
         assert "only a part of the history: git fetch --unshallow" in line
     # And that mends it: the revision is known then.
     shallow.shell("git fetch --quiet --unshallow")
-    assert "history" not in shallow.refused("report.diff", "HEAD~1")
+    assert "history" not in shallow.refused("tools.diff", "HEAD~1")
 
 
 def test_the_variables_of_a_git_hook_do_not_lead_to_another_repository(
@@ -234,10 +234,10 @@ def test_the_variables_of_a_git_hook_do_not_lead_to_another_repository(
     hooked = replace(project, variables=hook)
     found = measured(hooked)
     assert (found.git_commit, found.git_dirty) == (project.head(), False)
-    hooked.module("combine", check=False)
+    hooked.module("tools.combine", check=False)
     assert other.run("git", "worktree", "list").count("\n") == 1
     assert "data/compare/comparison.json is not in this revision" in hooked.refused(
-        "report.diff", project.head()
+        "tools.diff", project.head()
     )
     for name, value in hook.items():
         monkeypatch.setenv(name, value)
@@ -255,7 +255,7 @@ def foreign(project: Project) -> Project:
 
 def doctors_line(project: Project) -> str:
     """What the doctor says of git."""
-    said = project.module("doctor", "--json", check=False)
+    said = project.module("tools.doctor", "--json", check=False)
     told, _ = json.JSONDecoder().raw_decode(said)
     (finding,) = [f for f in told["machine"] if f["check"] == "git and dvc"]
     assert finding["level"] == "warning", "dvc repro itself runs all the same"
@@ -263,11 +263,11 @@ def doctors_line(project: Project) -> str:
 
 
 COMMANDS: dict[str, Callable[[Project], str]] = {
-    "workload": lambda project: project.module("workload"),
-    "measure": lambda project: project.module("measure", "jax", "portable"),
-    "diff": lambda project: project.refused("report.diff", "HEAD"),
+    "workload": lambda project: project.module("stages.workload"),
+    "measure": lambda project: project.module("stages.measure", "jax", "portable"),
+    "diff": lambda project: project.refused("tools.diff", "HEAD"),
     "doctor": doctors_line,
-    "combine": lambda project: project.refused("combine", "HEAD"),
+    "combine": lambda project: project.refused("tools.combine", "HEAD"),
 }
 
 
@@ -280,6 +280,6 @@ def test_somebody_elses_repository_is_told_in_one_line_with_what_mends_it(
     assert f"git: detected dubious ownership in repository at '{foreign.folder}'" in line
     (remedy,) = re.findall(r"git config --global --add safe\.directory \S+", line)
     foreign.shell(remedy)
-    assert "dubious" not in foreign.module("measure", "jax", "portable")
+    assert "dubious" not in foreign.module("stages.measure", "jax", "portable")
     found = read_matrix(foreign.folder / MATRIX).provenance
     assert (found.git_commit, found.git_dirty) == (foreign.head(), False)

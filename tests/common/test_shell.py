@@ -40,7 +40,7 @@ def tree(tmp_path: Path) -> Path:
     """A copy of what the commands read, a commit with a result, and another in the work tree."""
     folder = tmp_path / "tree"
     folder.mkdir()
-    for name in ("backends", "stages", "models", ".python-version", "requirements.txt"):
+    for name in ("backends", "stages", "tools", "models", ".python-version", "requirements.txt"):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "conf", folder / "conf")
     for target in ("cpu", "tpu_vs_gpu"):
@@ -82,16 +82,16 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 COMMANDS: dict[str, list[str]] = {
-    "workload": module("workload"),
-    "checkpoint": module("checkpoint"),
-    "compose": module("compose", "target=tpu_vs_gpu", "gate.max_abs_diff=2e-2"),
-    "compose, refused": module("compose", "no.such.key=1"),
-    "dry_run": module("dry_run", "target=cpu"),
-    "dry_run, accelerators": module("dry_run", "target=tpu_vs_gpu"),
-    "report": module("report"),
-    "diff": module("report.diff", "HEAD"),
-    "diff, nothing to compare": module("report.diff", "HEAD", "HEAD"),
-    "compare, without matrices": module("compare"),
+    "workload": module("stages.workload"),
+    "checkpoint": module("stages.checkpoint"),
+    "compose": module("tools.compose", "target=tpu_vs_gpu", "gate.max_abs_diff=2e-2"),
+    "compose, refused": module("tools.compose", "no.such.key=1"),
+    "dry_run": module("tools.plan", "target=cpu"),
+    "dry_run, accelerators": module("tools.plan", "target=tpu_vs_gpu"),
+    "report": module("stages.report"),
+    "diff": module("tools.diff", "HEAD"),
+    "diff, nothing to compare": module("tools.diff", "HEAD", "HEAD"),
+    "compare, without matrices": module("stages.compare"),
 }
 
 
@@ -116,7 +116,7 @@ def test_a_command_in_a_hostile_shell_does_what_it_does_in_a_plain_one(
 def test_the_report_is_drawn_the_same_in_each_shell(tree: Path, run: Run, shell) -> None:
     drawn = []
     for environ in (plain(), plain() | shell):
-        code, _, complained = run(environ, module("report"))
+        code, _, complained = run(environ, module("stages.report"))
         assert code == 0, complained.decode()
         drawn.append(files(tree / "data" / "report"))
     assert len(drawn[0]) > 10
@@ -132,7 +132,7 @@ def test_the_doctor_judges_the_same_and_names_what_no_server_gets(
     )
     found = []
     for environ in (plain(), hostile(tmp_path)):
-        _, said, complained = run(environ, module("doctor", "--json"))
+        _, said, complained = run(environ, module("tools.doctor", "--json"))
         assert b"Traceback" not in complained, complained.decode()
         found.append(json.loads(said))
     # Load, memory and servers left over are the machine's of that moment.
@@ -143,7 +143,7 @@ def test_the_doctor_judges_the_same_and_names_what_no_server_gets(
     assert found[0]["backends"] == found[1]["backends"]
     (told,) = [f["found"] for f in found[1]["machine"] if f["check"] == "shell"]
     assert told.startswith("CUDA_LAUNCH_BLOCKING, JAX_DEFAULT_MATMUL_PRECISION, ")
-    _, said, _ = run(hostile(tmp_path), module("doctor"))
+    _, said, _ = run(hostile(tmp_path), module("tools.doctor"))
     assert ACCENTS in said.decode()
     assert b"\x1b" not in said, "no colours where no terminal shows them"
 
@@ -160,7 +160,7 @@ def test_a_record_of_the_doctor_keeps_what_a_latin_or_ascii_locale_cannot_read(
         allow_unicode=True,
     )
     (tree / "params.yaml").write_text(text, "utf-8")
-    code, _, complained = run(plain() | ASCII, module("doctor", "--clear"))
+    code, _, complained = run(plain() | ASCII, module("tools.doctor", "--clear"))
     assert code == 0, complained.decode()
     after = (tree / "params.yaml").read_text("utf-8")
     assert after == text.replace("'doctor: a reason that holds no longer'", "null")
@@ -193,7 +193,7 @@ def test_a_server_in_a_hostile_shell_gets_the_machine_s_variables_and_the_contra
     # The real one would be looked for by the server's Python too.
     machine = OF_THE_MACHINE | {"LD_LIBRARY_PATH": str(tmp_path)}
     done = subprocess.run(
-        module("measure", "jax", "portable"),
+        module("stages.measure", "jax", "portable"),
         cwd=folder,
         env=hostile(tmp_path) | machine | own,
         capture_output=True,

@@ -232,7 +232,7 @@ def test_the_seed_contract_composes_and_writes_its_workload(restored: Pipeline) 
 def test_the_committed_parameters_are_the_composition_of_the_defaults(tmp_path: Path) -> None:
     target = tmp_path / "tree"
     target.mkdir()
-    for name in ("conf", "stages"):
+    for name in ("conf", "stages", "tools"):
         (target / name).symlink_to(ROOT / name)
     compose = [sys.executable, "-m", "tools.compose"]
     subprocess.run([*compose, "target=tpu_vs_gpu", "chunk_sizes=[7]"], cwd=target, check=True)

@@ -268,7 +268,7 @@ def test_code_that_nothing_was_measured_with_is_refused_by_name(
 ) -> None:
     jax = world.machines["jax"]
     jax.branch("jax-with-other-code", "jax")
-    with (jax.folder / "stages" / "measure" / "plan.py").open("a") as file:
+    with (jax.folder / "stages" / "measure" / "passes.py").open("a") as file:
         file.write("# measured otherwise\n")
     jax.push("other code")
     line = third.refused("origin/jax-with-other-code", "origin/pytorch")

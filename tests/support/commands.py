@@ -53,9 +53,10 @@ def _code(markdown: str) -> Iterator[str]:
 
 
 def told() -> list[Command]:
-    """Every command within backquotes in a message of the stages."""
+    """Every command within backquotes in a message of the stages and the tools."""
     found = []
-    for path in sorted((ROOT / "stages").rglob("*.py")):
+    rooms = (ROOT / "stages", ROOT / "tools")
+    for path in sorted(path for room in rooms for path in room.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             where = f"{path.relative_to(ROOT)}"
             for quoted in re.findall(r"(?<!`)`([^`]+)`(?!`)", _text(node)):

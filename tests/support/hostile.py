@@ -103,4 +103,4 @@ def plain() -> dict[str, str]:
 
 def module(name: str, *arguments: str) -> list[str]:
     """The command line of a stage."""
-    return [sys.executable, "-m", f"stages.{name}", *arguments]
+    return [sys.executable, "-m", name, *arguments]

@@ -15,7 +15,7 @@ import yaml
 from contracts import ROOT
 
 PARTS = (
-    *("backends", "conf", "models", "stages"),
+    *("backends", "conf", "models", "stages", "tools"),
     *(".dvc/config", ".dvcignore", ".gitignore", ".python-version"),
     *("Makefile", "dvc.yaml", "params.yaml", "requirements.txt"),
 )
@@ -60,8 +60,8 @@ class Project:
         return self.run("bash", "-c", line)
 
     def module(self, name: str, *arguments: str, check: bool = True) -> str:
-        """What `python -m stages.NAME` says."""
-        return self.run(sys.executable, "-m", f"stages.{name}", *arguments, check=check)
+        """What `python -m NAME` says."""
+        return self.run(sys.executable, "-m", name, *arguments, check=check)
 
     def refused(self, name: str, *arguments: str) -> str:
         """The one line in which it is refused."""

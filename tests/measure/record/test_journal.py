@@ -383,7 +383,7 @@ def test_another_url_or_another_server_behind_it_starts_over(plan) -> None:
 
 
 def test_the_codes_hash_tells_contents_but_not_places(tmp_path: Path) -> None:
-    program = ROOT / "stages" / "measure" / "journal.py"
+    program = ROOT / "stages" / "measure" / "record" / "journal.py"
     copy = tmp_path / "journal.py"
     copy.write_bytes(program.read_bytes())
     assert source_sha256([program]) == source_sha256([copy])

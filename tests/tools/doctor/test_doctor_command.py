@@ -50,7 +50,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr("tools.doctor.gather.memory", lambda: (64 << 30, 60 << 30))
     folder = tmp_path / "tree"
     folder.mkdir()
-    for name in ("backends", "stages", ".python-version", "requirements.txt"):
+    for name in ("backends", "stages", "tools", ".python-version", "requirements.txt"):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "conf", folder / "conf")
     subprocess.run(["git", "init", "--quiet", folder], check=True)
