@@ -41,6 +41,7 @@ class Toy(DeclaredBackend):
     title = "Toy"
     package = "toy-server"
     environments = (DeclaredEnvironment("toy", "requirements.txt", checkout_variable="TOY_SOURCE"),)
+    packs_by = {"pack": "nothing: multi_item says whether items are packed"}
 
     def derived_flags(self, shape, device):
         return {"context-length": shape.context_tokens}
@@ -130,6 +131,21 @@ def test_a_dry_run_tells_a_third_backends_environment(tree: Path) -> None:
     assert made["jax", "portable"].environment == "toy"
     assert said.exit_code == 0
     assert "/toy-" in said.stdout, "the folders of its caches"
+
+
+def test_a_flag_by_which_a_third_backend_packs_is_no_flag_of_a_contract(tree: Path) -> None:
+    raw = raw_contract()
+    raw["backends"]["jax"]["best_native"]["flags"]["pack"] = True
+    with inside(tree):
+        parse_contract(raw)
+    other = tree / "other"
+    shutil.copytree(tree / "backends", other / "backends")
+    add(other, "toy", TOY)
+    with inside(other), pytest.raises(ContractError) as caught:
+        parse_contract(raw)
+    assert "backends.jax.best_native.flags.pack: found True; allowed: nothing: multi_item" in str(
+        caught.value
+    )
 
 
 def test_a_third_backend_takes_a_release_alone_where_it_declares_no_checkout(tree: Path) -> None:

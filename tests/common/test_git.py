@@ -211,7 +211,10 @@ def test_a_shallow_clone_names_its_commit_and_tells_what_it_lacks(project: Proje
     shallow = Project(project.folder.parent / "shallow")
     found = code_version(shallow.folder)
     assert (found.commit, found.changed) == (project.head(), False)
-    for line in (shallow.refused("tools.diff", "HEAD~1"), shallow.refused("tools.combine", "HEAD~1")):
+    for line in (
+        shallow.refused("tools.diff", "HEAD~1"),
+        shallow.refused("tools.combine", "HEAD~1"),
+    ):
         assert "only a part of the history: git fetch --unshallow" in line
     # And that mends it: the revision is known then.
     shallow.shell("git fetch --quiet --unshallow")
