@@ -84,8 +84,13 @@ remotes: $(HARNESS) ## dvc's clients of S3 and Google Storage, for a remote ther
 setup: $(HARNESS)
 	@$(RUN) python -m stages.environments
 
+# A new nonce each time, or a server that lives on could answer from what it was asked before. Going
+# on keeps the one that is there, for its journals count only under it.
 remeasure: setup ## measure all four matrices anew, even if nothing changed (FRESH=0: go on after an interruption)
-	@$(RUN) dvc repro workload checkpoint oracle
+	@$(if $(filter-out 0 1,$(FRESH)),$(error FRESH: found $(FRESH); allowed: 0, 1))
+	@$(RUN) dvc repro workload checkpoint
+	@$(if $(filter 0,$(FRESH)),,$(RUN) dvc repro --single-item --force --no-run-cache nonce)
+	@$(RUN) dvc repro oracle
 	@$(RUN) SCOREPARITY_FRESH=$(or $(FRESH),1) dvc repro --force --no-run-cache --downstream $$(dvc stage list --name-only | grep '^measure@')
 
 measure: $(HARNESS) ## one backend's half, for another machine to combine: BACKEND=jax or pytorch

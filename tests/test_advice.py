@@ -19,6 +19,7 @@ from targets import COMMIT
 
 from stages.contract import BACKENDS, VIEWS, Backend
 from stages.report.render import render_all
+from tools.combine.locks import PREPARED
 from tools.compose import composed
 from tools.doctor.devices import find_tpu
 from tools.doctor.facts import Tpu
@@ -175,7 +176,8 @@ def test_a_half_is_handed_over_by_the_commands_that_are_printed(project: Project
     origin, remote = project.folder.parent / "origin", project.folder.parent / "remote"
     project.set_param("backends.jax.unavailable", "a quota of 0 TPUs")
     project.run("dvc", "remote", "add", "--default", "storage", str(remote))
-    project.run("dvc", "repro", "workload", "checkpoint")
+    project.run("dvc", "repro", *PREPARED)
+    project.run("dvc", "push", *PREPARED)
     project.commit("the contract")
     project.run("git", "clone", "--quiet", "--bare", ".", str(origin))
     project.run("git", "remote", "add", "origin", str(origin))

@@ -25,8 +25,8 @@ for name in BACKEND REPOSITORY REVISION DVC_REMOTE_URL WORK; do
   [ -n "${!name:-}" ] || refuse "$name is not set"
 done
 case $BACKEND in
-  jax) stages=(workload checkpoint) ;;
-  pytorch) stages=(workload checkpoint oracle) ;;
+  jax) stages=(workload checkpoint nonce) ;;
+  pytorch) stages=(workload checkpoint nonce oracle) ;;
   *) refuse "BACKEND: found $BACKEND; allowed: jax, pytorch" ;;
 esac
 stages+=("measure@$BACKEND-portable" "measure@$BACKEND-best_native")
@@ -97,6 +97,24 @@ case $DVC_REMOTE_URL in
   *) ;;
 esac
 .venv/bin/dvc remote add --quiet --local --default --force shared "$DVC_REMOTE_URL"
+
+# Both halves must be measured under one nonce, that of REVISION. If each drew its own, neither would be
+# of use, and an accelerator is paid for by the hour.
+same='both halves must have the same nonce'
+prepare='run dvc repro workload checkpoint nonce, commit, dvc push workload checkpoint nonce, git push, and name that commit'
+git show "$REVISION:dvc.lock" 2>/dev/null | grep --quiet '^  nonce:' ||
+  refuse "REVISION: no nonce in its dvc.lock; $same: $prepare"
+if ! .venv/bin/dvc checkout --quiet nonce 2>/dev/null && ! said=$(.venv/bin/dvc pull nonce 2>&1); then
+  # Over HTTP dvc takes a server that it cannot reach for one that has nothing.
+  [[ $said == *'Checkout failed'* && $DVC_REMOTE_URL != http* ]] ||
+    fail "the nonce could not be pulled, and $same; nothing is measured: $(grep --max-count 1 ERROR <<<"$said" || true)"
+  refuse "REVISION: its nonce is not in the DVC remote; $same: dvc push nonce where it was drawn, or $prepare"
+fi
+.venv/bin/dvc pull --quiet workload 2>/dev/null || true # else the same is made here
+changed=$(.venv/bin/dvc status workload nonce | grep -E '(modified|new|deleted):|changed command' || true)
+changed=$(grep --invert-match 'deleted: *data/workload' <<<"$changed" || true)
+[ -z "$changed" ] ||
+  refuse "REVISION: its nonce was drawn for another contract or by other code, so each half would draw its own; $same: $prepare"
 
 say "measuring $BACKEND at ${REVISION:0:12}"
 set -m # a process group of its own, so that a signal reaches the measurement itself

@@ -88,6 +88,7 @@ def assemble(
             identity=contract.identity,
             model=first.model,
             workload_sha256=workload_sha256,
+            nonce=first.nonce,
             query_tokens=len(workload.query),
             items=len(workload.items),
             item_tokens=max(len(item) for item in workload.items),
@@ -276,6 +277,7 @@ def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:
         restarts=found.restarts,
         sessions=found.sessions,
         interruptions=found.interruptions,
+        requests_repeated=found.requests_repeated,
         foreign_cpu=found.foreign_cpu,
         compile_cache_entries=found.compile_cache_entries,
         planned_passes=0

@@ -20,7 +20,7 @@ def server_host(source: Provenance) -> str:
 
 
 def elsewhere_flags(sources: Sequence[Provenance], cells: Sequence[Cell]) -> list[str]:
-    """A client far from its server, and compilations that nobody could see."""
+    """A client far from its server, unseen compilations, answers that may come from a cache."""
     flags = []
     for source in sources:
         name, elsewhere = BACKEND_NAMES[source.backend], source.elsewhere
@@ -31,6 +31,11 @@ def elsewhere_flags(sources: Sequence[Provenance], cells: Sequence[Cell]) -> lis
             flags.append(f"the client was not on {name}'s machine: {_round_trip(source, mine)}")
         if elsewhere.compiles_hidden:
             flags.append(f"whether {name} compiled inside a timed pass could not be seen")
+        if source.requests_repeated and source.contract.allows_prefix_cache:
+            flags.append(
+                f"{name}'s server was sent requests twice, and its prefix cache may have answered"
+                " them"
+            )
     return flags
 
 

@@ -10,24 +10,10 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from stages.backends.registry import query_keeping_flags
 from stages.contract import SALT_TOKENS
 from stages.documents.comparison import PrefixCache
 from stages.documents.matrix import TIMED_PHASES, Measured
 from stages.documents.workload import CanonicalWorkload
-
-
-def allows_prefix_cache(measured: Measured) -> bool:
-    """Whether the view lets its server take tokens from a prefix cache.
-
-    A server that packs a request into one sequence keeps none. One that computes the query first
-    and continues it does, whether or not a delimiter is named too.
-    """
-    flags = measured.flags
-    if flags.get("disable-radix-cache"):
-        return False
-    packs = measured.multi_item is not None or bool(flags.get("enable-mis"))
-    return not packs or any(flags.get(name) for name in query_keeping_flags())
 
 
 def prompt_tokens(workload: CanonicalWorkload) -> int:
@@ -75,7 +61,7 @@ def _common(one: list[int], other: list[int]) -> int:
 
 def allowed_tokens(workload: CanonicalWorkload, measured: Measured) -> int:
     """How many prompt tokens of one pass may come from the server's prefix cache."""
-    return shareable_tokens(workload) if allows_prefix_cache(measured) else 0
+    return shareable_tokens(workload) if measured.allows_prefix_cache else 0
 
 
 def prefix_cache(
@@ -92,7 +78,7 @@ def prefix_cache(
     told = [int(tokens) for tokens in timed["cached_tokens"].drop_nulls()]
     allowed = allowed_tokens(workload, measured)
     return PrefixCache(
-        kept=allows_prefix_cache(measured),
+        kept=measured.allows_prefix_cache,
         prompt_tokens=prompt_tokens(workload),
         allowed_tokens=allowed,
         timed_passes=timed.height,

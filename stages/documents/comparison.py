@@ -27,7 +27,7 @@ from stages.documents.matrix import (
     TimeSplit,
 )
 
-COMPARISON_VERSION = 5
+COMPARISON_VERSION = 6
 
 BUSY = 0.10
 """Others' share of the machine's CPU time from which figures are called disturbed."""
@@ -414,6 +414,8 @@ class Source(Part):
         round_trip: between client and server.
         sessions: server sessions the matrix has rows of.
         interruptions: how often the measurement was stopped and went on later.
+        requests_repeated: whether a server started elsewhere is known to have been sent requests
+            of this measurement twice.
         git_commit: that held the code; ``None`` where none is known to.
         git_dirty: whether the code differed from it; ``None`` where that is not known.
     """
@@ -441,6 +443,7 @@ class Source(Part):
     restarts: int
     sessions: int
     interruptions: int
+    requests_repeated: bool
     foreign_cpu: float | None
     compile_cache_entries: int | None
     planned_passes: int
@@ -498,11 +501,16 @@ class ViewComparison(Part):
 
 
 class Scope(Part):
-    """What was measured."""
+    """What was measured.
+
+    Attributes:
+        nonce: in the salt of every request, drawn anew for each comparison.
+    """
 
     identity: Identity
     model: Model
     workload_sha256: str
+    nonce: str
     query_tokens: int
     items: int
     item_tokens: int

@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from stages.backends.declared import ScoringMode
+from stages.backends.registry import query_keeping_flags
 from stages.contract import (
     Backend,
     FlagValue,
@@ -27,7 +28,7 @@ from stages.contract import (
 )
 from stages.documents.tables import Record, TableKind, TableProvenance
 
-MATRIX_VERSION = 4
+MATRIX_VERSION = 5
 
 type Phase = Literal["warmup", "sweep", "confirm", "answer"]
 """``answer`` passes are not timed: the reference answers there what only JAX may confirm."""
@@ -235,6 +236,18 @@ class Measured(Record):
     flags: dict[str, FlagValue]
     multi_item: MultiItem | None = None
 
+    @property
+    def allows_prefix_cache(self) -> bool:
+        """Whether the view lets its server take tokens from a prefix cache.
+
+        A server that packs a request into one sequence keeps none. One that computes the query
+        first and continues it does, whether or not a delimiter is named too.
+        """
+        if self.flags.get("disable-radix-cache"):
+            return False
+        packs = self.multi_item is not None or bool(self.flags.get("enable-mis"))
+        return not packs or any(self.flags.get(name) for name in query_keeping_flags())
+
 
 class ShellVariables(Record):
     """What of the shell's environment could matter to the servers launched from it.
@@ -268,6 +281,10 @@ class Provenance(TableProvenance):
         restarts: how often a dead or hanging server was started again or, elsewhere, waited for.
         sessions: server sessions that have rows.
         interruptions: how often the harness itself was stopped, and went on later.
+        requests_repeated: whether a server started elsewhere is known to have been sent requests
+            of this measurement twice: all of them in another measurement with this nonce, or the
+            pass in flight when the harness was stopped. ``False`` for one launched here: its
+            prefix cache is empty at each start.
         foreign_cpu: share of the machine's CPU time that other processes took while passes
             were timed, over all sessions; ``None`` where none was, or where a server started
             elsewhere shares the machine, whose own work cannot be told apart.
@@ -303,6 +320,7 @@ class Provenance(TableProvenance):
     restarts: int
     sessions: int
     interruptions: int
+    requests_repeated: bool
     foreign_cpu: float | None
     client_costs: list[ClientCost]
     seconds: TimeSplit

@@ -13,11 +13,13 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import click
 
-from stages.common.errors import one_line, one_line_errors
+from stages.common.errors import UserError, one_line, one_line_errors
 from stages.common.files import write_whole
 from stages.common.shell import reaching
 from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, View, load_contract
@@ -39,6 +41,7 @@ from stages.measure.record.journal import Journal
 from stages.measure.record.journal_key import journal_folder
 from stages.measure.record.ledger import Ledger
 from stages.measure.record.result import Outcome, write_result
+from stages.measure.servers.asked import AskedRecord
 from stages.measure.servers.caches import cache_variables, compiled_programs
 from stages.measure.servers.known_flags import check_flags
 from stages.measure.servers.launched import Server, server_environment
@@ -71,6 +74,7 @@ def measure(
         log = _server_log(journal, met)
         ledger = Ledger(journal, compiled_programs(plan))
         _say_what_was_found(plan, ledger)
+        repeated = _are_repeated(plan, ledger, met)
         servers: list[Server] = []
 
         def new_server() -> ServerUnderTest:
@@ -81,7 +85,7 @@ def measure(
 
         try:
             costs = calibrate_client(plan)
-            session = _run_session(plan, ledger, new_server, log)
+            session = _run_session(plan, ledger, new_server, log, met)
         except Interrupted as stop:
             stop.saved = f"{journal.count_passes()} of about {plan.expected_passes} passes saved"
             raise
@@ -91,6 +95,7 @@ def measure(
         outcome = replace(
             _outcome(plan, session, argv, costs, met),
             fallbacks=None if met else count_fallbacks(told, plan.driver.fallback_pattern),
+            requests_repeated=repeated,
         )
         write_whole(folder / SERVER_LOG_FILE, told)
         write_result(plan, outcome, folder)
@@ -134,6 +139,32 @@ def _server_log(journal: Journal, met: Met | None) -> Path:
     return log
 
 
+def _are_repeated(plan: Plan, ledger: Ledger, met: Met | None) -> bool:
+    """Whether requests are sent to the server that it was sent before, as far as is known."""
+    if met is None:  # One that is launched here starts with an empty cache.
+        return False
+    asked = _was_asked(plan, met.asked, ledger.measurement)
+    # The pass in flight at an interruption is sent again.
+    return asked or bool(ledger.earlier.last)
+
+
+def _was_asked(plan: Plan, record: AskedRecord, measurement: str) -> bool:
+    """Whether another measurement sent these requests; said where a cache could answer them."""
+    try:
+        at = record.earlier(plan.nonce, measurement)
+    except UserError as error:
+        unknown = "whether its server was asked the same requests before is not known"
+        click.echo(f"{plan.title}: {error}; {unknown}")
+        return False
+    if at is not None and plan.contract.allows_prefix_cache:
+        click.echo(
+            f"{plan.title}: the server at {record.url} was asked the same requests on"
+            f" {at:%Y-%m-%d %H:%M} UTC; its prefix cache may answer some of them."
+            " `make remeasure` draws a new nonce."
+        )
+    return at is not None
+
+
 def _say_what_was_found(plan: Plan, ledger: Ledger) -> None:
     found = ledger.earlier.passes
     if found:
@@ -143,8 +174,17 @@ def _say_what_was_found(plan: Plan, ledger: Ledger) -> None:
 
 
 def _run_session(
-    plan: Plan, ledger: Ledger, new_server: Callable[[], ServerUnderTest], log: Path
+    plan: Plan,
+    ledger: Ledger,
+    new_server: Callable[[], ServerUnderTest],
+    log: Path,
+    met: Met | None,
 ) -> Session:
+    @cache
+    def note_once() -> None:
+        if met is not None:
+            met.asked.note(plan.nonce, ledger.measurement, datetime.now(UTC))
+
     with PassProgress(plan.title, plan.expected_passes, ledger.passes) as progress:
         base_url = plan.contract.base_url
         launching = f"starting the {plan.environment} server; its log is {log}"
@@ -161,6 +201,7 @@ def _run_session(
             ledger=ledger,
             answers_all=plan.backend == REFERENCE,
             elsewhere=base_url is not None,
+            about_to_ask=note_once,
         )
         session.run()
     return session

@@ -63,6 +63,7 @@ class Session:
             not confirmed here, so that whatever another backend confirms can be compared.
         elsewhere: whether the server was started elsewhere: it is waited for, not started, and
             its log cannot be read.
+        about_to_ask: called before each pass is sent.
         confirmed: the chunk sizes measured again.
         probe_records: every item of every probe request.
         number: of the server session, from 0.
@@ -80,6 +81,7 @@ class Session:
     ledger: Ledger
     answers_all: bool = False
     elsewhere: bool = False
+    about_to_ask: Callable[[], None] = lambda: None
     confirmed: list[int] = field(default_factory=list)
     probe_records: list[ProbeRecord] = field(default_factory=list)
     round_trip: RoundTrip | None = None
@@ -195,6 +197,7 @@ class Session:
     def _pass(self, key: PassKey) -> None:
         live = self._live
         assert live is not None  # noqa: S101  callers check
+        self.about_to_ask()
         with self.ledger.timing(key.phase):
             records = run_pass(
                 live.connection,

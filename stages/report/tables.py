@@ -197,6 +197,7 @@ def provenance_rows(comparison: Comparison) -> list[list[str]]:
         ["Server restarts", *(str(s.restarts) for s in sources)],
         ["Server sessions", *(str(s.sessions) for s in sources)],
         ["Interrupted and resumed", *(_times(s.interruptions) for s in sources)],
+        ["Requests sent twice", *("yes" if s.requests_repeated else "no" for s in sources)],
         ["CPU time taken by other work", *(_foreign(s.foreign_cpu) for s in sources)],
         ["Compile cache at the start", *(_cache(s.compile_cache_entries) for s in sources)],
     ]
@@ -247,6 +248,7 @@ def commands(sources: list[Source]) -> list[tuple[str, str]]:
 def artifacts(comparison: Comparison) -> Iterator[tuple[str, str]]:
     """Path and content of every file behind the report."""
     yield "data/workload/canonical_workload.json", "the query, the items and the labels"
+    yield "data/nonce/nonce.json", "what tells this comparison's requests from any other one's"
     for view in comparison.views():
         for backend in BACKENDS:
             name = f.backend_view(backend, view.view)

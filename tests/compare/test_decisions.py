@@ -12,11 +12,12 @@ import pyarrow as pa
 import pytest
 from comparisons import scored
 from contracts import NONCE, contract
+from elsewhere import account, at_url
 from matrices import ITEMS, Score, matrix, one_pass, plain_score
 
 from stages.compare.assemble import Evidence, assemble
 from stages.compare.exports import metrics
-from stages.contract import BACKENDS, VIEWS, Backend, Contract, View
+from stages.contract import BACKEND_NAMES, BACKENDS, VIEWS, Backend, Contract, View
 from stages.contract.serving import Source
 from stages.documents.comparison import Comparison
 from stages.documents.matrix import CallRecord, Host, Matrix, Model, Status
@@ -28,7 +29,7 @@ from stages.workload import build_workload
 from tools.diff.conditions import measured
 
 CHUNKS = (1, 2, 4)
-COMMIT = "0123456789abcdef" * 2 + "01234567"
+COMMIT = "fedcba9876543210" * 2 + "fedcba98"
 RUNS = 5
 
 type Seconds = Mapping[int, float | Sequence[float]]
@@ -59,6 +60,7 @@ class Situation:
         checkout: what the contract says of the checkout that JAX is installed from, on a TPU.
         cached: backend and view -> prompt tokens of every pass that came from the prefix cache,
             by the server's account; 0 where nothing is said, as everywhere without one.
+        at_url: backend and view -> whether its server, started elsewhere, was sent requests twice.
     """
 
     jax: Seconds = field(default_factory=lambda: steady(1.0))
@@ -82,6 +84,7 @@ class Situation:
 
     checkout: Source | None = None
     cached: Mapping[tuple[Backend, View], int | None] = field(default_factory=dict)
+    at_url: Mapping[tuple[Backend, View], bool] = field(default_factory=dict)
 
     def compare(self) -> Comparison:
         made = self._contract()
@@ -136,9 +139,13 @@ class Situation:
             git_dirty=self.changed_code.get(backend, False),
             model=Model(title="m", sha256="b" * 64, trained=self.trained, path="p", revision="r"),
         )
+        found = made.provenance
+        if (backend, view) in self.at_url:
+            remote = at_url(found, "http://127.0.0.1:1", account(same_machine=True), 0.001)
+            repeated = {"requests_repeated": self.at_url[backend, view]}
+            return Matrix(made.calls, remote.model_copy(update=repeated))
         if backend != "jax" or self.checkout is None:
             return made
-        found = made.provenance
         launch = found.contract.launch.model_copy(update={"source": self.checkout})
         measured = found.contract.model_copy(update={"launch": launch})
         on_tpu = found.model_copy(update={"contract": measured, "devices": ["tpu"]})
@@ -554,6 +561,39 @@ def test_a_server_that_tells_nothing_of_its_cache_lowers_no_confidence(view: Vie
     assert {of.cell("jax", c).excess_passes for c in CHUNKS} == {None}
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("view", "repeated", "lowers"),
+    [("best_native", True, True), ("best_native", False, False), ("portable", True, False)],
+)
+def test_a_server_that_may_have_answered_from_an_earlier_measurement_is_not_trusted(
+    backend: Backend, view: View, repeated: bool, lowers: bool
+) -> None:
+    found = Situation(at_url={(backend, view): repeated}).compare()
+    of = next(v for v in found.views() if v.view == view)
+    flag = (
+        f"{BACKEND_NAMES[backend]}'s server was sent requests twice, and its prefix cache may have"
+        " answered them"
+    )
+    assert of.winner.outcome == "jax"
+    assert of.winner.flags == ([flag] if lowers else [])
+    assert of.winner.confidence == ("low" if lowers else "high")
+    (other,) = (v for v in found.views() if v.view != view)
+    assert (other.winner.flags, other.winner.confidence) == ([], "high")
+    report = render_all(found)["report.md"]
+    assert (flag in report) is lowers
+    (row,) = [line for line in report.splitlines() if line.startswith("| Requests sent twice |")]
+    assert row.count(" yes ") == repeated
+    assert row.count(" no ") == 4 - repeated
+
+
+def test_the_nonce_stands_beside_the_hash_of_the_workload() -> None:
+    found = Situation().compare()
+    assert found.scope.nonce == NONCE
+    report = render_all(found)["report.md"]
+    assert f"| Workload SHA-256 | {'a' * 64} |\n| Run nonce | {NONCE} |\n" in report
+
+
 def test_a_single_pass_makes_no_backend_better_or_worse() -> None:
     report = render_all(SINGLE.compare())["report.md"]
     findings = report[report.index("## Key findings") : report.index("**Correctness summary:**")]
@@ -585,16 +625,16 @@ def test_each_view_says_how_its_servers_scored_the_items() -> None:
 
 def test_a_commit_is_not_credited_with_code_it_does_not_hold() -> None:
     found = Situation(changed_code={"jax": True}).compare()
-    cells = re.findall(r"0123456789ab[^|]*", render_all(found)["report.md"])
-    changed = "0123456789ab with uncommitted changes"
-    assert [cell.strip() for cell in cells] == [changed, "0123456789ab"] * len(VIEWS)
-    assert measured(found).endswith(", at commits 0123456 and 0123456 with uncommitted changes")
+    cells = re.findall(r"fedcba987654[^|]*", render_all(found)["report.md"])
+    changed = "fedcba987654 with uncommitted changes"
+    assert [cell.strip() for cell in cells] == [changed, "fedcba987654"] * len(VIEWS)
+    assert measured(found).endswith(", at commits fedcba9 and fedcba9 with uncommitted changes")
     assert metrics(found)["uncommitted_changes"] is True
 
 
 def test_changes_that_nobody_could_ask_about_are_not_denied() -> None:
     found = Situation(changed_code={"jax": None}).compare()
-    assert "0123456789ab, uncommitted changes not known" in render_all(found)["report.md"]
+    assert "fedcba987654, uncommitted changes not known" in render_all(found)["report.md"]
     assert metrics(found)["uncommitted_changes"] is None
 
 

@@ -15,7 +15,6 @@ from scoring_server import PrefixMemory
 from stages.compare.passes import passes_of
 from stages.compare.prefix_cache import (
     allowed_tokens,
-    allows_prefix_cache,
     distinct_prefixes,
     prefix_cache,
     prompt_tokens,
@@ -144,7 +143,7 @@ def test_a_view_allows_a_prefix_cache_unless_it_is_off_or_the_items_are_packed(
     flags: dict[str, Any], multi_item: MultiItem | None, allows: bool
 ) -> None:
     asked = measured(**flags).model_copy(update={"multi_item": multi_item})
-    assert allows_prefix_cache(asked) is allows
+    assert asked.allows_prefix_cache is allows
     made = workload([[7, 1], [7, 2], [8, 1]])
     assert allowed_tokens(made, asked) == (29 if allows else 0)
 

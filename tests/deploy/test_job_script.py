@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from git_server import served
 from manifests import DEPLOY
 from patience import PATIENCE_S, wait_for
@@ -38,8 +39,9 @@ measure: .venv/.complete
 \t@. .venv/bin/activate && dvc repro --quiet $(STAGES_$(BACKEND))
 remotes:
 \t@echo "object storage" && false
-STAGES_jax := workload checkpoint measure@jax-portable measure@jax-best_native
-STAGES_pytorch := workload checkpoint oracle measure@pytorch-portable measure@pytorch-best_native
+STAGES_jax := workload checkpoint nonce measure@jax-portable measure@jax-best_native
+STAGES_pytorch := workload checkpoint nonce oracle measure@pytorch-portable \\
+  measure@pytorch-best_native
 """,
     "dvc.yaml": """\
 stages:
@@ -48,10 +50,16 @@ stages:
       backend: [jax, pytorch]
       view: [portable, best_native]
     cmd: bash measure.sh measure@${item.backend}-${item.view}
+    deps: [data/nonce]
     outs: ['data/measure@${item.backend}-${item.view}']
   workload:
     cmd: bash measure.sh workload
     outs: [data/workload]
+  nonce:
+    cmd: bash measure.sh nonce
+    deps: [data/workload]
+    params: [chunk_sizes]
+    outs: [data/nonce]
   checkpoint:
     cmd: bash measure.sh checkpoint
     outs: [data/checkpoint]
@@ -59,6 +67,7 @@ stages:
     cmd: bash measure.sh oracle
     outs: [data/oracle]
 """,
+    "params.yaml": "chunk_sizes: [1, 4]\n",
     # What was done is told in the cache, and a stage hangs or fails where it is asked to.
     "measure.sh": """\
 set -eu
@@ -69,6 +78,7 @@ begun=$(wc -l < "$SCOREPARITY_CACHE/done")
 if [ "$begun" = "${HANG_AT:-}" ]; then sleep 6000 & touch "$SCOREPARITY_CACHE/hangs"; wait; fi
 if [ "$begun" = "${FAIL_AT:-}" ]; then exit 1; fi
 if [ -n "${GIT_TOKEN:-}" ]; then echo "the measurement has the token" >&2; exit 1; fi
+if [ "$1" = nonce ]; then echo "$RANDOM$RANDOM" > data/nonce; exit 0; fi
 echo "result of $1" > "data/$1"
 """,
 }
@@ -82,17 +92,33 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+def dvc(folder: Path, *arguments: str) -> None:
+    """Run dvc in ``folder``, as on the laptop of whoever prepares a job."""
+    beside = folder.parent / f"{folder.name}-caches"
+    environ = {
+        **os.environ,
+        "DVC_SITE_CACHE_DIR": str(beside),
+        "SCOREPARITY_CACHE": str(beside),
+        "SHELL": "/bin/bash",
+    }
+    command = [str(VENV / "bin" / "dvc"), *arguments, "--quiet"]
+    subprocess.run(command, cwd=folder, env=environ, check=True)
+
+
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The quick repository, bare, as a git server has it."""
-    folder = tmp_path_factory.mktemp("committed")
+    """The quick repository, bare, as a git server has it, beside the remote with its nonce."""
+    folder = tmp_path_factory.mktemp("committed") / "laptop"
     for name, text in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     git(folder, "init", "--quiet", "--initial-branch", "main")
+    dvc(folder, "remote", "add", "--local", "--default", "shared", str(folder.parent / "remote"))
+    dvc(folder, "repro", "nonce")
+    dvc(folder, "push", "nonce")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "a quick measurement")
-    bare = folder / "origin.git"
+    bare = folder.parent / "origin.git"
     git(folder, "clone", "--quiet", "--bare", ".", str(bare))
     git(bare, "config", "http.receivepack", "true")
     return bare
@@ -174,9 +200,26 @@ class Job:
         subprocess.run(command, cwd=reader, env=environ, check=True)
         return {path.name: path.read_text() for path in sorted((reader / "data").iterdir())}
 
+    @property
+    def remote(self) -> Path:
+        return self.folder / "remote"
+
     def stored(self) -> int:
-        """How many files the remote has."""
-        return sum(1 for p in (self.folder / "remote").rglob("*") if p.is_file())
+        """How many files the remote has besides the nonce."""
+        return sum(1 for p in self.remote.rglob("*") if p.is_file()) - 1
+
+    def commit(self, **files: str) -> None:
+        """Let `main` go on by a commit in which these files are others; no text, no file."""
+        laptop = self.folder / "laptop"
+        git(self.folder, "clone", "--quiet", str(self.origin), str(laptop))
+        for name, text in files.items():
+            path = laptop / name.replace("_", ".")
+            if text:
+                path.write_text(text)
+            else:
+                path.unlink()
+        git(laptop, "commit", "--quiet", "--all", "--message", "a change")
+        git(laptop, "push", "--quiet", "origin", "main")
 
 
 def kill_all(process: subprocess.Popen[str]) -> None:
@@ -191,6 +234,7 @@ def kill_all(process: subprocess.Popen[str]) -> None:
 @pytest.fixture
 def job(committed: Path, tmp_path: Path) -> Iterator[Job]:
     shutil.copytree(committed, tmp_path / "origin.git")
+    shutil.copytree(committed.parent / "remote", tmp_path / "remote")
     yield Job(tmp_path)
     # A failing test leaves nothing running either.
     for process in psutil.process_iter():
@@ -199,6 +243,7 @@ def job(committed: Path, tmp_path: Path) -> Iterator[Job]:
                 process.kill()
 
 
+# What a job runs; the nonce it has.
 JAX = ("workload", "checkpoint", "measure@jax-portable", "measure@jax-best_native")
 PYTORCH = (
     "workload",
@@ -224,7 +269,10 @@ def test_a_half_is_measured_and_pushed_where_only_the_token_opens(job: Job) -> N
     assert branch == f"measured-jax-{revision[:12]}"
     assert git(job.origin, "rev-parse", f"{branch}^") == revision
     assert git(job.origin, "diff", "--name-only", "main", branch) == "dvc.lock"
-    assert job.pulled(branch, *JAX) == {name: f"result of {name}\n" for name in sorted(JAX)}
+    pulled = job.pulled(branch, "nonce", *JAX)
+    assert re.fullmatch(r"[0-9]+\n", pulled.pop("nonce"))
+    assert pulled == {name: f"result of {name}\n" for name in sorted(JAX)}
+    assert nonce_of(job, branch) == nonce_of(job, "main"), "the other half's, too"
     assert f"git fetch && make combine FROM='origin/{branch} origin/OTHER_BRANCH'" in said
     # What is pushed is not measured again.
     assert (again, sorted(job.done())) == (0, sorted(JAX)), said_again
@@ -233,6 +281,68 @@ def test_a_half_is_measured_and_pushed_where_only_the_token_opens(job: Job) -> N
     assert TOKEN not in said + said_again
     written = [p for p in job.work.rglob("*") if p.is_file() and not p.is_symlink()]
     assert not [p for p in written if TOKEN.encode() in p.read_bytes()]
+
+
+def nonce_of(job: Job, revision: str) -> str:
+    """What a commit's lock says of the nonce."""
+    text = git(job.origin, "show", f"{revision}:dvc.lock")
+    return str(yaml.safe_load(text)["stages"]["nonce"]["outs"][0]["md5"])
+
+
+REMEDY = (
+    "run dvc repro workload checkpoint nonce, commit, dvc push workload checkpoint nonce,"
+    " git push, and name that commit"
+)
+
+
+def test_a_nonce_that_is_not_in_the_remote_is_refused_before_anything_is_measured(
+    job: Job,
+) -> None:
+    (stored,) = [p for p in job.remote.rglob("*") if p.is_file()]
+    text = stored.read_text()
+    stored.unlink()
+    code, said = job.run()
+    assert (code, job.done()) == (RETRY_IS_VAIN, []), said
+    (line,) = [line for line in said.splitlines() if "both halves" in line]
+    assert "its nonce is not in the DVC remote" in line
+    assert "dvc push nonce where it was drawn" in line
+    assert line.endswith(REMEDY)
+    # As it says.
+    stored.write_text(text)
+    code, said = job.run()
+    assert (code, "nonce" in job.done()) == (0, False), said
+
+
+def test_a_remote_that_cannot_be_reached_is_tried_again_before_anything_is_measured(
+    job: Job,
+) -> None:
+    (job.folder / "file").touch()
+    for remote in (str(job.folder / "file" / "remote"), "http://127.0.0.1:9/remote"):
+        code, said = job.run(DVC_REMOTE_URL=remote)
+        assert code not in (0, RETRY_IS_VAIN), said
+        assert job.done() == []
+        (line,) = [line for line in said.splitlines() if "both halves" in line]
+        assert "the nonce could not be pulled" in line
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"dvc_lock": ""}, "no nonce in its dvc.lock"),
+        ({"dvc_lock": "schema: '2.0'\nstages: {}\n"}, "no nonce in its dvc.lock"),
+        ({"params_yaml": "chunk_sizes: [4]\n"}, "was drawn for another contract"),
+    ],
+)
+def test_a_revision_whose_nonce_would_be_drawn_by_each_half_is_refused(
+    job: Job, files: dict[str, str], reason: str
+) -> None:
+    job.commit(**files)
+    code, said = job.run()
+
+    assert (code, job.done()) == (RETRY_IS_VAIN, []), said
+    (line,) = [line for line in said.splitlines() if "both halves" in line]
+    assert reason in line
+    assert line.endswith(REMEDY)
 
 
 def test_without_the_token_nothing_is_measured(job: Job) -> None:

@@ -41,7 +41,7 @@ def pipeline(tree: Pipeline) -> Iterator[Pipeline]:
     """
     change = f"chunk_sizes={OTHER_CHUNKS}"
     ran = tree.ran("dvc", "exp", "run", "--name", "other-chunks", "-S", change)
-    assert ran == ["workload", "checkpoint", "oracle", *MEASURE, "compare", "report"]
+    assert ran == ["workload", "checkpoint", "nonce", "oracle", *MEASURE, "compare", "report"]
     tree.run("git", "commit", "--quiet", "-m", "other chunk sizes", "params.yaml")
     tree.commit("the first result")
     yield tree
@@ -80,7 +80,7 @@ def cache() -> Iterator[Path]:
 def measuring(tree: Pipeline, cache: Path, title: str) -> Iterator[Any]:
     """Measurements in the repository; what they write is undone afterwards."""
     tree.set_param("chunk_sizes", TINY["chunk_sizes"])
-    tree.run("dvc", "repro", "workload", "checkpoint")
+    tree.run("dvc", "repro", "workload", "checkpoint", "nonce")
     yield Measuring(tree, cache, title)
     tree.run("git", "checkout", "--quiet", ".")
     tree.run("dvc", "checkout", "--quiet", "--force", check=False)

@@ -16,6 +16,7 @@ from patience import PATIENCE_S
 from pipelines import Pipeline
 
 from stages.contract import load_contract
+from stages.documents.nonce import NONCE_FILE, read_nonce
 from stages.environments.build import cache_root
 
 STAGE = "measure@jax-portable"
@@ -36,7 +37,7 @@ def queueing(tree: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     raw["backends"]["jax"]["launch"] |= launch
     path.write_text(f"{head}\n{yaml.safe_dump(raw, sort_keys=False)}")
     made.run(sys.executable, "-m", "tools.compose")
-    made.run("dvc", "repro", "workload", "checkpoint")
+    made.run("dvc", "repro", "workload", "checkpoint", "nonce")
     made.commit("the scoring server")
     cache = tmp_path / "cache"
     cache.mkdir()
@@ -48,18 +49,20 @@ def queueing(tree: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def run_queue(
     pipeline: Pipeline,
     name: str,
-    sweeps: tuple[int, int],
+    confirms: tuple[int, int],
     met: Callable[[dict[str, str]], bool],
 ) -> dict[str, str]:
     """Queue two experiments, work on both at once; each one's name and how it ended.
 
     None can end its measurement before they have ``met``, by how both stand then.
     """
-    over = ",".join(map(str, sweeps))
+    over = ",".join(map(str, confirms))
     held = pipeline.folder.parent / "held"
-    hold(held, load_contract(pipeline.folder / "params.yaml"), ("probe", 0, 0))
+    made = load_contract(pipeline.folder / "params.yaml")
+    # Another number of confirm passes is no other nonce, so it is known which calls to hold.
+    hold(held, made, ("probe", 0, 0), nonce=read_nonce(pipeline.folder / NONCE_FILE))
     pipeline.run(
-        *("dvc", "exp", "run", "--queue", "--name", name, "-S", f"passes.sweep={over}", STAGE)
+        *("dvc", "exp", "run", "--queue", "--name", name, "-S", f"passes.confirm={over}", STAGE)
     )
     # The workers hold what they inherit, and a pipe has no end before theirs.
     subprocess.run(

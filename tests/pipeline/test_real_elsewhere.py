@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +19,12 @@ from measuring import (
 )
 from patience import PATIENCE_S, wait_for
 
+from stages.compare.prefix_cache import allowed_tokens, prompt_tokens
 from stages.contract import load_contract
+from stages.documents.nonce import NONCE_FILE, draw_nonce, write_nonce
 from stages.environments.build import python_of, scratch_folder
 from stages.measure.servers.launched import free_port, server_environment
+from stages.measure.servers.log import count_prefilled
 from stages.plan.plan import Plan, make_plan
 
 pytestmark = pytest.mark.servers
@@ -36,9 +40,18 @@ def plan_of(measuring: Measuring) -> Plan:
 
 
 @contextlib.contextmanager
-def by_hand(plan: Plan, folder: Path, log: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A server as the pipeline would launch it, but with a key; its URL and its process."""
-    arguments = list(plan.arguments)
+def by_hand(
+    plan: Plan, folder: Path, log: Path, *flags: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A server as the pipeline would launch it, but with a key; its URL and its process.
+
+    Args:
+        plan: what it serves.
+        folder: of the pipeline.
+        log: where it writes.
+        flags: in the place of the plan's, or more.
+    """
+    arguments = [*plan.arguments, *flags]
     arguments[arguments.index("--model-path") + 1] = str(folder / plan.model.path)
     caches = {"PYTHONPYCACHEPREFIX": scratch_folder(plan.environment, "bytecode")}
     if plan.driver.compile_cache_variable is not None:
@@ -111,3 +124,62 @@ def test_a_real_server_started_by_hand_is_measured_checked_and_left_running(
         )
         assert process.poll() is None, "it was stopped"
     measuring.assert_no_journal()
+
+
+def cached_by_pass(plan: Plan, log: str, passes: int) -> list[int]:
+    """What each pass of a measurement took from the prefix cache, by its stretch of the log.
+
+    The server was asked whether it scores twice, two items each time, before the first pass.
+    """
+    pattern, whole = plan.driver.prefill_pattern, prompt_tokens(plan.workload)
+    assert pattern is not None
+    found, line = [], iter(log.splitlines())
+    for stretch in range(1 + passes):
+        expected = whole if stretch else 2 * 2 * plan.workload.prompt_tokens
+        told = cached = 0
+        while told < expected:
+            one = count_prefilled(next(line), pattern, expected)
+            if one is not None:
+                told, cached = told + one.tokens, cached + one.cached
+        assert told == expected, "a batch belongs to one pass"
+        found.append(cached)
+    return found[1:]
+
+
+@pytest.mark.parametrize("title", ["pytorch-best_native"], indirect=True)
+def test_a_real_living_server_answers_a_new_comparison_anew_and_is_caught_where_it_cannot(
+    measuring: Measuring, title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline, log = measuring.pipeline, tmp_path / "by-hand.log"
+    plan = plan_of(measuring)
+    monkeypatch.setenv("SCOREPARITY_API_KEY_PYTORCH", KEY)
+
+    def measure(*arguments: str) -> tuple[list[int], bool, str]:
+        """What its passes took from the cache, and what the matrix and the harness say."""
+        before = log.stat().st_size
+        command = [sys.executable, "-m", "stages.measure", *title.split("-"), *arguments]
+        measured = measuring.start(*command)
+        said, _ = measured.communicate(timeout=PATIENCE_S)
+        assert measured.returncode == 0, said
+        matrix = measuring.matrix
+        assert set(matrix.calls["status"]) == {"ok"}
+        passes = matrix.calls["position"].n_unique()
+        told = log.read_bytes()[before:].decode()
+        return cached_by_pass(plan, told, passes), matrix.provenance.requests_repeated, said
+
+    # With room for the prompts of all its measurements.
+    with by_hand(plan, pipeline.folder, log, "--max-total-tokens", "8192") as (url, _):
+        pipeline.set_param("backends.pytorch.best_native.base_url", url)
+        first, first_repeated, _ = measure()
+        write_nonce(pipeline.folder / NONCE_FILE, draw_nonce())
+        second, second_repeated, unaware = measure()
+        third, third_repeated, said = measure("--fresh")
+    # How much of a pass comes from the cache depends on how the server batches it, up to this.
+    allowed = allowed_tokens(plan.workload, plan.contract)
+    assert 0 < allowed < prompt_tokens(plan.workload)
+    assert max(first) <= allowed
+    assert max(second) <= allowed, "the salts are new"
+    assert min(third) > allowed
+    assert (first_repeated, second_repeated, third_repeated) == (False, False, True)
+    assert "was asked the same requests on" not in unaware
+    assert f"the server at {url} was asked the same requests on" in said

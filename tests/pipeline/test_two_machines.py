@@ -16,14 +16,13 @@ from typing import Any
 import pytest
 from pipelines import Pipeline
 
-from tools.combine.locks import Entry, dump_lock, parse_lock
+from tools.combine.locks import PREPARED, Entry, dump_lock, parse_lock
 
 pytestmark = pytest.mark.servers
 
 JAX = ["measure@jax-portable", "measure@jax-best_native"]
 PYTORCH = ["oracle", "measure@pytorch-portable", "measure@pytorch-best_native"]
 HALVES = {"jax": JAX, "pytorch": PYTORCH}
-PREPARED = ["workload", "checkpoint"]
 BOTH = "FROM=origin/jax origin/pytorch"
 
 
@@ -123,7 +122,8 @@ def world(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> World
                 shutil.rmtree(run.parent)
         said = machine.make("measure", f"BACKEND={name}")
         assert "cached - skipping run, checking out outputs" in said
-        (push,) = re.findall(r"^  (dvc push .*)$", said, re.MULTILINE)
+        # The one before is of what both halves are measured on, which nobody has pushed.
+        *_, push = re.findall(r"^  (dvc push .*)$", said, re.MULTILINE)
         assert push.split()[2:] == [*PREPARED, *stages]
         machine.run(*push.split())
         machine.push("a half")
@@ -245,22 +245,37 @@ def test_a_contract_changed_on_one_side_only_is_refused_by_name(
     )
 
 
-def test_a_half_measured_on_another_workload_is_refused_by_name(
-    world: World, third: Machine
+@pytest.mark.parametrize(
+    "path", ["data/workload/canonical_workload.json", "data/checkpoint", "data/nonce"]
+)
+def test_a_half_measured_on_other_data_is_refused_by_name(
+    world: World, third: Machine, path: str
 ) -> None:
-    jax = world.machines["jax"]
-    jax.branch("jax-on-another-workload", "jax")
+    jax, branch = world.machines["jax"], f"jax-on-another-{path.split('/')[1]}"
+    jax.branch(branch, "jax")
     half = recorded(jax, *JAX)
     for one in half.values():
-        (dep,) = [d for d in one["deps"] if d["path"].startswith("data/workload/")]
+        (dep,) = [d for d in one["deps"] if d["path"] == path]
         dep["md5"] = "0" * 32
     record(jax, half)
-    jax.push("another workload")
-    line = third.refused("origin/jax-on-another-workload", "origin/pytorch")
+    jax.push("on other data")
+    line = third.refused(f"origin/{branch}", "origin/pytorch")
     assert line.startswith(
         "measure@jax-portable and measure@jax-best_native were measured on another"
-        " data/workload/canonical_workload.json (00000000) than the one in force ("
+        f" {path} (00000000) than the one in force ("
     )
+
+
+def test_halves_of_two_nonces_are_refused_for_what_that_means(world: World, third: Machine) -> None:
+    jax = world.machines["jax"]
+    jax.branch("jax-under-a-nonce-of-its-own", "jax")
+    drawn = recorded(jax, "nonce")
+    drawn["nonce"]["outs"][0]["md5"] = "0" * 32 + ".dir"
+    record(jax, drawn)
+    jax.push("a nonce of its own")
+    line = third.refused("origin/jax-under-a-nonce-of-its-own", "origin/pytorch")
+    assert line.startswith("nonce was drawn on both sides (output data/nonce is 00000000 on ")
+    assert "each half has a nonce of its own, so their requests differ" in line
 
 
 def test_code_that_nothing_was_measured_with_is_refused_by_name(

@@ -64,13 +64,19 @@ def make_bench(folder: Path, raw: dict[str, Any], model_sha256: str = "b" * 64) 
     write_whole(folder / CHECKPOINT_FOLDER / "config.json", b'{"num_attention_heads": 4}')
 
 
-def hold(path: Path, made: Contract, *keys: tuple[Any, int, int], after: int = 0) -> None:
+def hold(
+    path: Path,
+    made: Contract,
+    *keys: tuple[Any, int, int],
+    after: int = 0,
+    nonce: str = NONCE,
+) -> None:
     """Have a scoring server with ``--hold`` answer only ``after`` more calls of these passes.
 
     It answers the others once ``path`` is gone. So a measurement is where a test wants it,
     however fast or slow both are. The probes count as the pass ``("probe", 0, 0)``.
     """
-    workload = build_workload(made.workload, made.vocabulary).in_run(NONCE)
+    workload = build_workload(made.workload, made.vocabulary).in_run(nonce)
     salts = [workload.salt(*key) for key in keys]
     path.write_text(json.dumps({"after": after, "salts": salts}))
 

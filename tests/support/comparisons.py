@@ -38,6 +38,8 @@ from stages.documents.matrix import (
     TimeSplit,
 )
 
+from contracts import NONCE  # isort: skip
+
 ITEMS = 32
 
 
@@ -363,6 +365,7 @@ def source(backend: Backend, view: View, **changes: Any) -> Source:
         "restarts": 0,
         "sessions": 1,
         "interruptions": 0,
+        "requests_repeated": False,
         "foreign_cpu": 0.03,
         "compile_cache_entries": 0 if backend == "jax" else None,
         "planned_passes": 15,
@@ -389,6 +392,7 @@ def comparison(
     target: str = "cpu",
     model: Model = UNTRAINED,
     sources: list[Source] | None = None,
+    nonce: str = NONCE,
 ) -> Comparison:
     """A whole comparison of two views."""
     return Comparison(
@@ -399,6 +403,7 @@ def comparison(
             identity=Identity(target=target, contract="quick"),
             model=model,
             workload_sha256="01" * 32,
+            nonce=nonce,
             query_tokens=128,
             items=ITEMS,
             item_tokens=8,

@@ -164,6 +164,7 @@ def matrix(
         restarts=0,
         sessions=1,
         interruptions=0,
+        requests_repeated=False,
         foreign_cpu=0.0,
         client_costs=[ClientCost(chunk_size=c, seconds_per_pass=0.01) for c in chunk_sizes],
         seconds=TimeSplit(server_start=1, warmup=1, sweep=1, confirm=1, other=1),

@@ -1,7 +1,8 @@
 """Measure the half of one backend, on the machine that has what it runs on.
 
 `python -m tools.combine.half BACKEND` runs the stages of that half and what they need, and
-commits nothing. Only this backend's environment is built.
+commits nothing. Only this backend's environment is built. Before anything is measured it says whose
+nonce it is measured under: a half under a nonce of its own cannot be combined.
 """
 
 from __future__ import annotations
@@ -12,23 +13,84 @@ import click
 
 from stages.common.errors import one_line, one_line_errors
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend, load_contract
-from tools.combine.halves import PREPARED, stages_of
-from tools.combine.locks import LOCK_FILE, parse_lock
-from tools.combine.repository import dvc, has_remote, show_dvc
+from tools.combine.halves import stages_of
+from tools.combine.locks import (
+    LOCK_FILE,
+    NONCE,
+    PREPARED,
+    Entry,
+    Lock,
+    differences,
+    listed,
+    parse_lock,
+    shown,
+)
+from tools.combine.repository import dvc, has_remote, show_dvc, try_git
 
 
 def pull_prepared() -> None:
-    """Pull the workload and the checkpoint where another machine has pushed them."""
-    path = Path(LOCK_FILE)
-    lock = parse_lock(path.read_text("utf-8"), LOCK_FILE) if path.exists() else {}
+    """Pull the workload, the checkpoint and the nonce where another machine has pushed them."""
+    lock = _lock()
     stages = [stage for stage in PREPARED if stage in lock]
     if not stages or not has_remote():
         return
     done = dvc("pull", *stages)
     if done.returncode != 0:
         absent = "Checkout failed" in done.stderr
+        named = set(done.stderr.splitlines())
+        missing = [stage for stage in stages if named & lock[stage].outs.keys()] or stages
         reason = "not in the DVC remote" if absent else f"not pulled ({one_line(done.stderr)})"
-        click.echo(f"{' and '.join(stages)}: {reason}, so made here if need be")
+        click.echo(f"{listed(missing)}: {reason}, so made here if need be")
+
+
+def prepare() -> None:
+    """Make what is not there yet, and say whether the other half can have the same nonce."""
+    before = _lock().get(NONCE)
+    show_dvc("repro", *PREPARED)
+    now = _lock()[NONCE]
+    if now == before and _is_handed_over(now):
+        click.echo(f"nonce {_hash(now)}: found, as dvc.lock names it")
+        return
+    click.echo(
+        f"nonce {_hash(now)}: {_why_new(before, now)}.\n"
+        "Both halves must have the same nonce. Before the other machine measures its half:\n"
+        "  git commit --all -m 'What both halves are measured on'\n"
+        f"  dvc push {' '.join(PREPARED)}\n"
+        "  git push --set-upstream origin HEAD\n"
+        "and bring that commit to the other machine"
+    )
+
+
+def _why_new(before: Entry | None, now: Entry) -> str:
+    found = differences(before, now) if before else []
+    if not found or before is None:
+        return "drawn here, and not handed over yet"
+    told = f"drawn here in the place of {_hash(before)}"
+    if any(difference.kind != "output" for difference in found):
+        return f"{told}, for what it is drawn from has changed"
+    return (
+        f"{told}, which dvc.lock names and which was not found. Nothing measured under that one can"
+        f" be combined with this half: if another machine has it, stop here, run `dvc push {NONCE}`"
+        f" there and `git checkout -- {LOCK_FILE}` here, and begin again"
+    )
+
+
+def _lock() -> Lock:
+    path = Path(LOCK_FILE)
+    return parse_lock(path.read_text("utf-8"), LOCK_FILE) if path.exists() else {}
+
+
+def _hash(nonce: Entry) -> str:
+    """The beginning of the hash by which a lock names it."""
+    return shown("output", *nonce.outs.values())
+
+
+def _is_handed_over(nonce: Entry) -> bool:
+    """Whether another machine can have it, as far as the DVC remote, or else git, tells."""
+    if has_remote():
+        return "new" not in dvc("status", "--cloud", "--json", NONCE).stdout
+    text = try_git("show", f"HEAD:{LOCK_FILE}")
+    return text is not None and parse_lock(text, f"HEAD: {LOCK_FILE}").get(NONCE) == nonce
 
 
 @click.command()
@@ -38,6 +100,7 @@ def main(backend: Backend) -> None:
     """Measure BACKEND in both views."""
     load_contract()
     pull_prepared()
+    prepare()
     stages = stages_of(backend)
     show_dvc("repro", *stages)
     outputs = " ".join([*PREPARED, *stages])

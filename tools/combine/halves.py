@@ -1,7 +1,7 @@
 """Which stages make up a half, and why a half in a merged `dvc.lock` may not count. Pure.
 
 A half counts if it was measured under the contract in force, with the code that is here, on
-the workload and the checkpoint that the other half was measured on.
+the workload, the checkpoint and the nonce that the other half was measured on.
 """
 
 from __future__ import annotations
@@ -11,10 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, Contract
-from tools.combine.locks import ABSENT, Entry, Lock, leaves, listed, shown
-
-PREPARED = ("workload", "checkpoint", "nonce")
-"""What both halves are measured on."""
+from tools.combine.locks import ABSENT, PREPARE, PREPARED, Entry, Lock, leaves, listed, shown
 
 WORKLOAD = "data/workload/canonical_workload.json"
 """What of it the measurements read."""
@@ -70,7 +67,7 @@ def of_another_contract(lock: Lock, params: Mapping[str, Any], changed_on: str) 
 
 
 def on_other_data(lock: Lock, in_force: Mapping[str, str]) -> list[Problem]:
-    """The stages that read another workload or checkpoint.
+    """The stages that read another workload, checkpoint or nonce.
 
     Args:
         lock: the merged lock.
@@ -84,7 +81,7 @@ def on_other_data(lock: Lock, in_force: Mapping[str, str]) -> list[Problem]:
         )
         for stage in NEEDED
         for path, md5 in in_force.items()
-        if stage in lock and stage not in PREPARED and lock[stage].deps.get(path) != md5
+        if stage in lock and _reads(stage, path, lock) and lock[stage].deps.get(path) != md5
     ]
 
 
@@ -113,10 +110,7 @@ def refusal(problems: list[Problem], touched: Iterable[str], contract: Contract)
     lines = []
     prepared = [p for p in problems if p.stage in PREPARED]
     if prepared:
-        lines.append(
-            f"{_told(prepared)}: run `dvc repro {' '.join(PREPARED)}` under this contract on one"
-            " machine, commit, `dvc push` and `git push`, and measure both halves after it"
-        )
+        lines.append(f"{_told(prepared)}: under this contract, {PREPARE}")
     for backend in BACKENDS:
         half = stages_of(backend)
         found = [p for p in problems if p.stage in half]
@@ -147,6 +141,11 @@ def _told(problems: list[Problem]) -> str:
         f"{listed(names)} {'was' if len(names) == 1 else 'were'} {what}"
         for what, names in stages.items()
     )
+
+
+def _reads(stage: str, path: str, lock: Lock) -> bool:
+    """Whether it needs this; of what is prepared, only the nonce is made from the workload."""
+    return stage not in PREPARED or path in lock[stage].deps
 
 
 def _made(stage: str) -> str:

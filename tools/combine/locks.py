@@ -20,6 +20,18 @@ LOCK_FILE = "dvc.lock"
 _SCHEMA = "2.0"
 _TOLD = 3
 
+NONCE = "nonce"
+"""It is drawn, so two runs of it on the same inputs never give the same."""
+
+PREPARED = ("workload", "checkpoint", NONCE)
+"""What both halves are measured on."""
+
+PREPARE = (
+    f"run `dvc repro {' '.join(PREPARED)}` on one machine, commit, `dvc push` and `git push`,"
+    " and measure both halves after it"
+)
+"""How both halves come to be measured on the same."""
+
 DERIVED = ("compare", "report")
 """They are run anew from what was merged, so it does not matter what either side had."""
 
@@ -142,6 +154,8 @@ def merge(base: Lock, ours: Side, theirs: Side) -> Lock:
     Raises:
         UserError: a stage was changed on both sides, differently; it says in what.
     """
+    # Where each side has a nonce of its own, all that was measured differs for that alone.
+    _merge_stage(NONCE, base.get(NONCE), ours, theirs)
     merged = {}
     for name in dict.fromkeys([*ours.lock, *theirs.lock]):
         entry = _merge_stage(name, base.get(name), ours, theirs)
@@ -174,10 +188,20 @@ def _merge_stage(name: str, base: Entry | None, ours: Side, theirs: Side) -> Ent
         causes = [d for d in found if d.kind != "output"]
         if not causes and (name in TIMESTAMPED or not found):
             return mine
+        if not causes and name == NONCE:
+            raise UserError(_two_nonces(found, ours.name, theirs.name))
         told = _told(causes or found, ours.name, theirs.name)
     raise UserError(
         f"{name} was changed on both sides, differently: {told}; which of them counts is for you"
         " to say (docs/two-machines.md)"
+    )
+
+
+def _two_nonces(found: list[Difference], ours: str, theirs: str) -> str:
+    return (
+        f"{NONCE} was drawn on both sides ({_told(found, ours, theirs)}): each half has a nonce of"
+        f" its own, so their requests differ and cannot be compared; {PREPARE}, or keep one half"
+        " and measure the other one again under its nonce (docs/two-machines.md)"
     )
 
 

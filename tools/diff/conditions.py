@@ -1,6 +1,6 @@
 """Under which conditions two comparisons were measured, and what differs. Pure.
 
-What follows from nothing but starting anew (ports, paths, time) is no difference.
+What follows from nothing but starting anew (ports, paths, time, the nonce) is no difference.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from stages.contract import BACKEND_NAMES, BACKENDS, VIEWS, Backend, View
-from stages.documents.comparison import BUSY, Comparison, Source
+from stages.documents.comparison import BUSY, Comparison, Source, ViewComparison
 from stages.report import format as f
 from stages.report.elsewhere import where
 from stages.report.modes import named
@@ -52,6 +52,10 @@ def differences(old: Comparison, new: Comparison) -> list[Difference]:
             scored = _scored(old, key), _scored(new, key)
             if scored[0] != scored[1]:
                 rows.setdefault(("how items are scored", *scored, False), []).append(key)
+            twice = _sent_twice(old, key), _sent_twice(new, key)
+            if twice[0] != twice[1]:
+                name = "requests sent twice to a prefix cache"
+                rows.setdefault((name, *twice, False), []).append(key)
             for name, before, after, host in _source(sources[0][key], sources[1][key]):
                 rows.setdefault((name, before, after, host), []).append(key)
     found += [
@@ -61,10 +65,18 @@ def differences(old: Comparison, new: Comparison) -> list[Difference]:
     return found
 
 
+def _view(of: Comparison, key: Key) -> ViewComparison:
+    (view,) = (view for view in of.views() if view.view == key[1])
+    return view
+
+
 def _scored(of: Comparison, key: Key) -> str:
-    backend, name = key
-    (view,) = (view for view in of.views() if view.view == name)
-    return named(view.scoring[backend])
+    return named(_view(of, key).scoring[key[0]])
+
+
+def _sent_twice(of: Comparison, key: Key) -> str:
+    kept = _view(of, key).prefix_cache[key[0]].kept
+    return "yes" if kept and _by_key(of)[key].requests_repeated else "no"
 
 
 def _by_key(of: Comparison) -> dict[Key, Source]:

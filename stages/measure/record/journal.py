@@ -47,6 +47,7 @@ class ProcessStarted(Record):
         wall_ns: the wall clock at the same moment, since the epoch.
         offset_ns: what is added to its monotonic clock to place its passes after earlier ones.
         compile_cache_entries: compiled programs in the cache before its server started.
+        measurement: tells the whole measurement from every other one; all its processes share it.
     """
 
     kind: Literal["process"] = "process"
@@ -55,6 +56,7 @@ class ProcessStarted(Record):
     wall_ns: int
     offset_ns: int
     compile_cache_entries: int | None
+    measurement: str
 
 
 class PassFinished(Record):

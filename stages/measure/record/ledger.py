@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from stages.measure.record.journal import (
 )
 from stages.plan.schedule import PassKey
 
+_NAME_BYTES = 8
+
 
 class Ledger:
     """Every finished pass, kept in memory and in the journal.
@@ -35,27 +38,31 @@ class Ledger:
         earlier: what earlier processes left.
         started_at: when the first process began, in UTC.
         compile_cache_entries: compiled programs in the cache before the first server started.
+        measurement: its name, the same in every process that works on it and in no other one.
     """
 
     def __init__(self, journal: Journal, compile_cache_entries: int | None = None) -> None:
         self._journal = journal
         self._began = time.monotonic()
         self._seconds: defaultdict[str, float] = defaultdict(float)
+        self.earlier = history_of(journal.entries)
+        first = self.earlier.first
+        self.measurement = first.measurement if first else secrets.token_hex(_NAME_BYTES)
         self._offset_ns = self._begin(journal, compile_cache_entries)
         self.load = LoadLog()
-        self.earlier = history_of(journal.entries)
         self.records = [call for p in self.earlier.passes for call in p.calls]
         self._done = {_key(record) for record in self.records}
 
     def _begin(self, journal: Journal, compile_cache_entries: int | None) -> int:
         now, wall = time.monotonic_ns(), time.time_ns()
-        first = history_of(journal.entries).first
+        first = self.earlier.first
         entry = ProcessStarted(
             started_at=utc_now(),
             monotonic_ns=now,
             wall_ns=wall,
             offset_ns=clock_offset(journal.entries, now, wall),
             compile_cache_entries=compile_cache_entries,
+            measurement=self.measurement,
         )
         journal.append(entry)
         self.started_at = (first or entry).started_at

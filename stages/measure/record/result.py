@@ -50,6 +50,7 @@ class Outcome:
         records: every call, in measuring order.
         probe_records: every item of every probe request.
         probe_session: the server session that was probed.
+        requests_repeated: as in ``Provenance``.
         devices: what the server ran on.
     """
 
@@ -69,6 +70,7 @@ class Outcome:
     restarts: int = 0
     sessions: int = 0
     interruptions: int = 0
+    requests_repeated: bool = False
     foreign_cpu: float | None = None
     client_costs: list[ClientCost] = field(default_factory=list)
     seconds: TimeSplit = _NO_TIME
@@ -118,6 +120,7 @@ def _provenance(plan: Plan, outcome: Outcome, digest: str) -> Provenance:
         restarts=outcome.restarts,
         sessions=outcome.sessions,
         interruptions=outcome.interruptions,
+        requests_repeated=outcome.requests_repeated,
         foreign_cpu=outcome.foreign_cpu,
         client_costs=outcome.client_costs,
         seconds=outcome.seconds,

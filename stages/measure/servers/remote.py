@@ -25,6 +25,7 @@ from stages.documents.matrix import MULTI_ITEM_MODES
 from stages.documents.model import checkpoint_sha256
 from stages.measure.http.client import CallFailed, ScoreConnection
 from stages.measure.passes import probe_server
+from stages.measure.servers.asked import AskedRecord
 from stages.measure.servers.info import Info, Introduction, Wanted, introduce, parse_answer
 from stages.measure.servers.under_test import OtherServerError, ServerDiedError
 from stages.plan.plan import Plan
@@ -240,6 +241,12 @@ class Met:
     def url(self) -> str:
         """Where it answers."""
         return self.server().url
+
+    @property
+    def asked(self) -> AskedRecord:
+        """What it was asked in other measurements."""
+        settings = self.introduction.elsewhere.settings_sha256
+        return AskedRecord(self.url, self.plan.backend, settings)
 
     def server(self) -> RemoteServer:
         """The server, to be waited for."""

@@ -75,6 +75,7 @@ processes = st.builds(
     wall_ns=st.integers(0, 2**62),
     offset_ns=st.integers(-(2**62), 2**62),
     compile_cache_entries=st.none() | st.integers(0, 9),
+    measurement=st.text("0123456789abcdef", min_size=16, max_size=16),
 )
 passes = st.builds(
     PassFinished,
@@ -95,6 +96,7 @@ def a_process(monotonic_ns: int = 0, wall_ns: int = 0) -> ProcessStarted:
         wall_ns=wall_ns,
         offset_ns=0,
         compile_cache_entries=7,
+        measurement="0" * 16,
     )
 
 

@@ -212,6 +212,7 @@ def test_killed_ten_times_at_any_moment_every_pass_is_measured_once(harness) -> 
         assert f"going on after {len(before)} passes" in said
         assert {key: kept[key] for key in measured} == measured
         assert matrix.provenance.interruptions >= 6
+    assert matrix.provenance.requests_repeated is False, "each server launched here is a new one"
     assert matrix.provenance.sessions == matrix.calls["session"].n_unique()
     assert min(matrix.provenance.seconds.model_dump().values()) >= 0
     probes = read_probes(output / "probes.parquet")

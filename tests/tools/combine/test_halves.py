@@ -73,7 +73,7 @@ def test_a_half_measured_under_the_contract_in_force_counts(lock: dict[str, Entr
         ),
         (
             {"chunk_sizes": [4, 32]},
-            JAX + PYTORCH,
+            ["nonce", *JAX, *PYTORCH],
             "with chunk_sizes = [1, 2, 4, 8, 16, 32], but params.yaml says [4, 32]",
         ),
         (
@@ -134,15 +134,69 @@ def test_of_many_parameters_three_are_named_and_the_rest_counted(lock: dict[str,
 def test_a_half_measured_on_another_checkpoint_or_workload_is_named(
     lock: dict[str, Entry],
 ) -> None:
-    paths = ["data/workload/canonical_workload.json", "data/checkpoint"]
-    in_force = {path: lock["oracle"].deps[path] for path in paths}
+    # The nonce is drawn for the workload, so it is of the other one too.
+    stages = {WORKLOAD: ["nonce", *JAX, *PYTORCH], "data/checkpoint": [*JAX, *PYTORCH]}
+    in_force = {path: lock["oracle"].deps[path] for path in stages}
+    lock["nonce"] = drawn("1" * 32, in_force[WORKLOAD])
     assert on_other_data(lock, in_force) == []
-    for path in paths:
+    for path in stages:
         found = on_other_data(lock, in_force | {path: "0123456789abcdef"})
-        assert [p.stage for p in found] == [*JAX, *PYTORCH]
+        assert [p.stage for p in found] == stages[path]
         was = in_force[path][:8]
         what = f"on another {path} ({was}) than the one in force (01234567)"
         assert {p.what.partition(" ")[2] for p in found} == {what}
+
+
+NONCE = "data/nonce"
+
+
+def under(nonce: str, stage: Entry) -> Entry:
+    """A stage as if it had run under this nonce."""
+    written = copy.deepcopy(stage.written)
+    deps = [dep for dep in written["deps"] if dep["path"] != NONCE]
+    written["deps"] = [*deps, {"path": NONCE, "hash": "md5", "md5": nonce}]
+    return Entry(written)
+
+
+def drawn(nonce: str, workload: str) -> Entry:
+    """The stage nonce, on this workload."""
+    return Entry(
+        {
+            "deps": [{"path": WORKLOAD, "hash": "md5", "md5": workload}],
+            "outs": [{"path": NONCE, "hash": "md5", "md5": nonce}],
+        }
+    )
+
+
+def test_a_half_measured_under_another_nonce_is_named(lock: dict[str, Entry]) -> None:
+    ours, theirs = "1" * 32, "2" * 32
+    halves = dict.fromkeys(JAX, ours) | dict.fromkeys(PYTORCH, theirs)
+    lock |= {stage: under(nonce, lock[stage]) for stage, nonce in halves.items()}
+    lock["nonce"] = drawn(ours, lock["oracle"].deps[WORKLOAD])
+    found = on_other_data(lock, {NONCE: ours})
+    assert [p.stage for p in found] == PYTORCH
+    told = refusal(found, NEEDED, contract())
+    assert told.startswith(
+        "oracle was made on another data/nonce (22222222) than the one in force (11111111);"
+        " measure@pytorch-portable and measure@pytorch-best_native were measured on another"
+        " data/nonce (22222222) than the one in force (11111111): run"
+        " `make measure BACKEND=pytorch` on the PyTorch machine"
+    )
+
+
+def test_a_nonce_drawn_on_another_workload_is_named(lock: dict[str, Entry]) -> None:
+    workload, other = lock["oracle"].deps[WORKLOAD], "9" * 32
+    lock["nonce"] = drawn("1" * 32, workload)
+    assert on_other_data(lock, {WORKLOAD: workload}) == []
+    lock["nonce"] = drawn("1" * 32, other)
+    found = on_other_data(lock, {WORKLOAD: workload})
+    assert [p.stage for p in found] == ["nonce"]
+    told = refusal(found, NEEDED, contract())
+    assert told == (
+        f"nonce was made on another {WORKLOAD} (99999999) than the one in force ({workload[:8]}):"
+        " under this contract, run `dvc repro workload checkpoint nonce` on one machine, commit,"
+        " `dvc push` and `git push`, and measure both halves after it"
+    )
 
 
 def test_other_code_is_named_and_data_is_not() -> None:
@@ -208,5 +262,5 @@ def test_both_halves_and_what_they_are_measured_on_are_told_in_one_line() -> Non
     told = refusal(problems, [], contract())
     assert "\n" not in told
     assert [name for name in NEEDED if name not in told] == []
-    assert told.index("dvc repro workload checkpoint") < told.index("BACKEND=jax")
+    assert told.index("dvc repro workload checkpoint nonce") < told.index("BACKEND=jax")
     assert told.index("BACKEND=jax") < told.index("BACKEND=pytorch")

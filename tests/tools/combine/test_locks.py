@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.common.errors import UserError
-from tools.combine.halves import NEEDED
+from tools.combine.halves import NEEDED, WORKLOAD
 from tools.combine.locks import (
     DERIVED,
     Entry,
@@ -173,6 +173,54 @@ def test_a_workload_made_twice_differs_in_its_time_and_ours_is_taken() -> None:
     pytorch["workload"].written["outs"][0]["md5"] = "2" * 32 + ".dir"
     assert merged(base, jax, pytorch)["workload"] == jax["workload"]
     assert merged(base, pytorch, jax)["workload"] == pytorch["workload"]
+
+
+def drawn(nonce: str, **params: Any) -> Entry:
+    """The nonce as a lock has it."""
+    return Entry(
+        {
+            "cmd": "python -m stages.nonce",
+            "deps": [{"path": WORKLOAD, "hash": "md5", "md5": "5" * 32, "size": 1}],
+            "params": {"params.yaml": {"chunk_sizes": [1, 4], **params}},
+            "outs": [{"path": "data/nonce", "hash": "md5", "md5": f"{nonce * 32}.dir"}],
+        }
+    )
+
+
+def test_two_nonces_are_refused_for_what_they_mean_before_all_that_follows_from_them() -> None:
+    base, jax, pytorch = halves()
+    # A machine that ran everything: what it measured differs too, and comes first in its lock.
+    pytorch[MEASURED[0]].written["outs"][0]["md5"] = "7" * 32 + ".dir"
+    jax["nonce"], pytorch["nonce"] = drawn("1"), drawn("2")
+    with pytest.raises(UserError) as refused:
+        merged(base, jax, pytorch)
+    told = str(refused.value)
+    assert told.startswith(
+        "nonce was drawn on both sides (output data/nonce is 11111111 on HEAD and 22222222 on"
+        " origin/jax): each half has a nonce of its own, so their requests differ and cannot be"
+        " compared; run `dvc repro workload checkpoint nonce` on one machine, commit, `dvc push`"
+    )
+    assert "\n" not in told
+
+
+def test_two_nonces_of_two_contracts_are_refused_by_the_parameter() -> None:
+    base, jax, pytorch = halves()
+    jax["nonce"], pytorch["nonce"] = drawn("1"), drawn("2", chunk_sizes=[4])
+    with pytest.raises(UserError) as refused:
+        merged(base, jax, pytorch)
+    assert str(refused.value).startswith(
+        "nonce was changed on both sides, differently: parameter chunk_sizes is [1, 4] on HEAD"
+        " and [4] on origin/jax; which"
+    )
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_one_nonce_is_taken_whoever_drew_it(both: bool) -> None:
+    base, jax, pytorch = halves()
+    base["nonce"], jax["nonce"] = drawn("0"), drawn("1")
+    pytorch["nonce"] = drawn("1" if both else "0")
+    assert merged(base, jax, pytorch)["nonce"] == jax["nonce"]
+    assert merged(base, pytorch, jax)["nonce"] == jax["nonce"]
 
 
 def test_a_workload_of_two_contracts_is_refused_by_the_parameter() -> None:

@@ -20,7 +20,7 @@ from stages.contract import BACKENDS, VIEWS, Backend, View
 from stages.documents.comparison import Comparison, PassTime, Source, ViewComparison
 from stages.documents.matrix import COMPARISON_FILE, Host, ShellVariables
 from tools.diff.command import main
-from tools.diff.conditions import differences, measured
+from tools.diff.conditions import differences, measured, measured_once
 from tools.diff.words import Side, changes_markdown, signed
 
 # Five passes that vary by a thousandth: every change of 5 % or more is significant.
@@ -307,6 +307,26 @@ def test_a_mend_that_only_one_contract_claims_is_a_condition() -> None:
 def test_what_follows_from_starting_anew_is_no_difference(argv: list[str]) -> None:
     again = sources(argv=argv, started_at="2026-03-01T10:00:00+00:00", git_commit="beef" * 10)
     assert differences(result(), result(sources=again)) == []
+
+
+def test_another_nonce_is_no_difference_and_hides_no_measurement_that_is_the_same() -> None:
+    old, new = result(), result(nonce="f" * 16)
+    assert differences(old, new) == []
+    assert len(measured_once(old, new)) == 4
+    assert "f" * 16 not in changes_markdown(Side("old", old), Side("new", new), 0.05)
+
+
+def test_requests_sent_twice_are_a_condition_where_a_prefix_cache_could_answer_them() -> None:
+    found = differences(result(), result(sources=sources(requests_repeated=True)))
+    assert [(d.name, d.where, d.before, d.after, d.host) for d in found] == [
+        (
+            "requests sent twice to a prefix cache",
+            "JAX, best-native view; PyTorch, best-native view",
+            "no",
+            "yes",
+            False,
+        )
+    ]
 
 
 def test_other_work_on_the_machine_is_a_condition_from_a_tenth_on() -> None:

@@ -1,0 +1,123 @@
+"""What was sent to a server that lives on at a URL: the nonces, in the cache folder.
+
+Requests with one nonce are the same requests, and a server that was asked them before may answer
+them from its prefix cache. A measurement that asks them again says so and has it on record.
+
+A server is known by its URL and by what it reports of its settings. One that was started again
+as it was before looks like one that lived on, although its cache is empty.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+
+from stages.common.errors import UserError
+from stages.common.files import sha256, write_whole
+from stages.contract import Backend
+from stages.documents.tables import Record
+from stages.environments.build import cache_root
+
+MOST_ENTRIES = 200
+"""The newest that a record keeps: years of measurements, and no more than 60 kB."""
+
+_FOLDER = "asked"
+
+
+class _Entry(Record):
+    """One measurement that sent its requests, under whichever view.
+
+    Attributes:
+        settings_sha256: of the server, as it reported them.
+        measurement: tells it from every other one, however often it was interrupted.
+        first_at: when its first pass was about to be sent.
+    """
+
+    nonce: str
+    settings_sha256: str
+    measurement: str
+    first_at: pydantic.AwareDatetime
+
+
+class _Document(Record):
+    version: Literal[1] = 1
+    url: str
+    backend: Backend
+    asked: list[_Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRecord:
+    """The record of one server that was started elsewhere.
+
+    Both views share it: their requests are the same.
+
+    Attributes:
+        url: where it is.
+        settings_sha256: of what it reports now.
+    """
+
+    url: str
+    backend: Backend
+    settings_sha256: str
+
+    @property
+    def path(self) -> Path:
+        """Where it lies, in whatever copy of the work tree a measurement runs."""
+        key = json.dumps([self._url, self.backend]).encode()
+        return cache_root() / _FOLDER / f"{sha256(key)[:32]}.json"
+
+    @property
+    def _url(self) -> str:
+        return self.url.rstrip("/")
+
+    def earlier(self, nonce: str, measurement: str) -> datetime | None:
+        """When another measurement first sent the requests of this nonce; ``None`` if none did.
+
+        Raises:
+            UserError: the record is damaged.
+        """
+        found = [
+            entry.first_at.astimezone(UTC)
+            for entry in self._read()
+            if (entry.nonce, entry.settings_sha256) == (nonce, self.settings_sha256)
+            and entry.measurement != measurement
+        ]
+        return min(found, default=None)
+
+    def note(self, nonce: str, measurement: str, now: datetime) -> None:
+        """Record that a measurement is about to send its first pass; its first time stays.
+
+        Raises:
+            UserError: the record cannot be written.
+        """
+        try:
+            entries = self._read()
+        except UserError:
+            entries = []
+        new = _Entry(
+            nonce=nonce,
+            settings_sha256=self.settings_sha256,
+            measurement=measurement,
+            first_at=now.astimezone(UTC),
+        )
+        if any(entry.model_copy(update={"first_at": new.first_at}) == new for entry in entries):
+            return
+        kept = [*entries, new][-MOST_ENTRIES:]
+        document = _Document(url=self._url, backend=self.backend, asked=kept)
+        write_whole(self.path, document.model_dump_json().encode() + b"\n")
+
+    def _read(self) -> list[_Entry]:
+        try:
+            return _Document.model_validate_json(self.path.read_bytes()).asked
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise UserError(f"{self.path}: {error.strerror}") from error
+        except pydantic.ValidationError as error:
+            raise UserError(f"{self.path}: damaged: {error.errors()[0]['msg']}") from error
