@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 import yaml
-from closure import closure, imported
+from closure import DECLARATIONS, closure, imported
 from contracts import ROOT
 
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
 def covered(deps: list[str]) -> set[Path]:
-    """The Python files under ``stages/`` and the backends' own that a list of deps names."""
-    paths = [Path(dep) for dep in deps if dep.startswith("stages/")]
+    """The Python files under ``stages/`` and the declarations that a list of deps names.
+
+    What else lies in a backend's folder runs in the backend's own environment.
+    """
+    paths = [Path(dep) for dep in deps if dep.startswith("stages/") or Path(dep) in DECLARATIONS]
     files = {file for path in paths for file in _files(path)}
     return {file for file in files if file.name != "__init__.py" or file in deps}
 

@@ -4,6 +4,7 @@ Nothing past this package reads ``params.yaml`` or sees a dictionary of strings.
 Every error names the key, what was found and what is allowed.
 """
 
+from stages.backends.declared import FlagValue
 from stages.contract.basics import (
     BACKEND_NAMES,
     BACKENDS,
@@ -11,7 +12,6 @@ from stages.contract.basics import (
     SALT_TOKENS,
     VIEWS,
     Backend,
-    FlagValue,
     View,
 )
 from stages.contract.measuring import Gate, Identity, Limits, Passes, Probes, Selection

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from stages.backends.registry import Titles
 from stages.contract.characters import unprintable
 
 type Backend = Literal["jax", "pytorch"]
 type View = Literal["portable", "best_native"]
-type FlagValue = bool | int | float | str | list[int]
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend.__value__)
 VIEWS: tuple[View, ...] = get_args(View.__value__)
 
-BACKEND_NAMES: dict[Backend, str] = {"jax": "JAX", "pytorch": "PyTorch"}
+BACKEND_NAMES: Mapping[str, str] = Titles()
 """How sentences name the backends."""
 
 # The frozen baseline: JAX is gated against it, never the other way round.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from stages.backends.declared import FlagValue
+from stages.backends.registry import declared_backends, environment, environment_names
 from stages.common.errors import ContractError
-from stages.contract.basics import BACKENDS, VIEWS, Backend, FlagValue, Strict, Text, View
+from stages.contract.basics import BACKENDS, VIEWS, Backend, Strict, Text, View
 from stages.contract.characters import unprintable
 
 
@@ -18,11 +20,19 @@ class Source(Strict):
 
     Attributes:
         commit: ``None`` where it has not been set yet: enough to plan, not to measure.
-        segment_mask_mended: whether that commit of sglang-jax serves segment masks on a TPU.
+        segment_mask_mended: whether that commit serves segment masks on a TPU.
     """
 
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None
     segment_mask_mended: bool = False
+
+
+def _declared_environment(name: object) -> object:
+    names = environment_names()
+    if name not in names:
+        *others, last = map(repr, names)
+        raise ValueError(f"{', '.join(others)} or {last}" if others else last)
+    return name
 
 
 class Launch(Strict):
@@ -32,7 +42,7 @@ class Launch(Strict):
         source: of a backend that is installed from a checkout; ``None`` for a release.
     """
 
-    environment: Literal["sglang_jax", "sglang_jax_tpu", "sglang_pytorch", "sglang_pytorch_gpu"]
+    environment: Annotated[str, BeforeValidator(_declared_environment)]
     entry: Annotated[list[Text], Field(min_length=1, description="arguments to its Python")]
     environ: dict[str, Text]
     device: Annotated[str, Field(pattern=r"^\w[\w.:,-]*$")]
@@ -130,25 +140,21 @@ _GIVEN_ELSEWHERE: dict[str, str] = {
     "api-key": _NO_KEYS,
     "admin-api-key": _NO_KEYS,
     "config": "nothing: every setting stands in the contract itself",
-    "enable-mis": "nothing: multi_item says whether items are packed",
-    "multi-item-scoring-delimiter": "nothing: multi_item.delimiter_token_id says it",
 }
 
 
 def _given_elsewhere(name: str) -> str | None:
-    matches = (reason for flag, reason in _GIVEN_ELSEWHERE.items() if flag.startswith(name))
-    return next(matches, None)
-
-
-# Their requirements hold what the backend needs, not the backend.
-_FROM_CHECKOUT = ("sglang_jax_tpu",)
+    packing = {f: why for one in declared_backends().values() for f, why in one.packs_by.items()}
+    given = _GIVEN_ELSEWHERE | packing
+    return next((reason for flag, reason in given.items() if flag.startswith(name)), None)
 
 
 def _check_launch(key: str, launch: Launch) -> None:
-    if launch.environment in _FROM_CHECKOUT and launch.source is None:
+    from_checkout = environment(launch.environment).checkout_variable is not None
+    if from_checkout and launch.source is None:
         allowed = f"a commit: {launch.environment} is installed from a git checkout"
         raise ContractError(f"{key}.source", None, allowed)
-    if launch.environment not in _FROM_CHECKOUT and launch.source is not None:
+    if not from_checkout and launch.source is not None:
         allowed = f"null: {launch.environment} is installed from a release"
         raise ContractError(f"{key}.source", launch.source.commit, allowed)
     if launch.segment_mask_mended and launch.commit is None:

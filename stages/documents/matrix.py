@@ -15,6 +15,8 @@ import polars as pl
 import pyarrow as pa
 from pydantic import Field
 
+from stages.backends.declared import ScoringMode
+from stages.backends.registry import query_keeping_flags
 from stages.contract import (
     Backend,
     FlagValue,
@@ -25,7 +27,6 @@ from stages.contract import (
     Probes,
     View,
 )
-from stages.contract.packing import KEEPS_QUERY
 from stages.documents.tables import Record, TableKind, TableProvenance
 
 MATRIX_VERSION = 6
@@ -154,14 +155,6 @@ class TimeSplit(Record):
     other: float
 
 
-type ScoringMode = Literal["separate", "cached", "packed", "prefill_extend"]
-"""How a server scores the items of one request.
-
-``separate``: as prompts of their own, the query in each. ``cached``: the same, with the query's
-keys and values from a prefix cache. ``packed``: as one sequence, a mask keeps the items apart.
-``prefill_extend``: the query is computed once and kept, and the items continue it.
-"""
-
 MULTI_ITEM_MODES: tuple[ScoringMode, ...] = ("packed", "prefill_extend")
 """Those that are multi-item scoring."""
 
@@ -254,7 +247,7 @@ class Measured(Record):
         if self.flags.get("disable-radix-cache"):
             return False
         packs = self.multi_item is not None or bool(self.flags.get("enable-mis"))
-        return not packs or any(self.flags.get(name) for name in KEEPS_QUERY)
+        return not packs or any(self.flags.get(name) for name in query_keeping_flags())
 
 
 class ShellVariables(Record):

@@ -20,6 +20,7 @@ from pathlib import Path
 import click
 from filelock import FileLock
 
+from stages.backends.registry import backend_of, environment, requirements_file
 from stages.common.errors import UserError, one_line
 from stages.common.files import sha256, sha256_file
 from stages.common.shell import uv_environ
@@ -27,20 +28,6 @@ from stages.contract import BACKENDS, VIEWS, Contract
 from stages.environments.checkout import Checkout, Source, checked_source
 
 _COMPLETE = ".complete"
-
-_REQUIREMENTS = {
-    "sglang_jax": "sglang_jax/requirements.txt",
-    "sglang_jax_tpu": "sglang_jax/requirements-tpu.txt",
-    "sglang_pytorch": "sglang_pytorch/requirements.txt",
-    "sglang_pytorch_gpu": "sglang_pytorch/requirements-gpu.txt",
-}
-ENVIRONMENTS = tuple(_REQUIREMENTS)
-
-CHECKOUTS = {
-    "sglang_jax_tpu": Checkout(
-        "sglang-jax", "SCOREPARITY_SGLANG_JAX_SOURCE", "backends.jax.launch.source.commit"
-    )
-}
 
 
 def cache_root() -> Path:
@@ -55,9 +42,12 @@ def cache_root() -> Path:
     return (base if base.is_absolute() else Path.home() / ".cache") / "scoreparity"
 
 
-def requirements_file(name: str) -> Path:
-    """The pinned, hashed requirements of environment ``name``."""
-    return Path("backends") / _REQUIREMENTS[name]
+def checkout_of(name: str) -> Checkout | None:
+    """The checkout that environment ``name`` is built from; ``None`` where it is a release."""
+    variable, backend = environment(name).checkout_variable, backend_of(name)
+    if variable is None:
+        return None
+    return Checkout(backend.package, variable, f"backends.{backend.key}.launch.source.commit")
 
 
 def requirements_sha256(name: str) -> str:
@@ -128,7 +118,7 @@ def source_of(name: str, commit: str | None) -> Source | None:
     Raises:
         UserError: no commit is set, or the checkout is not at it.
     """
-    checkout = CHECKOUTS.get(name)
+    checkout = checkout_of(name)
     if checkout is None:
         return None
     if commit is None:

@@ -47,7 +47,7 @@ class Source:
         """
         git("clone", "--quiet", "--no-checkout", self.origin, str(folder), works=True)
         git("checkout", "--quiet", "--detach", self.commit, folder=folder, works=True)
-        # sglang-jax keeps its package in a folder of the repository.
+        # A repository may keep its package in a folder of its own.
         inner = folder / "python"
         return inner if (inner / "pyproject.toml").exists() else folder
 

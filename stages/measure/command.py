@@ -47,10 +47,10 @@ from stages.measure.servers.asked import AskedRecord
 from stages.measure.servers.caches import cache_variables, compiled_programs
 from stages.measure.servers.known_flags import check_flags
 from stages.measure.servers.launched import Server, server_environment
+from stages.measure.servers.log import count_fallbacks
 from stages.measure.servers.remote import Met, meet, take_api_key
 from stages.measure.servers.under_test import ServerUnderTest
 from stages.measure.session import Session
-from stages.plan.drivers import count_fallbacks
 from stages.plan.plan import Plan, make_plan
 from stages.plan.schedule import salt_of
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from types import TracebackType
 
+from stages.backends.declared import DeclaredBackend
 from stages.common.errors import UserError
 from stages.contract import Limits, Passes, Probes
 from stages.documents.cell import PassKey
@@ -26,7 +27,6 @@ from stages.measure.servers.launched import PortTakenError
 from stages.measure.servers.log import ServerLog
 from stages.measure.servers.under_test import OtherServerError, ServerDiedError, ServerUnderTest
 from stages.measure.warm_up import is_warm
-from stages.plan.drivers import Driver
 from stages.plan.schedule import confirm_chunk_sizes, interleaved
 
 type Notify = Callable[[str, PassKey | None], None]
@@ -75,7 +75,7 @@ class Session:
     chunk_sizes: list[int]
     passes: Passes
     limits: Limits
-    driver: Driver
+    driver: DeclaredBackend
     new_server: Callable[[], ServerUnderTest]
     notify: Notify
     probes: Probes

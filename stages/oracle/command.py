@@ -17,6 +17,7 @@ import click
 import pyarrow as pa
 import pydantic
 
+from stages.backends.registry import oracle_environment
 from stages.common.errors import UserError, one_line_errors
 from stages.common.shell import clean_environ
 from stages.contract import load_contract
@@ -39,9 +40,6 @@ from stages.environments.build import (
 )
 from stages.oracle.sample import SampledItem, prompt_of, sample_items
 from stages.oracle.score import Answer, Job
-
-ENVIRONMENT = "sglang_pytorch"
-"""It holds torch and transformers; nothing of sglang is imported from it."""
 
 SCORER = Path(__file__).with_name("score.py")
 _SUM_TOLERANCE = 1e-9
@@ -67,7 +65,7 @@ def run_scorer(python: Path, job: Job, scorer: Path = SCORER) -> Answer:
         "OMP_DYNAMIC": "FALSE",
         # Threads that spin while they wait make a busy machine a hundred times slower.
         "OMP_WAIT_POLICY": "PASSIVE",
-        "PYTHONPYCACHEPREFIX": str(scratch_folder(ENVIRONMENT, "bytecode")),
+        "PYTHONPYCACHEPREFIX": str(scratch_folder(oracle_environment(), "bytecode")),
     }
     done = subprocess.run(
         # -P: the folder of the scorer is the harness's and not on its import path.
@@ -146,7 +144,7 @@ def main(output: Path) -> None:
         apply_softmax=workload.apply_softmax,
         threads=threads(),
     )
-    answer = run_scorer(ensure_environment(ENVIRONMENT), job)
+    answer = run_scorer(ensure_environment(oracle_environment()), job)
     check_scores(sample, answer.scores, job)
     table = oracle_table(sample, answer.scores)
     provenance = OracleProvenance(
@@ -162,7 +160,7 @@ def main(output: Path) -> None:
         torch_version=answer.torch_version,
         transformers_version=answer.transformers_version,
         threads=job.threads,
-        environment_sha256=requirements_sha256(ENVIRONMENT),
+        environment_sha256=requirements_sha256(oracle_environment()),
         table_sha256=table_sha256(table),
     )
     ORACLE_TABLE.write(output, table, provenance)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
+from stages.backends.declared import DeclaredBackend, Flags, Shape
+from stages.backends.registry import declared
 from stages.common.errors import ContractError, UserError
 from stages.common.git import NOT_ASKED, CodeVersion, code_version
 from stages.contract import REFERENCE, Backend, Contract, Launch, MultiItem, View
@@ -23,7 +25,7 @@ from stages.documents.workload import CanonicalWorkload, read_workload
 from stages.environments.build import pinned_version
 from stages.measure.probes import longest_probe_tokens, packed_probe_tokens
 from stages.measure.servers.info import attribute
-from stages.plan.drivers import DRIVERS, Driver, Flags, Shape, command_line
+from stages.plan.command_line import command_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Plan:
 
     backend: Backend
     view: View
-    driver: Driver
+    driver: DeclaredBackend
     workload: CanonicalWorkload
     workload_sha256: str
     model: Model
@@ -149,7 +151,7 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
         UserError: a flag cannot be computed.
         ContractError: the view's longest sequence has no room for the probes.
     """
-    section, driver = contract.backends.of(backend), DRIVERS[backend]
+    section, driver = contract.backends.of(backend), declared(backend)
     server, key = section.view(view), f"backends.{backend}.{view}"
     shape = Shape(
         prompt_tokens=subject.workload.prompt_tokens,
@@ -191,7 +193,7 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
 
 
 def _packing(
-    contract: Contract, launch: Launch, driver: Driver, multi_item: MultiItem | None
+    contract: Contract, launch: Launch, driver: DeclaredBackend, multi_item: MultiItem | None
 ) -> Flags:
     """The flags that pack the items of a request, if they are to be packed."""
     if multi_item is None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stages.backends.declared import ScoringMode
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
 from stages.documents.comparison import Comparison, ViewComparison
-from stages.documents.matrix import MULTI_ITEM_MODES, Scoring, ScoringMode
+from stages.documents.matrix import MULTI_ITEM_MODES, Scoring
 from stages.report import format as f
 
 MEANS: dict[ScoringMode, str] = {

@@ -14,11 +14,10 @@ from contracts import ROOT
 from project import somebody_elses
 from targets import COMMIT, bare_folder, raw_target
 
+from stages.backends.registry import environment_names, requirements_file
 from stages.common.errors import UserError
 from stages.contract import VIEWS, parse_contract
 from stages.environments.build import (
-    CHECKOUTS,
-    ENVIRONMENTS,
     ensure_environment,
     environment_folder,
     environment_sha256,
@@ -26,7 +25,6 @@ from stages.environments.build import (
     needed,
     pinned_version,
     python_of,
-    requirements_file,
     requirements_sha256,
     source_of,
 )
@@ -37,7 +35,7 @@ from tools.doctor.finding import Finding
 from tools.doctor.installed import find_environment
 
 NAME = "sglang_jax_tpu"
-VARIABLE = CHECKOUTS[NAME].variable
+VARIABLE = "SCOREPARITY_SGLANG_JAX_SOURCE"
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -181,6 +179,7 @@ def test_a_checkout_is_installed_as_it_is_and_left_as_it_was(
     folder = tmp_path / "root"
     requirements = folder / "backends" / "sglang_jax" / "requirements-tpu.txt"
     requirements.parent.mkdir(parents=True)
+    (requirements.parent / "backend.py").symlink_to(ROOT / "backends/sglang_jax/backend.py")
     # What builds the checkout, from the real lock; the gigabytes a TPU needs are left out.
     lock = (ROOT / requirements_file(NAME)).read_text()
     builder = re.search(r"^setuptools==.*?(?=^\w)", lock, re.MULTILINE | re.DOTALL)
@@ -258,7 +257,7 @@ def test_the_commit_is_part_of_what_an_environment_is() -> None:
     assert (len(tpu), len(folders)) == (3, 3)
 
 
-@pytest.mark.parametrize("name", ENVIRONMENTS)
+@pytest.mark.parametrize("name", environment_names())
 def test_every_lock_pins_everything_by_hash_and_names_no_index(name: str) -> None:
     lock = (ROOT / requirements_file(name)).read_text()
     packages = re.findall(r"^[\w.-]+==\S+.*\n", lock, re.MULTILINE)

@@ -11,6 +11,7 @@ import pytest
 from contracts import NONCE, ROOT, contract
 from patience import PATIENCE_S, wait_for
 
+from stages.backends.registry import declared
 from stages.documents.cell import PassKey
 from stages.documents.matrix import CallRecord
 from stages.measure.http.client import ScoreConnection
@@ -23,7 +24,6 @@ from stages.measure.servers.launched import (
     server_environment,
 )
 from stages.measure.servers.log import ServerLog
-from stages.plan.drivers import DRIVERS
 from stages.workload import build_workload
 
 MADE = contract(workload__items=4, workload__query_tokens=16, chunk_sizes=[1, 2, 4])
@@ -55,7 +55,7 @@ def one_pass(server: Server, connection: ScoreConnection) -> list[CallRecord]:
         session=0,
         position=0,
         died_within=server.died_within,
-        log=ServerLog(server, DRIVERS["jax"]),
+        log=ServerLog(server, declared("jax")),
     )
 
 

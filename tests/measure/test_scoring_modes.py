@@ -11,10 +11,10 @@ from contracts import raw_contract
 from elsewhere import account
 from targets import bare_folder, plans, raw_target
 
+from stages.backends.registry import declared
 from stages.contract import Backend, View, load_contract
 from stages.documents.matrix import MATRIX_FILE, read_matrix
 from stages.measure.command import measure, record_unavailable
-from stages.plan.drivers import DRIVERS
 from stages.plan.plan import Plan, make_plan
 
 EXTEND = {"multi_item_enable_prefill_extend": True, "enable_scoring_cache": True}
@@ -22,11 +22,11 @@ V2 = {**EXTEND, "multi_item_enable_score_from_cache_v2": True}
 
 
 def mode(backend: Backend, item_first: bool = False, **settings: Any) -> str:
-    return DRIVERS[backend].scoring(settings, item_first=item_first, softmax=True)[0]
+    return declared(backend).scoring(settings, item_first=item_first, softmax=True)[0]
 
 
 def detail(**settings: Any) -> str | None:
-    return DRIVERS["jax"].scoring(settings, item_first=False, softmax=True)[1]
+    return declared("jax").scoring(settings, item_first=False, softmax=True)[1]
 
 
 @pytest.mark.parametrize("backend", ["jax", "pytorch"])
@@ -79,7 +79,7 @@ def test_the_variant_is_named_and_what_is_known_to_be_wrong_with_it() -> None:
         "score from cache v2, label-only logprobs: every build known takes the softmax over"
         " probabilities there, which gives wrong scores"
     )
-    plain = DRIVERS["jax"].scoring(labels_only, item_first=False, softmax=False)[1]
+    plain = declared("jax").scoring(labels_only, item_first=False, softmax=False)[1]
     assert plain == "score from cache v2, label-only logprobs"
 
 

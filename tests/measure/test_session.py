@@ -18,6 +18,7 @@ from contracts import NONCE, ROOT, contract
 from patience import PATIENCE_S
 from scoring_server import right_score
 
+from stages.backends.registry import declared
 from stages.common.errors import UserError
 from stages.compare.probes import isolation
 from stages.contract import Contract
@@ -29,7 +30,6 @@ from stages.measure.record.journal import Journal
 from stages.measure.record.ledger import Ledger
 from stages.measure.servers.launched import Server, is_listening, server_environment
 from stages.measure.session import Session
-from stages.plan.drivers import DRIVERS
 from stages.workload import build_workload
 
 SMALL = {
@@ -102,7 +102,7 @@ class Run:
             limits=made.limits,
             probes=made.probes,
             answers_all=backend == "pytorch",
-            driver=DRIVERS[backend],  # type: ignore[index]
+            driver=declared(backend),
             new_server=new_server,
             ledger=Ledger(Journal(tmp_path / f"journal-{next(NUMBERS)}")),
             notify=lambda problem, key: self.messages.append(problem),

@@ -10,6 +10,7 @@ from contracts import ROOT, raw_contract
 from targets import bare_folder, plans, raw_target
 
 from stages.common.errors import ContractError, UserError
+from stages.plan.command_line import command_line
 
 ON_A_CPU = {
     (
@@ -124,7 +125,7 @@ ON_A_GPU = {
 
 def with_sglang(folder: Path, pin: str) -> Path:
     """A bare folder whose GPU environment pins another sglang."""
-    for path in (ROOT / "backends").glob("*/*.txt"):
+    for path in [*ROOT.glob("backends/*/*.txt"), *ROOT.glob("backends/*/backend.py")]:
         copy = folder / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
@@ -185,3 +186,10 @@ def test_prompts_of_their_own_need_no_flag_and_keep_the_prefix_cache(tmp_path: P
     raw = raw_target("target=tpu_vs_gpu", "backends.pytorch.best_native.multi_item=null")
     arguments = plans(bare_folder(tmp_path), raw)["pytorch", "best_native"].arguments
     assert arguments == [*shlex.split(_GPU), "--tp-size", "1"]
+
+
+def test_flags_become_arguments() -> None:
+    flags = {"a": True, "b": False, "c": 3, "d": [1, 2], "e": "x", "f": 0, "g": 0.5, "h": -1}
+    assert command_line(flags) == [
+        *("--a", "--c", "3", "--d", "1", "2", "--e", "x", "--f", "0", "--g", "0.5", "--h", "-1")
+    ]

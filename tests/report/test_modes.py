@@ -9,9 +9,10 @@ import comparisons as build
 import pytest
 from report_words import plain_comparison
 
+from stages.backends.declared import ScoringMode
 from stages.contract import Backend
 from stages.documents.comparison import Comparison
-from stages.documents.matrix import Scoring, ScoringMode
+from stages.documents.matrix import Scoring
 from stages.report import modes
 from stages.report.conclusion import conclude
 from stages.report.first_screen import first_screen

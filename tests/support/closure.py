@@ -11,6 +11,10 @@ from contracts import ROOT
 
 ROOMS = ("stages", "tools", "backends")
 
+REGISTRY = Path("stages/backends/registry.py")
+# It loads each of them, so who uses it runs them all.
+DECLARATIONS = sorted(path.relative_to(ROOT) for path in ROOT.glob("backends/*/backend.py"))
+
 
 def _file_of(module: str) -> Path | None:
     path = ROOT / module.replace(".", "/")
@@ -57,6 +61,8 @@ def closure(module: str) -> set[Path]:
             packages = (_file_of(".".join(parts[: end + 1])) for end in range(len(parts)))
             waiting += [one for one in packages if one is not None]
         waiting += _started(source, file)
+        if file == REGISTRY:
+            waiting += DECLARATIONS
     # A package's `__init__.py` that holds nothing but its docstring decides nothing.
     return {file for file in found if file.name != "__init__.py" or _does_something(file)}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stages.backends.declared import ScoringMode
 from stages.contract import BACKENDS, VIEWS, Backend, Gate, Identity, Selection, View
 from stages.documents.comparison import (
     COMPARISON_VERSION,
@@ -34,7 +35,6 @@ from stages.documents.matrix import (
     RoundTrip,
     Run,
     Scoring,
-    ScoringMode,
     ShellVariables,
     TimeSplit,
 )

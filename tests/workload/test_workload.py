@@ -31,6 +31,7 @@ def test_two_processes_with_different_hash_seeds_write_the_same_bytes(tmp_path) 
         folder = tmp_path / hash_seed
         folder.mkdir()
         (folder / "params.yaml").write_text(yaml.safe_dump(raw_contract()))
+        (folder / "backends").symlink_to(ROOT / "backends")
         subprocess.run(
             [sys.executable, "-m", "stages.workload"],
             cwd=folder,

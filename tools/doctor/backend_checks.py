@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from stages.backends import registry
 from stages.contract import PARAMS
 from tools.doctor.facts import Environment, Gpu, Nvidia, Tpu
 from tools.doctor.finding import RECORDED, Finding, Subject
-from tools.doctor.needs import ENVIRONMENT_BYTES, size
+from tools.doctor.needs import size
 
 _TOLD = 3
 _REBUILD = "remove its folder in the cache folder's environments/; what needs it next builds it"
-
-# Packages without which a server never reaches the device, where its pins leave them out.
-_DEVICE_PACKAGES = {"tpu": ("libtpu",), "cuda": ("sglang-kernel", "flashinfer-python")}
 
 # The oldest driver for each major version of CUDA, as NVIDIA documents it.
 _OLDEST_DRIVER = {11: 450, 12: 525, 13: 580}
@@ -41,7 +39,7 @@ def environment(subject: Subject) -> Finding:
 
 def judge_environment(check: str, found: Environment) -> Finding:
     """Whether an environment can be used or built."""
-    known = ENVIRONMENT_BYTES.get(found.name)
+    known = registry.environment(found.name).disk_bytes
     if found.checkout_complaint is not None:
         fix = "see docs/accelerators.md on the checkout"
         return Finding(check, "blocked", found.checkout_complaint, fix)
@@ -65,13 +63,11 @@ def versions(subject: Subject) -> Finding:
         return Finding("versions", "ok", f"{server}; all {len(found.pinned)} packages as pinned")
     told = [f"{d.package} {d.installed or 'missing'}, not {d.pinned}" for d in found.differences]
     # The server itself and what it computes with come first.
-    told.sort(key=lambda words: words.split()[0] not in _IMPORTANT)
+    telling = {p for one in registry.declared_backends().values() for p in one.devices.telling}
+    told.sort(key=lambda words: words.split()[0] not in telling)
     if len(told) > _TOLD:
         told[_TOLD:] = [f"and {len(told) - _TOLD} more"]
     return Finding("versions", "blocked", "; ".join(told), _REBUILD)
-
-
-_IMPORTANT = {"sglang-jax", "sglang", "jax", "jaxlib", "libtpu", "flax", "torch", "transformers"}
 
 
 def _server_version(subject: Subject) -> str:
@@ -199,8 +195,8 @@ def _pinned_cuda(found: Environment) -> int | None:
 def suitability(subject: Subject) -> Finding | None:
     """An environment made for CPUs only, where the contract asks for an accelerator."""
     kind, found = _kind(subject), subject.environment
-    wanted = [] if kind is None else [p for p in _DEVICE_PACKAGES[kind] if p not in found.pinned]
-    left_out = [package for package in wanted if package in found.excluded]
+    needed = registry.backend_of(found.name).devices.needed.get(kind or "", ())
+    left_out = [p for p in needed if p not in found.pinned and p in found.excluded]
     if kind is None or not left_out:
         return None
     what = f"{found.name} leaves out {left_out[0]}, without which no server reaches a"
@@ -220,10 +216,10 @@ def visibility(subject: Subject) -> Finding | None:
     visible = environ.get("CUDA_VISIBLE_DEVICES", "0").strip()
     if kind == "cuda" and visible in ("", "-1", "NoDevFiles"):
         return _hiding(subject, "CUDA_VISIBLE_DEVICES", visible or "empty", kind)
-    for name in ("JAX_PLATFORMS", "JAX_PLATFORM_NAME"):
+    for name in registry.backend_of(subject.environment.name).devices.platform_variables:
         named = {part.strip().lower() for part in environ.get(name, "").split(",")} - {""}
         known = {"tpu"} if kind == "tpu" else {"cuda", "gpu"}
-        if "jax" in subject.environment.pinned and named and not named & known:
+        if named and not named & known:
             return _hiding(subject, name, ",".join(sorted(named)), kind)
     return None
 

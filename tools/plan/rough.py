@@ -11,7 +11,7 @@ import pydantic
 from pydantic import Field
 
 from stages.contract import Contract, View
-from stages.contract.basics import Size, Strict, Text
+from stages.contract.basics import Backend, Size, Strict, Text
 from stages.contract.parse import first_error
 
 type ByChunkSize = Annotated[
@@ -44,6 +44,10 @@ class RoughRates(Strict):
     item_tokens: Size
     jax: ViewRates | None
     pytorch: ViewRates | None
+
+    def of(self, backend: Backend) -> ViewRates | None:
+        """Those of ``backend``."""
+        return self.jax if backend == "jax" else self.pytorch
 
 
 class _Section(Strict):

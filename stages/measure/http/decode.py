@@ -15,7 +15,7 @@ from pydantic_core import from_json
 
 from stages.common.errors import DETAIL_CHARACTERS, one_line
 from stages.documents.matrix import ROW_SUM_TOLERANCE, Status
-from stages.plan.drivers import looks_out_of_memory
+from stages.measure.out_of_memory import looks_out_of_memory
 
 # Enough for any traceback; a longer body is not searched to its end.
 _SEARCHED_BYTES = 1 << 20

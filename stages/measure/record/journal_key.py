@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from stages import measure
+from stages import backends, measure
 from stages import plan as plan_room
+from stages.backends.registry import requirements_file
 from stages.common.files import sha256, sha256_file
 from stages.common.shell import reaching
 from stages.documents import workload as canonical
 from stages.documents.matrix import MATRIX_VERSION, Host
-from stages.environments.build import cache_root, environment_sha256, requirements_file
+from stages.environments.build import cache_root, environment_sha256
 from stages.machine.host import this_host
 from stages.measure.servers.info import Introduction
 from stages.plan.plan import Plan
@@ -30,7 +31,7 @@ def journal_folder(plan: Plan, introduction: Introduction | None = None) -> Path
     Raises:
         UserError: a file of the measuring code cannot be read.
     """
-    rooms = [Path(measure.__file__).parent, Path(plan_room.__file__).parent]
+    rooms = [Path(p).parent for p in (backends.__file__, measure.__file__, plan_room.__file__)]
     code = [Path(canonical.__file__), *(p for room in rooms for p in room.rglob("*.py"))]
     backend = requirements_file(plan.environment).parent
     code += [p for p in backend.rglob("*") if p.is_file() and "__pycache__" not in p.parts]

@@ -12,11 +12,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from stages.backends.declared import Flags
 from stages.common.errors import UserError, one_line
 from stages.common.files import sha256
 from stages.documents.matrix import Elsewhere, Model, ModelCheck
 from stages.documents.tables import Record
-from stages.plan.drivers import Flags
 
 type Info = dict[str, Any]
 type Value = bool | int | float | str | None
@@ -61,6 +61,7 @@ class Wanted:
         key: of the backend in the contract, such as ``backends.jax``.
         view: of the matrix.
         flags: those the contract names for this view.
+        defaults: what the server's own defaults must be where the contract names no flag.
         items: of the largest request.
     """
 
@@ -70,6 +71,7 @@ class Wanted:
     device: str
     dtype: str
     flags: Flags
+    defaults: Flags
     items: int
 
 
@@ -168,10 +170,7 @@ def _named(model: Model) -> str:
 
 def _check_flags(server: Info, wanted: Wanted) -> None:
     key = f"{wanted.key}.{wanted.view}.flags"
-    # A view that does not name it wants the server's default, a prefix cache; packing PyTorch's
-    # items switches that off.
-    unnamed: Flags = {} if wanted.flags.get("enable-mis") else {"disable-radix-cache": False}
-    for flag, value in {**unnamed, **wanted.flags}.items():
+    for flag, value in {**wanted.defaults, **wanted.flags}.items():
         name = attribute(flag)
         if name not in server:
             raise UserError(

@@ -22,10 +22,10 @@ from stages.common.errors import UserError
 from stages.common.files import append_to
 from stages.common.shell import clean_environ
 from stages.measure.http.client import ScoreConnection
+from stages.measure.out_of_memory import looks_out_of_memory
 from stages.measure.servers.complaints import complaints
 from stages.measure.servers.family import Member, family_listens, family_of, main_process
 from stages.measure.servers.under_test import ServerDiedError
-from stages.plan.drivers import looks_out_of_memory
 
 # Each ends a hang, so it is longer than the guard takes on the busiest machine.
 _STOP_TIMEOUT_S = 120.0

@@ -11,10 +11,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Protocol
 
-from stages.plan.drivers import Driver, count_compiles
+from stages.backends.declared import DeclaredBackend
 
 _NOTICE_S = 0.5
-"""PyTorch sglang writes a batch's line after it sent the answer: 12 ms later on a busy machine."""
+"""A server may write a batch's line after it sent the answer: 12 ms later on a busy machine."""
 
 _POLL_S = 0.002
 
@@ -61,7 +61,7 @@ class ServerLog:
         driver: of its backend, which knows what its lines look like.
     """
 
-    def __init__(self, server: Logging, driver: Driver) -> None:
+    def __init__(self, server: Logging, driver: DeclaredBackend) -> None:
         self._server = server
         self._driver = driver
         self._tells_tokens = False
@@ -133,3 +133,15 @@ def cached_tokens(found: Prefilled, prompt_tokens: int) -> int:
     a request twice, or was still busy with one that timed out. That takes nothing from its cache.
     """
     return max(0, min(found.cached, prompt_tokens - found.computed))
+
+
+def count_compiles(log: str, pattern: re.Pattern[str]) -> int:
+    """Compilations reported in a stretch of a server's log."""
+    return sum(int(match[1]) for match in pattern.finditer(log))
+
+
+def count_fallbacks(log: bytes, pattern: re.Pattern[str] | None) -> int | None:
+    """Requests that left the way of scoring asked for; ``None`` where there is none to leave."""
+    if pattern is None:
+        return None
+    return sum(1 for _ in pattern.finditer(log.decode("utf-8", errors="replace")))

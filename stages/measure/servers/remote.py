@@ -163,6 +163,7 @@ class RemoteServer:
                     device=plan.contract.launch.device,
                     dtype=plan.contract.launch.dtype,
                     flags=plan.contract.flags,
+                    defaults=plan.driver.reported_defaults(plan.contract.flags),
                     items=max(plan.contract.chunk_sizes),
                 ),
                 same_machine=here,

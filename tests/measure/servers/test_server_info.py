@@ -11,10 +11,11 @@ from elsewhere import SECRET, told_by
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.backends.registry import declared
 from stages.checkpoint.synthetic import write_synthetic
 from stages.common.errors import UserError, hide
 from stages.common.files import sha256
-from stages.contract import SyntheticModel
+from stages.contract import Backend, SyntheticModel
 from stages.documents.matrix import Model
 from stages.documents.model import checkpoint_sha256
 from stages.measure.servers.info import (
@@ -30,22 +31,25 @@ LOCAL = Model(title="untrained", sha256="ab" * 32, trained=False, path="data/c",
 HUB = Model(title="Q/M-1B", sha256="cd" * 32, trained=True, path="Q/M-1B", revision="c0ffee")
 
 
-def wanted(view: str = "portable", model: Model = LOCAL, **flags: Any) -> Wanted:
-    section = MADE.backends.jax
+def wanted(
+    view: str = "portable", model: Model = LOCAL, backend: Backend = "jax", **flags: Any
+) -> Wanted:
+    section = MADE.backends.of(backend)
     named = {name.replace("_", "-"): value for name, value in flags.items()}
     return Wanted(
-        key="backends.jax",
+        key=f"backends.{backend}",
         view=view,
         model=model,
         device=section.launch.device,
         dtype=section.launch.dtype,
         flags=section.view(view).flags | named,  # type: ignore[arg-type]
+        defaults=declared(backend).reported_defaults(named),
         items=32,
     )
 
 
-def told(view: str = "portable", **changes: Any) -> dict[str, Any]:
-    said: dict[str, Any] = told_by(MADE, "jax", view, **changes)["/get_server_info"]  # type: ignore[arg-type]
+def told(view: str = "portable", backend: Backend = "jax", **changes: Any) -> dict[str, Any]:
+    said: dict[str, Any] = told_by(MADE, backend, view, **changes)["/get_server_info"]  # type: ignore[arg-type]
     return said
 
 
@@ -116,9 +120,9 @@ def test_what_differs_is_named_with_both_values(changes, said) -> None:
 
 
 def test_packing_switches_the_radix_cache_off_and_may() -> None:
-    of = wanted("best_native", enable_mis=True)
-    assert introduced(told("best_native", enable_mis=True, disable_radix_cache=True), of)
-    said = refusal(told("best_native", enable_mis=False, disable_radix_cache=True), of)
+    of = wanted("best_native", backend="pytorch", enable_mis=True)
+    assert introduced(told("best_native", "pytorch", enable_mis=True, disable_radix_cache=True), of)
+    said = refusal(told("best_native", "pytorch", enable_mis=False, disable_radix_cache=True), of)
     assert "enable_mis is False there, but the contract wants True" in said
 
 

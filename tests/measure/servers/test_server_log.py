@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.backends.registry import declared
 from stages.contract import BACKENDS, Backend
-from stages.measure.servers.log import Prefilled, cached_tokens, count_prefilled
-from stages.plan.drivers import DRIVERS
+from stages.measure.servers.log import Prefilled, cached_tokens, count_compiles, count_prefilled
 
 # Of sglang-jax 0.0.2 and sglang 0.5.23, 4 items of 8 tokens behind a query of 128.
 LOGS: dict[Backend, str] = {
@@ -40,7 +40,7 @@ TOLD = Prefilled(computed=288, cached=256)
 
 
 def counted(backend: Backend, log: str, prompt_tokens: int = PROMPT_TOKENS) -> Prefilled | None:
-    pattern = DRIVERS[backend].prefill_pattern
+    pattern = declared(backend).prefill_pattern
     assert pattern is not None
     return count_prefilled(log, pattern, prompt_tokens)
 
@@ -102,3 +102,19 @@ def test_never_more_comes_from_the_cache_than_the_prompts_hold_or_the_log_tells(
 ) -> None:
     found = cached_tokens(Prefilled(computed, cached), prompt_tokens)
     assert 0 <= found <= min(cached, prompt_tokens)
+
+
+@pytest.mark.parametrize(
+    ("log", "count"),
+    [
+        ("Prefill batch. #bid: 1, #cache_miss: 12\n", 12),
+        ("Decode batch. #queue-req: 0, #cache_miss: 0\n", 0),
+        ("#cache_miss: 1\nnoise 5\n#cache_miss: 10\n", 11),
+        ("Prefill batch. #new-seq: 1, #new-token: 136\n", 0),
+        ("", 0),
+    ],
+)
+def test_compiles_are_the_non_zero_cache_misses(log: str, count: int) -> None:
+    pattern = declared("jax").compile_pattern
+    assert pattern is not None
+    assert count_compiles(log, pattern) == count

@@ -388,6 +388,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     run(folder, "git", "config", "user.name", "a")
     run(folder, "git", "config", "user.email", "a@b")
     run(folder, "git", "commit", "-q", "--allow-empty", "-m", "nothing yet")
+    (folder / "backends").symlink_to(ROOT / "backends")
     write(folder, result())
     run(folder, "git", "add", ".")
     run(folder, "git", "commit", "-q", "-m", "a result")
@@ -432,6 +433,7 @@ def test_a_pipeline_in_a_folder_of_a_larger_repository_finds_its_own_result(
 ) -> None:
     inner = repository / "inner"
     write(inner, result(FASTER))
+    (inner / "backends").symlink_to(ROOT / "backends")
     run(repository, "git", "add", ".")
     run(repository, "git", "commit", "-qm", "inner")
     write(inner, result({1: 40.0, 8: 200.0}))

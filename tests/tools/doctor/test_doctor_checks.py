@@ -18,11 +18,11 @@ from readiness import (
     rooms,
 )
 
+from stages.backends.registry import environment, environment_names
 from stages.checkpoint.synthetic import build_weights
-from stages.environments.build import ENVIRONMENTS
 from tools.doctor.facts import Difference, Hub, Process
 from tools.doctor.judge import diagnose
-from tools.doctor.needs import ENVIRONMENT_BYTES, needs, synthetic_bytes
+from tools.doctor.needs import needs, synthetic_bytes
 
 HUB = {"model": {"kind": "hub", "repository": "Qwen/Qwen3-0.6B", "revision": "main"}}
 COMMIT = "c1899de289a04d12100db370d81485cdf75e47ca"
@@ -239,7 +239,7 @@ def test_room_is_needed_for_what_is_not_installed_and_once_where_uv_links() -> N
     apart = {n.place: n.byte_count for n in needs(question(environments=missing_pytorch))}
     installed = {n.place: n.byte_count for n in needs(question())}
     assert apart["cache"] > 6 * GB
-    assert apart["installer"] == ENVIRONMENT_BYTES["sglang_pytorch"]
+    assert apart["installer"] == environment("sglang_pytorch").disk_bytes
     assert "installer" not in installed
     together = tuple(dataclasses.replace(room, device=1) for room in rooms())
     shared = {n.place for n in needs(question(environments=missing_pytorch, rooms=together))}
@@ -266,4 +266,4 @@ def test_the_size_of_an_untrained_model_is_the_size_of_its_weights() -> None:
 
 
 def test_every_environment_has_a_known_size() -> None:
-    assert set(ENVIRONMENT_BYTES) >= set(ENVIRONMENTS)
+    assert all(environment(name).disk_bytes for name in environment_names())
