@@ -24,6 +24,8 @@ from stages.report import format as f
 from stages.report import modes
 from stages.report.devices import measured, ran_on, undeployed
 from stages.report.priorities import priorities
+from stages.report.prose.flags import flag
+from stages.report.prose.winner import leads
 from stages.report.turning import turning_points
 
 
@@ -187,9 +189,8 @@ def confidence(comparison: Comparison) -> list[str]:
 def sureness(winner: Winner) -> str:
     """A winner's confidence, the resamples behind it and what lowers it."""
     behind = []
-    if winner.same_backend_share is not None and winner.leader is not None:
-        share = f.resamples(winner.same_backend_share)
-        behind.append(f"{BACKEND_NAMES[winner.leader]} leads in {share} of the resamples")
+    if often := leads(winner):
+        behind.append(often)
     if winner.flags:
-        behind.append(f"lowered by: {'; '.join(winner.flags)}")
+        behind.append(f"lowered by: {'; '.join(map(flag, winner.flags))}")
     return f"{winner.confidence} ({'; '.join(behind)})" if behind else winner.confidence

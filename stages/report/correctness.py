@@ -19,6 +19,7 @@ from stages.contract import BACKEND_NAMES, BACKENDS, Backend
 from stages.documents.comparison import Cell, Comparison, IsolationVerdict, Verdict, ViewComparison
 from stages.report import format as f
 from stages.report.checks import left_out_controls
+from stages.report.prose.oracle import oracle
 from stages.report.ratios import cells
 
 OUTLIER = 10.0
@@ -193,7 +194,7 @@ def _isolation(comparison: Comparison) -> Iterator[str]:
 
 def _oracle(comparison: Comparison) -> Iterator[str]:
     for view in comparison.views():
-        yield f.in_view(view.view, view.oracle_verdict.sentence)
+        yield f.in_view(view.view, oracle(view))
 
 
 def _sides(comparison: Comparison) -> list[tuple[ViewComparison, Backend]]:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 from stages.documents.comparison import Cell, Comparison, ViewComparison
 from stages.report import format as f
+from stages.report.prose.reasons import instability
 from stages.report.ratios import cells, pairs
 
 WORST = 2
@@ -65,7 +66,7 @@ def _wrong(comparison: Comparison) -> Iterator[str]:
 
 def _failing_gate(view: ViewComparison, comparison: Comparison) -> Iterator[str]:
     limits = comparison.gate
-    sided = view.oracle_verdict.sides_with == "jax"
+    sided = view.oracle_sides_with == "jax"
     first = "; the oracle sides with JAX, so look at PyTorch's scores first" if sided else ""
     for cell in view.cells:
         gate = cell.gate
@@ -145,7 +146,7 @@ def _unsteady(comparison: Comparison) -> Iterator[str]:
             yield (
                 f"Steadiness: {f.backend_view('jax', view.view)} is unstable in {len(found)} of"
                 f" {f.count(len(mine), 'cell')}, at {_sizes(found, view)}; the widest spread is at"
-                f" chunk size {worst.chunk_size} ({', '.join(worst.instability)})."
+                f" chunk size {worst.chunk_size} ({instability(worst.instability)})."
             )
 
 

@@ -9,9 +9,9 @@ import comparisons as build
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from stages.compare.wording import answer, winner_sentence
 
 from stages.compare.selection import SURE
-from stages.compare.wording import answer, winner_sentence
 from stages.documents.comparison import Cell, ViewComparison
 
 SHARE = re.compile(r"in only ([\d.]+)% of resamples")
