@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.documents.comparison import Comparison, Interval
+from stages.documents.comparison import Comparison, Flag, Interval
 from stages.report import format as f
 from stages.report.conclusion import conclude
 from stages.report.findings import find
@@ -165,7 +165,7 @@ def test_a_faster_cell_that_fails_the_gate_is_named_and_does_not_count() -> None
         300.0,
         gate=build.gate("fail", 0.03125, 0.004),
         eligible=False,
-        reasons=["the scores fail the correctness gate"],
+        reasons=[build.reason("gate_failed")],
     )
     comparison = with_portable(wrong)
     found = find(comparison)
@@ -181,7 +181,9 @@ def test_a_faster_cell_that_fails_the_gate_is_named_and_does_not_count() -> None
 
 
 def test_unsteady_cells_are_named_in_the_finding_that_stands_on_them() -> None:
-    shaky = build.cell("pytorch", "portable", 2, 150.0, instability=["slowest pass 60% off"])
+    shaky = build.cell(
+        "pytorch", "portable", 2, 150.0, instability=[build.unsteady(0.6, "slowest")]
+    )
     compiled = build.cell("jax", "portable", 4, 110.0, compiled_passes=3)
     found = find(with_portable(shaky, compiled))
 
@@ -317,7 +319,7 @@ def decided(**changes: Any) -> list[str]:
 
 
 def test_low_confidence_makes_the_recommendation_provisional() -> None:
-    assert "provisionally" in decided(confidence="low", flags=["a flag"])[0]
+    assert "provisionally" in decided(confidence="low", flags=[Flag(code="untrained_model")])[0]
     assert "provisionally" not in decided()[0]
 
 
@@ -437,7 +439,7 @@ def is_known(text: str, known: list[float]) -> bool:
 
 def test_every_number_in_a_sentence_is_the_documents_or_a_ratio_or_a_count() -> None:
     odd = build.cell(
-        "jax", "portable", 2, 90.123, first_run_penalty=37.77, instability=["spread 23% wide"]
+        "jax", "portable", 2, 90.123, first_run_penalty=37.77, instability=[build.unsteady(0.23)]
     )
     wrong = build.cell("jax", "portable", 4, 113.7, gate=build.gate("fail", 0.0777, 0.0333))
     comparison = with_portable(odd, wrong, build.failed("pytorch", "portable", 1, "timeout"))

@@ -13,7 +13,7 @@ import pytest
 from markdown_it import MarkdownIt
 from report_words import HOSTILE, everywhere, plain_comparison, talkative
 
-from stages.documents.comparison import Comparison
+from stages.documents.comparison import Comparison, Flag
 from stages.report.figures import draw_all
 from stages.report.figures.theme import DARK, LIGHT
 from stages.report.html import render_html
@@ -99,15 +99,11 @@ def test_the_page_says_everything_the_markdown_says(broken: bool) -> None:
 
 
 def test_the_first_screen_says_the_opening_of_the_markdown() -> None:
-    flags = ["the model is untrained", "other work took 12% of the machine"]
+    flags = [Flag(code="untrained_model"), Flag(code="other_work", backend="jax", share=0.12)]
     base = plain_comparison()
-    lead = base.best_native.winner.model_copy(
-        update={"sentence": "PyTorch wins by 2.00x.", "flags": flags, "confidence": "low"}
-    )
+    lead = base.best_native.winner.model_copy(update={"flags": flags, "confidence": "low"})
     native = base.best_native.model_copy(update={"winner": lead})
-    comparison = base.model_copy(
-        update={"best_native": native, "answer": "PyTorch is faster in both views: 2.00x."}
-    )
+    comparison = base.model_copy(update={"best_native": native})
     opening = Reader(page(comparison)).text.split("Contents")[0]
 
     markdown = render_all(comparison)["report.md"]
@@ -160,7 +156,15 @@ def test_the_first_screen_says_how_the_items_were_scored() -> None:
 def test_a_gate_that_fails_in_one_view_is_said_for_that_view() -> None:
     base = plain_comparison()
     wrong = build.gate("fail", 0.5, 0.25)
-    drifted = build.cell("jax", "portable", 1, 40.0, gate=wrong, eligible=False, reasons=["gate"])
+    drifted = build.cell(
+        "jax",
+        "portable",
+        1,
+        40.0,
+        gate=wrong,
+        eligible=False,
+        reasons=[build.reason("gate_failed")],
+    )
     portable = build.replaced(base.portable, drifted)
     opening = Reader(page(base.model_copy(update={"portable": portable}))).text.split("Contents")[0]
 
