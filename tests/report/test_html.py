@@ -17,6 +17,7 @@ from stages.documents.comparison import Comparison, Flag
 from stages.report.figures import draw_all
 from stages.report.figures.theme import DARK, LIGHT
 from stages.report.html import render_html
+from stages.report.prose.winner import answer, result
 from stages.report.render import one_line, render_all
 
 
@@ -113,10 +114,10 @@ def test_the_first_screen_says_the_opening_of_the_markdown() -> None:
     assert [block for block in said if block not in opening] == []
     for one in [
         "Report: JAX vs PyTorch multi-item comparison (2026-02-11)",
-        "PyTorch is faster in both views: 2.00x.",
+        answer(comparison.views(), {}),
         "an untrained small model on a CPU (untrained toy)",
         "not a deployment decision",
-        "PyTorch wins by 2.00x.",
+        result(native, {}),
         "Confidence: low",
         "Confidence: high",
         "PyTorch leads in 100% of the resamples",

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from stages.contract import BACKEND_NAMES, Backend
-from stages.documents.comparison import Cell, Reason, ReasonCode, Unsteady, ViewComparison
+from stages.documents.comparison import (
+    Cell,
+    ControlName,
+    GateResult,
+    Isolation,
+    Reason,
+    ReasonCode,
+    Unsteady,
+    ViewComparison,
+)
 from stages.report import format as f
 
 _PLAIN: dict[ReasonCode, str] = {
@@ -27,14 +36,33 @@ def reason(of: Reason) -> str:
         case "failed_passes":
             return f"only {of.good} of {of.planned} timed passes succeeded"
         case "gate_inconclusive":
-            return f"{_FLAT} {f.join([f.CONTROL_NAMES[name] for name in of.controls])}"
+            return f"{_FLAT} {controls(of.controls)}"
         case "leaks":
-            return (
-                f"scores depend on neighbouring items: those of {f.items(of.items)} moved by up to"
-                f" {f.difference(of.change)} (limit {f.difference(of.limit)})"
-            )
+            return _leak(of.items, of.change, of.limit)
         case code:
             return _PLAIN[code]
+
+
+def leak(found: Isolation) -> str:
+    """Whose scores depend on their neighbours, and how far."""
+    return _leak(found.leaking_targets, found.largest_change, found.limit)
+
+
+def _leak(items: Sequence[int], change: float | None, limit: float | None) -> str:
+    return (
+        f"scores depend on neighbouring items: those of {f.items(items)} moved by up to"
+        f" {f.difference(change)} (limit {f.difference(limit)})"
+    )
+
+
+def also_passed(gate: GateResult) -> str:
+    """The wrong answers that an inconclusive gate would also pass."""
+    return controls([control.name for control in gate.controls if not control.caught])
+
+
+def controls(names: Sequence[ControlName]) -> str:
+    """Wrong answers by their names."""
+    return f.join([f.CONTROL_NAMES[name] for name in names])
 
 
 def reasons(cell: Cell, otherwise: str = "") -> str:
