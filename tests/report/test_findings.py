@@ -260,15 +260,15 @@ def test_cost_is_told_where_a_price_is_given() -> None:
 
 
 def test_no_decision_is_drawn_from_an_untrained_model_on_a_cpu_but_the_leader_is_named() -> None:
-    decision, standing, explanation = conclude(mixed()).recommendation
+    decision, standing, explanation, portable = conclude(mixed()).recommendation
 
     assert "No deployment decision" in decision
     assert "untrained" in decision
     assert "CPU" in decision
     # 250 items/s against half of it.
-    assert all(words in standing for words in ("PyTorch", "best-native", "250.0", "2.00x", "125.0"))
+    assert all(words in standing for words in ("PyTorch", "Best-native", "250.0", "2.00x", "125.0"))
     assert "disagrees" in explanation
-    assert "JAX at chunk size 8 leads the portable view" in explanation
+    assert portable.startswith("Portable view (items scored: both separate): JAX at chunk 8 wins")
     assert about(conclude(mixed()).confidence, "For a deployment: none")
 
 
@@ -327,7 +327,7 @@ def test_a_tie_is_said_as_such() -> None:
     decision, standing, _ = decided(outcome="tie", confidence="none", same_backend_share=0.81)
 
     assert "no reason to prefer" in decision
-    assert "tie" in standing
+    assert "Not decisive" in standing
     assert "81%" in standing
 
 
@@ -342,7 +342,10 @@ def test_a_faster_backend_outside_the_guardrail_is_named_with_its_speed() -> Non
 def test_an_exact_tie_has_no_leader_to_name() -> None:
     exact = build.no_winner(outcome="tie").model_dump()
 
-    assert decided(**exact)[1] == "The best-native view is a tie."
+    assert decided(**exact)[1] == (
+        "Best-native view (items scored: both cached): A tie: both backends score exactly 250.0"
+        " items/s at chunk 8."
+    )
 
 
 def test_a_tie_is_decided_by_cost_where_both_have_one() -> None:
@@ -366,7 +369,7 @@ def test_without_a_winner_nothing_is_recommended() -> None:
     decision, standing, _ = decided(**build.no_winner().model_dump())
 
     assert decision == "No recommendation can be given."
-    assert "without a winner" in standing
+    assert "No winner: " in standing
 
 
 def test_priorities_put_failures_before_throughput_and_first_runs() -> None:

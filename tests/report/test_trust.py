@@ -281,14 +281,15 @@ def test_a_leaking_backend_is_named_with_its_items_the_size_and_the_place() -> N
 def test_a_leak_reaches_the_findings_and_the_priorities() -> None:
     comparison = whole(leaking_view())
 
-    assert (
-        "Scores depend on neighbouring items: JAX, portable view (items 3 and 15, by up to 0.345,"
-        " limit 0.0001)." in find(comparison).correctness
+    leak = (
+        "JAX, portable view: scores depend on neighbouring items: those of items 3 and 15 moved by"
+        " up to 0.345 (limit 1.00e-04)."
     )
+    assert leak in find(comparison).correctness
     assert not any(one.startswith("No probed score") for one in find(comparison).correctness)
     first = conclude(comparison).priorities[0]
     assert first.startswith("Isolation: JAX, portable view")
-    assert first.endswith("(limit 0.0001).")
+    assert first.endswith("(limit 1.00e-04).")
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def result(view: ViewComparison, unavailable: Unavailable) -> str:
 def _nobody_leads(view: ViewComparison) -> str:
     eligible = [cell for cell in view.cells if cell.eligible]
     level = _fastest([cell for cell in eligible if cell.inside_guardrail] or eligible)
-    if level is not None:
+    if view.winner.outcome == "tie" and level is not None:
         return (
             f"A tie: both backends score exactly {f.number(level.items_per_s)} items/s"
             f" at chunk {level.chunk_size}."
