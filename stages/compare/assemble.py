@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
-from stages.common.numbers import difference, percent
 from stages.compare.cells import build_cell, reported_seconds
 from stages.compare.elsewhere import elsewhere_flags, server_host
 from stages.compare.gate import judge
-from stages.compare.oracle import against_oracle, oracle_verdict
+from stages.compare.oracle import against_oracle, sides_with
 from stages.compare.passes import passes_of
 from stages.compare.prefix_cache import prefix_cache
 from stages.compare.probes import change_limit, isolation, noise_floor
@@ -25,8 +25,7 @@ from stages.compare.selection import (
 )
 from stages.compare.series import chunk_ratios, item_differences, pass_times
 from stages.compare.turning import turning
-from stages.compare.wording import answer, deferred_sentence
-from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, Contract, Gate, View
+from stages.contract import BACKENDS, REFERENCE, VIEWS, Backend, Contract, Gate, View
 from stages.documents.cell import MATRIX_KEYS, MatrixKey
 from stages.documents.comparison import (
     BUSY,
@@ -34,6 +33,7 @@ from stages.documents.comparison import (
     NOISY,
     Cell,
     Comparison,
+    Flag,
     Isolation,
     NoiseFloor,
     OracleResult,
@@ -78,11 +78,9 @@ def assemble(
     }
     views = {view: _view(contract, view, evidence, passes, caches) for view in VIEWS}
     planned = first.contract.passes
-    unavailable = _unavailable(contract)
     return Comparison(
         version=COMPARISON_VERSION,
-        answer=answer([views[view] for view in VIEWS], unavailable),
-        unavailable=unavailable,
+        unavailable=_unavailable(contract),
         scope=Scope(
             identity=contract.identity,
             model=first.model,
@@ -170,17 +168,16 @@ def _view(
         cells=cells,
         scoring={b: matrices[keys[b]].provenance.run.scoring for b in BACKENDS},
         selected={b: c.chunk_size if c else None for b, c in chosen.items()},
-        passed_over=passed_over(cells, chosen),
+        passed_over=passed_over(cells),
         isolation=isolations,
         noise=noise,
         oracle=oracle,
-        oracle_verdict=oracle_verdict(oracle),
+        oracle_sides_with=sides_with(oracle),
         prefix_cache={b: caches[keys[b]] for b in BACKENDS},
-        winner=without_winner("deferred", deferred_sentence(unavailable, cells))
+        winner=without_winner("deferred")
         if unavailable
         else decide(
             [Samples(c, seconds[c.backend, c.chunk_size]) for c in cells if c.eligible],
-            cells,
             contract.selection,
             lambda decisive: [*standing, *_cell_flags(decisive)],
         ),
@@ -200,63 +197,55 @@ def _isolation(
     return isolation(probes.frame, probes.provenance.targets, served.items, limit)
 
 
-def _oracle_flags(results: Mapping[Backend, OracleResult]) -> list[str]:
+def _oracle_flags(results: Mapping[Backend, OracleResult]) -> list[Flag]:
     return [
-        f"{BACKEND_NAMES[backend]} differs from the oracle by up to"
-        f" {difference(result.max_abs_diff)}"
-        if result.agrees is False
-        else f"the oracle has nothing to compare {BACKEND_NAMES[backend]} with"
+        Flag(
+            code="oracle_not_compared" if result.agrees is None else "oracle_differs",
+            backend=backend,
+            difference=result.max_abs_diff,
+        )
         for backend, result in results.items()
         if not result.agrees
     ]
 
 
-def _noise_flags(floors: Mapping[Backend, NoiseFloor], gate: Gate) -> list[str]:
+def _noise_flags(floors: Mapping[Backend, NoiseFloor], gate: Gate) -> list[Flag]:
     """Noise near the gate's limit makes the gate's verdict a matter of luck."""
     return [
-        f"{BACKEND_NAMES[backend]}'s answers to one identical request differ by up to"
-        f" {difference(floor.max_abs_diff)}"
+        Flag(code="noise", backend=backend, difference=floor.max_abs_diff)
         for backend, floor in floors.items()
         if floor.max_abs_diff is not None and floor.max_abs_diff > NOISY * gate.max_abs_diff
     ]
 
 
-def _standing_flags(contract: Contract, sources: list[Provenance]) -> list[str]:
+def _standing_flags(contract: Contract, sources: list[Provenance]) -> list[Flag]:
     flags = []
     if not all(s.model.trained for s in sources):
-        flags.append("the model is small and untrained")
+        flags.append(Flag(code="untrained_model"))
     prices = contract.prices_usd_per_hour
     if len({server_host(s) for s in sources}) > 1 and None in (prices.jax, prices.pytorch):
-        flags.append("the backends ran on different hosts and no cost is given for both")
-    busy = [(s.backend, s.run.foreign_cpu) for s in sources if s.run.foreign_cpu is not None]
-    flags += [
-        f"other work took {percent(share, BUSY)} of the machine's CPU time while"
-        f" {BACKEND_NAMES[backend]} was timed"
-        for backend, share in busy
-        if share >= BUSY
+        flags.append(Flag(code="hosts_without_cost"))
+    return flags + [
+        Flag(code="other_work", backend=source.backend, share=source.run.foreign_cpu)
+        for source in sources
+        if source.run.foreign_cpu is not None and source.run.foreign_cpu >= BUSY
     ]
-    return flags
 
 
-def _cell_flags(cells: list[Cell]) -> list[str]:
+def _cell_flags(cells: list[Cell]) -> list[Flag]:
     flags = []
     for cell in cells:
-        name = f"{BACKEND_NAMES[cell.backend]} at chunk {cell.chunk_size}"
+        of = partial(Flag, backend=cell.backend, chunk_size=cell.chunk_size)
         if cell.instability:
-            flags.append(f"{name} is unstable: {', '.join(cell.instability)}")
+            flags.append(of(code="unstable", instability=cell.instability))
         if cell.compiled_passes:
-            flags.append(f"{name} compiled in {_timed_passes(cell.compiled_passes)}")
+            flags.append(of(code="compiled", passes=cell.compiled_passes))
         if cell.excess_passes:
-            passes = _timed_passes(cell.excess_passes)
-            flags.append(f"{name} took more from its prefix cache than allowed in {passes}")
+            flags.append(of(code="prefix_cache", passes=cell.excess_passes))
         if cell.gate is not None and cell.gate.left_out and not cell.gate.controls:
-            only = " and ".join(dict.fromkeys(cell.gate.left_out.values()))
-            flags.append(f"nothing could test the gate's power for {name}: there is {only}")
+            only = list(dict.fromkeys(cell.gate.left_out.values()))
+            flags.append(of(code="gate_untested", only=only))
     return flags
-
-
-def _timed_passes(count: int) -> str:
-    return "1 timed pass" if count == 1 else f"{count} timed passes"
 
 
 def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:

@@ -13,6 +13,7 @@ import click
 
 from stages.common.errors import one_line_errors
 from stages.common.files import write_whole
+from stages.common.numbers import number
 from stages.compare.assemble import Evidence, assemble
 from stages.compare.belonging import Expected, check_matrix, check_oracle, check_probes
 from stages.compare.exports import metrics, plot_table
@@ -84,5 +85,13 @@ def main(output: Path) -> None:
     comparison = compare(load_contract())
     write_comparison(comparison, output)
     for view in comparison.views():
-        scored = f" (items scored: {view.items_scored})" if view.items_scored else ""
-        click.echo(f"{view.view}{scored}: {view.winner.sentence}")
+        won = view.winner
+        found = {
+            "outcome": won.outcome,
+            "leader": won.leader,
+            "chunk_size": won.chunk_size,
+            "items_per_s": None if won.items_per_s is None else number(won.items_per_s),
+            "confidence": won.confidence,
+        }
+        told = " ".join(f"{name}={value}" for name, value in found.items() if value is not None)
+        click.echo(f"{view.view}: {told}")

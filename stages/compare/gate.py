@@ -11,7 +11,7 @@ import polars as pl
 
 from stages.contract import Gate
 from stages.documents.cell import PASS_COLUMNS
-from stages.documents.comparison import ControlName, ControlResult, GateResult, Verdict
+from stages.documents.comparison import ControlName, ControlResult, GateResult, Only, Verdict
 from stages.documents.matrix import TIMED_PHASES
 
 type Array = npt.NDArray[np.float64]
@@ -127,8 +127,8 @@ def power_controls(reference: list[list[float]], labels: int, gate: Gate) -> lis
     return results
 
 
-def no_controls(reference: list[list[float]], labels: int) -> dict[ControlName, str]:
-    """The controls that would equal the original whatever the scores are, and why.
+def no_controls(reference: list[list[float]], labels: int) -> dict[ControlName, Only]:
+    """The controls that would equal the original, and of what there is only one.
 
     Scores that happen to be equal are no reason: such a control is made, passes the gate, and
     shows that the scores are too flat. All items of a pass count, however many calls it took.
@@ -137,11 +137,11 @@ def no_controls(reference: list[list[float]], labels: int) -> dict[ControlName, 
         reference: scores of each compared pass, item by item.
         labels: scores per item.
     """
-    same: dict[ControlName, str] = {}
+    same: dict[ControlName, Only] = {}
     if reference and all(len(scores) == labels for scores in reference):
-        same |= {"items_rotated": "one item", "mean_score": "one item"}
+        same |= {"items_rotated": "item", "mean_score": "item"}
     if reference and labels == 1:
-        same["labels_swapped"] = "one label"
+        same["labels_swapped"] = "label"
     return same
 
 

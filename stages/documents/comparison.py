@@ -13,7 +13,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict
 
 from stages.common.errors import UserError
-from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Gate, Identity, Selection, View
+from stages.contract import Backend, Gate, Identity, Selection, View
 from stages.documents.matrix import (
     COMPARISON_FILE,
     Model,
@@ -42,6 +42,38 @@ type IsolationVerdict = Literal[
 type OracleSide = Literal["jax", "pytorch", "both", "neither"]
 type Outcome = Literal["jax", "pytorch", "tie", "none", "deferred"]
 type Confidence = Literal["high", "medium", "low", "none"]
+type Only = Literal["item", "label"]
+type UnsteadyCode = Literal["deviation", "fastest", "slowest"]
+type ReasonCode = Literal[
+    "unavailable",
+    "failed_passes",
+    "no_figures",
+    "not_finite",
+    "gate_failed",
+    "not_compared",
+    "gate_inconclusive",
+    "not_probed",
+    "lengths_not_probed",
+    "leaks",
+]
+type FlagCode = Literal[
+    "single_pass",
+    "lead_includes_one",
+    "no_rival",
+    "untrained_model",
+    "hosts_without_cost",
+    "other_work",
+    "client_elsewhere",
+    "compiles_hidden",
+    "requests_repeated",
+    "oracle_differs",
+    "oracle_not_compared",
+    "noise",
+    "unstable",
+    "compiled",
+    "prefix_cache",
+    "gate_untested",
+]
 
 
 class Part(BaseModel):
@@ -125,19 +157,6 @@ class OracleResult(Part):
     agrees: bool | None
 
 
-class OracleVerdict(Part):
-    """What the oracle says about both backends of a view.
-
-    Attributes:
-        sides_with: whose scores are the oracle's within the gate's limits; ``None`` where
-            that cannot be told.
-        sentence: the same in words.
-    """
-
-    sides_with: OracleSide | None
-    sentence: str
-
-
 class PrefixCache(Part):
     """What one backend's server says it took from its prefix cache, in one view.
 
@@ -176,7 +195,7 @@ class GateResult(Part):
         controls: wrong answers the same gate must catch; empty when nothing was compared, or
             when all of them are left out.
         left_out: wrong answers that would equal the original whatever the scores are, and of
-            what there is only one (``one label``, ``one item``).
+            what there is only one.
     """
 
     verdict: Verdict
@@ -186,7 +205,7 @@ class GateResult(Part):
     mean_abs_diff: float | None
     worst_pass: str | None
     controls: list[ControlResult]
-    left_out: dict[ControlName, str] = {}
+    left_out: dict[ControlName, Only] = {}
 
 
 class Interval(Part):
@@ -204,6 +223,67 @@ class Interval(Part):
     high: float | None
     level: float
     method: str
+
+
+class Unsteady(Part):
+    """Why the latency of a cell is called unstable.
+
+    Attributes:
+        code: the standard deviation, or the fastest or slowest pass.
+        share: the deviation, or that pass's distance from the mean, as a share of the mean.
+    """
+
+    code: UnsteadyCode
+    share: float
+
+
+class Reason(Part):
+    """Why a cell may not be selected; ``stages/report/prose`` words it.
+
+    Attributes:
+        code: which reason; the figures that it does not have are ``None`` or empty.
+        detail: what the contract says of an unavailable backend.
+        good, planned: timed passes.
+        controls: wrong answers that the gate would also pass.
+        items: whose scores depend on their neighbours, by up to ``change`` against ``limit``.
+    """
+
+    code: ReasonCode
+    detail: str | None = None
+    good: int | None = None
+    planned: int | None = None
+    controls: list[ControlName] = []
+    items: list[int] = []
+    change: float | None = None
+    limit: float | None = None
+
+
+class Flag(Part):
+    """What lowers the confidence in a winner; ``stages/report/prose`` words it.
+
+    Attributes:
+        code: which flag; the figures that it does not have are ``None`` or empty.
+        backend, chunk_size: what it is about.
+        share: of the CPU time that other work took, or of the median pass that round trips take.
+        difference: of scores.
+        passes: timed passes.
+        round_trip_s: what a round trip to the server took.
+        low, high: ends of the lead's interval; ``high`` is ``None`` where it has no upper end.
+        instability: why the cell is unstable.
+        only: of what there is only one.
+    """
+
+    code: FlagCode
+    backend: Backend | None = None
+    chunk_size: int | None = None
+    share: float | None = None
+    difference: float | None = None
+    passes: int | None = None
+    round_trip_s: float | None = None
+    low: float | None = None
+    high: float | None = None
+    instability: list[Unsteady] = []
+    only: list[Only] = []
 
 
 class Cell(Part):
@@ -227,12 +307,12 @@ class Cell(Part):
             server does not report compilations.
         excess_passes: timed passes in which more prompt tokens came from the server's prefix
             cache than the view allows; ``None`` where the server tells nothing.
-        instability: why the figures are called unstable, in words; empty when they are not.
+        instability: why the figures are called unstable; empty when they are not.
         client_share: the client's own calibrated share of mean_s, 0 to 1.
         round_trip_share: what a round trip takes, once for each call of a pass, over p50_s.
         gate: only for JAX; the reference is not gated.
         eligible: whether the cell may be selected.
-        reasons: why it may not, in words.
+        reasons: why it may not.
         inside_guardrail: p95 within the guardrail of its view.
         usd_per_pass, items_per_usd, usd_per_million_items: where an hourly price is given.
     """
@@ -261,12 +341,12 @@ class Cell(Part):
     warmup_passes: int
     compiled_passes: int | None
     excess_passes: int | None
-    instability: list[str]
+    instability: list[Unsteady]
     client_share: float | None
     round_trip_share: float | None
     gate: GateResult | None
     eligible: bool
-    reasons: list[str]
+    reasons: list[Reason]
     inside_guardrail: bool
     usd_per_pass: float | None
     items_per_usd: float | None
@@ -374,8 +454,7 @@ class Winner(Part):
             cells of both backends apart at their noise; ``None`` when decisive, when their
             means are equal, or when it is not their means that leave the winner open.
         confidence: ``high``, ``medium`` or ``low``; ``none`` where there is no winner.
-        flags: what lowers the confidence, in words.
-        sentence: the result in one sentence.
+        flags: what lowers the confidence.
     """
 
     outcome: Outcome
@@ -391,8 +470,7 @@ class Winner(Part):
     same_cell_share: float | None
     passes_to_decide: int | None
     confidence: Confidence
-    flags: list[str]
-    sentence: str
+    flags: list[Flag]
 
 
 class Source(Part):
@@ -425,8 +503,10 @@ class ViewComparison(Part):
         cells: every cell, by backend, then chunk size as the contract lists them.
         scoring: backend -> how it scored a request's items; ``None`` where it was not measured.
         selected: backend -> the chunk size it would be deployed with, if any is eligible.
-        passed_over: a sentence for each backend whose fastest cell was not eligible.
+        passed_over: backend -> the chunk size of its fastest cell, where that is not eligible.
         isolation, noise, oracle, prefix_cache: of each backend, in this view.
+        oracle_sides_with: whose scores are the oracle's within the gate's limits; ``None`` where
+            that cannot be told.
         ratios: JAX / PyTorch, by rising chunk size.
         passes: backend -> every timed pass, in measuring order.
         item_differences: a line per item; empty when nothing was compared.
@@ -437,25 +517,17 @@ class ViewComparison(Part):
     cells: list[Cell]
     scoring: dict[Backend, Scoring | None]
     selected: dict[Backend, int | None]
-    passed_over: list[str]
+    passed_over: dict[Backend, int]
     isolation: dict[Backend, Isolation]
     noise: dict[Backend, NoiseFloor]
     oracle: dict[Backend, OracleResult]
-    oracle_verdict: OracleVerdict
+    oracle_sides_with: OracleSide | None
     prefix_cache: dict[Backend, PrefixCache]
     winner: Winner
     ratios: list[Ratio]
     passes: dict[Backend, list[PassTime]]
     item_differences: list[ItemDifference]
     turning: Turning
-
-    @property
-    def items_scored(self) -> str:
-        """``both separate``; ``JAX packed, PyTorch separate``; empty where nothing was measured."""
-        found = {b: scoring.mode for b in BACKENDS if (scoring := self.scoring[b]) is not None}
-        if len(found) == len(BACKENDS) and len(set(found.values())) == 1:
-            return f"both {next(iter(found.values()))}"
-        return ", ".join(f"{BACKEND_NAMES[b]} {mode}" for b, mode in found.items())
 
     def cell(self, backend: Backend, chunk_size: int) -> Cell:
         """The cell of ``backend`` at ``chunk_size``."""
@@ -494,12 +566,10 @@ class Comparison(Part):
     """The whole result.
 
     Attributes:
-        answer: the answer to the question, in one sentence.
         unavailable: backend -> why it could not run.
     """
 
     version: int
-    answer: str
     unavailable: dict[Backend, str]
     scope: Scope
     gate: Gate

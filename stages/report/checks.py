@@ -29,6 +29,7 @@ from stages.documents.comparison import (
     ViewComparison,
 )
 from stages.report import format as f
+from stages.report.prose.oracle import oracle
 
 _WORST_FIRST: dict[Verdict, str] = {
     "fail": "fail",
@@ -136,7 +137,7 @@ def power_answer(view: ViewComparison, limits: Gate) -> Answer:
 def left_out_controls(gates: Iterable[GateResult]) -> list[str]:
     """Wrong answers that would equal the right one: ``labels swapped (there is one label)``."""
     why = {name: only for gate in gates for name, only in gate.left_out.items()}
-    return [f"{words} (there is {why[n]})" for n, words in f.CONTROL_NAMES.items() if n in why]
+    return [f"{words} (there is one {why[n]})" for n, words in f.CONTROL_NAMES.items() if n in why]
 
 
 def _no_control(view: ViewComparison, left_out: list[str]) -> Answer:
@@ -276,9 +277,8 @@ def oracle_answer(view: ViewComparison, backend: Backend, limits: Gate) -> Answe
 
 def verdict_answer(view: ViewComparison) -> Answer:
     """Which backend the oracle sides with; anything but both stands against the scores."""
-    found = view.oracle_verdict
-    against = [] if found.sides_with == "both" else [f.in_view(view.view, found.sentence)]
-    return Answer(_SIDES[found.sides_with], found.sentence, against)
+    side, told = view.oracle_sides_with, oracle(view)
+    return Answer(_SIDES[side], told, [] if side == "both" else [f.in_view(view.view, told)])
 
 
 def prefix_cache_answer(view: ViewComparison, backend: Backend) -> Answer:

@@ -15,7 +15,10 @@ from stages.common.files import write_whole
 from stages.documents.comparison import load_comparison
 from stages.documents.matrix import COMPARISON_FILE
 from stages.report.figures import draw_all
+from stages.report.format import VIEW_NAMES
 from stages.report.html import PAGE, render_html
+from stages.report.modes import of_view
+from stages.report.prose.winner import result
 from stages.report.render import render_all
 
 
@@ -34,4 +37,7 @@ def main(comparison: Path, output: Path) -> None:
         write_whole(output / name, text.encode())
     for name, drawing in figures.items():
         write_whole(output / "figures" / name, drawing)
+    for view in found.views():
+        scored = f" (items scored: {of_view(view)})"
+        click.echo(f"{VIEW_NAMES[view.view]} view{scored}: {result(view, found.unavailable)}")
     click.echo(f"{output / 'report.md'}: {len(pages)} pages, {len(figures)} figures")

@@ -24,6 +24,8 @@ from stages.report import format as f
 from stages.report import modes
 from stages.report.devices import measured, ran_on, undeployed
 from stages.report.priorities import priorities
+from stages.report.prose.flags import flag
+from stages.report.prose.winner import Unavailable, leads, result
 from stages.report.turning import turning_points
 
 
@@ -94,7 +96,12 @@ def recommendation(comparison: Comparison) -> list[str]:
         decision = f"No deployment decision can be drawn from this run: it measures {because}."
     else:
         decision = _decision(native)
-    return [decision, _standing(native), _explanation(native.winner, portable.winner, portable)]
+    return [
+        decision,
+        _standing(native, comparison.unavailable),
+        *_explanation(native.winner, portable.winner),
+        _standing(portable, comparison.unavailable),
+    ]
 
 
 def _decision(view: ViewComparison) -> str:
@@ -131,48 +138,18 @@ def _decision_by_cost(view: ViewComparison) -> str:
     )
 
 
-def _standing(view: ViewComparison) -> str:
-    """Who leads in ``view``, with the figures."""
-    winner, name = view.winner, f.VIEW_NAMES[view.view]
-    scored = f"(items scored: {modes.of_view(view)})"
-    if winner.leader is None:
-        if winner.outcome == "deferred":
-            return f"The winner of the {name} view is deferred."
-        kind = "a tie" if winner.outcome == "tie" else "without a winner"
-        return f"The {name} view is {kind}."
-    leader = f"{BACKEND_NAMES[winner.leader]} at chunk size {winner.chunk_size}"
-    speed = f"{f.number(winner.items_per_s)} items/s"
-    if winner.other is None:
-        against = "the other backend has no eligible cell"
-    elif winner.ratio is None:
-        against = (
-            f"since {BACKEND_NAMES[winner.other]} at chunk size {winner.other_chunk_size}"
-            f" ({f.number(winner.other_items_per_s)} items/s) is outside the guardrail"
-        )
-    else:
-        by = "level with" if winner.ratio == 1 else f.factor(winner.ratio)
-        against = (
-            f"{by} the {f.number(winner.other_items_per_s)} of"
-            f" {BACKEND_NAMES[winner.other]} at chunk size {winner.other_chunk_size}"
-        )
-    if winner.outcome == "tie":
-        return (
-            f"The {name} view {scored} is a tie: {leader} scores {speed}, {against}, but leads in"
-            f" only {f.resamples(winner.same_backend_share)} of the resamples."
-        )
-    if winner.outcome == "none":
-        return f"The {name} view {scored} has no winner; {leader} scores {speed}, {against}."
-    return f"{leader} leads the {name} view {scored} with {speed}, {against}."
+def _standing(view: ViewComparison, unavailable: Unavailable) -> str:
+    """The result of ``view``, and how its items were scored."""
+    name = f.VIEW_NAMES[view.view].capitalize()
+    return f"{name} view (items scored: {modes.of_view(view)}): {result(view, unavailable)}"
 
 
-def _explanation(native: Winner, portable: Winner, view: ViewComparison) -> str:
-    standing = _standing(view)
-    decided = {"jax", "pytorch"}
-    if native.outcome not in decided or portable.outcome not in decided:
-        return standing
+def _explanation(native: Winner, portable: Winner) -> list[str]:
+    if native.outcome not in BACKENDS or portable.outcome not in BACKENDS:
+        return []
     if native.outcome == portable.outcome:
-        return f"The portable view agrees, so the lead does not hang on native settings: {standing}"
-    return f"The portable view disagrees, so native settings make the difference: {standing}"
+        return ["The portable view agrees, so the lead does not hang on native settings."]
+    return ["The portable view disagrees, so native settings make the difference."]
 
 
 def confidence(comparison: Comparison) -> list[str]:
@@ -187,9 +164,8 @@ def confidence(comparison: Comparison) -> list[str]:
 def sureness(winner: Winner) -> str:
     """A winner's confidence, the resamples behind it and what lowers it."""
     behind = []
-    if winner.same_backend_share is not None and winner.leader is not None:
-        share = f.resamples(winner.same_backend_share)
-        behind.append(f"{BACKEND_NAMES[winner.leader]} leads in {share} of the resamples")
+    if often := leads(winner):
+        behind.append(often)
     if winner.flags:
-        behind.append(f"lowered by: {'; '.join(winner.flags)}")
+        behind.append(f"lowered by: {'; '.join(map(flag, winner.flags))}")
     return f"{winner.confidence} ({'; '.join(behind)})" if behind else winner.confidence

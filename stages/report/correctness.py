@@ -19,6 +19,8 @@ from stages.contract import BACKEND_NAMES, BACKENDS, Backend
 from stages.documents.comparison import Cell, Comparison, IsolationVerdict, Verdict, ViewComparison
 from stages.report import format as f
 from stages.report.checks import left_out_controls
+from stages.report.prose.oracle import oracle
+from stages.report.prose.reasons import also_passed, leak
 from stages.report.ratios import cells
 
 OUTLIER = 10.0
@@ -68,8 +70,8 @@ def _not_passing(gated: Sequence[Cell]) -> Iterator[str]:
             yield _failed_gate(cell)
     for cell in gated:
         if cell.gate and cell.gate.verdict == "inconclusive":
-            missed = [f.CONTROL_NAMES[c.name] for c in cell.gate.controls if not c.caught]
-            yield f"Inconclusive: {f.at(cell)} (the gate would also pass {f.join(missed)})."
+            passed = also_passed(cell.gate)
+            yield f"Inconclusive: {f.at(cell)} (the gate would also pass {passed})."
     missing = [cell for cell in gated if cell.gate and cell.gate.verdict == "not_compared"]
     if missing:
         yield f"Not compared: {'; '.join(_where(missing, gated))}."
@@ -170,10 +172,7 @@ def _isolation(comparison: Comparison) -> Iterator[str]:
     every = [(view.isolation[b], f.backend_view(b, view.view)) for view, b in _sides(comparison)]
     for found, where in every:
         if found.verdict == "leaks":
-            yield (
-                f"Scores depend on neighbouring items: {where} ({f.items(found.leaking_targets)},"
-                f" by up to {f.difference(found.largest_change)}, limit {f.plain(found.limit)})."
-            )
+            yield f"{where}: {leak(found)}."
     for verdict, what in _UNPROBED.items():
         missing = [where for found, where in every if found.verdict == verdict]
         if missing:
@@ -193,7 +192,7 @@ def _isolation(comparison: Comparison) -> Iterator[str]:
 
 def _oracle(comparison: Comparison) -> Iterator[str]:
     for view in comparison.views():
-        yield f.in_view(view.view, view.oracle_verdict.sentence)
+        yield f.in_view(view.view, oracle(view))
 
 
 def _sides(comparison: Comparison) -> list[tuple[ViewComparison, Backend]]:

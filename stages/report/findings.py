@@ -21,6 +21,7 @@ from stages.contract import BACKENDS
 from stages.documents.comparison import Comparison
 from stages.report import format as f
 from stages.report.correctness import correctness
+from stages.report.prose.reasons import reasons
 from stages.report.ratios import QUANTITIES, Factor, Group, Pair, Side, barred, groups, pairs
 from stages.report.stability import client, stability
 
@@ -129,8 +130,8 @@ def _barred(pair: Pair) -> str:
     items, p95 = (pair.factor(quantity) for quantity in QUANTITIES)
     figures = [f"{_factor(items)} PyTorch's items/s"] if items else []
     figures += [f"{_factor(p95)} its p95 latency in these passes"] if p95 else []
-    reasons = "; ".join(pair.jax.reasons) or "the cell is not eligible"
-    return f"{f.at(pair.jax)}: {', '.join(figures)}, but it does not count: {reasons}."
+    why = reasons(pair.jax, "the cell is not eligible")
+    return f"{f.at(pair.jax)}: {', '.join(figures)}, but it does not count: {why}."
 
 
 def _only(view: Sequence[Pair], backend: str) -> Iterator[str]:

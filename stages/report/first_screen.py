@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from stages.contract import BACKEND_NAMES, Backend
+from stages.contract import Backend
 from stages.documents.comparison import Comparison, Confidence, Source, ViewComparison
 from stages.report import format as f
 from stages.report import modes
 from stages.report.checks import gate_answer
 from stages.report.conclusion import conclude
 from stages.report.devices import whose
+from stages.report.prose.flags import flag
+from stages.report.prose.winner import Unavailable, answer, leads, result
 from stages.report.render import date_of
 from stages.report.trust import trust
 
@@ -100,39 +102,35 @@ def first_screen(comparison: Comparison) -> FirstScreen:
         caveat=conclusion.caveat,
         scored=modes.remarks(comparison),
         model=comparison.scope.model.title,
-        answer=comparison.answer,
-        views=[_view_card(view) for view in native_first],
+        answer=answer(comparison.views(), comparison.unavailable),
+        views=[_view_card(view, comparison.unavailable) for view in native_first],
         gate=_gate_card(comparison, native_first),
         against=len(trust(comparison).against),
         measured=_measured(comparison),
     )
 
 
-def _view_card(view: ViewComparison) -> ViewCard:
-    winner = view.winner
-    share = None
-    if winner.same_backend_share is not None and winner.leader is not None:
-        leads = f.resamples(winner.same_backend_share)
-        share = f"{BACKEND_NAMES[winner.leader]} leads in {leads} of the resamples."
+def _view_card(view: ViewComparison, unavailable: Unavailable) -> ViewCard:
+    winner, often = view.winner, leads(view.winner)
     return ViewCard(
         name=_heading(view),
         scored=modes.of_view(view),
-        sentence=winner.sentence,
+        sentence=result(view, unavailable),
         confidence=Badge(winner.confidence, _CONFIDENCE_TONES[winner.confidence]),
-        share=share,
-        flags=winner.flags,
+        share=often and f"{often}.",
+        flags=list(map(flag, winner.flags)),
     )
 
 
 def _gate_card(comparison: Comparison, views: Sequence[ViewComparison]) -> GateCard:
     answers = {f.VIEW_NAMES[view.view]: gate_answer(view, comparison.gate) for view in views}
-    words = {name: answer.word for name, answer in answers.items()}
+    words = {name: found.word for name, found in answers.items()}
     return GateCard(
         verdicts=[
             Badge(f"{word} in {where}", {"pass": "good", "fail": "bad"}.get(word, "poor"))
             for word, where in _where(words)
         ],
-        figures=[f"{name.capitalize()}: {answer.figure}." for name, answer in answers.items()],
+        figures=[f"{name.capitalize()}: {found.figure}." for name, found in answers.items()],
     )
 
 

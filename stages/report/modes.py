@@ -24,7 +24,10 @@ MEANS: dict[ScoringMode, str] = {
 
 def of_view(view: ViewComparison) -> str:
     """``both separate``; ``JAX packed, PyTorch separate``; ``—`` where nothing was measured."""
-    return view.items_scored or f.ABSENT
+    found = {b: scoring.mode for b in BACKENDS if (scoring := view.scoring[b]) is not None}
+    if len(found) == len(BACKENDS) and len(set(found.values())) == 1:
+        return f"both {next(iter(found.values()))}"
+    return ", ".join(f"{BACKEND_NAMES[b]} {mode}" for b, mode in found.items()) or f.ABSENT
 
 
 def of_backend(view: ViewComparison, backend: Backend) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 from stages.documents.comparison import Cell, Comparison, ViewComparison
 from stages.report import format as f
+from stages.report.prose.reasons import also_passed, instability, leak
 from stages.report.ratios import cells, pairs
 
 WORST = 2
@@ -50,11 +51,7 @@ def _wrong(comparison: Comparison) -> Iterator[str]:
         isolation, oracle = view.isolation["jax"], view.oracle["jax"]
         where = f.backend_view("jax", view.view)
         if isolation.verdict == "leaks":
-            yield (
-                f"Isolation: {where}, the scores of {f.items(isolation.leaking_targets)} move by"
-                f" up to {f.difference(isolation.largest_change)} with their neighbours"
-                f" (limit {f.plain(isolation.limit)})."
-            )
+            yield f"Isolation: {where}, {leak(isolation)}."
         if oracle.agrees is False:
             yield (
                 f"Correct scores: {where}, differs from the oracle by up to"
@@ -65,7 +62,7 @@ def _wrong(comparison: Comparison) -> Iterator[str]:
 
 def _failing_gate(view: ViewComparison, comparison: Comparison) -> Iterator[str]:
     limits = comparison.gate
-    sided = view.oracle_verdict.sides_with == "jax"
+    sided = view.oracle_sides_with == "jax"
     first = "; the oracle sides with JAX, so look at PyTorch's scores first" if sided else ""
     for cell in view.cells:
         gate = cell.gate
@@ -82,10 +79,9 @@ def _unjudged(comparison: Comparison) -> Iterator[str]:
     gated = [(cell, cell.gate) for cell in _jax(comparison) if cell.gate]
     for cell, gate in gated:
         if gate.verdict == "inconclusive":
-            missed = [f.CONTROL_NAMES[c.name] for c in gate.controls if not c.caught]
             yield (
                 f"Telling scores: {f.at(cell)} cannot be judged, because the gate would also pass"
-                f" {f.join(missed)}; measure with scores that differ more from item to item."
+                f" {also_passed(gate)}; measure with scores that differ more from item to item."
             )
     for cell, gate in gated:
         # A cell that failed altogether is told under its failures.
@@ -145,7 +141,7 @@ def _unsteady(comparison: Comparison) -> Iterator[str]:
             yield (
                 f"Steadiness: {f.backend_view('jax', view.view)} is unstable in {len(found)} of"
                 f" {f.count(len(mine), 'cell')}, at {_sizes(found, view)}; the widest spread is at"
-                f" chunk size {worst.chunk_size} ({', '.join(worst.instability)})."
+                f" chunk size {worst.chunk_size} ({instability(worst.instability)})."
             )
 
 

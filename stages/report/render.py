@@ -19,6 +19,7 @@ from stages.report.elsewhere import frozen
 from stages.report.findings import find
 from stages.report.latency import DESCRIPTIVE_BELOW
 from stages.report.limitation import holds
+from stages.report.prose.winner import answer
 from stages.report.trust import PROVES, trust
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -112,7 +113,10 @@ def date_of(comparison: Comparison) -> str:
 
 def _context(comparison: Comparison) -> dict[str, object]:
     scope, sources = comparison.scope, comparison.sources
-    view_tables = [tables.view_tables(view, comparison.gate) for view in comparison.views()]
+    view_tables = [
+        tables.view_tables(view, comparison.gate, comparison.unavailable)
+        for view in comparison.views()
+    ]
     return {
         "date": date_of(comparison),
         "question": QUESTION,
@@ -130,7 +134,7 @@ def _context(comparison: Comparison) -> dict[str, object]:
         "resamples": comparison.selection.resamples,
         "portable": view_tables[0],
         "best_native": view_tables[1],
-        "answer": comparison.answer,
+        "answer": answer(comparison.views(), comparison.unavailable),
         "scoring": {
             "views": modes.of_both_views(comparison),
             "remarks": modes.remarks(comparison),

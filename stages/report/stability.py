@@ -17,6 +17,7 @@ from stages.contract import BACKEND_NAMES, BACKENDS
 from stages.documents.comparison import Cell, Comparison, Source
 from stages.report import format as f
 from stages.report.elsewhere import hidden_compiles, round_trips
+from stages.report.prose.reasons import instability
 from stages.report.ratios import cells
 
 
@@ -93,7 +94,7 @@ def _spread(comparison: Comparison) -> Iterator[str]:
         return
     yield f"Unstable cells: {len(found)} of {len(every)}."
     for name, mine in _by_matrix(found):
-        told = [f"chunk size {c.chunk_size} ({', '.join(c.instability)})" for c in mine]
+        told = [f"chunk size {c.chunk_size} ({instability(c.instability)})" for c in mine]
         yield f"Unstable, {name}: {f.join(told)}."
 
 

@@ -11,6 +11,8 @@ from stages.documents.matrix import MATRIX_FILE, SERVER_LOG_FILE, folder_of
 from stages.report import elsewhere, levels, modes
 from stages.report import format as f
 from stages.report.latency import LatencyTable, any_descriptive, latency_table
+from stages.report.prose.reasons import passed_over
+from stages.report.prose.winner import Unavailable, result
 from stages.report.ratios import cells, flagged, pairs
 from stages.report.trust import ineligible
 
@@ -87,7 +89,7 @@ class ViewTables:
     sentence: str
 
 
-def view_tables(view: ViewComparison, gate: Gate) -> ViewTables:
+def view_tables(view: ViewComparison, gate: Gate, unavailable: Unavailable) -> ViewTables:
     """The tables of one view."""
     return ViewTables(
         name=f.VIEW_NAMES[view.view],
@@ -101,8 +103,8 @@ def view_tables(view: ViewComparison, gate: Gate) -> ViewTables:
         latency=latency_table(view),
         selected=[_selected(view, backend) for backend in BACKENDS],
         gate=_gate_of_selected(view, gate),
-        passed_over=view.passed_over,
-        sentence=view.winner.sentence,
+        passed_over=list(passed_over(view)),
+        sentence=result(view, unavailable),
     )
 
 

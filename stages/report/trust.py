@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from stages.contract import BACKEND_NAMES, BACKENDS, Backend
-from stages.documents.comparison import Cell, Comparison, ViewComparison
+from stages.documents.comparison import Cell, Comparison, Reason, ViewComparison
 from stages.report import checks as say
 from stages.report import format as f
 from stages.report.checks import Answer
+from stages.report.prose.reasons import reason
 
 PROVES = [
     ("Gate", "JAX must give the frozen reference's scores for the identical requests."),
@@ -137,7 +138,7 @@ def _why_not(cell: Cell) -> str:
     failures = f.join(
         [f"{kind} in {f.count(n, 'pass', 'passes')}" for kind, n in sorted(cell.failures.items())]
     )
-    reasons = [*cell.reasons, *([failures] if failures else [])]
-    if not reasons and cell.items_per_s is None:
-        reasons = ["no figures"]
-    return "; ".join(reasons)
+    told = [*map(reason, cell.reasons), *([failures] if failures else [])]
+    if not told and cell.items_per_s is None:
+        told = [reason(Reason(code="no_figures"))]
+    return "; ".join(told)

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from stages.contract import BACKEND_NAMES, BACKENDS
 from stages.documents.comparison import Alternative, Comparison, ViewComparison
 from stages.report import format as f
+from stages.report.prose.reasons import reasons
 
 
 def turning_points(comparison: Comparison) -> list[str]:
@@ -89,7 +90,7 @@ def _eligibility(view: ViewComparison) -> Iterator[str]:
     found = view.turning.eligibility
     if found is not None:
         cell = view.cell(found.backend, found.chunk_size)
-        why = "; ".join(cell.reasons) or "a cell that set the guardrail is not eligible"
+        why = reasons(cell, "a cell that set the guardrail is not eligible")
         yield f"{_named(found)} would lead if every cell were eligible; it is not: {why}"
 
 

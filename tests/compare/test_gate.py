@@ -165,8 +165,8 @@ def test_scores_too_flat_to_tell_right_from_wrong_are_inconclusive_not_passed() 
     assert judge(flat(0.5), flat(0.5), GATE, 2).controls[1].caught is False
 
 
-ONE_LABEL = {"labels_swapped": "one label"}
-ONE_ITEM = {"items_rotated": "one item", "mean_score": "one item"}
+ONE_LABEL = {"labels_swapped": "label"}
+ONE_ITEM = {"items_rotated": "item", "mean_score": "item"}
 
 
 def shaped(items: int, labels: int, chunk: int = 1, flat: bool = False) -> pl.DataFrame:

@@ -84,7 +84,7 @@ def test_the_scores_stand_every_check_in_both_views(pipeline: Pipeline) -> None:
             assert view["noise"][backend]["max_abs_diff"] < 1e-4
             assert view["oracle"][backend]["compared"] == 2 * 8
             assert view["oracle"][backend]["max_abs_diff"] < 1e-4
-        assert view["oracle_verdict"]["sides_with"] == "both"
+        assert view["oracle_sides_with"] == "both"
 
 
 def test_both_real_servers_tell_what_came_from_their_prefix_cache_and_it_is_allowed(

@@ -19,13 +19,16 @@ from stages.documents.comparison import (
     ItemDifference,
     NoiseFloor,
     OracleResult,
-    OracleVerdict,
     PassTime,
     PrefixCache,
     Ratio,
+    Reason,
+    ReasonCode,
     Scope,
     Source,
     Turning,
+    Unsteady,
+    UnsteadyCode,
     ViewComparison,
     Winner,
 )
@@ -116,9 +119,6 @@ def oracle(largest: float | None, mean: float | None, agrees: bool | None = True
     )
 
 
-AGREED = OracleVerdict(sides_with="both", sentence="The oracle agrees with both backends.")
-
-
 def prefix_cache(view: View, **changes: Any) -> PrefixCache:
     """As allowed: nothing in the portable view; as much as a pass shares with itself in the other.
 
@@ -135,6 +135,19 @@ def prefix_cache(view: View, **changes: Any) -> PrefixCache:
         "excess_passes": 0,
     }
     return PrefixCache(**{**fields, **changes})
+
+
+def reason(code: ReasonCode, **figures: Any) -> Reason:
+    """Why a cell may not be selected."""
+    return Reason(code=code, **figures)
+
+
+BARRED: dict[str, Any] = {"eligible": False, "reasons": [reason("gate_failed")]}
+
+
+def unsteady(share: float, code: UnsteadyCode = "deviation") -> Unsteady:
+    """A cell whose standard deviation, or a pass, is this far from the mean."""
+    return Unsteady(code=code, share=share)
 
 
 def interval(low: float, high: float, level: float = 0.9) -> Interval:
@@ -197,16 +210,16 @@ def failed(backend: Backend, view: View, chunk_size: int, kind: str) -> Cell:
         "failures": {kind: 5},
         "gate": gate("not_compared", None, None) if backend == "jax" else None,
         "eligible": False,
-        "reasons": ["only 0 of 5 timed passes succeeded", "no figures"],
+        "reasons": [reason("failed_passes", good=0, planned=5), reason("no_figures")],
         "inside_guardrail": False,
     }
     return cell(backend, view, chunk_size, 1.0).model_copy(update=changes)
 
 
-def no_winner(sentence: str = "No winner: no cell is eligible.", **changes: Any) -> Winner:
+def no_winner(**changes: Any) -> Winner:
     """A view without a winner."""
     fields: dict[str, Any] = dict.fromkeys(Winner.model_fields)
-    fields |= {"outcome": "none", "confidence": "none", "flags": [], "sentence": sentence}
+    fields |= {"outcome": "none", "confidence": "none", "flags": []}
     return Winner(**{**fields, **changes})
 
 
@@ -233,7 +246,6 @@ def winner(leader: Cell, other: Cell | None, **changes: Any) -> Winner:
         "passes_to_decide": None,
         "confidence": "high",
         "flags": [],
-        "sentence": f"{leader.backend} wins at chunk {leader.chunk_size}.",
     }
     return Winner(**{**fields, **changes})
 
@@ -253,11 +265,11 @@ def view_of(view: View, cells: list[Cell], **changes: Any) -> ViewComparison:
         "cells": cells,
         "scoring": dict.fromkeys(BACKENDS, scored("separate" if view == "portable" else "cached")),
         "selected": {b: c.chunk_size if c else None for b, c in chosen.items()},
-        "passed_over": [],
+        "passed_over": {},
         "isolation": dict.fromkeys(BACKENDS, isolation()),
         "noise": dict.fromkeys(BACKENDS, noise(0.0)),
         "oracle": dict.fromkeys(BACKENDS, oracle(3e-7, 4e-8)),
-        "oracle_verdict": AGREED,
+        "oracle_sides_with": "both",
         "prefix_cache": dict.fromkeys(BACKENDS, prefix_cache(view)),
         "winner": winner(ranked[0], ranked[1] if len(ranked) > 1 else None)
         if ranked
@@ -328,7 +340,7 @@ def speeds(
 def replaced(view: ViewComparison, *cells: Cell) -> ViewComparison:
     """``view`` with ``cells`` in the place of its own, selected anew."""
     new = {(c.backend, c.chunk_size): c for c in cells}
-    names = ("scoring", "isolation", "noise", "oracle", "oracle_verdict", "prefix_cache")
+    names = ("scoring", "isolation", "noise", "oracle", "oracle_sides_with", "prefix_cache")
     kept = {name: getattr(view, name) for name in names}
     return view_of(view.view, [new.get((c.backend, c.chunk_size), c) for c in view.cells], **kept)
 
@@ -401,7 +413,6 @@ def comparison(
     """A whole comparison of two views."""
     return Comparison(
         version=COMPARISON_VERSION,
-        answer=best_native.winner.sentence,
         unavailable={},
         scope=Scope(
             identity=Identity(target=target, contract="quick"),

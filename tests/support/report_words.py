@@ -95,18 +95,18 @@ def talkative() -> Comparison:
         ],
     )
     shaky = build.cell(
-        "jax", "portable", 1, 40.0, instability=["shaky"], eligible=False, reasons=["so"]
+        "jax",
+        "portable",
+        1,
+        40.0,
+        eligible=False,
+        reasons=[build.reason("unavailable", detail="so")],
     )
     dead = build.failed("jax", "portable", 4, "timeout").model_copy(update={"gate": build.PASSED})
     portable = build.replaced(base.portable, shaky, dead)
-    changes = {
-        "winner": portable.winner.model_copy(update={"flags": ["warm"], "sentence": "so it is"}),
-        "passed_over": ["JAX at chunk 1"],
-    }
     return base.model_copy(
         update={
-            "portable": portable.model_copy(update=changes),
+            "portable": portable.model_copy(update={"passed_over": {"jax": 1}}),
             "unavailable": {"jax": "no quota"},
-            "answer": "Nobody knows.",
         }
     )

@@ -12,6 +12,7 @@ from stages.contract import BACKENDS, Backend, View
 from stages.documents.comparison import (
     Cell,
     Comparison,
+    Flag,
     Isolation,
     ItemDifference,
     PassTime,
@@ -24,10 +25,11 @@ from stages.report.render import render_all
 
 QUICK = (1, 2, 4, 8, 16, 32)
 SEED = (1, 2, 4, 8, 16, 32, 64, 128, 256, 500)
+UNSTEADY = [build.unsteady(0.11)]
 FLAGS = [
-    "the model is small and untrained",
-    "JAX at chunk 8 compiled in 2 timed passes",
-    "PyTorch at chunk 16 is unstable: standard deviation 11% of the mean",
+    Flag(code="untrained_model"),
+    Flag(code="compiled", backend="jax", chunk_size=8, passes=2),
+    Flag(code="unstable", backend="pytorch", chunk_size=16, instability=UNSTEADY),
 ]
 ARGV = [
     "/home/someone/.cache/scoreparity/environments/0123456789abcdef/bin/python",
@@ -55,15 +57,11 @@ def normal() -> Comparison:
     jax = dict(zip(QUICK, (34.1, 48.9, 70.2, 83.3, 81.0, 78.8), strict=True))
     pytorch = dict(zip(QUICK, (96.4, 171.0, 248.3, 310.6, 370.9, 366.2), strict=True))
     views = [
-        _told(build.speeds("portable", jax, pytorch)),
-        _told(build.speeds("best_native", jax, {size: 1.2 * v for size, v in pytorch.items()})),
+        _flagged(build.speeds("portable", jax, pytorch)),
+        _flagged(build.speeds("best_native", jax, {size: 1.2 * v for size, v in pytorch.items()})),
     ]
     model = build.UNTRAINED.model_copy(
         update={"title": "untrained Qwen3, 2 layers, hidden 64, seed 20260211"}
-    )
-    answer = (
-        "PyTorch is faster in both views: 4.45x JAX's items/s in the portable view and 5.34x in"
-        " the best-native view."
     )
     return build.comparison(
         *views,
@@ -73,18 +71,12 @@ def normal() -> Comparison:
             for v in ("portable", "best_native")
             for b in BACKENDS
         ],
-    ).model_copy(update={"answer": answer})
-
-
-def _told(view: ViewComparison) -> ViewComparison:
-    lead = view.winner
-    sentence = (
-        f"PyTorch at chunk {lead.chunk_size} wins with {lead.items_per_s:.1f} items/s,"
-        f" {lead.ratio:.2f}x JAX at chunk {lead.other_chunk_size}"
-        f" ({lead.other_items_per_s:.1f} items/s)."
     )
-    changes = {"sentence": sentence, "flags": FLAGS, "confidence": "low"}
-    return view.model_copy(update={"winner": lead.model_copy(update=changes)})
+
+
+def _flagged(view: ViewComparison) -> ViewComparison:
+    flagged = view.winner.model_copy(update={"flags": FLAGS, "confidence": "low"})
+    return view.model_copy(update={"winner": flagged})
 
 
 def partial() -> Comparison:
@@ -95,8 +87,18 @@ def partial() -> Comparison:
         whole.portable,
         build.failed("jax", "portable", 1, "timeout"),
         build.failed("pytorch", "portable", 32, "oom"),
-        build.cell("jax", "portable", 8, 83.3, gate=wrong, eligible=False, reasons=["gate"]),
-        build.cell("jax", "portable", 16, 81.0, compiled_passes=2, instability=["11% spread"]),
+        build.cell(
+            "jax",
+            "portable",
+            8,
+            83.3,
+            gate=wrong,
+            eligible=False,
+            reasons=[build.reason("gate_failed")],
+        ),
+        build.cell(
+            "jax", "portable", 16, 81.0, compiled_passes=2, instability=[build.unsteady(0.11)]
+        ),
     )
     native = whole.best_native
     dead = build.replaced(
@@ -104,10 +106,7 @@ def partial() -> Comparison:
     )
     deferred = dead.model_copy(
         update={
-            "winner": build.no_winner(
-                "Winner deferred: JAX is unavailable (quota 0 of 8 chips in the zone).",
-                outcome="deferred",
-            ),
+            "winner": build.no_winner(outcome="deferred"),
             "item_differences": [],
         }
     )
@@ -116,7 +115,6 @@ def partial() -> Comparison:
             "portable": portable,
             "best_native": deferred,
             "unavailable": {"jax": "quota 0 of 8 chips in the zone"},
-            "answer": "No answer yet: JAX is unavailable (quota 0 of 8 chips in the zone).",
         }
     )
 

@@ -17,6 +17,7 @@ from stages.report.checks import (
     oracle_answer,
     prefix_cache_answer,
 )
+from stages.report.prose.winner import leads
 from stages.report.render import TEMPLATES, Verbatim, md, span
 from tools.diff.changes import (
     COMPARED,
@@ -183,9 +184,8 @@ def _winner(view: ViewComparison) -> str:
 
 
 def _confidence(view: ViewComparison) -> str:
-    share = view.winner.same_backend_share
-    word = view.winner.confidence
-    return word if share is None else f"{word} (leads in {f.resamples(share)} of resamples)"
+    often = leads(view.winner)
+    return f"{view.winner.confidence} ({often})" if often else view.winner.confidence
 
 
 def _score_sentence(change: ScoreChange) -> str:

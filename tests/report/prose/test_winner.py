@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stages.compare.selection import SURE
-from stages.compare.wording import answer, winner_sentence
-from stages.documents.comparison import Cell, ViewComparison
+from stages.documents.comparison import SURE, Cell, Reason, ViewComparison
+from stages.report.prose.winner import answer, result
 
 SHARE = re.compile(r"in only ([\d.]+)% of resamples")
+TIE: dict[str, Any] = {"outcome": "tie", "same_backend_share": 0.6}
 FACTOR = re.compile(r"(?<![\w.])([\d.]+)x")
 
 
@@ -23,15 +23,10 @@ def cells(jax: float, pytorch: float) -> tuple[Cell, Cell]:
 
 
 def sentence(jax: float, pytorch: float, **changes: Any) -> str:
+    """The result where JAX leads with these items/s."""
     leader, rival = cells(jax, pytorch)
-    arguments: dict[str, Any] = {
-        "ratio": jax / pytorch,
-        "share": 1.0,
-        "tie": False,
-        "needed": None,
-        "everyone": [leader, rival],
-    }
-    return winner_sentence(leader, rival, **{**arguments, **changes})
+    won = build.winner(leader, rival, **changes)
+    return result(build.view_of("portable", [leader, rival], winner=won), {})
 
 
 def views(jax: float, pytorch: float, **changes: Any) -> list[ViewComparison]:
@@ -46,8 +41,8 @@ def views(jax: float, pytorch: float, **changes: Any) -> list[ViewComparison]:
 @example(0.9495)
 @example(0.949501)
 def test_a_share_that_leaves_a_tie_reads_below_the_limit(share: float) -> None:
-    told = sentence(101.0, 100.0, share=share, tie=True)
-    shut_out = sentence(101.0, 100.0, ratio=None, share=share, tie=True)
+    told = sentence(101.0, 100.0, outcome="tie", same_backend_share=share)
+    shut_out = sentence(101.0, 100.0, outcome="tie", ratio=None, same_backend_share=share)
     whole = answer(views(101.0, 100.0, outcome="tie", same_backend_share=share), {})
     for text in (told, shut_out, whole):
         for printed in SHARE.findall(text):
@@ -62,13 +57,16 @@ def test_a_lead_of_less_than_a_percent_is_told_with_the_digit_that_shows_it() ->
         "JAX is faster in both views: 1.003x PyTorch's items/s in the portable view and 1.003x"
         " in the best-native view."
     )
-    tie = answer(views(100.04, 100.0, outcome="tie", same_backend_share=0.6), {})
+    tie = answer(views(100.04, 100.0, **TIE), {})
     assert "JAX leads by 1.0004x, but in only 60% of resamples" in tie
 
 
 @given(st.floats(1.0, 1.02, exclude_min=True))
 def test_no_lead_is_told_by_a_factor_of_one(lead: float) -> None:
-    told = [sentence(100 * lead, 100.0), sentence(100 * lead, 100.0, share=0.6, tie=True)]
+    told = [
+        sentence(100 * lead, 100.0),
+        sentence(100 * lead, 100.0, **TIE),
+    ]
     told += [answer(views(100 * lead, 100.0), {})]
     for text in told:
         factors = FACTOR.findall(text)
@@ -78,31 +76,55 @@ def test_no_lead_is_told_by_a_factor_of_one(lead: float) -> None:
 
 @pytest.mark.parametrize("tie", [False, True])
 def test_two_that_are_level_are_told_apart_by_the_chunk_size_alone(tie: bool) -> None:
-    told = sentence(100.0, 100.0, share=0.6 if tie else 1.0, tie=tie)
-    outcome = {"outcome": "tie", "same_backend_share": 0.6} if tie else {}
+    outcome = TIE if tie else {}
+    told = sentence(100.0, 100.0, **outcome)
     for text in (told, answer(views(100.0, 100.0, **outcome), {})):
         assert "by the smaller chunk size" in text
         assert "faster" not in text
         assert not FACTOR.findall(text)
 
 
-def barred(chunk: int, reason: str = "", **changes: Any) -> Cell:
+def test_a_tie_says_how_many_passes_would_settle_it_where_that_is_known() -> None:
+    assert sentence(105.0, 100.0, **TIE, passes_to_decide=70) == (
+        "Not decisive: JAX at chunk 4 (105.0 items/s) leads PyTorch at chunk 8 (100.0 items/s) by"
+        " 1.05x, but in only 60% of resamples; about 70 passes per cell would settle it."
+    )
+    assert sentence(105.0, 100.0, **TIE).endswith("in only 60% of resamples.")
+    assert "settle" not in sentence(105.0, 100.0)
+
+
+def test_a_faster_rival_outside_the_guardrail_is_not_said_to_be_slower() -> None:
+    assert sentence(200.0, 250.0, ratio=None) == (
+        "JAX at chunk 4 (200.0 items/s) leads, since PyTorch at chunk 8 (250.0 items/s) is outside"
+        " the guardrail, and wins."
+    )
+
+
+def test_nothing_measured_means_no_winner_and_none_to_wait_for_is_deferred() -> None:
+    none = build.view_of("portable", [])
+    assert result(none, {}) == "No winner: none of the 0 cells is eligible ()."
+    deferred = none.model_copy(update={"winner": build.no_winner(outcome="deferred")})
+    assert result(deferred, {"jax": "no TPU"}) == ("Winner deferred: JAX is unavailable (no TPU).")
+
+
+def barred(chunk: int, *reasons: Reason) -> Cell:
     """A PyTorch cell that may not be selected."""
-    made = {"eligible": False, "reasons": [reason], **changes}
-    return build.cell("pytorch", "portable", chunk, 100.0, **made)
+    return build.cell("pytorch", "portable", chunk, 100.0, eligible=False, reasons=list(reasons))
 
 
 def failing(chunk: int, good: int, planned: int = 5) -> Cell:
     """A PyTorch cell with so many good passes."""
-    reason = f"only {good} of {planned} timed passes succeeded"
-    return barred(chunk, reason, timed_good=good, timed_planned=planned)
+    return barred(chunk, build.reason("failed_passes", good=good, planned=planned))
 
 
 def why(*cells: Cell) -> str:
     """Why PyTorch has no eligible cell."""
     leader = build.cell("jax", "portable", 1, 100.0)
-    text = winner_sentence(leader, None, None, 1.0, False, None, [leader, *cells])
+    text = result(build.view_of("portable", [leader, *cells]), {})
     return text.partition("PyTorch has no eligible cell (")[2].removesuffix(").")
+
+
+WRONG = build.reason("gate_failed")
 
 
 @pytest.mark.parametrize(
@@ -123,9 +145,9 @@ def why(*cells: Cell) -> str:
         ),
         # What one chunk size fails for is not said of the others.
         (
-            [barred(1, "scores leak"), failing(2, 4), barred(4, "scores leak")],
-            "scores leak at 2 of 3 chunk sizes and only 4 of 5 timed passes succeeded at 1 of 3"
-            " chunk sizes",
+            [barred(1, WRONG), failing(2, 4), barred(4, WRONG)],
+            "the scores fail the correctness gate at 2 of 3 chunk sizes and only 4 of 5 timed"
+            " passes succeeded at 1 of 3 chunk sizes",
         ),
         ([], "none was measured"),
     ],
@@ -138,15 +160,14 @@ def test_reasons_are_grouped_by_kind_and_told_with_their_range(
 
 def test_a_gate_that_would_pass_different_controls_is_one_kind() -> None:
     flat = [
-        barred(
-            chunk,
-            f"the gate is inconclusive: it would also pass {name}",
-            gate=build.inconclusive(build.control(name, 0.001, 0.001, False)),
-        )
-        for chunk, name in ((1, "items_rotated"), (2, "labels_swapped"))
+        barred(1, build.reason("gate_inconclusive", controls=["items_rotated"])),
+        barred(2, build.reason("gate_inconclusive", controls=["labels_swapped"])),
     ]
     assert why(*flat) == (
         "the gate is inconclusive: the scores are so flat that it would also pass wrong answers at"
         " 2 of 2 chunk sizes"
     )
-    assert why(flat[0]).startswith("the gate is inconclusive: it would also pass items_rotated at")
+    assert why(flat[0]) == (
+        "the gate is inconclusive: the scores are so flat that it would also pass items rotated by"
+        " one at 1 of 1 chunk sizes"
+    )
