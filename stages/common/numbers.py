@@ -13,8 +13,6 @@ from __future__ import annotations
 import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from stages.documents.comparison import SURE, VERY_SURE
-
 ABSENT = "—"
 
 # The decimals of a float never need more.
@@ -104,11 +102,6 @@ def percent_at_most(share: float | None, places: int = 1) -> str:
 def plain_percent(share: float) -> str:
     """A share that somebody chose as a percentage, as it was written: 5%, 5.25%."""
     return f"{plain(float(f'{100 * share:.12g}'))}%"
-
-
-def resamples(share: float | None) -> str:
-    """A share of resamples; only one that decides reads as if it did."""
-    return percent(share, SURE, VERY_SURE)
 
 
 def milliseconds(seconds: float | None) -> str:
