@@ -2,7 +2,8 @@
 
 Of a Python traceback the exception is what helps, and of a chain of them the one it began
 with. Servers of several processes prefix every line, or only the first of a traceback, with
-``[2026-02-11 10:00:00 TP0]``, ``[rank0]:`` or ``(Worker pid=7)``.
+``[2026-02-11 10:00:00 TP0]``, ``[rank0]:`` or ``(Worker pid=7)``: parsers of tracebacks take those
+for text.
 """
 
 from __future__ import annotations
