@@ -25,7 +25,7 @@ from stages.common.errors import UserError, one_line
 from stages.common.files import sha256, sha256_file
 from stages.common.shell import uv_environ
 from stages.contract import BACKENDS, VIEWS, Contract
-from stages.environments.checkout import Checkout, Source, checked_source
+from stages.environments.checkout import Checkout, CommitSource, checked_source
 
 _COMPLETE = ".complete"
 
@@ -112,7 +112,7 @@ def _with_commit(version: str, commit: str) -> str:
     return f"{version.partition('+')[0]}+{commit[:12]}"
 
 
-def source_of(name: str, commit: str | None) -> Source | None:
+def source_of(name: str, commit: str | None) -> CommitSource | None:
     """The checkout that the environment still has to be built from; ``None`` if it needs none.
 
     Raises:
@@ -148,7 +148,7 @@ def ensure_environment(name: str, commit: str | None = None) -> Path:
     return python_of(name, commit)
 
 
-def _build(name: str, folder: Path, source: Source | None) -> None:
+def _build(name: str, folder: Path, source: CommitSource | None) -> None:
     pinned = requirements_file(name)
     packages = sum(
         "==" in line and not line[0].isspace() for line in pinned.read_text("utf-8").splitlines()
@@ -166,7 +166,7 @@ def _build(name: str, folder: Path, source: Source | None) -> None:
     click.echo(f"{name}: installed", err=True)
 
 
-def _install_source(name: str, python: str, source: Source) -> None:
+def _install_source(name: str, python: str, source: CommitSource) -> None:
     """Install a checkout's package from a clone: building it would leave files in the checkout."""
     origin = one_line(source.origin)
     click.echo(f"{name}: installing {origin} at {source.commit[:12]}", err=True)

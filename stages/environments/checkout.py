@@ -10,7 +10,7 @@ from pathlib import Path
 from stages.common.errors import UserError, hide
 from stages.common.git import git
 
-_TOLD = 3
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Checkout:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CommitSource:
     """Where a commit comes from.
 
     Attributes:
@@ -52,7 +52,7 @@ class Source:
         return inner if (inner / "pyproject.toml").exists() else folder
 
 
-def checked_source(checkout: Checkout, commit: str) -> Source:
+def checked_source(checkout: Checkout, commit: str) -> CommitSource:
     """The user's checkout, if it is at ``commit`` and nothing in it has been changed.
 
     A repository's URL will do too: what is cloned from it is the commit and nothing else.
@@ -69,13 +69,13 @@ def checked_source(checkout: Checkout, commit: str) -> Source:
     if "://" in named:
         # Git repeats a URL in its messages.
         hide(urllib.parse.urlsplit(named).netloc.rpartition("@")[0])
-        return Source(named, commit)
+        return CommitSource(named, commit)
     folder = Path(named).absolute()
     found = git("rev-parse", "HEAD", folder=folder).strip()
     if found != commit:
         raise UserError(f"{folder}: refused: it is at {found}, but {checkout.key} is {commit}")
     changed = [line[3:] for line in git("status", "--porcelain", folder=folder).splitlines()]
     if changed:
-        more = f" and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
-        raise UserError(f"{folder}: refused: changed: {', '.join(changed[:_TOLD])}{more}")
-    return Source(str(folder), commit)
+        more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
+        raise UserError(f"{folder}: refused: changed: {', '.join(changed[:_MOST_NAMED])}{more}")
+    return CommitSource(str(folder), commit)

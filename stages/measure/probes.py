@@ -1,6 +1,6 @@
-"""Probes of a server: is it deterministic, and does an item's score depend on its neighbours?
+"""Probes a server: is it deterministic, and does an item's score depend on its neighbours?
 
-They run in the server session of the matrix they speak for, after its timed passes.
+They run in the server session of their matrix, after its timed passes.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ def choose_targets(workload: CanonicalWorkload, probes: Probes) -> list[int]:
 
 
 def shorter(tokens: int) -> int:
-    """How long a shorter item is: about half, and one token at least."""
+    """Length of a shorter item: half, and at least one token."""
     return max(1, tokens // 2)
 
 
 def longer(tokens: int) -> int:
-    """How long a longer item is: half as long again, and one token more at least."""
+    """Length of a longer item: half as long again, and at least one token more."""
     return tokens + max(1, tokens // 2)
 
 
@@ -87,9 +87,9 @@ def packed_probe_tokens(workload: CanonicalWorkload, probes: Probes) -> int:
 def layouts(workload: CanonicalWorkload, target: int) -> Iterator[ProbeRequest]:
     """The requests around ``target`` in which no item's length changes.
 
-    Only its neighbours change, never the target. Alone; as in a pass of one call; that order
-    reversed; all neighbours replaced; and with 1, 5, 20 and all other items before it, as far
-    as the workload has as many. A single item has no neighbours: there is nothing to ask.
+    Only the neighbours change, never the target. It is sent alone, as in a pass of one call, in
+    the reverse order, with all neighbours replaced, and with 1, 5, 20 and all other items before
+    it, where the workload has as many. A workload of one item yields no request.
     """
     items = workload.items
     others = [item for i, item in enumerate(items) if i != target]
@@ -112,13 +112,14 @@ def length_layouts(
 ) -> Iterator[ProbeRequest]:
     """The requests around ``target`` in which all its neighbours are shorter, then longer.
 
-    Items of one token have no shorter ones: where all neighbours are that short, the request
-    is left out.
+    An item of one token has no shorter one. Where all neighbours are that short, the request is
+    left out.
 
     Args:
         workload: whose items are probed.
-        target: the item that stays what it is.
-        most: items that may be sent at once, where not all may; one neighbour is always there.
+        target: the item that does not change.
+        most: the most items a request may hold, ``None`` for any number. One neighbour is
+            always sent.
     """
     others = [item for i, item in enumerate(workload.items) if i != target]
     others = others[: None if most is None else max(1, most - 1)]
@@ -138,8 +139,8 @@ def every_layout(
 ) -> Iterator[tuple[int, ProbeRequest]]:
     """Every target with every request around it, in the order in which they are sent.
 
-    Longer items ask more of a server than any pass did, so they come last: what they break
-    is not missing from the other probes.
+    Longer items need more of a server than any pass did. They come last, so that a failure there
+    leaves the other probes complete.
     """
     same = ((t, request) for t in targets for request in layouts(workload, t))
     other = [(t, request) for t in targets for request in length_layouts(workload, t, most)]
@@ -180,10 +181,10 @@ class Prober:
         self.records: list[ProbeRecord] = []
 
     def run(self, probes: Probes, targets: list[int]) -> None:
-        """All probes: first the repetitions, then every layout of every target.
+        """Send all probes: first the repetitions, then every layout of every target.
 
-        The repetitions hold as many items as may be sent. After a few timeouts in a row
-        nothing is sent any more.
+        The repetitions hold as many items as may be sent. After a few timeouts in a row nothing
+        more is sent.
         """
         most = self._bound.items if self._bound else None
         items = self._workload.items[:most]

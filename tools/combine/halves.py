@@ -16,7 +16,7 @@ from tools.combine.locks import ABSENT, PREPARE, PREPARED, Entry, Lock, leaves, 
 WORKLOAD = "data/workload/canonical_workload.json"
 """What of it the measurements read."""
 
-_TOLD = 3
+_MOST_NAMED = 3
 
 
 def stages_of(backend: Backend) -> list[str]:
@@ -57,10 +57,10 @@ def of_another_contract(lock: Lock, params: Mapping[str, Any], changed_on: str) 
         told = [
             f"with {name} = {shown('parameter', was)}, but {'it' if i else source} says"
             f" {shown('parameter', now)}"
-            for i, (name, was, now) in enumerate(found[:_TOLD])
+            for i, (name, was, now) in enumerate(found[:_MOST_NAMED])
         ]
-        if len(found) > _TOLD:
-            told.append(f"with other values of {len(found) - _TOLD} more")
+        if len(found) > _MOST_NAMED:
+            told.append(f"with other values of {len(found) - _MOST_NAMED} more")
         if told:
             problems.append(Problem(stage, f"{_made(stage)} {', and '.join(told)}"))
     return problems

@@ -18,7 +18,7 @@ from stages.common.errors import UserError, one_line
 
 LOCK_FILE = "dvc.lock"
 _SCHEMA = "2.0"
-_TOLD = 3
+_MOST_NAMED = 3
 
 NONCE = "nonce"
 """It is drawn, so two runs of it on the same inputs never give the same."""
@@ -52,7 +52,7 @@ ABSENT = Absent.ABSENT
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class LockDifference:
     """A fact that differs between two sides."""
 
     kind: Kind
@@ -105,7 +105,7 @@ type Lock = Mapping[str, Entry]
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class NamedLock:
     """A lock, and what a person calls the revision it is from."""
 
     name: str
@@ -148,7 +148,7 @@ def dump_lock(lock: Lock) -> str:
     return str(dumps_yaml({"schema": _SCHEMA, "stages": stages}))
 
 
-def merge(base: Lock, ours: Side, theirs: Side) -> Lock:
+def merge(base: Lock, ours: NamedLock, theirs: NamedLock) -> Lock:
     """Every stage from the side that changed it since ``base``.
 
     Raises:
@@ -164,18 +164,18 @@ def merge(base: Lock, ours: Side, theirs: Side) -> Lock:
     return merged
 
 
-def differences(ours: Entry | None, theirs: Entry | None) -> list[Difference]:
+def differences(ours: Entry | None, theirs: Entry | None) -> list[LockDifference]:
     """What two entries of one stage differ in, causes before consequences."""
     one = ours.facts() if ours else {}
     other = theirs.facts() if theirs else {}
     return [
-        Difference(*fact, one.get(fact, ABSENT), other.get(fact, ABSENT))
+        LockDifference(*fact, one.get(fact, ABSENT), other.get(fact, ABSENT))
         for fact in dict.fromkeys([*one, *other])
         if one.get(fact, ABSENT) != other.get(fact, ABSENT)
     ]
 
 
-def _merge_stage(name: str, base: Entry | None, ours: Side, theirs: Side) -> Entry | None:
+def _merge_stage(name: str, base: Entry | None, ours: NamedLock, theirs: NamedLock) -> Entry | None:
     mine, other = ours.lock.get(name), theirs.lock.get(name)
     if name in DERIVED or mine == other or other == base:
         return mine
@@ -197,7 +197,7 @@ def _merge_stage(name: str, base: Entry | None, ours: Side, theirs: Side) -> Ent
     )
 
 
-def _two_nonces(found: list[Difference], ours: str, theirs: str) -> str:
+def _two_nonces(found: list[LockDifference], ours: str, theirs: str) -> str:
     return (
         f"{NONCE} was drawn on both sides ({_told(found, ours, theirs)}): each half has a nonce of"
         f" its own, so their requests differ and cannot be compared; {PREPARE}, or keep one half"
@@ -205,9 +205,11 @@ def _two_nonces(found: list[Difference], ours: str, theirs: str) -> str:
     )
 
 
-def _told(found: list[Difference], ours: str, theirs: str) -> str:
-    told = [difference.told(ours, theirs) for difference in found[:_TOLD]]
-    return "; ".join(told + ([f"and {len(found) - _TOLD} more"] if found[_TOLD:] else []))
+def _told(found: list[LockDifference], ours: str, theirs: str) -> str:
+    told = [difference.told(ours, theirs) for difference in found[:_MOST_NAMED]]
+    return "; ".join(
+        told + ([f"and {len(found) - _MOST_NAMED} more"] if found[_MOST_NAMED:] else [])
+    )
 
 
 def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:

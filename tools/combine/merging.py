@@ -18,7 +18,7 @@ from tools.combine.locks import (
     LOCK_FILE,
     Entry,
     Lock,
-    Side,
+    NamedLock,
     differences,
     dump_lock,
     listed,
@@ -87,7 +87,9 @@ def _merge_one(copy: Path, revision: Revision, ours: str) -> str:
     parted = Revision(f"where {ours} and {revision.name} parted", base.strip())
     if parted.commit == revision.commit:
         return ours
-    lock = merge(lock_of(parted), Side(ours, lock_of(head)), Side(revision.name, lock_of(revision)))
+    lock = merge(
+        lock_of(parted), NamedLock(ours, lock_of(head)), NamedLock(revision.name, lock_of(revision))
+    )
     # Its failure is judged by what it leaves: conflicts, or nothing at all.
     merging = run_git("merge", "--quiet", "--no-ff", "--no-commit", revision.commit, folder=copy)
     unmerged = lines(git("diff", "--name-only", "--diff-filter=U", "-z", folder=copy))

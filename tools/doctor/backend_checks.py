@@ -14,7 +14,7 @@ from tools.doctor.facts import Environment, Gpu, Nvidia, Tpu
 from tools.doctor.finding import RECORDED, Finding, Subject
 from tools.doctor.needs import size
 
-_TOLD = 3
+_MOST_NAMED = 3
 _REBUILD = "remove its folder in the cache folder's environments/; what needs it next builds it"
 
 # The oldest driver for each major version of CUDA, as NVIDIA documents it.
@@ -65,8 +65,8 @@ def versions(subject: Subject) -> Finding:
     # The server itself and what it computes with come first.
     telling = {p for one in registry.declared_backends().values() for p in one.devices.telling}
     told.sort(key=lambda words: words.split()[0] not in telling)
-    if len(told) > _TOLD:
-        told[_TOLD:] = [f"and {len(told) - _TOLD} more"]
+    if len(told) > _MOST_NAMED:
+        told[_MOST_NAMED:] = [f"and {len(told) - _MOST_NAMED} more"]
     return Finding("versions", "blocked", "; ".join(told), _REBUILD)
 
 
@@ -109,7 +109,7 @@ def _tpu(found: Tpu) -> Finding:
             "give this user the device's group, or run as one that has it",
         )
     if found.nodes:
-        return Finding("accelerator", "ok", f"{chips}: {', '.join(found.nodes[:_TOLD])}")
+        return Finding("accelerator", "ok", f"{chips}: {', '.join(found.nodes[:_MOST_NAMED])}")
     if found.chips:
         return _blocked(
             f"{chips} on the PCI bus, but neither /dev/accel0 nor /dev/vfio/0",
@@ -162,7 +162,7 @@ def _nvidia_trace(found: Nvidia) -> str | None:
 
 def _gpus(gpus: tuple[Gpu, ...]) -> Finding:
     told = [f"{gpu.name}, {size(gpu.memory_mib * 2**20)}" for gpu in gpus]
-    found = f"{'; '.join(told[:_TOLD])}; driver {gpus[0].driver}"
+    found = f"{'; '.join(told[:_MOST_NAMED])}; driver {gpus[0].driver}"
     used = [gpu for gpu in gpus if gpu.memory_mib and gpu.used_mib > 0.1 * gpu.memory_mib]
     if used:
         found += f"; {size(used[0].used_mib * 2**20)} of its memory is in use"

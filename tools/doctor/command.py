@@ -70,14 +70,14 @@ def main(named: tuple[Backend, ...], record: bool, clear: bool, machine_readable
     contract = load_contract()
     question = Question(contract, backends, gather(contract, backends))
     diagnosis = diagnose(question)
-    outcome = decide(question, diagnosis, Asked(record, clear, bool(named)))
-    if outcome.changes:
-        changed = rewrite(PARAMS, outcome.changes)
+    decision = decide(question, diagnosis, Asked(record, clear, bool(named)))
+    if decision.changes:
+        changed = rewrite(PARAMS, decision.changes)
         diagnosis = diagnose(dataclasses.replace(question, contract=changed))
     if machine_readable:
         click.echo(as_json(diagnosis))
     else:
         show(diagnosis)
-    for line in outcome.lines:
+    for line in decision.lines:
         click.echo(line, err=machine_readable)
     sys.exit(0 if diagnosis.ready else 1)

@@ -1,4 +1,4 @@
-"""What was found on this machine, as facts that `checks.py` judges. Pure.
+"""The facts about this machine that `machine_checks.py` and `backend_checks.py` judge.
 
 ``None`` is always "not known" or "not there", never a guess.
 """
@@ -26,7 +26,7 @@ PLACES: dict[Place, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class PackageMismatch:
     """A package that is not as pinned; ``installed`` is ``None`` where it is missing."""
 
     package: str
@@ -54,7 +54,7 @@ class Environment:
     python: str | None
     pinned: Mapping[str, str]
     excluded: frozenset[str]
-    differences: tuple[Difference, ...]
+    differences: tuple[PackageMismatch, ...]
     checkout_complaint: str | None = None
 
 
@@ -185,7 +185,7 @@ class Facts:
     wanted_python: str
     system: str
     machine: str
-    harness: tuple[Difference, ...]
+    harness: tuple[PackageMismatch, ...]
     git: str | None
     repository: bool
     unnamed: GitError | None

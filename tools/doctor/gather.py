@@ -11,7 +11,7 @@ from pathlib import Path
 from stages.backends.registry import oracle_environment
 from stages.common.errors import UserError
 from stages.common.git import HangingError, code_version
-from stages.common.shell import clean_environ, reaching
+from stages.common.shell import clean_environ, server_variables
 from stages.contract import REFERENCE, VIEWS, Backend, Contract, HubModel
 from stages.documents.matrix import MATRIX_FILE, MODEL_FILE, folder_of, read_matrix
 from stages.machine.lock import who_measures
@@ -114,7 +114,7 @@ def _environments(contract: Contract, backends: tuple[Backend, ...]) -> dict[str
 
 def _left_out(contract: Contract, backends: tuple[Backend, ...]) -> tuple[str, ...]:
     """The variables of this shell that at least one server would compute by, and none gets."""
-    names = (reaching(contract.backends.of(b).launch.environ).left_out for b in backends)
+    names = (server_variables(contract.backends.of(b).launch.environ).left_out for b in backends)
     return tuple(sorted({name for left_out in names for name in left_out}))
 
 

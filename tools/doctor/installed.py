@@ -17,7 +17,7 @@ from stages.environments.build import (
     requirements_sha256,
     source_of,
 )
-from tools.doctor.facts import Difference, Environment
+from tools.doctor.facts import Environment, PackageMismatch
 
 _PIN = re.compile(r"([\w.-]+)(?:\[[^\]]*\])?==([^\s;\\]+)")
 _FIELD = re.compile(r"^(Name|Version): *(\S+)", re.MULTILINE)
@@ -58,7 +58,9 @@ def _checkout_complaint(name: str, commit: str | None) -> str | None:
     return None
 
 
-def harness_differences(requirements: Path = Path("requirements.txt")) -> tuple[Difference, ...]:
+def harness_differences(
+    requirements: Path = Path("requirements.txt"),
+) -> tuple[PackageMismatch, ...]:
     """Packages of the harness, this Python's own, that are not as pinned.
 
     Raises:
@@ -101,10 +103,10 @@ def normal_name(package: str) -> str:
     return re.sub(r"[-_.]+", "-", package).lower()
 
 
-def differences(pinned: Mapping[str, str], found: Mapping[str, str]) -> tuple[Difference, ...]:
+def differences(pinned: Mapping[str, str], found: Mapping[str, str]) -> tuple[PackageMismatch, ...]:
     """The packages that are missing or of another version than pinned."""
     return tuple(
-        Difference(package, version, found.get(package))
+        PackageMismatch(package, version, found.get(package))
         for package, version in pinned.items()
         if package not in found or _parts(found[package]) != _parts(version)
     )

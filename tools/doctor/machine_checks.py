@@ -23,7 +23,7 @@ from tools.doctor.needs import (
 )
 
 _BUSY_SHARE = 0.5
-_TOLD = 3
+_MOST_NAMED = 3
 _REBUILD_HARNESS = "rm .venv/.complete && make doctor"
 
 
@@ -60,9 +60,9 @@ def harness(question: Question) -> Finding:
     found = question.facts.harness
     if not found:
         return Finding("harness", "ok", "every package as pinned in requirements.txt")
-    told = [f"{d.package} {d.installed or 'missing'}, not {d.pinned}" for d in found[:_TOLD]]
-    if len(found) > _TOLD:
-        told.append(f"and {len(found) - _TOLD} more")
+    told = [f"{d.package} {d.installed or 'missing'}, not {d.pinned}" for d in found[:_MOST_NAMED]]
+    if len(found) > _MOST_NAMED:
+        told.append(f"and {len(found) - _MOST_NAMED} more")
     return Finding("harness", "warning", "; ".join(told), _REBUILD_HARNESS)
 
 
@@ -143,7 +143,7 @@ def _used(question: Question) -> set[str]:
 
 
 def _largest(wanted: list[Need]) -> str:
-    largest = sorted(wanted, key=lambda need: -need.byte_count)[:_TOLD]
+    largest = sorted(wanted, key=lambda need: -need.byte_count)[:_MOST_NAMED]
     return ", ".join(f"{need.what} {size(need.byte_count)}" for need in largest)
 
 
@@ -233,8 +233,8 @@ def shell(question: Question) -> Finding:
     left_out = question.facts.left_out
     if not left_out:
         return Finding("shell", "ok", "it sets nothing that a server computes by")
-    more = f" and {len(left_out) - _TOLD} more" if len(left_out) > _TOLD else ""
-    found = f"{', '.join(left_out[:_TOLD])}{more}: no server gets what your shell sets there"
+    more = f" and {len(left_out) - _MOST_NAMED} more" if len(left_out) > _MOST_NAMED else ""
+    found = f"{', '.join(left_out[:_MOST_NAMED])}{more}: no server gets what your shell sets there"
     fix = "nothing; what a server is meant to get stands in backends.BACKEND.launch.environ"
     return Finding("shell", "ok", found, fix)
 

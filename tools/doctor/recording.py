@@ -25,19 +25,19 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Decision:
     """New reasons by backend, ``None`` for one that is taken back; and lines for the user."""
 
     changes: dict[Backend, str | None]
     lines: tuple[str, ...]
 
 
-def decide(question: Question, diagnosis: Diagnosis, asked: Asked) -> Outcome:
+def decide(question: Question, diagnosis: Diagnosis, asked: Asked) -> Decision:
     """What to write, and what to say."""
     changes: dict[Backend, str | None] = {}
     lines: list[str] = []
     for backend in question.backends:
-        told = _Told(question, diagnosis, backend, asked)
+        told = _BackendRecord(question, diagnosis, backend, asked)
         said = told.lines()
         lines += said
         if told.changes:
@@ -48,10 +48,10 @@ def decide(question: Question, diagnosis: Diagnosis, asked: Asked) -> Outcome:
             f"Not recorded: {shared.check} blocks the whole machine, so that an unavailable"
             " backend would not help."
         )
-    return Outcome(changes, tuple(lines))
+    return Decision(changes, tuple(lines))
 
 
-class _Told:
+class _BackendRecord:
     """One backend: whether its record changes, and the words for it."""
 
     def __init__(
