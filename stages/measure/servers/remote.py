@@ -44,7 +44,7 @@ def key_variable(backend: Backend) -> str:
 
 
 def take_api_key(backend: Backend) -> str | None:
-"""A server at a URL must be up already. One that goes away later gets the full start timeout."""
+    """Remove all keys from this process's environment, and return the backend's, if one is set."""
     keys = {b: os.environ.pop(key_variable(b), "") for b in BACKENDS}
     for key in keys.values():
         hide(key)
