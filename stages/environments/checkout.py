@@ -1,4 +1,4 @@
-"""A backend installed from a git checkout of the user's, which must be the one it is said to be."""
+"""Checks the user's git checkout from which a backend is installed: it must be at the commit."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """A backend that is installed from a git checkout of the user's.
+    """A backend that is installed from the user's git checkout.
 
     Attributes:
-        package: the distribution it is.
+        package: its distribution.
         variable: the environment variable that names the checkout's folder.
-        key: the key of the contract that says which commit.
+        key: the contract's key for the commit.
     """
 
     package: str
@@ -30,7 +30,7 @@ class Checkout:
 
 @dataclass(frozen=True, slots=True)
 class CommitSource:
-    """Where a commit comes from.
+    """The source of a commit.
 
     Attributes:
         origin: the folder of a checkout that is at the commit, or a repository's URL.
@@ -40,10 +40,10 @@ class CommitSource:
     commit: str
 
     def clone_to(self, folder: Path) -> Path:
-        """Clone the commit, tags and all, and return the folder of its Python package.
+        """Clone the commit with all tags, and return the folder of its Python package.
 
         Raises:
-            UserError: git cannot.
+            UserError: git fails.
         """
         git("clone", "--quiet", "--no-checkout", self.origin, str(folder), works=True)
         git("checkout", "--quiet", "--detach", self.commit, folder=folder, works=True)
@@ -53,12 +53,12 @@ class CommitSource:
 
 
 def checked_source(checkout: Checkout, commit: str) -> CommitSource:
-    """The user's checkout, if it is at ``commit`` and nothing in it has been changed.
+    """The user's checkout, after a check that it is at ``commit`` and unchanged.
 
-    A repository's URL will do too: what is cloned from it is the commit and nothing else.
+    The variable may hold a repository's URL instead, from which the commit is cloned.
 
     Raises:
-        UserError: naming the checkout and what is wrong with it.
+        UserError: names the checkout and what is wrong with it.
     """
     named = os.environ.get(checkout.variable)
     if not named:
@@ -67,13 +67,13 @@ def checked_source(checkout: Checkout, commit: str) -> CommitSource:
             f" {checkout.package} at {commit}, or the URL of its repository"
         )
     if "://" in named:
-        # Git repeats a URL in its messages.
+        # Git prints URLs in its messages.
         hide(urllib.parse.urlsplit(named).netloc.rpartition("@")[0])
         return CommitSource(named, commit)
     folder = Path(named).absolute()
-    found = git("rev-parse", "HEAD", folder=folder).strip()
-    if found != commit:
-        raise UserError(f"{folder}: refused: it is at {found}, but {checkout.key} is {commit}")
+    head = git("rev-parse", "HEAD", folder=folder).strip()
+    if head != commit:
+        raise UserError(f"{folder}: refused: it is at {head}, but {checkout.key} is {commit}")
     changed = [line[3:] for line in git("status", "--porcelain", folder=folder).splitlines()]
     if changed:
         more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
