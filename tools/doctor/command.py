@@ -1,8 +1,8 @@
-"""Say what is ready on this machine, what is blocked, and why; `make doctor`.
+"""`make doctor`: report what is ready on this machine, what is blocked, and why.
 
-Nothing is installed, started or taken. With `--record` a backend that is blocked here is made
-unavailable in `params.yaml`, with the reason; `--clear` takes such a reason back, and with
-`--backend` one that was written by hand.
+It installs, starts and locks nothing. `--record` makes a blocked backend unavailable in
+`params.yaml`, with the reason. `--clear` removes such a reason, and with `--backend` also one that
+was written by hand.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from tools.doctor.show import as_json, show
 
 
 def rewrite(path: Path, reasons: Mapping[Backend, str | None]) -> Contract:
-    """Write new reasons into the contract's file, and return the contract it now holds.
+    """Write new reasons into the contract's file, and return the new contract.
 
     Raises:
-        UserError: the file cannot be changed so that nothing else in it changes.
+        UserError: the file cannot be edited without another change.
     """
     before = load_contract(path)
     text = path.read_text("utf-8")

@@ -58,13 +58,12 @@ def test_who_names_the_backend_takes_back_what_was_written_by_hand_if_it_can_run
     decision = decided(by_hand, Asked(clear=True, named=True))
     assert decision.changes == {"jax": None}
     assert decision.lines == (
-        "Taken back in params.yaml: backends.jax.unavailable is null, and was: a quota of 0 TPUs",
+        "Cleared in params.yaml: backends.jax.unavailable is null, and was: a quota of 0 TPUs",
     )
     blocked_too = decided({**TPU, **by_hand}, Asked(clear=True, named=True))
     assert blocked_too.changes == {}
     assert blocked_too.lines == (
-        "Not taken back, for JAX is blocked here: no TPU found: no chip on the PCI bus,"
-        " no /dev/accel0",
+        "Not cleared: JAX is blocked here: no TPU found: no chip on the PCI bus, no /dev/accel0",
     )
 
 
@@ -72,7 +71,7 @@ def test_a_record_that_holds_is_not_taken_back_and_that_is_said() -> None:
     holds = {**TPU, "backends__jax__unavailable": NO_TPU}
     decision = decided(holds, Asked(clear=True))
     assert decision.changes == {}
-    assert decision.lines[0].startswith("Not taken back, for JAX is blocked here: no TPU found")
+    assert decision.lines[0].startswith("Not cleared: JAX is blocked here: no TPU found")
 
 
 def test_a_record_that_holds_stays_and_another_reason_takes_its_place() -> None:
