@@ -54,8 +54,9 @@ repro: setup ## run whatever is out of date and end with the report
 test: setup check browser kubectl ## every check and every test, real servers included
 	@$(RUN) python -m pytest --numprocesses logical
 
-check: $(HARNESS) ## format, lint and types
-	@$(RUN) ruff format --check --quiet . && ruff check --quiet . && mypy
+check: $(HARNESS) ## format, lint, types and who may import whom
+	@$(RUN) ruff format --check --quiet . && ruff check --quiet . && mypy && \
+	  { said=$$(lint-imports --no-logo --cache-dir .venv/.cache/import-linter 2>&1) || { echo "$$said"; exit 1; }; }
 
 # What the tests drive besides Python is Debian's, and only root may install it.
 APT := DEBIAN_FRONTEND=noninteractive apt-get -qq

@@ -12,8 +12,6 @@ from __future__ import annotations
 import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from stages.documents.comparison import SURE, VERY_SURE
-
 ABSENT = "—"
 
 # The decimals of a float never need more.
@@ -103,11 +101,6 @@ def percent_at_most(share: float | None, places: int = 1) -> str:
 def plain_percent(share: float) -> str:
     """A share from the contract as a percentage, as it was written: 5%, 5.25%."""
     return f"{plain(float(f'{100 * share:.12g}'))}%"
-
-
-def resamples(share: float | None) -> str:
-    """A share of resamples, kept on its side of both deciding limits."""
-    return percent(share, SURE, VERY_SURE)
 
 
 def milliseconds(seconds: float | None) -> str:

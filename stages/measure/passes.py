@@ -9,16 +9,13 @@ from dataclasses import asdict
 from stages.documents.cell import PassKey
 from stages.documents.matrix import CallRecord, Status
 from stages.documents.workload import CanonicalWorkload
-from stages.measure.http.client import CallFailed, ScoreConnection
+from stages.measure.http.client import ScoreConnection
 from stages.measure.http.decode import Decoded, reported_cached_tokens
-from stages.measure.http.exchange import ScoreRequest, encode_request, exchange, get
+from stages.measure.http.exchange import ScoreRequest, encode_request, exchange
 from stages.measure.servers.log import ServerLog
-from stages.measure.servers.under_test import ServerUnderTest
 from stages.plan.schedule import calls_of_pass, salt_of
 
 _DEATH_NOTICE_S = 2.0
-_PROBE_ITEMS = 2
-_HEALTH_TIMEOUT_S = 60.0
 
 
 def encode_pass(
@@ -30,26 +27,6 @@ def encode_pass(
         encode_request(workload, query, workload.items[first : first + count])
         for first, count in calls_of_pass(len(workload.items), chunk_size)
     ]
-
-
-def probe_server(connection: ScoreConnection, workload: CanonicalWorkload) -> str | None:
-    """Score two items; ``None`` where the answer is well-formed, else why it is not."""
-    request = encode_request(workload, workload.query, workload.items[:_PROBE_ITEMS])
-    decoded, _ = exchange(connection, request.prepare(connection))
-    return None if decoded.status == "ok" else f"{decoded.status}: {decoded.detail}"
-
-
-def health(server: ServerUnderTest) -> str:
-    """What the server's ``/health`` says, as the end of a sentence.
-
-    The request goes the way of every call: straight to the server, with its path and key.
-    """
-    try:
-        with server.connect(_HEALTH_TIMEOUT_S) as connection:
-            status = get(connection, "/health").status
-    except CallFailed as failure:
-        return f"/health does not answer either ({failure.detail})"
-    return f"it answers no call, while /health says {status}"
 
 
 def run_pass(

@@ -20,13 +20,15 @@ from stages.documents.workload import CanonicalWorkload
 from stages.measure.faults import Faults
 from stages.measure.http.client import ScoreConnection
 from stages.measure.http.round_trip import round_trip_s
-from stages.measure.passes import health, pass_seconds, probe_server, run_pass, unsent_pass
-from stages.measure.probes import Prober, choose_targets, probed_part
+from stages.measure.passes import pass_seconds, run_pass, unsent_pass
+from stages.measure.probes import Prober
 from stages.measure.record.ledger import Ledger
+from stages.measure.servers.health import health, probe_server
 from stages.measure.servers.launched import PortTakenError
 from stages.measure.servers.log import ServerLog
 from stages.measure.servers.under_test import OtherServerError, ServerDiedError, ServerUnderTest
 from stages.measure.warm_up import is_warm
+from stages.plan.probe_requests import choose_targets, probed_part
 from stages.plan.schedule import confirm_chunk_sizes, interleaved
 
 type Notify = Callable[[str, PassKey | None], None]

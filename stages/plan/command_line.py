@@ -16,3 +16,19 @@ def command_line(flags: Flags) -> list[str]:
         elif value is not False:
             arguments += [f"--{name}", str(value)]
     return arguments
+
+
+# Flags that argparse stores under another name.
+_ATTRIBUTES = {
+    "tensor-parallel-size": "tp_size",
+    "data-parallel-size": "dp_size",
+    "pipeline-parallel-size": "pp_size",
+    "expert-parallel-size": "ep_size",
+    "tp": "tp_size",
+    "dp": "dp_size",
+}
+
+
+def attribute(flag: str) -> str:
+    """The name under which a server reports a flag."""
+    return _ATTRIBUTES.get(flag, flag.replace("-", "_"))

@@ -23,9 +23,8 @@ from stages.documents.model import read_model
 from stages.documents.nonce import NONCE_FILE, read_nonce
 from stages.documents.workload import CanonicalWorkload, read_workload
 from stages.environments.build import pinned_version
-from stages.measure.probes import longest_probe_tokens, packed_probe_tokens
-from stages.measure.servers.info import attribute
-from stages.plan.command_line import command_line
+from stages.plan.command_line import attribute, command_line
+from stages.plan.probe_requests import longest_probe_tokens, packed_probe_tokens
 
 
 @dataclass(frozen=True, slots=True)

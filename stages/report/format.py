@@ -20,10 +20,17 @@ from stages.common.numbers import (
     plain,
     plain_percent,
     ratio,
-    resamples,
 )
 from stages.contract import BACKEND_NAMES, Backend, View
-from stages.documents.comparison import Cell, ControlName, Interval, Source, Verdict
+from stages.documents.comparison import (
+    SURE,
+    VERY_SURE,
+    Cell,
+    ControlName,
+    Interval,
+    Source,
+    Verdict,
+)
 
 # What `compare` writes too: these names are this module's as well.
 __all__ = [
@@ -39,7 +46,6 @@ __all__ = [
     "percentage",
     "plain",
     "plain_percent",
-    "resamples",
 ]
 
 TO = "\N{EN DASH}"
@@ -188,3 +194,8 @@ def place(backend: Backend, view: View, chunk_size: int) -> str:
 def at(cell: Cell) -> str:
     """Where a cell is, in words."""
     return place(cell.backend, cell.view, cell.chunk_size)
+
+
+def resamples(share: float | None) -> str:
+    """A share of resamples; only one that decides reads as if it did."""
+    return percent(share, SURE, VERY_SURE)

@@ -10,6 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from stages.common import numbers
+from stages.report.format import resamples
 
 READ = re.compile(r"[\d,]+(?:\.\d+)?(?:e[+-]?\d+)?")
 
@@ -37,7 +38,7 @@ def read(text: str) -> float:
 def test_a_share_of_resamples_never_reads_as_the_limit_it_misses(
     share: float | None, text: str
 ) -> None:
-    assert numbers.resamples(share) == text
+    assert resamples(share) == text
 
 
 @given(st.floats(0.001, 0.9994), st.floats(0.001, 0.9994))

@@ -17,13 +17,14 @@ from matrices import ITEMS, Score, matrix, one_pass, plain_score, with_facts
 
 from stages.compare.assemble import Evidence, assemble
 from stages.compare.exports import metrics
-from stages.contract import BACKEND_NAMES, BACKENDS, VIEWS, Backend, Contract, View
+from stages.contract import BACKENDS, VIEWS, Backend, Contract, View
 from stages.contract.serving import Source
 from stages.documents.comparison import Comparison, Flag, Reason
 from stages.documents.matrix import CallRecord, Host, Matrix, Model, Status
 from stages.documents.oracle import ORACLE_SCHEMA, OracleProvenance, OracleTable
 from stages.documents.probes import PROBE_SCHEMA, ProbeProvenance, ProbeRecord, Probes
 from stages.report.figures import draw_all
+from stages.report.prose.flags import flag as worded
 from stages.report.prose.winner import answer
 from stages.report.render import render_all
 from stages.workload import build_workload
@@ -569,17 +570,14 @@ def test_a_server_that_may_have_answered_from_an_earlier_measurement_is_not_trus
 ) -> None:
     found = Situation(at_url={(backend, view): repeated}).compare()
     of = next(v for v in found.views() if v.view == view)
-    flag = (
-        f"{BACKEND_NAMES[backend]}'s server was sent requests twice, and its prefix cache may have"
-        " answered them"
-    )
+    flag = Flag(code="requests_repeated", backend=backend)
     assert of.winner.outcome == "jax"
     assert of.winner.flags == ([flag] if lowers else [])
     assert of.winner.confidence == ("low" if lowers else "high")
     (other,) = (v for v in found.views() if v.view != view)
     assert (other.winner.flags, other.winner.confidence) == ([], "high")
     report = render_all(found)["report.md"]
-    assert (flag in report) is lowers
+    assert (worded(flag) in report) is lowers
     (row,) = [line for line in report.splitlines() if line.startswith("| Requests sent twice |")]
     assert row.count(" yes ") == repeated
     assert row.count(" no ") == 4 - repeated

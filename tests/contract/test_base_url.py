@@ -101,7 +101,7 @@ CALLS = """
 import sys
 from types import SimpleNamespace
 from stages.measure.http.client import ScoreConnection
-from stages.measure.passes import health
+from stages.measure.servers.health import health
 from stages.measure.servers.remote import RemoteServer, is_this_machine
 url = sys.argv[1]
 with ScoreConnection(url, 20) as connection:

@@ -15,7 +15,8 @@ from stages.backends.registry import declared
 from stages.documents.cell import PassKey
 from stages.documents.matrix import CallRecord
 from stages.measure.http.client import ScoreConnection
-from stages.measure.passes import probe_server, run_pass
+from stages.measure.passes import run_pass
+from stages.measure.servers.health import probe_server
 from stages.measure.servers.launched import (
     Server,
     ServerDiedError,

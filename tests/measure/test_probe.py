@@ -14,7 +14,7 @@ from targets import bare_folder, plans, raw_target
 from stages.common.errors import ContractError
 from stages.contract import Probes
 from stages.documents.workload import CanonicalWorkload
-from stages.measure.probes import (
+from stages.plan.probe_requests import (
     ProbeRequest,
     choose_targets,
     every_layout,

@@ -25,11 +25,11 @@ from stages.contract import Contract
 from stages.documents.probes import OTHER_LENGTHS, PROBE_SCHEMA
 from stages.documents.workload import CanonicalWorkload
 from stages.measure.http.client import PreparedCall, Reply, ScoreConnection
-from stages.measure.probes import choose_targets
 from stages.measure.record.journal import Journal
 from stages.measure.record.ledger import Ledger
 from stages.measure.servers.launched import Server, is_listening, server_environment
 from stages.measure.session import Session
+from stages.plan.probe_requests import choose_targets
 from stages.workload import build_workload
 
 SMALL = {
@@ -265,7 +265,7 @@ def test_a_chunk_size_that_ends_the_server_is_given_up_and_the_others_are_measur
 def test_a_hanging_server_is_restarted_and_the_chunk_size_that_hung_it_given_up(
     tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("stages.measure.passes._HEALTH_TIMEOUT_S", PATIENCE_S)
+    monkeypatch.setattr("stages.measure.servers.health._HEALTH_TIMEOUT_S", PATIENCE_S)
     run = Run(tmp_path, "--hang-items", "4", gives_up=lambda call: items_of(call) == 4)
     session = run.measure()
     assert session.restarts == 2

@@ -18,8 +18,8 @@ from patience import wait_for
 
 from stages.contract import Backend, Contract, View
 from stages.documents.matrix import Elsewhere, Provenance, RoundTrip
-from stages.measure.servers.info import attribute
 from stages.measure.servers.launched import is_listening
+from stages.plan.command_line import attribute
 
 SECRET = "sk-admin-5b1d7c0a2f"
 

@@ -31,13 +31,13 @@ type PassName = tuple[str, int, int]
 HELD = """
 import itertools, sys, time
 from pathlib import Path
-from stages.measure import passes, probes as probe, session
-from stages.measure.servers import launched as server
+from stages.measure import probes as probe, session
+from stages.measure.servers import health, launched as server
 from stages.measure.command import main
 
 files, sent = Path(sys.argv.pop(1)), itertools.count()
 one_pass, ask = session.Session._pass, probe.Prober._ask
-passes._HEALTH_TIMEOUT_S = 5.0
+health._HEALTH_TIMEOUT_S = 5.0
 server.kernel_oom_kills = lambda: 0
 
 def stop(name):

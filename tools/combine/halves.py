@@ -1,7 +1,7 @@
-"""Which stages make up a half, and why a half in a merged `dvc.lock` may not count. Pure.
+"""The stages of a half, and why a half in a merged `dvc.lock` is refused.
 
-A half counts if it was measured under the contract in force, with the code that is here, on
-the workload, the checkpoint and the nonce that the other half was measured on.
+A half counts if it was measured under the contract in force, with the present code, on the workload,
+the checkpoint and the nonce of the other half.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """`dvc.lock` as stages with facts, and the merge of two of them, stage by stage.
 
 Git merges text: two halves measured apart may come out mixed within one stage, or in conflict
-though nothing contradicts. Here a stage is taken whole, from the side that changed it. Pure.
+though nothing contradicts. Here a stage is taken whole, from the side that changed it.
+
+A `dvc.yaml` and a lock per half would let git merge them, but then no one file shows the pipeline.
 """
 
 from __future__ import annotations

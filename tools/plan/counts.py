@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stages.contract import REFERENCE
-from stages.measure.probes import choose_targets, every_layout, probed_part
 from stages.plan.plan import Plan
+from stages.plan.probe_requests import choose_targets, every_layout, probed_part
 from stages.plan.schedule import calls_of_pass, confirm_chunk_sizes
 
 # What a server that compiles usually needs until a pass compiles nothing.

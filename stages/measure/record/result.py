@@ -25,8 +25,8 @@ from stages.documents.probes import (
     ProbeRecord,
 )
 from stages.documents.tables import table_sha256
-from stages.measure.probes import choose_targets
 from stages.plan.plan import Plan
+from stages.plan.probe_requests import choose_targets
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@
 
 The entry point runs, with its launcher and plugins, until it parses its command line. Then the
 flags go to standard output as JSON, or ``null`` where the server accepts any flag. An entry point
-that parses nothing prints nothing.
+that parses nothing prints nothing. ``--help`` is no substitute: it leaves out flags whose help is
+suppressed, and formats its output for a terminal.
 """
 
 from __future__ import annotations

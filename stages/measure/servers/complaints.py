@@ -2,7 +2,8 @@
 
 A Python traceback is shown as its exception, and a chain of tracebacks also as its first
 exception. Servers of several processes prefix every line, or only the first of a traceback, with
-``[2026-02-11 10:00:00 TP0]``, ``[rank0]:`` or ``(Worker pid=7)``.
+``[2026-02-11 10:00:00 TP0]``, ``[rank0]:`` or ``(Worker pid=7)``. Libraries that parse tracebacks
+take those prefixes for text.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from stages.common.errors import UserError, one_line
 from stages.common.files import sha256
 from stages.documents.matrix import Elsewhere, Model, ModelCheck
 from stages.documents.tables import Record
+from stages.plan.command_line import attribute
 
 type Info = dict[str, Any]
 type Value = bool | int | float | str | None
@@ -39,16 +40,6 @@ _SECRET = re.compile(r"key|password|secret|credential|auth|watermark", re.IGNORE
 _LIVE = {
     *("internal_states", "startup_time", "status", "launch_command", "random_seed"),
     *("host", "port", "nccl_port", "max_total_num_tokens", "max_req_input_len", "kv_events"),
-}
-
-# Flags that argparse stores under another name.
-_ATTRIBUTES = {
-    "tensor-parallel-size": "tp_size",
-    "data-parallel-size": "dp_size",
-    "pipeline-parallel-size": "pp_size",
-    "expert-parallel-size": "ep_size",
-    "tp": "tp_size",
-    "dp": "dp_size",
 }
 
 
@@ -183,11 +174,6 @@ def _check_flags(server: Info, wanted: Wanted) -> None:
             if splits and 0 < value < wanted.items:
                 unsplit = f"at least {wanted.items}: the portable view allows no hidden splitting"
                 raise _differs(name, value, unsplit)
-
-
-def attribute(flag: str) -> str:
-    """The name under which a server reports a flag."""
-    return _ATTRIBUTES.get(flag, flag.replace("-", "_"))
 
 
 def _check(name: str, server: Info, wanted: Any, key: str) -> None:

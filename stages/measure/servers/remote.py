@@ -25,8 +25,8 @@ from stages.documents.matrix import MULTI_ITEM_MODES
 from stages.documents.model import checkpoint_sha256
 from stages.measure.http.client import CallFailed, ScoreConnection
 from stages.measure.http.exchange import get
-from stages.measure.passes import probe_server
 from stages.measure.servers.asked import AskedRecord
+from stages.measure.servers.health import probe_server
 from stages.measure.servers.info import Info, ServerIdentity, Wanted, identify, parse_answer
 from stages.measure.servers.under_test import OtherServerError, ServerDiedError
 from stages.plan.plan import Plan

@@ -12,8 +12,7 @@ from hostile import PROXIES
 from misbehaving import closes, hangs, http, misbehaving, refused_url, resets, says
 
 from stages.contract import parse_contract
-from stages.measure import passes
-from stages.measure.passes import health, probe_server
+from stages.measure.servers.health import health, probe_server
 from stages.measure.servers.launched import Server, server_environment
 from stages.measure.servers.remote import RemoteServer
 from stages.plan.plan import Plan, make_plan
@@ -67,7 +66,7 @@ def test_a_server_elsewhere_is_asked_below_its_path_and_with_its_key(shell, tmp_
 
 @pytest.mark.parametrize("fault", [closes, hangs, resets, says(b"SSH-2.0-OpenSSH_9.2\r\n")])
 def test_a_server_that_does_not_answer_it_either_is_told_so(fault, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(passes, "_HEALTH_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("stages.measure.servers.health._HEALTH_TIMEOUT_S", 0.5)
     with misbehaving(fault) as server:
         found = health(RemoteServer(plan_at(tmp_path, server.url), None))
     assert found.startswith("/health does not answer either (")
