@@ -140,8 +140,8 @@ def test_what_goes_on_without_a_backend_changes_nothing_else_of_the_contract(
         with inside(project.folder):
             anew = yaml.safe_load(composed([*choices, *shlex.split(argument)]))
         assert anew == project.params()
-    # As long as the reason holds, nothing takes it back.
-    assert "Not taken back" in typed(project, "make doctor CLEAR=1 BACKEND=jax")
+    # As long as the reason holds, it is not cleared.
+    assert "Not cleared" in typed(project, "make doctor CLEAR=1 BACKEND=jax")
     assert project.params() == with_reason(before, "jax", reason)
 
 

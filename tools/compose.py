@@ -1,7 +1,7 @@
-"""Write ``params.yaml`` as a composition of ``conf/``: of its defaults, unless told otherwise.
+"""`make params`: write ``params.yaml`` as a composition of ``conf/``, by default of its defaults.
 
-`dvc exp run` composes by itself; this keeps the committed file equal to it, and makes the file
-for a plain `dvc repro` of another target or contract.
+`dvc exp run` composes by itself. This command keeps the committed file equal to that, and writes
+the file for a plain `dvc repro` of another target or contract.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def composed(choices: Sequence[str]) -> bytes:
     """The text of ``params.yaml`` for ``choices``, each as Hydra reads it (``target=cpu``).
 
     Raises:
-        UserError: a choice names something that is not there, or the groups do not fit.
+        UserError: a choice names something that does not exist, or the groups do not fit.
     """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException

@@ -1,7 +1,7 @@
 """What a backend declares of itself in ``backends/NAME/backend.py``.
 
-Whatever is only true of one backend is said there, as an instance of a subclass of
-:class:`DeclaredBackend` named ``BACKEND``. Nothing else in the pipeline branches on a backend.
+Everything that is only true of one backend stands there, in an instance ``BACKEND`` of a subclass
+of :class:`DeclaredBackend`. Nothing else in the pipeline branches on a backend.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 type FlagValue = bool | int | float | str | list[int]
 type Flags = dict[str, FlagValue]
 type Settings = Mapping[str, object]
-"""A server's settings under the names that it reports them by; what is left out is absent."""
+"""A server's settings, under the names it reports. A setting that is not set is absent."""
 
 type ScoringMode = Literal["separate", "cached", "packed", "prefill_extend"]
 """How a server scores the items of one request.
@@ -25,7 +25,7 @@ keys and values from a prefix cache. ``packed``: as one sequence, a mask keeps t
 ``prefill_extend``: the query is computed once and kept, and the items continue it.
 """
 
-# Room behind the prompt: the one token a scoring request generates, and alignment.
+# Room after the prompt for the one token that a scoring request generates, and for alignment.
 _HEADROOM_TOKENS = 8
 
 
@@ -34,9 +34,9 @@ class DeclaredEnvironment:
     """A Python environment in which a backend's server runs.
 
     Attributes:
-        name: by which a contract asks for it.
+        name: its name in a contract.
         requirements: the file with its pinned, hashed packages, beside ``backend.py``.
-        disk_bytes: its size on disk, measured; ``None`` where it is not known.
+        disk_bytes: its measured size on disk; ``None`` where it is not known.
         checkout_variable: the environment variable that names the git checkout from which the
             backend is installed; ``None`` where it is installed from a release.
         serves_oracle: whether the oracle may compute in it: it holds torch and transformers.
@@ -51,15 +51,15 @@ class DeclaredEnvironment:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The sizes server flags follow from.
+    """The sizes from which server flags are derived.
 
     Attributes:
         prompt_tokens: query + item.
-        item_tokens: what is left of a prompt once the query is in a prefix cache.
-        largest_chunk: items per request at most, hence prompts in flight.
+        item_tokens: the rest of a prompt once the query is in a prefix cache.
+        largest_chunk: the most items in a request, hence prompts in flight.
         attention_heads: of the model under test; ``None`` where it has not been resolved yet.
         prefix_cache: whether the server may keep the query's keys and values.
-        probe_tokens: the longest prompt of a probe, which may be longer than any of a pass.
+        probe_tokens: the longest prompt of a probe, which may exceed those of a pass.
     """
 
     prompt_tokens: int
@@ -71,7 +71,7 @@ class Shape:
 
     @property
     def longest_tokens(self) -> int:
-        """The longest prompt that is ever sent."""
+        """The longest prompt of any request."""
         return max(self.prompt_tokens, self.probe_tokens)
 
     @property
@@ -87,11 +87,11 @@ def round_up(value: int, step: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """What makes a server pack all items of a request into one sequence.
+    """The flags that make a server pack all items of a request into one sequence.
 
     Attributes:
-        flags: that switch it on.
-        delimiter: the token that then really stands between the items.
+        flags: they switch packing on.
+        delimiter: the token that the server then puts between the items.
     """
 
     flags: Flags
@@ -105,7 +105,7 @@ class TpuMasks:
     Attributes:
         mask: the flag that chooses the mask.
         threshold: the flag with the length from which the server falls back to another mask.
-        masks: the values of ``mask``, the one that stands where the flag is left out first.
+        masks: the values of ``mask``, the default first.
         required: the flags without which a server fails on a TPU.
         why: what happens without them.
     """
@@ -122,8 +122,7 @@ class DevicePackages:
     """Packages by which a machine is checked for the device that a contract asks for.
 
     Attributes:
-        needed: by kind of device (``tpu``, ``cuda``): the packages without which a server never
-            reaches the device.
+        needed: the packages that a server needs to reach a device, by kind (``tpu``, ``cuda``).
         telling: those to name first where an installation differs from its pins.
         platform_variables: the environment variables that list the kinds of device a server may
             use.
@@ -139,24 +138,23 @@ class DeclaredBackend(ABC):
 
     Attributes:
         key: of its section in the contract, ``backends.KEY``.
-        title: how sentences name it.
+        title: its name in sentences.
         package: the distribution whose version is the backend's version.
         environments: in which its server can run.
         compile_pattern: matches a log line and captures a number of compilations;
             ``None`` where the server reports none.
         prefill_pattern: matches a log line of a prefill batch and captures the prompt tokens that
             it computed, then those from the prefix cache; ``None`` where there is no such line.
-        fallback_pattern: matches what the log says when a request leaves the way of scoring that
-            the flags ask for; ``None`` where a server has no such way.
+        fallback_pattern: matches the log line of a request that is scored in another way than the
+            flags ask for; ``None`` where there is no such line.
         compile_cache_variable: environment variable naming a folder of compiled programs.
-        packs_by: the flags by which the server packs items, and what a contract has in their
-            place.
-        keeps_query: the flags by any of which the server computes the query once, keeps it and
-            continues it with every item.
+        packs_by: the flags that make the server pack items, and what a contract uses instead.
+        keeps_query: the flags that make the server compute the query once and continue it with
+            every item.
         server_chunk_flag: the flag that bounds how many items the server packs at a time;
             ``None`` where it has none.
-        tpu_masks: what a TPU needs of the masks; ``None`` where it has no such flags.
-        devices: packages by which ``doctor`` checks a machine.
+        tpu_masks: the masks that a TPU supports; ``None`` where it has no such flags.
+        devices: the packages that ``doctor`` checks.
     """
 
     key: ClassVar[str]
@@ -178,12 +176,12 @@ class DeclaredBackend(ABC):
         return False
 
     def reported_defaults(self, flags: Flags) -> Flags:  # noqa: ARG002
-        """What a server must report of flags that ``flags`` leaves to its defaults."""
+        """The required values of flags that ``flags`` leaves to the server's defaults."""
         return {"disable-radix-cache": False}
 
     @abstractmethod
     def derived_flags(self, shape: Shape, device: str) -> Flags:
-        """The server flags that follow from the contract.
+        """The server flags that are derived from the contract.
 
         Raises:
             UserError: they depend on the model's attention heads, which are not known.
@@ -191,7 +189,7 @@ class DeclaredBackend(ABC):
 
     @abstractmethod
     def packing(self, delimiter: int, pinned: str | None) -> Packing:
-        """What makes the server pack the items of a request into one sequence.
+        """The flags that make the server pack the items of a request.
 
         Args:
             delimiter: the contract's.
@@ -213,5 +211,5 @@ class DeclaredBackend(ABC):
             softmax: whether scores are normalised over the labels.
 
         Returns:
-            The mode, and the variant in words where it has one.
+            The mode, and the name of its variant, if any.
         """

@@ -1,6 +1,6 @@
 """Finds the backends: every ``backends/NAME/backend.py`` below the working directory.
 
-There is no list of them. A new folder is a new backend.
+There is no list: a new folder is a new backend.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def declared_backends() -> Mapping[str, DeclaredBackend]:
     Raises:
         UserError: a declaration cannot be loaded, or two of them contradict each other.
     """
-    return {one.key: one for one in _found_in(FOLDER.absolute()).values()}
+    return {one.key: one for one in _loaded_from(FOLDER.absolute()).values()}
 
 
 def declared(key: str) -> DeclaredBackend:
@@ -34,19 +34,20 @@ def declared(key: str) -> DeclaredBackend:
     Raises:
         UserError: no folder declares it.
     """
-    found = declared_backends().get(key)
-    if found is None:
+    backend = declared_backends().get(key)
+    if backend is None:
         raise UserError(f"{FOLDER}: no */backend.py declares the backend {key}")
-    return found
+    return backend
 
 
 def environment_names() -> tuple[str, ...]:
     """The names of all environments."""
-    return tuple(one.name for found in declared_backends().values() for one in found.environments)
+    backends = declared_backends().values()
+    return tuple(one.name for backend in backends for one in backend.environments)
 
 
 def environment(name: str) -> DeclaredEnvironment:
-    """What its backend declares of environment ``name``.
+    """The declaration of environment ``name``.
 
     Raises:
         UserError: no backend declares it.
@@ -60,16 +61,16 @@ def backend_of(name: str) -> DeclaredBackend:
     Raises:
         UserError: no backend declares it.
     """
-    for found in declared_backends().values():
-        if any(one.name == name for one in found.environments):
-            return found
+    for backend in declared_backends().values():
+        if any(one.name == name for one in backend.environments):
+            return backend
     raise UserError(f"{FOLDER}: no */backend.py declares the environment {name}")
 
 
 def requirements_file(name: str) -> Path:
     """The pinned, hashed requirements of environment ``name``."""
     wanted, file = backend_of(name), environment(name).requirements
-    folders = (f for f, one in _found_in(FOLDER.absolute()).items() if one is wanted)
+    folders = (f for f, one in _loaded_from(FOLDER.absolute()).items() if one is wanted)
     return FOLDER / next(folders) / file
 
 
@@ -77,22 +78,22 @@ def oracle_environment() -> str:
     """The environment in which the oracle computes.
 
     Raises:
-        UserError: none is declared for it, or several are.
+        UserError: there is none, or there are several.
     """
     names = [name for name in environment_names() if environment(name).serves_oracle]
     if len(names) != 1:
-        found = " and ".join(names) or "none"
-        raise UserError(f"{FOLDER}: one environment must serve the oracle; declared so: {found}")
+        shown = " and ".join(names) or "none"
+        raise UserError(f"{FOLDER}: one environment must serve the oracle; declared so: {shown}")
     return names[0]
 
 
 def query_keeping_flags() -> tuple[str, ...]:
-    """The flags by which some server computes the query once and keeps it."""
-    return tuple(flag for found in declared_backends().values() for flag in found.keeps_query)
+    """The flags that make any server compute the query once and keep it."""
+    return tuple(flag for one in declared_backends().values() for flag in one.keeps_query)
 
 
 class Titles(Mapping[str, str]):
-    """How sentences name the backends, by their keys; read when it is first asked."""
+    """The backends' titles by key. The registry is read at the first access."""
 
     def __getitem__(self, key: str) -> str:
         return declared_backends()[key].title
@@ -105,16 +106,16 @@ class Titles(Mapping[str, str]):
 
 
 @functools.cache
-def _found_in(folder: Path) -> Mapping[str, DeclaredBackend]:
+def _loaded_from(folder: Path) -> Mapping[str, DeclaredBackend]:
     """The backends by the names of their folders."""
-    found = {path.parent.name: _load(path) for path in sorted(folder.glob("*/backend.py"))}
-    if not found:
+    backends = {path.parent.name: _load(path) for path in sorted(folder.glob("*/backend.py"))}
+    if not backends:
         raise UserError(f"{FOLDER}: no */backend.py there; run this in the root of the repository")
-    _refuse_twice("key", ((one.key, name) for name, one in found.items()))
+    _refuse_twice("key", ((one.key, name) for name, one in backends.items()))
     _refuse_twice(
-        "environment", ((e.name, name) for name, one in found.items() for e in one.environments)
+        "environment", ((e.name, name) for name, one in backends.items() for e in one.environments)
     )
-    return found
+    return backends
 
 
 def _refuse_twice(what: str, named: Iterable[tuple[str, str]]) -> None:
@@ -137,23 +138,23 @@ def _load(path: Path) -> DeclaredBackend:
     except Exception as error:
         why = one_line(f"{type(error).__name__}: {error}")
         raise UserError(f"{shown}: cannot be loaded: {why}") from error
-    found = getattr(module, "BACKEND", None)
-    if not isinstance(found, DeclaredBackend):
+    backend = getattr(module, "BACKEND", None)
+    if not isinstance(backend, DeclaredBackend):
         raise UserError(f"{shown}: declares no BACKEND, an instance of a DeclaredBackend")
-    complaint = _complaint(found)
+    complaint = _complaint(backend)
     if complaint is not None:
         raise UserError(f"{shown}: {complaint}")
-    return found
+    return backend
 
 
-def _complaint(found: DeclaredBackend) -> str | None:
-    """What is missing of a declaration."""
+def _complaint(backend: DeclaredBackend) -> str | None:
+    """What is wrong with a declaration; ``None`` if nothing is."""
     for name in ("key", "title", "package"):
-        value = getattr(found, name, None)
+        value = getattr(backend, name, None)
         if not isinstance(value, str) or not value.strip():
             return f"declares no {name}"
-    if not re.fullmatch(_KEY, found.key):
-        return f"key {one_line(found.key, 60)!r}: small letters, digits and '_' are allowed"
-    if not getattr(found, "environments", ()):
+    if not re.fullmatch(_KEY, backend.key):
+        return f"key {one_line(backend.key, 60)!r}: small letters, digits and '_' are allowed"
+    if not getattr(backend, "environments", ()):
         return "declares no environments"
     return None

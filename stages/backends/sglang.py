@@ -1,4 +1,4 @@
-"""What the servers that come from sglang have in common."""
+"""Shared by the servers that are based on sglang."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from stages.backends.declared import ScoringMode, Settings
 
-# Each writes this line once for a batch.
+# They log this line once for each batch.
 PREFILL = re.compile(r"#new-token: (\d{1,15}), #cached-token: (\d{1,15})\b")
 
 
@@ -15,5 +15,5 @@ DELIMITER_SAID = "nothing: multi_item.delimiter_token_id says it"
 
 
 def prompts(settings: Settings, item_first: bool) -> ScoringMode:
-    """Items that are prompts of their own: a prefix cache holds the query if that comes first."""
+    """The mode of items that are separate prompts. A prefix cache holds only a leading query."""
     return "separate" if settings.get("disable_radix_cache") or item_first else "cached"

@@ -1,9 +1,9 @@
 """Stage ``checkpoint``: the model under test, built from a seed, from a package, or pinned.
 
-Writes ``data/checkpoint/``: ``model.json`` says what the model is and ``config.json`` is
-its architecture. The weights of a synthetic and of a packaged model lie beside them, a hub
-model's do not (the servers fetch them at the pinned revision); a packaged model's
-``tokenizer.json`` does too.
+Writes ``data/checkpoint/``: ``model.json`` describes the model, ``config.json`` is its
+architecture. The weights of a synthetic or packaged model lie beside them, with the
+``tokenizer.json`` of a packaged one. The servers fetch the weights of a hub model at the pinned
+revision.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A model of the Hugging Face hub, resolved to a commit; its weights stay there."""
+"""Resolves a model of the Hugging Face hub to a commit, without its weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stages.documents.matrix import Model
 
 
 def resolve_hub(model: HubModel, vocabulary: Vocabulary, folder: Path) -> Model:
-    """Resolve a hub model to its commit, keep its ``config.json``, and say what it is.
+    """Resolve a hub model to its commit, store its ``config.json``, and describe it.
 
     Raises:
         UserError: the hub or the model cannot be reached, or the contract's vocabulary

@@ -1,4 +1,4 @@
-"""A small untrained Qwen3 checkpoint, built from a seed."""
+"""Builds a small untrained Qwen3 checkpoint from a seed."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def build_weights(model: SyntheticModel, vocabulary: Vocabulary) -> dict[str, Te
     """Random float32 weights under transformers' Qwen3 names.
 
     Linear layers are N(0, 1/sqrt(fan_in)), norms 1. Embeddings are N(0, 2/sqrt(hidden)):
-    at that scale the label scores spread over (0, 1), so a wrong score is far from a
-    right one and the correctness gate has something to see.
+    at that scale the label scores spread over (0, 1), so the correctness gate can tell wrong scores
+    from right ones.
     """
     random = np.random.Generator(np.random.PCG64(model.seed))
 

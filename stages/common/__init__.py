@@ -1,1 +1,1 @@
-"""What every room may use: errors, files, shell, git, numbers."""
+"""Helpers for every folder: errors, files, shell, git, numbers."""

@@ -1,6 +1,6 @@
-"""Errors a user can cause, the one place where they become an exit code, and one clean line.
+"""User errors, their exit codes, and the cleaning of text for a single line.
 
-Whatever a server, a log or a file said is cleaned by :func:`one_line` before a user reads it.
+:func:`one_line` cleans every text of a server, a log or a file before a user reads it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _secrets: set[str] = set()
 
 
 class UserError(Exception):
-    """Something the user can put right; shown as one line, exit code 1."""
+    """A mistake that the user can correct; shown as one line, exit code 1."""
 
     exit_code = 1
 
@@ -45,7 +45,7 @@ class ContractError(UserError):
     exit_code = 2
 
     def __init__(self, key: str, found: object, allowed: str) -> None:
-        # YAML's aliases make a short file a huge document: what was found is shown in short.
+        # YAML's aliases make a short file a huge document, so the value is abbreviated.
         shown = one_line(_SHORT.repr(found))
         super().__init__(
             f"params.yaml: {one_line(key)}: found {shown}; allowed: {one_line(allowed, 400)}"
@@ -54,7 +54,7 @@ class ContractError(UserError):
 
 
 def hide(secret: str) -> None:
-    """From now on ``secret`` is shown as ``[redacted]`` wherever text is cleaned."""
+    """Replace ``secret`` by ``[redacted]`` in all text that is cleaned from now on."""
     if secret:
         _secrets.add(secret)
 
@@ -62,11 +62,11 @@ def hide(secret: str) -> None:
 def one_line(text: str, limit: int = DETAIL_CHARACTERS) -> str:
     """``text`` as one printable line of at most ``limit`` characters.
 
-    Terminal escape sequences are taken out, other unprintable characters become spaces,
+    Terminal escape sequences are removed, other unprintable characters become spaces,
     and secrets are redacted.
     """
-    # Before the cut, or the head of a secret could be left; after the cleaning, or one with
-    # something unprintable in it could.
+    # Redact before the cut, or the head of a secret could remain. Redact again after the
+    # cleaning, which can join a secret that held an unprintable character.
     text = _redacted(text)
     # Cut before cleaning: a server may answer with megabytes.
     text = _ESCAPES.sub("", text[: 20 * limit])
@@ -88,7 +88,7 @@ class _Short(reprlib.Repr):
         self.maxlist = self.maxdict = 8
 
     def repr_int(self, x: int, level: int) -> str:  # noqa: ARG002
-        """A number; Python itself refuses to write out one of more than 4,300 digits."""
+        """A number; Python refuses to print one of more than 4,300 digits."""
         try:
             return repr(x)
         except ValueError:
@@ -99,9 +99,9 @@ _SHORT = _Short()
 
 
 def speak_utf8() -> None:
-    """Let what is printed be UTF-8 where a file or a pipe takes it, whatever the locale says.
+    """Print UTF-8 into files and pipes, whatever the locale is.
 
-    A terminal reads what its locale says. No character that it lacks ends a command.
+    A terminal keeps the encoding of its locale, with escapes for characters that it lacks.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -110,9 +110,9 @@ def speak_utf8() -> None:
 
 
 def one_line_errors[**P, R](command: Callable[P, R]) -> Callable[P, R]:
-    """Let a command end in one clear line for a :class:`UserError`; bugs keep their traceback.
+    """End a command in one line for a :class:`UserError`. Bugs keep their traceback.
 
-    What it prints is UTF-8 (:func:`speak_utf8`).
+    The command prints UTF-8 (:func:`speak_utf8`).
     """
 
     @functools.wraps(command)

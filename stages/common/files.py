@@ -1,7 +1,7 @@
 """Files that appear whole or not at all, and their hashes.
 
-Outputs stay where they belong: a symbolic link inside an output folder cannot lead a
-write out of it, and a link in the place of an output is replaced, not followed.
+A symbolic link inside an output folder cannot lead a write out of it. A link in the place of an
+output is replaced, not followed.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def sha256_file(path: Path) -> str:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` so that a reader sees the old file or the new one, never half.
+    """Write ``data`` to ``path`` atomically: a reader sees the old file or the new one.
 
     Raises:
         UserError: the folder is read-only, the disk is full, a link leads out of the output
-            folder, or the like. Nothing is left behind.
+            folder, or the like. No temporary file remains.
     """
     temporary: Path | None = None
     try:
@@ -58,14 +58,14 @@ def write_whole(path: Path, data: bytes) -> None:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise UserError(f"{path}: {_reason(error)}; nothing was written") from error
     finally:
-        # On a Ctrl-C too.
+        # Also after a Ctrl-C.
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
 
 
 def append_to(path: Path) -> BinaryIO:
-    """Open a file to append to it, made if it is missing; a link in its place is refused.
+    """Open a file to append to it. Creates a missing file, refuses a link.
 
     Raises:
         UserError: it cannot be written, or a link leads out of the output folder.
@@ -83,8 +83,8 @@ def append_to(path: Path) -> BinaryIO:
 def _make_folder(path: Path) -> None:
     """Make the folder of the output ``path``.
 
-    The topmost folder of a relative path (``data``) may be a link: where results are kept
-    is the user's choice. No link below it may lead out of it.
+    The topmost folder of a relative path (``data``) may be a link, because the user chooses where
+    results are kept. No link below it may lead out of it.
     """
     if not path.is_absolute() and len(path.parts) > 1:
         top = Path(path.parts[0]).resolve()

@@ -1,8 +1,7 @@
-"""Git, for every command that asks it: which commit the code in this folder is, and the rest.
+"""Runs git for every command: which commit the code in this folder is, and more.
 
-Git is asked about a folder, whatever repository the variables of a git hook name. It can ask
-nothing back and is stopped when it hangs. What it refuses ends in one line with the command that
-mends it.
+Git works on the given folder, whatever repository the variables of a git hook name. It cannot
+prompt, and it is stopped when it hangs. A refusal ends in one line with the command that mends it.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from stages.common.errors import UserError, one_line
 from stages.common.shell import git_environ
 
 _CODE = "stages"
-"""A folder of this project's, which a commit of this project holds."""
+"""A folder that every commit of this project holds."""
 
 CODE = (
     _CODE,
@@ -32,10 +31,10 @@ CODE = (
     ":(glob)*.py",
     ":(glob)*/__init__.py",
 )
-"""What a measurement runs on, as git's paths.
+"""The code of a measurement, as git paths.
 
-Neither what a run writes itself (`data/`, `dvc.lock`, dvc's `.gitignore` files) nor the contract
-(`params.yaml`, `conf/`), which every matrix records by itself.
+This leaves out what a run writes itself (`data/`, `dvc.lock`, dvc's `.gitignore` files) and the
+contract (`params.yaml`, `conf/`), which every matrix records separately.
 """
 
 ASK_LIMIT_S = 120.0
@@ -49,11 +48,11 @@ _DETAIL_CHARACTERS = 400
 
 
 class GitError(UserError):
-    """Git cannot be asked about a folder.
+    """Git failed, or cannot be run.
 
     Attributes:
-        why: in one line.
-        remedy: what mends it; empty where nobody can tell.
+        why: the reason, in one line.
+        remedy: the command that mends it; empty where it is not known.
     """
 
     def __init__(self, why: str, remedy: str = "") -> None:
@@ -63,11 +62,11 @@ class GitError(UserError):
 
 
 class NoRepositoryError(GitError):
-    """The folder is in no repository at all, as an unpacked archive is."""
+    """The folder is in no repository, such as an unpacked archive."""
 
 
 class NotTrustedError(GitError):
-    """The repository is somebody else's, as a checkout in a container often is."""
+    """The repository belongs to another user, as is common in containers."""
 
 
 class HangingError(GitError):
@@ -80,9 +79,9 @@ class CodeVersion:
 
     Attributes:
         commit: the one that was checked out; ``None`` where no commit holds this folder.
-        changed: whether the code differs from it; ``None`` where that cannot be told.
-        unknown: why anything of this is not known.
-        repository: whether the folder is in a repository, trusted or not, as far as git tells.
+        changed: whether the code differs from it; ``None`` where that is not known.
+        unknown: why something is not known; ``None`` where everything is.
+        repository: whether the folder is in a repository, trusted or not, as far as is known.
     """
 
     commit: str | None
@@ -92,7 +91,7 @@ class CodeVersion:
 
     @property
     def notice(self) -> str:
-        """What is not recorded, and why; empty where that is no surprise."""
+        """What is not recorded, and why; empty where that is expected."""
         if self.unknown is None or isinstance(self.unknown, NoRepositoryError):
             return ""
         what = "no commit" if self.commit is None else "nothing about changes since the commit"
@@ -100,7 +99,7 @@ class CodeVersion:
 
 
 NOT_ASKED = CodeVersion(None, None)
-"""Where nothing is measured, nobody asks."""
+"""For plans that measure nothing, which need no commit."""
 
 
 def run_git(
@@ -110,17 +109,17 @@ def run_git(
     works: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run git in ``folder`` and keep what it says.
+    """Run git in ``folder`` and capture its output.
 
     Args:
-        arguments: the subcommand, and what it is told.
-        folder: that it is asked about.
+        arguments: the subcommand and its arguments.
+        folder: in which git runs.
         options: of git itself, before the subcommand.
         works: whether it fetches or writes files, which may take long.
-        environ: that git's own follows from.
+        environ: the base of git's environment.
 
     Raises:
-        GitError: there is no git, it hangs, or it does not trust the repository.
+        GitError: git is missing, hangs, or does not trust the repository.
     """
     command = ["git", "-C", str(folder), *options, *arguments]
     limit_s = WORK_LIMIT_S if works else ASK_LIMIT_S
@@ -143,7 +142,7 @@ def _run(
     command: list[str], environ: dict[str, str], limit_s: float
 ) -> subprocess.CompletedProcess[bytes]:
     pipe = subprocess.PIPE
-    # In a session of its own it has no terminal to ask at, and can be stopped with its helpers.
+    # In its own session git has no terminal for prompts, and can be stopped with its helpers.
     with subprocess.Popen(
         command,
         env=environ,
@@ -154,14 +153,14 @@ def _run(
     ) as process:
         try:
             out, err = process.communicate(timeout=limit_s)
-        except BaseException:  # a Ctrl-C too
+        except BaseException:  # including Ctrl-C
             _stop(process)
             raise
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Let git take its lock files away; then end whatever it started, too."""
+    """Stop git gently, so that it removes its lock files; then kill its whole group."""
     for how in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, how)
@@ -172,10 +171,10 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def try_git(
     *arguments: str, folder: Path = Path(), environ: Mapping[str, str] = os.environ
 ) -> bytes | None:
-    """What git prints; ``None`` where it fails.
+    """The output of git; ``None`` where it fails.
 
     Raises:
-        GitError: it cannot be asked.
+        GitError: git cannot be run.
     """
     done = run_git(*arguments, folder=folder, environ=environ)
     return done.stdout if done.returncode == 0 else None
@@ -188,10 +187,10 @@ def git(
     works: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> str:
-    """What git prints.
+    """The output of git.
 
     Raises:
-        GitError: it fails; in git's own words.
+        GitError: it fails; with git's own message.
     """
     done = run_git(*arguments, folder=folder, options=options, works=works, environ=environ)
     if done.returncode != 0:
@@ -201,30 +200,30 @@ def git(
 
 
 def check_trusted(complaint: str) -> None:
-    """Refuse a repository that git does not trust, because somebody else owns it.
+    """Refuse a repository that git does not trust, because another user owns it.
 
     Args:
-        complaint: of a git that failed.
+        complaint: the error output of git.
 
     Raises:
-        NotTrustedError: with git's own remedy.
+        NotTrustedError: with the remedy that git suggests.
     """
     if "safe.directory" not in complaint:
         return
     lines = [line.strip() for line in complaint.splitlines()]
     why = next((line for line in lines if line.startswith("fatal: ")), lines[0])
     remedy = next((line for line in lines if line.startswith("git config")), "")
-    told = one_line(why.removeprefix("fatal: "), _DETAIL_CHARACTERS)
-    raise NotTrustedError(f"git: {told}", one_line(remedy, _DETAIL_CHARACTERS))
+    reason = one_line(why.removeprefix("fatal: "), _DETAIL_CHARACTERS)
+    raise NotTrustedError(f"git: {reason}", one_line(remedy, _DETAIL_CHARACTERS))
 
 
 def said(done: subprocess.CompletedProcess[bytes], limit: int = _DETAIL_CHARACTERS) -> str:
-    """What git complains of, in one line."""
+    """Git's message, in one line."""
     return one_line((done.stderr or done.stdout).decode(errors="replace"), limit)
 
 
 def check_repository(folder: Path = Path()) -> None:
-    """Find out that ``folder`` lies in a repository that can be asked.
+    """Check that ``folder`` lies in a repository that git can read.
 
     Raises:
         GitError: it does not.
@@ -232,14 +231,14 @@ def check_repository(folder: Path = Path()) -> None:
     done = run_git("rev-parse", "--is-inside-work-tree", folder=folder)
     if done.returncode == 0 and done.stdout.strip() == b"true":
         return
-    # One whose own folder is gone is not one that never was.
+    # A repository whose git folder is gone gives another message.
     if done.returncode == 0 or b"not a git repository (or any" in done.stderr:
         raise NoRepositoryError("this folder is in no git repository")
     raise GitError(f"git: {said(done).removeprefix('fatal: ')}")
 
 
 def why_no_revision(folder: Path = Path()) -> str:
-    """Why git may not know a revision that exists elsewhere, with the remedy; empty if unknown."""
+    """Why git may lack a revision that exists elsewhere, with the remedy; empty if unknown."""
     if try_git("rev-parse", "--verify", "--quiet", "HEAD", folder=folder) is None:
         return "this repository has no commit yet"
     shallow = try_git("rev-parse", "--is-shallow-repository", folder=folder) or b""
@@ -249,7 +248,7 @@ def why_no_revision(folder: Path = Path()) -> str:
 
 
 def code_version(folder: Path = Path()) -> CodeVersion:
-    """Which commit the code in ``folder`` is, and whether it was changed since."""
+    """Which commit the code in ``folder`` is, and whether it has changed since."""
     try:
         check_repository(folder)
     except (NotTrustedError, HangingError) as error:
@@ -271,7 +270,7 @@ def _version(folder: Path) -> CodeVersion:
     commit = head.decode().strip()
     looking = ("status", "--porcelain", "-z", "--untracked-files=all", "--", *CODE)
     try:
-        # A look at the work tree takes no lock that somebody else's git would wait for.
+        # Without optional locks, no other git process has to wait for this one.
         changes = git(*looking, folder=folder, options=["--no-optional-locks"])
     except GitError as error:
         return CodeVersion(commit, None, error)

@@ -1,10 +1,9 @@
-"""How a number is written, in every sentence and table alike. Pure.
+"""Formats numbers for every sentence and table.
 
-One figure reads the same wherever it stands, an absent one is never zero, and no number reads as
-if it stood on the other side of a limit that decided something:
+One figure reads the same everywhere, an absent one is never zero, and rounding never moves a number
+across a limit that decided something:
 
-* ``apart`` writes a figure beside a limit: with more decimals where rounding would put it on the
-  limit or beyond.
+* ``apart`` writes a figure near a limit with as many decimals as keep it on its side.
 * A bound ("at most", "or more", "below") is rounded to the side on which it stays true.
 """
 
@@ -28,7 +27,7 @@ def number(value: float | None) -> str:
 
 
 def _places(value: float) -> int | None:
-    """The decimals that a number is written with; ``None`` where it is tiny."""
+    """The number of decimals; ``None`` where the value is tiny."""
     size = abs(value)
     if 0 < size < 0.1:
         return None
@@ -36,7 +35,7 @@ def _places(value: float) -> int | None:
 
 
 def number_at_least(value: float) -> str:
-    """The same rounded down, to stand behind "over" and "at least"."""
+    """The same rounded down, for use after "over" and "at least"."""
     exact, places = _exact(value), _places(value)
     digits = 1 - exact.adjusted() if places is None else places
     rounded = exact.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_FLOOR)
@@ -74,7 +73,7 @@ def percent(share: float | None, *limits: float) -> str:
 
     Args:
         share: the share.
-        limits: shares that decide something; the text stands on the same side of each.
+        limits: shares that decide something; the text keeps its side of each.
     """
     if share is None:
         return ABSENT
@@ -91,7 +90,7 @@ def percentage(share: float, places: int, *limits: float) -> str:
 
 
 def percent_at_most(share: float | None, places: int = 1) -> str:
-    """A share of 1 as a percentage, rounded up, to stand behind "at most"."""
+    """A share of 1 as a percentage, rounded up, for use after "at most"."""
     if share is None:
         return ABSENT
     step = Decimal(1).scaleb(-places)
@@ -100,7 +99,7 @@ def percent_at_most(share: float | None, places: int = 1) -> str:
 
 
 def plain_percent(share: float) -> str:
-    """A share that somebody chose as a percentage, as it was written: 5%, 5.25%."""
+    """A share from the contract as a percentage, as it was written: 5%, 5.25%."""
     return f"{plain(float(f'{100 * share:.12g}'))}%"
 
 
@@ -128,15 +127,15 @@ def difference(value: float | None) -> str:
 
 
 def about(count: int) -> str:
-    """A count that is an estimate, to two digits and rounded up: so many are enough."""
+    """An estimated count, to two digits and rounded up."""
     step = 10 ** max(0, len(str(count)) - 2)
     return f"{-(-count // step) * step:,}"
 
 
 def between(low: float, high: float | None) -> tuple[str, str | None]:
-    """Two ends that lie within ``low`` (included) to ``high`` (excluded; ``None``: endless).
+    """A range, rounded to lie within ``low`` (included) to ``high`` (excluded; ``None``: no end).
 
-    With two decimals, or as many more as leave something between them.
+    It has two decimals, or as many more as the range needs not to be empty.
     """
     for places in range(2, _MOST_PLACES):
         step = Decimal(1).scaleb(-places)

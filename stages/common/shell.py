@@ -1,20 +1,20 @@
-"""What of a user's shell reaches the programs that are started here, stated once.
+"""Decides which variables of a user's shell reach the programs that are started here.
 
-A shell holds variables that its user set for other programs. What is measured follows from the
-contract and the machine, so every variable is of one kind (``kind_of``):
+A shell holds variables that its user set for other programs. A measurement must depend on the
+contract and the machine only, so every variable has one kind (``kind_of``):
 
 - ``computes``: a library or a server reads it to choose what or how fast it computes. It reaches
   no server under test and no oracle; ``backends.BACKEND.launch.environ`` is the place to set it.
   A matrix records the names of those that were left out.
-- ``machine``: the machine, its driver or its scheduler says what is there and what is given. It is
+- ``machine``: the machine, its driver or its scheduler describes devices and resources. It is
   passed on, unless the contract sets it, and a matrix records its value.
-- ``python``: it tells of another Python than the server's. It is left out.
+- ``python``: it configures another Python than the server's. It is left out.
 - ``secret``: the key of a server that was started elsewhere. It is left out.
 - ``other``: everything else (``PATH``, ``HOME``, proxies, certificates, ``HF_HOME``). It is
-  passed on and not recorded, for it may hold secrets.
+  passed on and not recorded, because it may hold secrets.
 
-Git and uv have variables of their own that would lead them to another repository, another Python
-or other packages than those that are meant. Only what says how to reach a server passes.
+Git and uv have variables that would lead them to another repository, another Python or other
+packages. Only those that say how to reach a server are passed on.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from typing import Literal
 type Kind = Literal["computes", "machine", "python", "secret", "other"]
 
 API_KEY_VARIABLE = "SCOREPARITY_API_KEY"
-"""What the names of all variables with the key of a server started elsewhere begin with."""
+"""The prefix of all variables that hold the key of a server started elsewhere."""
 
-_BEGINNINGS: dict[Kind, tuple[str, ...]] = {
+_PREFIXES: dict[Kind, tuple[str, ...]] = {
     "computes": (
         *("JAX_", "XLA_", "LIBTPU_INIT_ARGS", "PJRT_", "ENABLE_PJRT_", "FLAX_"),
         *(
@@ -61,24 +61,24 @@ _BEGINNINGS: dict[Kind, tuple[str, ...]] = {
 }
 
 _KINDS: dict[str, Kind] = {
-    beginning: kind for kind, beginnings in _BEGINNINGS.items() for beginning in beginnings
+    prefix: kind for kind, prefixes in _PREFIXES.items() for prefix in prefixes
 }
 
 
 def kind_of(name: str) -> Kind:
-    """The kind of a variable: that of the longest beginning its name has."""
-    beginnings = [beginning for beginning in _KINDS if name.startswith(beginning)]
-    return _KINDS[max(beginnings, key=len)] if beginnings else "other"
+    """The kind of a variable: that of the longest matching prefix."""
+    prefixes = [prefix for prefix in _KINDS if name.startswith(prefix)]
+    return _KINDS[max(prefixes, key=len)] if prefixes else "other"
 
 
 def clean_environ(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What a server under test or the oracle gets of ``environ``."""
+    """The variables of ``environ`` that a server under test or the oracle gets."""
     return {name: value for name, value in environ.items() if kind_of(name) in ("machine", "other")}
 
 
 @dataclass(frozen=True, slots=True)
-class Reaching:
-    """What of a shell could matter to a server that is launched from it.
+class ServerVariables:
+    """The variables of a shell that could matter to a server launched from it.
 
     Attributes:
         passed: variables of the kind ``machine``, with their values.
@@ -89,22 +89,24 @@ class Reaching:
     left_out: list[str]
 
 
-def reaching(given: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> Reaching:
-    """What of ``environ`` reaches a server, and what does not.
+def server_variables(
+    given: Mapping[str, str], environ: Mapping[str, str] = os.environ
+) -> ServerVariables:
+    """Which variables of ``environ`` reach a server, and which do not.
 
     Args:
-        given: the contract's own variables; what they set, the shell does not decide.
+        given: the contract's own variables, which override the shell's.
         environ: of the shell.
     """
     kinds = {name: kind_of(name) for name in sorted(environ) if name not in given}
-    return Reaching(
+    return ServerVariables(
         passed={name: environ[name] for name, kind in kinds.items() if kind == "machine"},
         left_out=[name for name, kind in kinds.items() if kind == "computes"],
     )
 
 
-# Which repository, index or objects git works on, and what it shows how. Who may be asked how for
-# what (`GIT_SSH_COMMAND`, `GIT_ASKPASS`, `GIT_SSL_*`, `GIT_CONFIG_COUNT` and its like) stays.
+# Variables that choose git's repository, index and objects, or the form of its output. Those that
+# say how to reach a server (`GIT_SSH_COMMAND`, `GIT_ASKPASS`, `GIT_SSL_*`, ...) stay.
 _GIT_ELSEWHERE = (
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_INDEX_VERSION", "GIT_COMMON_DIR"),
     *("GIT_NAMESPACE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
@@ -117,7 +119,7 @@ _GIT_ELSEWHERE = (
 
 
 def in_own_repository(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """``environ`` without what would lead git from the folder it is told to another repository.
+    """``environ`` without the variables that lead git to another repository.
 
     A git hook sets ``GIT_DIR`` and ``GIT_INDEX_FILE``, which win over any folder.
     """
@@ -129,15 +131,12 @@ def in_own_repository(environ: Mapping[str, str] = os.environ) -> dict[str, str]
 
 
 def git_environ(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment in which git works on the folder it is told and answers in English.
-
-    It asks nobody for a name or a password.
-    """
+    """The environment in which git works on the given folder, in English and without prompts."""
     english = {"LC_ALL": "C", "LANGUAGE": ""}
     return in_own_repository(environ) | english | {"GIT_TERMINAL_PROMPT": "0"}
 
 
-# From where uv fetches, how, and where it keeps what it fetched.
+# Where and how uv downloads, and where it caches downloads.
 _UV_KEPT = (
     *("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX"),
     *("UV_KEYRING_PROVIDER", "UV_CREDENTIALS_DIR", "UV_CONFIG_FILE", "UV_NO_CONFIG"),
@@ -149,7 +148,7 @@ _UV_KEPT = (
 
 
 def uv_environ(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment in which uv installs what is pinned, into the Python it is told."""
+    """The environment in which uv installs pinned packages into the given Python."""
     return {
         name: value
         for name, value in environ.items()
@@ -158,10 +157,10 @@ def uv_environ(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def keep_from_matplotlib() -> None:
-    """Let no shell and no user's settings reach matplotlib in this process and its children.
+    """Keep the shell's and the user's settings from matplotlib, here and in child processes.
 
-    A notebook's ``MPLBACKEND`` names a module that only the notebook's Python has. A figure needs
-    no backend, and every setting of one stands in ``report/figures``.
+    A notebook's ``MPLBACKEND`` names a module that only the notebook's Python has. Figures need no
+    backend, and ``report/figures`` holds all their settings.
     """
     os.environ.pop("MPLBACKEND", None)
     os.environ["MATPLOTLIBRC"] = os.devnull

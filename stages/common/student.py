@@ -1,4 +1,4 @@
-"""Student's t and Welch's comparison, shared by the stages that speak of noise. Pure."""
+"""Student's t and Welch's comparison, for stages and tools that judge noise."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ def welch(one: Array, other: Array, of_one: int, of_other: int) -> tuple[Array, 
     known = parts > 0
     # Without any spread the error is zero, and the quantile does not matter.
     freedom = np.where(known, variance**2 / np.where(known, parts, 1.0), of_one + of_other)
-    # The small number keeps a whole number from being rounded down to the one below.
+    # The small addend keeps a whole number from being rounded down to the one below.
     return np.sqrt(variance), np.floor(np.maximum(freedom, min(of_one, of_other)) + 1e-9)

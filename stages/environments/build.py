@@ -1,9 +1,9 @@
-"""The backends' Python environments, built on demand from pinned, hashed requirements.
+"""Builds the backends' Python environments on demand, from pinned and hashed requirements.
 
-The servers' dependencies clash with each other and with the harness, so each backend
-has its own environment. It lies in a cache folder outside the work tree, keyed by the
-hash of its requirements, so every copy of the work tree finds it. Where no release can
-do the work, the backend itself comes from a git checkout, and its commit is in the key too.
+The servers' dependencies conflict with each other and with the harness, so each backend has its own
+environment. It lies in a cache folder outside the work tree, keyed by the hash of its requirements,
+so every copy of the work tree finds it. Where no release works, the backend comes from a git
+checkout, and the key includes its commit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stages.common.errors import UserError, one_line
 from stages.common.files import sha256, sha256_file
 from stages.common.shell import uv_environ
 from stages.contract import BACKENDS, VIEWS, Contract
-from stages.environments.checkout import Checkout, Source, checked_source
+from stages.environments.checkout import Checkout, CommitSource, checked_source
 
 _COMPLETE = ".complete"
 
@@ -33,7 +33,7 @@ _COMPLETE = ".complete"
 def cache_root() -> Path:
     """Where environments and compile caches live: ``SCOREPARITY_CACHE`` or the user's cache.
 
-    A relative ``XDG_CACHE_HOME`` counts for nothing, as its specification says.
+    A relative ``XDG_CACHE_HOME`` is ignored, as its specification says.
     """
     explicit = os.environ.get("SCOREPARITY_CACHE")
     if explicit:
@@ -56,7 +56,7 @@ def requirements_sha256(name: str) -> str:
 
 
 def environment_sha256(name: str, commit: str | None = None) -> str:
-    """What identifies an environment: its requirements, and the commit of its checkout if any."""
+    """The identity of an environment: its requirements, and its checkout's commit if any."""
     requirements = requirements_sha256(name)
     return requirements if commit is None else sha256(f"{requirements}@{commit}".encode())
 
@@ -77,7 +77,7 @@ def pinned_version(name: str, package: str) -> str | None:
 
 
 def environment_folder(name: str, commit: str | None = None) -> Path:
-    """Where the environment lies, whether or not it has been built."""
+    """The folder of the environment, whether or not it has been built."""
     return cache_root() / "environments" / f"{name}-{environment_sha256(name, commit)[:16]}"
 
 
@@ -92,19 +92,19 @@ def python_of(name: str, commit: str | None = None) -> Path:
 
 
 def is_complete(name: str, commit: str | None = None) -> bool:
-    """Whether the environment has been built to its end."""
+    """Whether the environment has been built completely."""
     return (environment_folder(name, commit) / _COMPLETE).exists()
 
 
 def installed_version(name: str, package: str, commit: str | None = None) -> str:
-    """The version of ``package`` in a built environment; of a checkout, with its commit.
+    """The version of ``package`` in a built environment, with the commit of a checkout.
 
     Raises:
         UserError: it is not installed there.
     """
     site = environment_folder(name, commit).glob("lib/python3*/site-packages")
-    for found in importlib.metadata.distributions(name=package, path=[str(s) for s in site]):
-        return found.version if commit is None else _with_commit(found.version, commit)
+    for installed in importlib.metadata.distributions(name=package, path=[str(s) for s in site]):
+        return installed.version if commit is None else _with_commit(installed.version, commit)
     raise UserError(f"{package} is not installed in the environment {name}; build it again")
 
 
@@ -112,8 +112,8 @@ def _with_commit(version: str, commit: str) -> str:
     return f"{version.partition('+')[0]}+{commit[:12]}"
 
 
-def source_of(name: str, commit: str | None) -> Source | None:
-    """The checkout that the environment still has to be built from; ``None`` if it needs none.
+def source_of(name: str, commit: str | None) -> CommitSource | None:
+    """The checkout that a build of the environment needs; ``None`` if it needs none.
 
     Raises:
         UserError: no commit is set, or the checkout is not at it.
@@ -133,9 +133,9 @@ def ensure_environment(name: str, commit: str | None = None) -> Path:
     """Build the environment unless it is complete, and return its Python.
 
     Raises:
-        UserError: the requirements could not be installed, or the checkout is not the one.
+        UserError: the requirements could not be installed, or the checkout is at another commit.
     """
-    # Before gigabytes are downloaded for nothing.
+    # Check the checkout before gigabytes are downloaded.
     source = source_of(name, commit)
     folder = environment_folder(name, commit)
     if is_complete(name, commit):
@@ -148,7 +148,7 @@ def ensure_environment(name: str, commit: str | None = None) -> Path:
     return python_of(name, commit)
 
 
-def _build(name: str, folder: Path, source: Source | None) -> None:
+def _build(name: str, folder: Path, source: CommitSource | None) -> None:
     pinned = requirements_file(name)
     packages = sum(
         "==" in line and not line[0].isspace() for line in pinned.read_text("utf-8").splitlines()
@@ -157,7 +157,7 @@ def _build(name: str, folder: Path, source: Source | None) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     _uv(name, "venv", "--quiet", "--python", sys.executable, str(folder))
     python = str(folder / "bin" / "python")
-    # uv's live progress is for a terminal; in a log it would be a line per package.
+    # uv's live progress is for a terminal. In a log it would print a line for each package.
     quiet = [] if sys.stderr.isatty() else ["--quiet"]
     _uv(name, "pip", "sync", *quiet, "--require-hashes", "--python", python, str(pinned))
     if source is not None:
@@ -166,14 +166,14 @@ def _build(name: str, folder: Path, source: Source | None) -> None:
     click.echo(f"{name}: installed", err=True)
 
 
-def _install_source(name: str, python: str, source: Source) -> None:
-    """Install a checkout's package from a clone: building it would leave files in the checkout."""
+def _install_source(name: str, python: str, source: CommitSource) -> None:
+    """Install a checkout's package from a clone: a build would leave files in the checkout."""
     origin = one_line(source.origin)
     click.echo(f"{name}: installing {origin} at {source.commit[:12]}", err=True)
     with tempfile.TemporaryDirectory() as scratch:
         clone = Path(scratch) / "clone"
         package = source.clone_to(clone)
-        # Built by what the requirements pin, not by whatever is the newest today.
+        # Build with the pinned packages, not with today's newest.
         how = ("--quiet", "--no-deps", "--no-build-isolation")
         _uv(name, "pip", "install", *how, "--python", python, str(package))
     if not _uv_succeeds("pip", "check", "--python", python):
@@ -193,7 +193,7 @@ def _uv(name: str, *arguments: str) -> None:
 
 
 def _uv_succeeds(*arguments: str) -> bool:
-    # The uv of the harness environment, so its version is pinned like everything else.
+    # The uv of the harness environment, whose version is pinned.
     command = [sys.executable, "-m", "uv", *arguments]
     return subprocess.run(command, env=uv_environ(), check=False).returncode == 0
 

@@ -1,4 +1,4 @@
-"""A backend installed from a git checkout of the user's, which must be the one it is said to be."""
+"""Checks the user's git checkout from which a backend is installed: it must be at the commit."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from stages.common.errors import UserError, hide
 from stages.common.git import git
 
-_TOLD = 3
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """A backend that is installed from a git checkout of the user's.
+    """A backend that is installed from the user's git checkout.
 
     Attributes:
-        package: the distribution it is.
+        package: its distribution.
         variable: the environment variable that names the checkout's folder.
-        key: the key of the contract that says which commit.
+        key: the contract's key for the commit.
     """
 
     package: str
@@ -29,8 +29,8 @@ class Checkout:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where a commit comes from.
+class CommitSource:
+    """The source of a commit.
 
     Attributes:
         origin: the folder of a checkout that is at the commit, or a repository's URL.
@@ -40,10 +40,10 @@ class Source:
     commit: str
 
     def clone_to(self, folder: Path) -> Path:
-        """Clone the commit, tags and all, and return the folder of its Python package.
+        """Clone the commit with all tags, and return the folder of its Python package.
 
         Raises:
-            UserError: git cannot.
+            UserError: git fails.
         """
         git("clone", "--quiet", "--no-checkout", self.origin, str(folder), works=True)
         git("checkout", "--quiet", "--detach", self.commit, folder=folder, works=True)
@@ -52,13 +52,13 @@ class Source:
         return inner if (inner / "pyproject.toml").exists() else folder
 
 
-def checked_source(checkout: Checkout, commit: str) -> Source:
-    """The user's checkout, if it is at ``commit`` and nothing in it has been changed.
+def checked_source(checkout: Checkout, commit: str) -> CommitSource:
+    """The user's checkout, after a check that it is at ``commit`` and unchanged.
 
-    A repository's URL will do too: what is cloned from it is the commit and nothing else.
+    The variable may hold a repository's URL instead, from which the commit is cloned.
 
     Raises:
-        UserError: naming the checkout and what is wrong with it.
+        UserError: names the checkout and what is wrong with it.
     """
     named = os.environ.get(checkout.variable)
     if not named:
@@ -67,15 +67,15 @@ def checked_source(checkout: Checkout, commit: str) -> Source:
             f" {checkout.package} at {commit}, or the URL of its repository"
         )
     if "://" in named:
-        # Git repeats a URL in its messages.
+        # Git prints URLs in its messages.
         hide(urllib.parse.urlsplit(named).netloc.rpartition("@")[0])
-        return Source(named, commit)
+        return CommitSource(named, commit)
     folder = Path(named).absolute()
-    found = git("rev-parse", "HEAD", folder=folder).strip()
-    if found != commit:
-        raise UserError(f"{folder}: refused: it is at {found}, but {checkout.key} is {commit}")
+    head = git("rev-parse", "HEAD", folder=folder).strip()
+    if head != commit:
+        raise UserError(f"{folder}: refused: it is at {head}, but {checkout.key} is {commit}")
     changed = [line[3:] for line in git("status", "--porcelain", folder=folder).splitlines()]
     if changed:
-        more = f" and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
-        raise UserError(f"{folder}: refused: changed: {', '.join(changed[:_TOLD])}{more}")
-    return Source(str(folder), commit)
+        more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
+        raise UserError(f"{folder}: refused: changed: {', '.join(changed[:_MOST_NAMED])}{more}")
+    return CommitSource(str(folder), commit)

@@ -11,7 +11,7 @@ from stages.environments.build import ensure_environment, needed
 
 
 class _Name(click.ParamType[str]):
-    """The name of an environment; the backends are asked for them when the command runs."""
+    """The name of an environment. The registry is read only when the command runs."""
 
     name = "name"
 

@@ -1,1 +1,1 @@
-"""The machine that measures: its lock, its other work, its signals, its name."""
+"""The machine that measures: its lock, its other work, signals, and its description."""

@@ -1,4 +1,4 @@
-"""Where and when a measurement was made: host and clock."""
+"""The host and the time of a measurement."""
 
 from __future__ import annotations
 

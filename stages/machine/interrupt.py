@@ -1,4 +1,4 @@
-"""Signals that end a measurement early, made into one exception that every block can see."""
+"""Turns the signals that end a measurement into one exception."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """Somebody stopped the measurement.
+    """A signal stopped the measurement.
 
     Attributes:
-        number: the signal's.
-        saved: what is safe, as a sentence; said before the program ends.
+        number: of the signal.
+        saved: what is on disk, as a sentence that is printed before the program ends.
     """
 
     def __init__(self, number: int) -> None:
@@ -25,15 +25,15 @@ class Interrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """As a shell gives it: 130 for Ctrl-C, 143 for SIGTERM, 129 for a closed terminal."""
+        """The shell's code: 130 for Ctrl-C, 143 for SIGTERM, 129 for a closed terminal."""
         return 128 + self.number
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise :class:`Interrupted` in the block at the first signal; ignore any further one.
+    """Raise :class:`Interrupted` in the block at the first signal; ignore further ones.
 
-    Leaving takes seconds at most, and a second signal would cut the clean-up short.
+    The clean-up takes only seconds, and a second signal would interrupt it.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
@@ -41,9 +41,9 @@ def interruptible() -> Iterator[None]:
             signal.signal(other, signal.SIG_IGN)
         raise Interrupted(number)
 
-    # Under nohup a closed terminal is nothing to stop for.
-    heard = [n for n in _SIGNALS if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in heard}
+    # Under nohup a closed terminal must not stop the measurement.
+    handled = [n for n in _SIGNALS if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in handled}
     try:
         yield
     finally:

@@ -1,8 +1,8 @@
-"""One measurement at a time on one machine: two would slow each other down unseen.
+"""Allows one measurement at a time on a machine: two would slow each other down unnoticed.
 
-The lock is the kernel's, on a file in the machine's folder for temporary files, so it is
-gone with the process that holds it, however that ends. The file itself stays, and says who
-holds it; filelock would empty it whenever somebody asks for the lock.
+The lock is the kernel's, on a file in the folder for temporary files, so it ends with its process.
+The file stays and names the holder. filelock is not used, because it empties the file at each
+attempt to lock.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Holder(Record):
 
 
 def lock_path() -> Path:
-    """Where the lock lies: the same for every user and work tree, unless ``TMPDIR`` differs."""
+    """The lock's file: the same for every user and work tree, unless ``TMPDIR`` differs."""
     return Path(tempfile.gettempdir()) / LOCK_NAME
 
 
@@ -50,9 +50,9 @@ def machine_lock(stage: str, waiting: Callable[[str], None] | None = None) -> It
     """Hold the machine's lock for the length of the block.
 
     Args:
-        stage: what is measured, for those who must wait.
-        waiting: wait for the lock instead of refusing, and call this with a sentence that
-            names the holder, once for each holder waited for.
+        stage: what is measured, shown to others who want the lock.
+        waiting: wait for the lock instead of refusing, and call this with a sentence that names
+            the holder, once for each holder.
 
     Raises:
         UserError: another measurement holds it, or the file cannot be opened.
@@ -74,10 +74,10 @@ def machine_lock(stage: str, waiting: Callable[[str], None] | None = None) -> It
 
 
 def who_measures() -> str | None:
-    """Who holds the lock right now; ``None`` where nobody does.
+    """The holder of the lock; ``None`` where nobody holds it.
 
-    The lock is tried only where somebody's name stands in the file, who either holds it or was
-    killed: what is free is left alone, so that nobody is refused who starts at this moment.
+    The lock is tried only if the file names a holder, who either holds it or was killed. A free
+    lock is not touched, so that a measurement that starts at this moment is not refused.
 
     Raises:
         UserError: the file is not one that can be locked.
@@ -103,21 +103,21 @@ def who_measures() -> str | None:
 
 
 def _open(path: Path) -> int:
-    # In a folder where everybody may write, Linux lets nobody open another user's file with
-    # O_CREAT: so first without it.
+    # In a world-writable folder Linux refuses O_CREAT on another user's file, so the first attempt
+    # is without it.
     flags = os.O_RDWR | os.O_NOFOLLOW
     try:
         return os.open(path, flags)
     except FileNotFoundError:
         file = os.open(path, flags | os.O_CREAT, 0o666)
-        # Other users take the lock too, whatever this one's umask.
+        # Other users must be able to lock it, whatever this user's umask is.
         with contextlib.suppress(PermissionError):
             os.fchmod(file, 0o666)
         return file
 
 
 def _take(file: int, waiting: Callable[[str], None] | None) -> None:
-    seen = told = None
+    seen = announced = None
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -130,10 +130,10 @@ def _take(file: int, waiting: Callable[[str], None] | None) -> None:
                 f"another measurement is running on this machine{held}; stop it, or wait for it"
                 " with --wait (under dvc: SCOREPARITY_WAIT=1)"
             )
-        # Seen twice, for a new holder takes the lock first and writes its name then.
-        if held == seen != told:
+        # Announce a holder seen twice: a new one takes the lock first and then writes its name.
+        if held == seen != announced:
             waiting(f"waiting for another measurement on this machine{held}")
-            told = held
+            announced = held
         seen = held
         time.sleep(_POLL_S)
 

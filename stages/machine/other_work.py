@@ -1,4 +1,4 @@
-"""How busy the machine was with other work while passes were timed."""
+"""Measures the machine's other work while passes are timed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stages.documents.tables import Record
 
 
 class LoadAccount(Record):
-    """CPU seconds of other processes, of all CPU seconds the machine had."""
+    """CPU seconds of other processes, and all CPU seconds of the machine."""
 
     foreign_s: float = 0.0
     all_s: float = 0.0
@@ -24,15 +24,15 @@ class LoadAccount(Record):
 
     @property
     def share(self) -> float | None:
-        """Others' share, 0 to 1; ``None`` where nothing was timed."""
+        """The share of other processes, 0 to 1; ``None`` where nothing was timed."""
         return min(1.0, self.foreign_s / self.all_s) if self.all_s > 0 else None
 
 
 class ForeignLoad:
-    """Measures the CPU time other processes took, from its making to :meth:`account`.
+    """Measures the CPU time of other processes, from its creation to :meth:`account`.
 
-    What this process and its children use is the measurement itself; everything else,
-    time stolen by a hypervisor included, slows the measured server down.
+    This process and its children are the measurement. Everything else slows the measured server
+    down, including time that a hypervisor steals.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class ForeignLoad:
         self._own = _own_seconds()
 
     def account(self) -> LoadAccount:
-        """The account so far; the processes alive at its making must be alive still."""
+        """The account so far. The processes of its creation must still be alive."""
         elapsed = (time.monotonic() - self._start) * (os.cpu_count() or 1)
         foreign = (_busy_seconds() - self._busy) - (_own_seconds() - self._own)
         return LoadAccount(foreign_s=max(0.0, foreign), all_s=elapsed)
@@ -50,8 +50,8 @@ class ForeignLoad:
 class LoadLog:
     """The load over several server sessions.
 
-    A server's CPU time is lost to the account when it ends. Each session has an account of
-    its own, which ends with its last timed pass that the server survived.
+    The CPU time of a server is no longer visible after its end. So each session has its own
+    account, up to the last timed pass that the server survived.
     """
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class LoadLog:
 
 def _busy_seconds() -> float:
     times = psutil.cpu_times()
-    # Guests' seconds are counted in user's already.
+    # The seconds of guests are already part of user's.
     idle = {"idle", "iowait", "guest", "guest_nice"}
     return float(sum(value for name, value in times._asdict().items() if name not in idle))
 

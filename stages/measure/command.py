@@ -1,10 +1,10 @@
 """Stage ``measure@BACKEND-VIEW``: one server, every planned pass, one matrix.
 
-The server is launched here, or was started elsewhere and is met at its URL.
+The server is launched here, or it was started elsewhere and is reached at its URL.
 
 Writes ``matrix.parquet``, ``probes.parquet`` and ``server.log`` to
-``data/measure/BACKEND-VIEW/``. However it is stopped, the next run goes on with the passes
-that are not in its journal.
+``data/measure/BACKEND-VIEW/``. However a run is stopped, the next one measures the
+passes that are not in the journal.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import click
 
 from stages.common.errors import UserError, one_line, one_line_errors
 from stages.common.files import write_whole
-from stages.common.shell import reaching
+from stages.common.shell import server_variables
 from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, View, load_contract
 from stages.documents.cell import PassKey
 from stages.documents.matrix import (
@@ -42,13 +42,13 @@ from stages.measure.progress import PassProgress
 from stages.measure.record.journal import Journal
 from stages.measure.record.journal_key import journal_folder
 from stages.measure.record.ledger import Ledger
-from stages.measure.record.result import Outcome, write_result
+from stages.measure.record.result import MeasurementResult, write_result
 from stages.measure.servers.asked import AskedRecord
 from stages.measure.servers.caches import cache_variables, compiled_programs
 from stages.measure.servers.known_flags import check_flags
 from stages.measure.servers.launched import Server, server_environment
 from stages.measure.servers.log import count_fallbacks
-from stages.measure.servers.remote import Met, meet, take_api_key
+from stages.measure.servers.remote import FirstContact, first_contact, take_api_key
 from stages.measure.servers.under_test import ServerUnderTest
 from stages.measure.session import Session
 from stages.plan.plan import Plan, make_plan
@@ -58,46 +58,46 @@ _VALUE_CHARACTERS = 500
 
 
 def measure(
-    plan: Plan, folder: Path, journal_at: Path | None = None, met: Met | None = None
+    plan: Plan, folder: Path, journal_at: Path | None = None, contact: FirstContact | None = None
 ) -> None:
     """Measure one matrix and write it into ``folder``.
 
     Args:
         plan: what to measure.
         folder: for the matrix, the probes and the server's log.
-        journal_at: where the journal lies; beside the matrix unless said otherwise.
-        met: the server that was started elsewhere, where there is one.
+        journal_at: folder of the journal; beside the matrix by default.
+        contact: the server that was started elsewhere; ``None`` to launch one here.
 
     Raises:
         UserError: the server does not start, or something cannot be written.
     """
-    command, environ = _launchable(plan) if met is None else ([], {})
+    command, environ = _launchable(plan) if contact is None else ([], {})
     with Journal(journal_at or folder / "journal") as journal:
-        log = _server_log(journal, met)
+        log = _server_log(journal, contact)
         ledger = Ledger(journal, compiled_programs(plan))
-        _say_what_was_found(plan, ledger)
-        repeated = _are_repeated(plan, ledger, met)
+        _announce_resumption(plan, ledger)
+        repeated = _requests_repeated(plan, ledger, contact)
         servers: list[Server] = []
 
         def new_server() -> ServerUnderTest:
-            if met is not None:
-                return met.server()
+            if contact is not None:
+                return contact.server()
             servers.append(Server(command, environ, log))
             return servers[-1]
 
         try:
             costs = calibrate_client(plan)
-            session = _run_session(plan, ledger, new_server, log, met)
+            session = _run_session(plan, ledger, new_server, log, contact)
         except Interrupted as stop:
             stop.saved = f"{journal.count_passes()} of about {plan.expected_passes} passes saved"
             raise
         # The interpreter's path belongs to the machine, not to the measurement.
         argv = ["python", *servers[0].argv[1:]] if servers else []
-        told = log.read_bytes()
-        fallbacks = None if met else count_fallbacks(told, plan.driver.fallback_pattern)
-        run = _run_of(plan, session, argv, costs, met, fallbacks, repeated)
-        write_whole(folder / SERVER_LOG_FILE, told)
-        write_result(plan, _outcome(session, run), folder)
+        log_text = log.read_bytes()
+        fallbacks = None if contact else count_fallbacks(log_text, plan.driver.fallback_pattern)
+        run = _run_of(plan, session, argv, costs, contact, fallbacks, repeated)
+        write_whole(folder / SERVER_LOG_FILE, log_text)
+        write_result(plan, _result(session, run), folder)
         journal.remove()
     good = sum(1 for r in session.records if r.status == "ok")
     total = ledger.elapsed_s
@@ -105,50 +105,52 @@ def measure(
 
 
 def _launchable(plan: Plan) -> tuple[list[str], dict[str, str]]:
-    """The server's command and environment, once it is sure that it knows its flags."""
+    """The server's command and environment, after a check that it knows its flags."""
     python = ensure_environment(plan.environment, plan.commit)
     environ = server_environment(plan.contract.launch.environ, cache_variables(plan))
-    _say_what_is_left_out(plan)
+    _announce_left_out(plan)
     check_flags(plan, python, environ, lambda what: click.echo(f"{plan.title}: {what}"))
     return [str(python), *plan.arguments], environ
 
 
-def _of_the_shell(plan: Plan) -> ShellVariables:
-    """What of this process's environment a server launched here has, and what not."""
-    found = reaching(plan.contract.launch.environ)
-    passed = {name: one_line(value, _VALUE_CHARACTERS) for name, value in found.passed.items()}
-    return ShellVariables(passed=passed, left_out=found.left_out)
+def _shell_variables(plan: Plan) -> ShellVariables:
+    """Which variables of this shell a server launched here gets, and which it does not."""
+    variables = server_variables(plan.contract.launch.environ)
+    passed = {name: one_line(value, _VALUE_CHARACTERS) for name, value in variables.passed.items()}
+    return ShellVariables(passed=passed, left_out=variables.left_out)
 
 
-def _say_what_is_left_out(plan: Plan) -> None:
-    if left_out := reaching(plan.contract.launch.environ).left_out:
+def _announce_left_out(plan: Plan) -> None:
+    if left_out := server_variables(plan.contract.launch.environ).left_out:
         click.echo(
             f"{plan.title}: its server does not get {', '.join(left_out)} of this shell; where it"
             f" is meant to, say so in backends.{plan.backend}.launch.environ"
         )
 
 
-def _server_log(journal: Journal, met: Met | None) -> Path:
-    """The server's log, kept with the journal: it tells of interrupted sessions too."""
+def _server_log(journal: Journal, contact: FirstContact | None) -> Path:
+    """The server's log. It lies with the journal, so it covers interrupted sessions too."""
     log = journal.folder / SERVER_LOG_FILE
-    if met is not None:
-        write_whole(log, f"{met.url} was not started here: its log is on its machine.\n".encode())
+    if contact is not None:
+        write_whole(
+            log, f"{contact.url} was not started here: its log is on its machine.\n".encode()
+        )
     elif not journal.entries:
         log.unlink(missing_ok=True)
     return log
 
 
-def _are_repeated(plan: Plan, ledger: Ledger, met: Met | None) -> bool:
-    """Whether requests are sent to the server that it was sent before, as far as is known."""
-    if met is None:  # One that is launched here starts with an empty cache.
+def _requests_repeated(plan: Plan, ledger: Ledger, contact: FirstContact | None) -> bool:
+    """Whether the server receives requests that it received before, as far as is known."""
+    if contact is None:  # A launched server starts with an empty cache.
         return False
-    asked = _was_asked(plan, met.asked, ledger.measurement)
+    asked = _asked_before(plan, contact.asked, ledger.measurement)
     # The pass in flight at an interruption is sent again.
     return asked or bool(ledger.earlier.last)
 
 
-def _was_asked(plan: Plan, record: AskedRecord, measurement: str) -> bool:
-    """Whether another measurement sent these requests; said where a cache could answer them."""
+def _asked_before(plan: Plan, record: AskedRecord, measurement: str) -> bool:
+    """Whether another measurement sent these requests; prints so where a cache could answer."""
     try:
         at = record.earlier(plan.nonce, measurement)
     except UserError as error:
@@ -164,11 +166,11 @@ def _was_asked(plan: Plan, record: AskedRecord, measurement: str) -> bool:
     return at is not None
 
 
-def _say_what_was_found(plan: Plan, ledger: Ledger) -> None:
-    found = ledger.earlier.passes
-    if found:
-        passes = f"{len(found)} passes" if len(found) > 1 else "1 pass"
-        span = f"{found[0].finished_at} to {found[-1].finished_at}"
+def _announce_resumption(plan: Plan, ledger: Ledger) -> None:
+    earlier = ledger.earlier.passes
+    if earlier:
+        passes = f"{len(earlier)} passes" if len(earlier) > 1 else "1 pass"
+        span = f"{earlier[0].finished_at} to {earlier[-1].finished_at}"
         click.echo(f"{plan.title}: going on after {passes} measured from {span}")
 
 
@@ -177,12 +179,12 @@ def _run_session(
     ledger: Ledger,
     new_server: Callable[[], ServerUnderTest],
     log: Path,
-    met: Met | None,
+    contact: FirstContact | None,
 ) -> Session:
     @cache
     def note_once() -> None:
-        if met is not None:
-            met.asked.note(plan.nonce, ledger.measurement, datetime.now(UTC))
+        if contact is not None:
+            contact.asked.note(plan.nonce, ledger.measurement, datetime.now(UTC))
 
     with PassProgress(plan.title, plan.expected_passes, ledger.passes) as progress:
         base_url = plan.contract.base_url
@@ -206,8 +208,8 @@ def _run_session(
     return session
 
 
-def _outcome(session: Session, run: Run) -> Outcome:
-    return Outcome(
+def _result(session: Session, run: Run) -> MeasurementResult:
+    return MeasurementResult(
         run=run,
         records=session.records,
         probe_records=session.probe_records,
@@ -221,21 +223,21 @@ def _run_of(
     session: Session,
     argv: list[str],
     costs: list[ClientCost],
-    met: Met | None,
+    contact: FirstContact | None,
     fallbacks: int | None,
     repeated: bool,
 ) -> Run:
     ledger = session.ledger
-    told = met.introduction if met else None
+    identity = contact.identity if contact else None
     spent = {name: ledger.seconds(name) for name in ("server_start", "warmup", "sweep", "confirm")}
     return Run(
         **_launch_facts(plan, argv, ledger.started_at),
-        shell=None if told else _of_the_shell(plan),
-        backend_version=told.version
-        if told
+        shell=None if identity else _shell_variables(plan),
+        backend_version=identity.version
+        if identity
         else installed_version(plan.environment, plan.driver.package, plan.commit),
-        elsewhere=told.elsewhere if told else None,
-        scoring=plan.scoring(told.elsewhere if told else None, fallbacks),
+        elsewhere=identity.elsewhere if identity else None,
+        scoring=plan.scoring(identity.elsewhere if identity else None, fallbacks),
         round_trip=session.round_trip,
         devices=[plan.contract.launch.device],
         compile_cache_entries=ledger.compile_cache_entries,
@@ -243,15 +245,15 @@ def _run_of(
         sessions=ledger.sessions,
         interruptions=len(ledger.earlier.last),
         requests_repeated=repeated,
-        # What a server does that shares this machine is no child's work, and yet not foreign.
-        foreign_cpu=None if told and told.elsewhere.same_machine else ledger.foreign_cpu,
+        # A server on this machine is not a child process, yet its work is not foreign.
+        foreign_cpu=None if identity and identity.elsewhere.same_machine else ledger.foreign_cpu,
         client_costs=costs,
         seconds=TimeSplit(**spent, other=ledger.elapsed_s - sum(spent.values())),
     )
 
 
 def _launch_facts(plan: Plan, argv: list[str], started_at: str) -> dict[str, Any]:
-    """What is known of every run, also of one in which nothing was started."""
+    """What every run records, even one that started nothing."""
     launched = plan.contract.base_url is None
     return {
         "environment_sha256": environment_sha256(plan.environment, plan.commit)
@@ -269,10 +271,10 @@ def _launch_facts(plan: Plan, argv: list[str], started_at: str) -> dict[str, Any
 
 
 def record_unavailable(plan: Plan, folder: Path) -> None:
-    """Write the empty matrix of a backend that cannot run; nothing is started or built."""
+    """Write the empty matrix of a backend that cannot run. Starts and builds nothing."""
     write_whole(folder / SERVER_LOG_FILE, b"")
     argv = ["python", *plan.arguments] if plan.contract.base_url is None else []
-    write_result(plan, Outcome(Run(**_launch_facts(plan, argv, utc_now()))), folder)
+    write_result(plan, MeasurementResult(Run(**_launch_facts(plan, argv, utc_now()))), folder)
     name = BACKEND_NAMES[plan.backend]
     click.echo(f"{plan.title}: not measured, {name} is unavailable: {plan.unavailable}")
 
@@ -318,11 +320,11 @@ def main(backend: Backend, view: View, fresh: bool, wait: bool) -> None:
 
     try:
         with interruptible(), machine_lock(f"measure@{plan.title}", say if wait else None):
-            met = None if plan.contract.base_url is None else meet(plan, api_key)
-            journal = journal_folder(plan, met.introduction if met else None)
+            contact = None if plan.contract.base_url is None else first_contact(plan, api_key)
+            journal = journal_folder(plan, contact.identity if contact else None)
             if fresh:
                 shutil.rmtree(journal, ignore_errors=True)
-            measure(plan, folder, journal, met)
+            measure(plan, folder, journal, contact)
     except Interrupted as stop:
         again = "run the same command"
         if fresh:

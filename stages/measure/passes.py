@@ -10,7 +10,7 @@ from stages.documents.cell import PassKey
 from stages.documents.matrix import CallRecord, Status
 from stages.documents.workload import CanonicalWorkload
 from stages.measure.http.client import ScoreConnection
-from stages.measure.http.decode import Decoded, cached_tokens_told
+from stages.measure.http.decode import Decoded, reported_cached_tokens
 from stages.measure.http.exchange import ScoreRequest, encode_request, exchange
 from stages.measure.servers.log import ServerLog
 from stages.plan.schedule import calls_of_pass, salt_of
@@ -47,12 +47,12 @@ def run_pass(
         key: which pass; its salt follows from it.
         session: number of the server session.
         position: place of the pass in measuring order.
-        died_within: waits up to so many seconds for the server to turn out dead; how it
-            died, or ``None``.
+        died_within: waits up to so many seconds for the server to end; returns how it ended,
+            or ``None``.
         log: of the server session.
 
     Returns:
-        A record a call that was sent, in order.
+        One record for each call that was sent, in order.
     """
     salt = salt_of(workload, key)
     spans = calls_of_pass(len(workload.items), key.chunk_size)
@@ -71,8 +71,8 @@ def run_pass(
             break
     sent = sum(count for _, count in spans[: len(outcomes)])
     logged = log.end_pass(_prompt_tokens(workload, sent), whole=outcomes[-1][2].status == "ok")
-    told = (logged.cached_tokens, cached_tokens_told(answers))
-    cached = max((tokens for tokens in told if tokens is not None), default=None)
+    reported = (logged.cached_tokens, reported_cached_tokens(answers))
+    cached = max((tokens for tokens in reported if tokens is not None), default=None)
     outcomes[-1] = _name_death(outcomes[-1], died_within)
     return [
         CallRecord(
@@ -98,7 +98,7 @@ def run_pass(
 
 
 def _prompt_tokens(workload: CanonicalWorkload, items: int) -> int:
-    """Of the first ``items`` prompts of a pass, the query in each."""
+    """Prompt tokens of a pass's first ``items`` prompts, the query in each."""
     return items * len(workload.query) + sum(map(len, workload.items[:items]))
 
 
@@ -123,7 +123,7 @@ def unsent_pass(
     status: Status,
     detail: str,
 ) -> CallRecord:
-    """The record of a planned pass that no server was left to answer."""
+    """The record of a planned pass that was never sent."""
     first, count = calls_of_pass(len(workload.items), key.chunk_size)[0]
     return CallRecord(
         session=session,

@@ -1,6 +1,6 @@
-"""Probes of a server: is it deterministic, and does an item's score depend on its neighbours?
+"""Probes a server: is it deterministic, and does an item's score depend on its neighbours?
 
-They run in the server session of the matrix they speak for, after its timed passes.
+They run in the server session of their matrix, after its timed passes.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Prober:
         self.records: list[ProbeRecord] = []
 
     def run(self, probes: Probes, targets: list[int]) -> None:
-        """All probes: first the repetitions, then every layout of every target.
+        """Send all probes: first the repetitions, then every layout of every target.
 
-        The repetitions hold as many items as may be sent. After a few timeouts in a row
-        nothing is sent any more.
+        The repetitions hold as many items as may be sent. After a few timeouts in a row nothing
+        more is sent.
         """
         most = self._bound.items if self._bound else None
         items = self._workload.items[:most]

@@ -1,4 +1,4 @@
-"""When a chunk size is warm: nothing compiles any more, as far as that can be seen. Pure."""
+"""Decides when a chunk size is warm: its passes no longer compile anything."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stages.documents.matrix import CallRecord
 from stages.measure.passes import pass_seconds
 
 STEADY = 1.25
-"""By what factor two warm-up passes in a row may differ, where compilations cannot be seen."""
+"""How much two warm-up passes in a row may differ, where compilations are hidden."""
 
 
 def is_warm(calls: Sequence[CallRecord], least: int, *, compiles_hidden: bool) -> bool:

@@ -1,7 +1,7 @@
 """Stage ``oracle``: an independent score for a seeded sample of the prompts.
 
-Writes ``data/oracle/oracle.parquet``. Where the two backends disagree, it says which
-of them drifted.
+Writes ``data/oracle/oracle.parquet``. Where the backends disagree, the oracle shows which one is
+wrong.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ def run_scorer(python: Path, job: Job, scorer: Path = SCORER) -> Answer:
     """
     environ = clean_environ() | {
         "CUDA_VISIBLE_DEVICES": "",
-        # A library that used fewer threads under load would add in another order.
+        # With fewer threads under load a library would add in another order.
         "MKL_DYNAMIC": "FALSE",
         "OMP_DYNAMIC": "FALSE",
-        # Threads that spin while they wait make a busy machine a hundred times slower.
+        # Threads that spin while they wait slow a busy machine down a hundredfold.
         "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONPYCACHEPREFIX": str(scratch_folder(oracle_environment(), "bytecode")),
     }
     done = subprocess.run(
-        # -P: the folder of the scorer is the harness's and not on its import path.
+        # -P keeps this folder, which is the harness's, off the scorer's import path.
         [str(python), "-P", str(scorer)],
         input=json.dumps(asdict(job)).encode(),
         stdout=subprocess.PIPE,
@@ -88,10 +88,10 @@ def run_scorer(python: Path, job: Job, scorer: Path = SCORER) -> Answer:
 
 
 def check_scores(sample: list[SampledItem], scores: list[list[float]], job: Job) -> None:
-    """Make sure that every sampled item has one score per label, each a probability.
+    """Check that every sampled item has one probability for each label.
 
     Raises:
-        UserError: which item has none.
+        UserError: an item has not; names it.
     """
     if len(scores) != len(sample):
         raise UserError(f"the oracle scored {len(scores)} prompts, not {len(sample)}")
@@ -107,13 +107,13 @@ def check_scores(sample: list[SampledItem], scores: list[list[float]], job: Job)
 
 
 def oracle_table(sample: list[SampledItem], scores: list[list[float]]) -> pa.Table:
-    """The Arrow table of the scores, a row a sampled item."""
+    """The Arrow table of the scores, one row for each sampled item."""
     rows = [{**asdict(sampled), "scores": row} for sampled, row in zip(sample, scores, strict=True)]
     return pa.Table.from_pylist(rows, schema=ORACLE_SCHEMA)
 
 
 def threads() -> int:
-    """The cores this process may use: the same number on every run on one machine."""
+    """The cores that this process may use: the same number in every run on one machine."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -18,7 +18,7 @@ def command_line(flags: Flags) -> list[str]:
     return arguments
 
 
-# argparse keeps these under another name than the flag's own.
+# Flags that argparse stores under another name.
 _ATTRIBUTES = {
     "tensor-parallel-size": "tp_size",
     "data-parallel-size": "dp_size",

@@ -1,4 +1,4 @@
-"""Everything one measurement reads, resolved before anything is started."""
+"""The plan of a measurement: all its inputs, resolved before anything is started."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from stages.plan.probe_requests import longest_probe_tokens, packed_probe_tokens
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is scored, and by which model.
+    """The workload and the model under test.
 
     Attributes:
         attention_heads: of the model; ``None`` where it has not been resolved yet.
@@ -43,12 +43,12 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is measured, in which backend and view, and how its server is started.
+    """The plan of one matrix, and how its server is started.
 
     Attributes:
-        unavailable: why the backend cannot run; nothing is started then.
-        origins: where each of the server's flags comes from, for who has to change it.
-        code: which code measures, as it was when this process began.
+        unavailable: why the backend cannot run. Then nothing is started.
+        origins: where each of the server's flags comes from, for messages that ask to change it.
+        code: the code that measures, at the start of this process.
     """
 
     backend: Backend
@@ -64,25 +64,25 @@ class Plan:
 
     @property
     def title(self) -> str:
-        """How progress lines name the measurement."""
+        """Name of the measurement in progress lines."""
         return f"{self.backend}-{self.view}"
 
     @property
     def environment(self) -> str:
-        """The environment its server runs in."""
+        """The environment in which its server runs."""
         return self.contract.launch.environment
 
     @property
     def commit(self) -> str | None:
-        """The commit of the checkout its backend is installed from, if it is."""
+        """The commit of the checkout from which its backend is installed, if any."""
         return self.contract.launch.commit
 
     @property
     def nonce(self) -> str:
-        """That of the comparison.
+        """The nonce of the comparison.
 
         Raises:
-            ValueError: it is a plan of no comparison, of which nothing may be sent.
+            ValueError: there is none, as in a dry run. Then nothing may be sent.
         """
         if self.workload.nonce is None:
             raise ValueError("nothing is measured without a nonce")
@@ -90,7 +90,7 @@ class Plan:
 
     @property
     def arguments(self) -> list[str]:
-        """What the environment's Python is started with, host and port aside."""
+        """The arguments of the environment's Python, without host and port."""
         launch = self.contract.launch
         revision = ["--revision", self.model.revision] if self.model.revision else []
         return [
@@ -100,29 +100,29 @@ class Plan:
             *command_line(self.contract.flags),
         ]
 
-    def scoring(self, told: Elsewhere | None = None, fallbacks: int | None = None) -> Scoring:
-        """How the items of a request are scored: by the server's own account, else by its flags.
+    def scoring(self, reported: Elsewhere | None = None, fallbacks: int | None = None) -> Scoring:
+        """How the items of a request are scored, by the server's report or else by its flags.
 
         Args:
-            told: what a server that was started elsewhere says of itself.
-            fallbacks: requests that left the way the flags ask for, by the server's log.
+            reported: what a server that was started elsewhere reports.
+            fallbacks: requests that the server scored in another way, by its log.
         """
         flags = {attribute(name): value for name, value in self.contract.flags.items()}
         mode, detail = self.driver.scoring(
-            flags if told is None else told.settings,
+            flags if reported is None else reported.settings,
             item_first=self.workload.item_first,
             softmax=self.workload.apply_softmax,
         )
         return Scoring(
             mode=mode,
-            told_by="flags" if told is None else "server",
+            told_by="flags" if reported is None else "server",
             detail=detail,
             fallbacks=None if detail is None else fallbacks,
         )
 
     @property
     def expected_passes(self) -> int:
-        """About how many passes the measurement takes."""
+        """Estimated number of passes."""
         passes, chunks = self.contract.passes, len(self.contract.chunk_sizes)
         # Compiling servers need about three warm-up passes; four chunk sizes are confirmed, and
         # the reference answers the confirm requests of the others too.
@@ -160,7 +160,7 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
         prefix_cache=not server.flags.get("disable-radix-cache", False),
         probe_tokens=longest_probe_tokens(subject.workload, contract.probes),
     )
-    # Who starts a server elsewhere chooses its sizes; the contract's own flags are checked there.
+    # Sizes are derived for launched servers only. A remote one is checked against explicit flags.
     sized_here = server.base_url is None
     derived = driver.derived_flags(shape, section.launch.device) if sized_here else {}
     packing = _packing(contract, section.launch, driver, server.multi_item)
@@ -194,7 +194,7 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
 def _packing(
     contract: Contract, launch: Launch, driver: DeclaredBackend, multi_item: MultiItem | None
 ) -> Flags:
-    """The flags that pack the items of a request, if they are to be packed."""
+    """The flags that pack the items of a request; empty where items are not packed."""
     if multi_item is None:
         return {}
     pinned = pinned_version(launch.environment, driver.package)
@@ -210,18 +210,18 @@ _LONGEST_SEQUENCE = "max-multi-item-seq-len"
 
 
 def _check_sequence(key: str, flags: Flags, tokens: int) -> None:
-    """Passes would fit where a probe does not, and hours later no cell would be eligible."""
-    found = flags.get(_LONGEST_SEQUENCE)
-    if isinstance(found, int) and found < tokens:
+    """Refuse a limit that passes fit and probes do not: in the end no cell would be eligible."""
+    limit = flags.get(_LONGEST_SEQUENCE)
+    if isinstance(limit, int) and limit < tokens:
         allowed = f"at least {tokens:,}: probe requests with longer items are that long, packed"
-        raise ContractError(f"{key}.flags.{_LONGEST_SEQUENCE}", found, allowed)
+        raise ContractError(f"{key}.flags.{_LONGEST_SEQUENCE}", limit, allowed)
 
 
 def attention_heads() -> int:
-    """Those of the model that the stage ``checkpoint`` built or resolved.
+    """The attention heads of the model that the stage ``checkpoint`` built or resolved.
 
     Raises:
-        UserError: its ``config.json`` does not say.
+        UserError: its ``config.json`` does not hold them.
     """
     path = CHECKPOINT_FOLDER / "config.json"
     try:

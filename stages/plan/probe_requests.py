@@ -1,6 +1,6 @@
 """The requests of the probes: which items are sent, and around which target.
 
-The sizes of the servers follow from the longest of them.
+Servers get room for the longest of them.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def choose_targets(workload: CanonicalWorkload, probes: Probes) -> list[int]:
 
 
 def shorter(tokens: int) -> int:
-    """How long a shorter item is: about half, and one token at least."""
+    """Length of a shorter item: half, and at least one token."""
     return max(1, tokens // 2)
 
 
 def longer(tokens: int) -> int:
-    """How long a longer item is: half as long again, and one token more at least."""
+    """Length of a longer item: half as long again, and at least one token more."""
     return tokens + max(1, tokens // 2)
 
 
@@ -83,9 +83,9 @@ def packed_probe_tokens(workload: CanonicalWorkload, probes: Probes) -> int:
 def layouts(workload: CanonicalWorkload, target: int) -> Iterator[ProbeRequest]:
     """The requests around ``target`` in which no item's length changes.
 
-    Only its neighbours change, never the target. Alone; as in a pass of one call; that order
-    reversed; all neighbours replaced; and with 1, 5, 20 and all other items before it, as far
-    as the workload has as many. A single item has no neighbours: there is nothing to ask.
+    Only the neighbours change, never the target. It is sent alone, as in a pass of one call, in
+    the reverse order, with all neighbours replaced, and with 1, 5, 20 and all other items before
+    it, where the workload has as many. A workload of one item yields no request.
     """
     items = workload.items
     others = [item for i, item in enumerate(items) if i != target]
@@ -108,13 +108,14 @@ def length_layouts(
 ) -> Iterator[ProbeRequest]:
     """The requests around ``target`` in which all its neighbours are shorter, then longer.
 
-    Items of one token have no shorter ones: where all neighbours are that short, the request
-    is left out.
+    An item of one token has no shorter one. Where all neighbours are that short, the request is
+    left out.
 
     Args:
         workload: whose items are probed.
-        target: the item that stays what it is.
-        most: items that may be sent at once, where not all may; one neighbour is always there.
+        target: the item that does not change.
+        most: the most items a request may hold, ``None`` for any number. One neighbour is
+            always sent.
     """
     others = [item for i, item in enumerate(workload.items) if i != target]
     others = others[: None if most is None else max(1, most - 1)]
@@ -134,8 +135,8 @@ def every_layout(
 ) -> Iterator[tuple[int, ProbeRequest]]:
     """Every target with every request around it, in the order in which they are sent.
 
-    Longer items ask more of a server than any pass did, so they come last: what they break
-    is not missing from the other probes.
+    Longer items need more of a server than any pass did. They come last, so that a failure there
+    leaves the other probes complete.
     """
     same = ((t, request) for t in targets for request in layouts(workload, t))
     other = [(t, request) for t in targets for request in length_layouts(workload, t, most)]

@@ -1,7 +1,7 @@
-"""In which order passes are measured: seeded, interleaved, recorded.
+"""The order of passes: seeded and interleaved.
 
-Chunk sizes take turns and every other round runs backwards, so that a machine that
-warms up or slows down does not favour one chunk size.
+Chunk sizes take turns, and every second round runs backwards, so that a machine that warms up or
+slows down does not favour one chunk size.
 """
 
 from __future__ import annotations
@@ -48,6 +48,6 @@ def confirm_chunk_sizes(chunk_sizes: list[int], sweep_mean_s: Mapping[int, float
 
 
 def salt_of(workload: CanonicalWorkload, key: PassKey) -> list[int]:
-    """The salt of a pass; an answer pass is asked what a confirm pass would be."""
+    """The salt of a pass. An answer pass sends the requests of a confirm pass."""
     phase = "confirm" if key.phase == "answer" else key.phase
     return workload.salt(phase, key.chunk_size, key.run)

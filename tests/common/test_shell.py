@@ -18,7 +18,7 @@ from contracts import ROOT, contract, raw_contract
 from hostile import ASCII, COMPUTING, NOTEBOOK, OF_THE_MACHINE, PROXIES, hostile, module, plain
 
 from stages.common.git import code_version, git
-from stages.common.shell import clean_environ, kind_of, reaching, uv_environ
+from stages.common.shell import clean_environ, kind_of, server_variables, uv_environ
 from stages.documents.matrix import COMPARISON_FILE, read_matrix
 from stages.environments.build import cache_root
 
@@ -245,13 +245,13 @@ def test_every_variable_is_of_one_kind(name: str, kind: str) -> None:
 
 def test_what_the_contract_sets_the_shell_neither_passes_nor_loses() -> None:
     shell = {"CUDA_VISIBLE_DEVICES": "1", "JAX_PLATFORMS": "tpu", "OMP_NUM_THREADS": "4"}
-    found = reaching({"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}, shell)
+    found = server_variables({"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}, shell)
     assert (found.passed, found.left_out) == ({}, ["OMP_NUM_THREADS"])
 
 
 def test_no_secret_is_recorded() -> None:
     shell = {"HF_TOKEN": "hf_s3cr3t", "AWS_SECRET_ACCESS_KEY": "s3cr3t", "SGLANG_KEY": "s3cr3t"}
-    assert "s3cr3t" not in str(reaching({}, shell))
+    assert "s3cr3t" not in str(server_variables({}, shell))
 
 
 def test_the_committed_contract_needs_nothing_of_a_shell() -> None:

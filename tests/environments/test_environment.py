@@ -28,7 +28,7 @@ from stages.environments.build import (
     requirements_sha256,
     source_of,
 )
-from stages.environments.checkout import Source
+from stages.environments.checkout import CommitSource
 from stages.environments.command import main
 from tools.doctor.backend_checks import judge_environment
 from tools.doctor.finding import Finding
@@ -133,7 +133,7 @@ def test_a_checkout_that_is_somebody_elses_is_refused_with_what_mends_it(
     assert complaint == said, "the doctor says the same"
     _, remedy = said.split("; to mend it: ")
     subprocess.run(remedy, shell=True, check=True)
-    assert source_of(NAME, head) == Source(str(folder), head)
+    assert source_of(NAME, head) == CommitSource(str(folder), head)
 
 
 def test_the_variables_of_a_git_hook_do_not_stand_in_for_the_checkout(
@@ -145,7 +145,7 @@ def test_the_variables_of_a_git_hook_do_not_stand_in_for_the_checkout(
     git(other, "commit", "--quiet", "--allow-empty", "-m", "of another project")
     monkeypatch.setenv(VARIABLE, str(checkout))
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
-    assert source_of(NAME, head) == Source(str(checkout), head)
+    assert source_of(NAME, head) == CommitSource(str(checkout), head)
 
 
 def test_without_git_the_line_says_what_to_install(
@@ -222,7 +222,7 @@ def test_a_url_that_holds_no_such_commit_is_refused_without_its_password(
     assert "hunter2" not in str(caught.value)
 
 
-def source(commit: str) -> Source:
+def source(commit: str) -> CommitSource:
     found = source_of(NAME, commit)
     assert found is not None
     return found

@@ -1,7 +1,7 @@
-"""Combine halves that two machines measured: merge, compare and report, and measure nothing.
+"""Combine halves that two machines measured: merge, compare and report. Measures nothing.
 
-`python -m tools.combine [REF...]` leaves an open merge for the user to commit. Whatever it
-refuses, it leaves the work tree as it was.
+`python -m tools.combine [REF...]` leaves an open merge for the user to commit. A refusal leaves the
+work tree unchanged.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from tools.combine.standing import check_data, check_halves
 
 
 def combine(revisions: list[Revision]) -> None:
-    """Merge the revisions into the work tree, pull what they measured, compare and report.
+    """Merge the revisions into the work tree, pull their measurements, compare and report.
 
     Raises:
-        UserError: whatever stands against it; the work tree is as it was.
+        UserError: the halves cannot be combined; the work tree is unchanged.
     """
     head = find_revision(HERE)
     with copy_of_head() as copy:
@@ -47,7 +47,7 @@ def combine(revisions: list[Revision]) -> None:
             _open_merge(revisions, merged)
         _get_outputs(lock)
         check_data(lock, touched)
-        # These alone, whatever dvc thinks of the stages before them.
+        # Only these stages, whatever the status of earlier ones is.
         show_dvc("repro", "--single-item", *DERIVED)
         _stage_outputs()
 
@@ -56,7 +56,7 @@ def check_tree() -> None:
     """Refuse a work tree in which a merge could lose something.
 
     Raises:
-        UserError: what is in the way.
+        UserError: names the obstacle.
     """
     if git("rev-parse", "--show-prefix").strip():
         raise UserError("this is not the top folder of the git repository; run it there")
@@ -71,12 +71,12 @@ def check_tree() -> None:
 
 @contextlib.contextmanager
 def _undone_on_failure(outputs: Iterable[Path]) -> Iterator[None]:
-    """Put everything back if the block fails: what git tracks, and the outputs of dvc."""
+    """If the block fails, restore the files in git and the outputs of dvc."""
     present = {path: path.exists() for path in outputs}
     try:
         yield
-    except BaseException:  # a Ctrl-C too
-        # Staged first, or files that only the merge has would be left behind.
+    except BaseException:  # including Ctrl-C
+        # Stage first, or files that only the merge has would remain.
         _stage_outputs()
         git("reset", "--quiet", "--hard", HERE)
         for path in (path for path, was in present.items() if not was):
@@ -91,15 +91,15 @@ def _open_merge(revisions: list[Revision], merged: Revision) -> None:
     message = f"Combine {listed([r.name for r in revisions])}"
     commits = [revision.commit for revision in revisions]
     git("merge", "--quiet", "--strategy=ours", "--no-ff", "--no-commit", "-m", message, *commits)
-    # Unlike a checkout by force, it refuses to write over a file that git does not know.
+    # Unlike a forced checkout, it refuses to overwrite an untracked file.
     git("read-tree", "-m", "-u", HERE, merged.commit)
 
 
 def _get_outputs(lock: Lock) -> None:
-    """Bring what `compare` reads into the work tree.
+    """Bring the inputs of `compare` into the work tree.
 
     Raises:
-        UserError: naming what is in neither the cache nor the remote.
+        UserError: names what is in neither the cache nor the remote.
     """
     remote = has_remote()
     done = dvc("pull" if remote else "checkout", *NEEDED)

@@ -1,8 +1,8 @@
-"""Measure the half of one backend, on the machine that has what it runs on.
+"""Measure the half of one backend on its machine.
 
-`python -m tools.combine.half BACKEND` runs the stages of that half and what they need, and
-commits nothing. Only this backend's environment is built. Before anything is measured it says whose
-nonce it is measured under: a half under a nonce of its own cannot be combined.
+`python -m tools.combine.half BACKEND` runs the stages of that half and their inputs, and commits
+nothing. It builds only this backend's environment. Before it measures, it prints which nonce it
+uses, because halves under two nonces cannot be combined.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tools.combine.repository import dvc, has_remote, show_dvc, try_git
 
 
 def pull_prepared() -> None:
-    """Pull the workload, the checkpoint and the nonce where another machine has pushed them."""
+    """Pull the workload, the checkpoint and the nonce, if another machine has pushed them."""
     lock = _lock()
     stages = [stage for stage in PREPARED if stage in lock]
     if not stages or not has_remote():
@@ -44,7 +44,7 @@ def pull_prepared() -> None:
 
 
 def prepare() -> None:
-    """Make what is not there yet, and say whether the other half can have the same nonce."""
+    """Make missing inputs, and print whether the other half can use the same nonce."""
     before = _lock().get(NONCE)
     show_dvc("repro", *PREPARED)
     now = _lock()[NONCE]
@@ -62,15 +62,15 @@ def prepare() -> None:
 
 
 def _why_new(before: Entry | None, now: Entry) -> str:
-    found = differences(before, now) if before else []
-    if not found or before is None:
+    changes = differences(before, now) if before else []
+    if not changes or before is None:
         return "drawn here, and not handed over yet"
-    told = f"drawn here in the place of {_hash(before)}"
-    if any(difference.kind != "output" for difference in found):
-        return f"{told}, for what it is drawn from has changed"
+    drawn = f"drawn here in the place of {_hash(before)}"
+    if any(difference.kind != "output" for difference in changes):
+        return f"{drawn}, because its inputs have changed"
     return (
-        f"{told}, which dvc.lock names and which was not found. Nothing measured under that one can"
-        f" be combined with this half: if another machine has it, stop here, run `dvc push {NONCE}`"
+        f"{drawn}, which dvc.lock names and which was not found. Nothing measured under that one"
+        f" can be combined with this half: if another machine has it, stop here, run `dvc push {NONCE}`"
         f" there and `git checkout -- {LOCK_FILE}` here, and begin again"
     )
 
@@ -81,12 +81,12 @@ def _lock() -> Lock:
 
 
 def _hash(nonce: Entry) -> str:
-    """The beginning of the hash by which a lock names it."""
+    """The beginning of its hash in the lock."""
     return shown("output", *nonce.outs.values())
 
 
 def _is_handed_over(nonce: Entry) -> bool:
-    """Whether another machine can have it, as far as the DVC remote, or else git, tells."""
+    """Whether another machine can get it, by the DVC remote or else by git."""
     if has_remote():
         return "new" not in dvc("status", "--cloud", "--json", NONCE).stdout
     text = try_git("show", f"HEAD:{LOCK_FILE}")

@@ -1,7 +1,7 @@
-"""Which stages make up a half, and why a half in a merged `dvc.lock` may not count. Pure.
+"""The stages of a half, and why a half in a merged `dvc.lock` is refused.
 
-A half counts if it was measured under the contract in force, with the code that is here, on
-the workload, the checkpoint and the nonce that the other half was measured on.
+A half counts if it was measured under the contract in force, with the present code, on the
+workload, the checkpoint and the nonce of the other half.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, 
 from tools.combine.locks import ABSENT, PREPARE, PREPARED, Entry, Lock, leaves, listed, shown
 
 WORKLOAD = "data/workload/canonical_workload.json"
-"""What of it the measurements read."""
+"""The part of the stage ``workload`` that the measurements read."""
 
-_TOLD = 3
+_MOST_NAMED = 3
 
 
 def stages_of(backend: Backend) -> list[str]:
@@ -31,14 +31,14 @@ NEEDED = (*PREPARED, *(stage for backend in BACKENDS for stage in stages_of(back
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why one stage does not count; ``what`` goes on after its name and "was" or "were"."""
+    """Why one stage is refused; ``what`` continues a sentence after its name and "was"/"were"."""
 
     stage: str
     what: str
 
 
 def absent(lock: Lock) -> list[Problem]:
-    """The needed stages that nobody has run."""
+    """The needed stages that were never run."""
     return [Problem(stage, "never run") for stage in NEEDED if stage not in lock]
 
 
@@ -47,22 +47,22 @@ def of_another_contract(lock: Lock, params: Mapping[str, Any], changed_on: str) 
 
     Args:
         lock: the merged lock.
-        params: `params.yaml` as it stands after the merge.
-        changed_on: the sides that changed `params.yaml`, or nothing.
+        params: `params.yaml` after the merge.
+        changed_on: the sides that changed `params.yaml`; empty if none did.
     """
     source = f"params.yaml (changed on {changed_on})" if changed_on else "params.yaml"
     problems = []
     for stage in (s for s in NEEDED if s in lock):
-        found = _changed_params(lock[stage], params)
-        told = [
+        changed = _changed_params(lock[stage], params)
+        clauses = [
             f"with {name} = {shown('parameter', was)}, but {'it' if i else source} says"
             f" {shown('parameter', now)}"
-            for i, (name, was, now) in enumerate(found[:_TOLD])
+            for i, (name, was, now) in enumerate(changed[:_MOST_NAMED])
         ]
-        if len(found) > _TOLD:
-            told.append(f"with other values of {len(found) - _TOLD} more")
-        if told:
-            problems.append(Problem(stage, f"{_made(stage)} {', and '.join(told)}"))
+        if len(changed) > _MOST_NAMED:
+            clauses.append(f"with other values of {len(changed) - _MOST_NAMED} more")
+        if clauses:
+            problems.append(Problem(stage, f"{_made(stage)} {', and '.join(clauses)}"))
     return problems
 
 
@@ -86,10 +86,10 @@ def on_other_data(lock: Lock, in_force: Mapping[str, str]) -> list[Problem]:
 
 
 def with_other_code(status: Mapping[str, list[Any]]) -> list[Problem]:
-    """The stages that ran with other code, commands or pinned requirements than those here.
+    """The stages that ran with other code, commands or pinned requirements.
 
     Args:
-        status: what `dvc status --json` says of the needed stages.
+        status: the output of `dvc status --json` for the needed stages.
     """
     problems = []
     for stage, changes in status.items():
@@ -100,17 +100,17 @@ def with_other_code(status: Mapping[str, list[Any]]) -> list[Problem]:
 
 
 def refusal(problems: list[Problem], touched: Iterable[str], contract: Contract) -> str:
-    """All problems in one line, half by half, each with what mends it.
+    """All problems in one line, half by half, each with its remedy.
 
     Args:
         problems: at least one.
-        touched: the stages that any side has run since the sides parted.
+        touched: the stages that any side has run since the common ancestor.
         contract: in force.
     """
     lines = []
     prepared = [p for p in problems if p.stage in PREPARED]
     if prepared:
-        lines.append(f"{_told(prepared)}: under this contract, {PREPARE}")
+        lines.append(f"{_described(prepared)}: under this contract, {PREPARE}")
     for backend in BACKENDS:
         half = stages_of(backend)
         found = [p for p in problems if p.stage in half]
@@ -118,7 +118,7 @@ def refusal(problems: list[Problem], touched: Iterable[str], contract: Contract)
             here = bool(set(half) & set(touched))
             name = BACKEND_NAMES[backend]
             begin = "" if here else f"the {name} half is not there yet: "
-            lines.append(f"{begin}{_told(found)}: {_mend(backend, contract)}")
+            lines.append(f"{begin}{_described(found)}: {_mend(backend, contract)}")
     return "; ".join(lines)
 
 
@@ -133,7 +133,7 @@ def _mend(backend: Backend, contract: Contract) -> str:
     )
 
 
-def _told(problems: list[Problem]) -> str:
+def _described(problems: list[Problem]) -> str:
     stages: dict[str, list[str]] = {}
     for problem in problems:
         stages.setdefault(problem.what, []).append(problem.stage)
@@ -144,7 +144,7 @@ def _told(problems: list[Problem]) -> str:
 
 
 def _reads(stage: str, path: str, lock: Lock) -> bool:
-    """Whether it needs this; of what is prepared, only the nonce is made from the workload."""
+    """Whether the stage needs the path; of the prepared ones only the nonce has such an input."""
     return stage not in PREPARED or path in lock[stage].deps
 
 
@@ -176,7 +176,7 @@ def _in_force(key: str, params: Mapping[str, Any]) -> Any:
 
 
 def _changed_code(change: Any) -> list[str]:
-    """The names in one item of dvc's status; `data/` is judged by what the locks say of it."""
+    """The names in one item of dvc's status, without `data/`, which the locks cover."""
     if not isinstance(change, dict):
         return [str(change).removeprefix("changed ")]
     names = []

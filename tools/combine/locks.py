@@ -1,7 +1,7 @@
-"""`dvc.lock` as stages with facts, and the merge of two of them, stage by stage.
+"""Reads `dvc.lock` as stages with facts, and merges two of them stage by stage.
 
-Git merges text: two halves measured apart may come out mixed within one stage, or in conflict
-though nothing contradicts. Here a stage is taken whole, from the side that changed it.
+Git merges text: it may mix two halves within one stage, or report a conflict without a
+contradiction. This merge takes each stage whole, from the side that changed it.
 
 A `dvc.yaml` and a lock per half would let git merge them, but then no one file shows the pipeline.
 """
@@ -20,32 +20,32 @@ from stages.common.errors import UserError, one_line
 
 LOCK_FILE = "dvc.lock"
 _SCHEMA = "2.0"
-_TOLD = 3
+_MOST_NAMED = 3
 
 NONCE = "nonce"
-"""It is drawn, so two runs of it on the same inputs never give the same."""
+"""It is random, so two runs on the same inputs never agree."""
 
 PREPARED = ("workload", "checkpoint", NONCE)
-"""What both halves are measured on."""
+"""The stages on which both halves are measured."""
 
 PREPARE = (
     f"run `dvc repro {' '.join(PREPARED)}` on one machine, commit, `dvc push` and `git push`,"
     " and measure both halves after it"
 )
-"""How both halves come to be measured on the same."""
+"""The remedy where the halves were measured on different ones."""
 
 DERIVED = ("compare", "report")
-"""They are run anew from what was merged, so it does not matter what either side had."""
+"""They run again after the merge, so the results of both sides are ignored."""
 
 TIMESTAMPED = ("workload",)
-"""Their output folder holds a time beside what later stages read: two runs on the same inputs
-differ in that time, and either of them will do."""
+"""Their output folder also holds a time. Two runs on the same inputs differ only in that time, so
+either one is taken."""
 
 type Kind = Literal["command", "parameter", "dependency", "output"]
 
 
 class Absent(enum.Enum):
-    """A fact that one side does not have; ``None`` is a value a parameter may have."""
+    """Stands for a missing fact, since ``None`` is a possible value of a parameter."""
 
     ABSENT = "nothing"
 
@@ -54,7 +54,7 @@ ABSENT = Absent.ABSENT
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class LockDifference:
     """A fact that differs between two sides."""
 
     kind: Kind
@@ -62,8 +62,8 @@ class Difference:
     ours: Any
     theirs: Any
 
-    def told(self, ours: str, theirs: str) -> str:
-        """The difference in words, with the names of the sides."""
+    def described(self, ours: str, theirs: str) -> str:
+        """The difference as a clause, with the names of the sides."""
         return (
             f"{self.kind} {self.name} is {shown(self.kind, self.ours)} on {ours}"
             f" and {shown(self.kind, self.theirs)} on {theirs}"
@@ -78,24 +78,24 @@ class Entry:
 
     @property
     def deps(self) -> dict[str, str]:
-        """The hash of everything it read, by path."""
+        """The hash of everything that it read, by path."""
         return _hashes(self.written.get("deps", []))
 
     @property
     def outs(self) -> dict[str, str]:
-        """The hash of everything it wrote, by path."""
+        """The hash of everything that it wrote, by path."""
         return _hashes(self.written.get("outs", []))
 
     @property
     def params(self) -> dict[str, Any]:
         """The parameters it ran with, by the keys that `dvc.yaml` names."""
-        found: dict[str, Any] = {}
+        params: dict[str, Any] = {}
         for keys in self.written.get("params", {}).values():
-            found |= keys
-        return found
+            params |= keys
+        return params
 
     def facts(self) -> dict[tuple[Kind, str], Any]:
-        """Everything about it, causes before consequences."""
+        """All its facts, causes before consequences."""
         facts: dict[tuple[Kind, str], Any] = {("command", "cmd"): self.written.get("cmd")}
         for key, value in self.params.items():
             facts |= {("parameter", name): leaf for name, leaf in leaves(key, value)}
@@ -107,8 +107,8 @@ type Lock = Mapping[str, Entry]
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """A lock, and what a person calls the revision it is from."""
+class NamedLock:
+    """A lock, with the user's name for its revision."""
 
     name: str
     lock: Lock
@@ -150,13 +150,13 @@ def dump_lock(lock: Lock) -> str:
     return str(dumps_yaml({"schema": _SCHEMA, "stages": stages}))
 
 
-def merge(base: Lock, ours: Side, theirs: Side) -> Lock:
+def merge(base: Lock, ours: NamedLock, theirs: NamedLock) -> Lock:
     """Every stage from the side that changed it since ``base``.
 
     Raises:
-        UserError: a stage was changed on both sides, differently; it says in what.
+        UserError: a stage was changed differently on both sides; names what differs.
     """
-    # Where each side has a nonce of its own, all that was measured differs for that alone.
+    # Nonce first: if each side has its own, every measurement differs for that reason alone.
     _merge_stage(NONCE, base.get(NONCE), ours, theirs)
     merged = {}
     for name in dict.fromkeys([*ours.lock, *theirs.lock]):
@@ -166,25 +166,25 @@ def merge(base: Lock, ours: Side, theirs: Side) -> Lock:
     return merged
 
 
-def differences(ours: Entry | None, theirs: Entry | None) -> list[Difference]:
-    """What two entries of one stage differ in, causes before consequences."""
+def differences(ours: Entry | None, theirs: Entry | None) -> list[LockDifference]:
+    """The differences of two entries of one stage, causes before consequences."""
     one = ours.facts() if ours else {}
     other = theirs.facts() if theirs else {}
     return [
-        Difference(*fact, one.get(fact, ABSENT), other.get(fact, ABSENT))
+        LockDifference(*fact, one.get(fact, ABSENT), other.get(fact, ABSENT))
         for fact in dict.fromkeys([*one, *other])
         if one.get(fact, ABSENT) != other.get(fact, ABSENT)
     ]
 
 
-def _merge_stage(name: str, base: Entry | None, ours: Side, theirs: Side) -> Entry | None:
+def _merge_stage(name: str, base: Entry | None, ours: NamedLock, theirs: NamedLock) -> Entry | None:
     mine, other = ours.lock.get(name), theirs.lock.get(name)
     if name in DERIVED or mine == other or other == base:
         return mine
     if mine == base:
         return other
     if mine is None or other is None:
-        told = f"{ours.name if mine is None else theirs.name} has dropped it"
+        why = f"{ours.name if mine is None else theirs.name} has dropped it"
     else:
         found = differences(mine, other)
         causes = [d for d in found if d.kind != "output"]
@@ -192,24 +192,26 @@ def _merge_stage(name: str, base: Entry | None, ours: Side, theirs: Side) -> Ent
             return mine
         if not causes and name == NONCE:
             raise UserError(_two_nonces(found, ours.name, theirs.name))
-        told = _told(causes or found, ours.name, theirs.name)
+        why = _described(causes or found, ours.name, theirs.name)
     raise UserError(
-        f"{name} was changed on both sides, differently: {told}; which of them counts is for you"
-        " to say (docs/two-machines.md)"
+        f"{name} was changed on both sides, differently: {why}; decide which of them counts"
+        " (docs/two-machines.md)"
     )
 
 
-def _two_nonces(found: list[Difference], ours: str, theirs: str) -> str:
+def _two_nonces(found: list[LockDifference], ours: str, theirs: str) -> str:
     return (
-        f"{NONCE} was drawn on both sides ({_told(found, ours, theirs)}): each half has a nonce of"
-        f" its own, so their requests differ and cannot be compared; {PREPARE}, or keep one half"
+        f"{NONCE} was drawn on both sides ({_described(found, ours, theirs)}): each half has a nonce"
+        f" of its own, so their requests differ and cannot be compared; {PREPARE}, or keep one half"
         " and measure the other one again under its nonce (docs/two-machines.md)"
     )
 
 
-def _told(found: list[Difference], ours: str, theirs: str) -> str:
-    told = [difference.told(ours, theirs) for difference in found[:_TOLD]]
-    return "; ".join(told + ([f"and {len(found) - _TOLD} more"] if found[_TOLD:] else []))
+def _described(found: list[LockDifference], ours: str, theirs: str) -> str:
+    clauses = [difference.described(ours, theirs) for difference in found[:_MOST_NAMED]]
+    if len(found) > _MOST_NAMED:
+        clauses.append(f"and {len(found) - _MOST_NAMED} more")
+    return "; ".join(clauses)
 
 
 def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -222,7 +224,7 @@ def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def shown(kind: Kind, value: Any) -> str:
-    """A value as a person reads it: as in `params.yaml`, or the beginning of a hash."""
+    """A value for messages: as in `params.yaml`, or the beginning of a hash."""
     if value is ABSENT:
         return str(ABSENT.value)
     if kind in ("dependency", "output"):
@@ -237,5 +239,5 @@ def listed(names: Iterable[str]) -> str:
 
 
 def _hashes(files: list[dict[str, Any]]) -> dict[str, str]:
-    # A dependency outside of dvc's own hashing has another name for it (etag, checksum).
+    # A dependency that dvc does not hash itself names its hash differently (etag, checksum).
     return {f["path"]: str(f.get(f.get("hash", "md5"), f.get("md5"))) for f in files}

@@ -1,7 +1,7 @@
-"""The merge of the halves' revisions, made in a copy of the work tree.
+"""Merges the halves' revisions in a copy of the work tree.
 
-Everything but `dvc.lock` and the files that `compare` and `report` write anew is git's own
-merge, and any conflict there is a refusal.
+`dvc.lock` is merged stage by stage, and `compare` and `report` write their files again. Git merges
+everything else, and any conflict there is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tools.combine.locks import (
     LOCK_FILE,
     Entry,
     Lock,
-    Side,
+    NamedLock,
     differences,
     dump_lock,
     listed,
@@ -36,17 +36,17 @@ HERE = "HEAD"
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A commit, and what the user calls it."""
+    """A commit, with the user's name for it."""
 
     name: str
     commit: str
 
 
 def find_revision(name: str) -> Revision:
-    """The commit of a branch, tag or the like.
+    """The commit of a branch, tag or other revision.
 
     Raises:
-        UserError: there is none.
+        UserError: it does not exist.
     """
     found = try_git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if found is None:
@@ -56,7 +56,7 @@ def find_revision(name: str) -> Revision:
 
 
 def lock_of(revision: Revision) -> Lock:
-    """The stages in its `dvc.lock`; none where it has no such file.
+    """The stages in its `dvc.lock`; empty where it has no such file.
 
     Raises:
         UserError: it is damaged.
@@ -69,7 +69,7 @@ def merge_all(copy: Path, revisions: list[Revision]) -> None:
     """Merge the revisions one after another into the copy, a commit each.
 
     Raises:
-        UserError: a conflict that is not this command's to solve, naming the file or the stage.
+        UserError: a conflict that the user must solve; names the file or the stage.
     """
     ours = HERE
     for revision in revisions:
@@ -77,7 +77,7 @@ def merge_all(copy: Path, revisions: list[Revision]) -> None:
 
 
 def _merge_one(copy: Path, revision: Revision, ours: str) -> str:
-    """What the copy is called with this merged into it."""
+    """Merge one revision; return the name of the merged copy."""
     head = Revision(ours, git("rev-parse", "HEAD", folder=copy).strip())
     base = try_git("merge-base", head.commit, revision.commit)
     if base is None:
@@ -87,8 +87,10 @@ def _merge_one(copy: Path, revision: Revision, ours: str) -> str:
     parted = Revision(f"where {ours} and {revision.name} parted", base.strip())
     if parted.commit == revision.commit:
         return ours
-    lock = merge(lock_of(parted), Side(ours, lock_of(head)), Side(revision.name, lock_of(revision)))
-    # Its failure is judged by what it leaves: conflicts, or nothing at all.
+    lock = merge(
+        lock_of(parted), NamedLock(ours, lock_of(head)), NamedLock(revision.name, lock_of(revision))
+    )
+    # A failed merge leaves conflicts, or nothing at all.
     merging = run_git("merge", "--quiet", "--no-ff", "--no-commit", revision.commit, folder=copy)
     unmerged = lines(git("diff", "--name-only", "--diff-filter=U", "-z", folder=copy))
     foreign = [name for name in unmerged if name != LOCK_FILE and not _is_regenerated(name)]
@@ -101,7 +103,7 @@ def _merge_one(copy: Path, revision: Revision, ours: str) -> str:
     write_whole(copy / LOCK_FILE, dump_lock(lock).encode())
     git("add", "--", LOCK_FILE, folder=copy)
     git("commit", "--quiet", "--no-verify", "-m", f"Merge {revision.name}", folder=copy)
-    # Where only the other side has gone on, nothing in the copy is of this one.
+    # If only the other side has new commits, the copy holds nothing of this one.
     return revision.name if parted.commit == head.commit else f"{ours} + {revision.name}"
 
 
@@ -120,7 +122,7 @@ def _conflict(files: list[str], ours: Revision, theirs: Revision) -> str:
     text = f"{ours.name} and {theirs.name} conflict in {listed(files)}"
     if str(PARAMS) in files:
         found = differences(*(_params_of(revision) for revision in (ours, theirs)))
-        text += f" ({'; '.join(d.told(ours.name, theirs.name) for d in found[:3])})"
+        text += f" ({'; '.join(d.described(ours.name, theirs.name) for d in found[:3])})"
     return f"{text}: merge that by hand first (docs/two-machines.md)"
 
 
@@ -131,10 +133,10 @@ def _params_of(revision: Revision) -> Entry:
 
 
 def since_they_parted(revisions: list[Revision]) -> tuple[set[str], str]:
-    """What the revisions did since their last common commit.
+    """The changes of the revisions since their last common commit.
 
     Returns:
-        The stages that any of them has run, and those revisions that changed `params.yaml`.
+        The stages that any of them has run, and the revisions that changed `params.yaml`.
     """
     base = try_git("merge-base", "--octopus", *(r.commit for r in revisions))
     if base is None:

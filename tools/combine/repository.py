@@ -1,4 +1,4 @@
-"""Git and dvc as this folder's commands; whatever they refuse ends in one line."""
+"""Runs git and dvc for the commands of this folder. A refusal ends in one line."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from stages.common import git as common
 from stages.common.errors import UserError, one_line
 from stages.common.shell import in_own_repository
 
-# A hook of the user's own would run `dvc checkout` or the like in the middle of a merge; and
-# the copy's commits are nobody's.
+# No hooks, because a user's hook could run `dvc checkout` in the middle of a merge. The commits of
+# the copy have no author of their own.
 QUIETLY = (
     *("-c", "core.hooksPath=/dev/null"),
     *("-c", "commit.gpgSign=false"),
@@ -31,10 +31,10 @@ _SHELLS_OWN = ("SHELL", "BASH_ENV", "ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONSA
 
 
 def environ() -> dict[str, str]:
-    """An environment for git and dvc, with this process's own Python first.
+    """The environment of git and dvc, with this process's own Python first on the path.
 
-    Dvc's stages say `python`, and dvc runs them with the user's login shell, which may be none
-    that runs anything, unless it is told of no shell.
+    Dvc runs stages (`python -m ...`) with the shell in `SHELL`, which may be one that runs nothing.
+    Without that variable it uses its default shell.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     given = {name: value for name, value in in_own_repository().items() if name not in _SHELLS_OWN}
@@ -42,31 +42,31 @@ def environ() -> dict[str, str]:
 
 
 def run_git(*arguments: str, folder: Path = Path()) -> subprocess.CompletedProcess[bytes]:
-    """Run git without a user's hooks, and keep what it says.
+    """Run git without a user's hooks, and capture its output.
 
     Raises:
-        GitError: git cannot be asked.
+        GitError: git cannot be run.
     """
     return common.run_git(*arguments, folder=folder, options=QUIETLY, works=True, environ=environ())
 
 
 def try_git(*arguments: str, folder: Path = Path()) -> str | None:
-    """What git prints; ``None`` where it fails."""
-    found = common.try_git(*arguments, folder=folder)
-    return None if found is None else found.decode(errors="replace")
+    """The output of git; ``None`` where it fails."""
+    output = common.try_git(*arguments, folder=folder)
+    return None if output is None else output.decode(errors="replace")
 
 
 def git(*arguments: str, folder: Path = Path()) -> str:
-    """What git prints, run without a user's hooks.
+    """The output of git, run without a user's hooks.
 
     Raises:
-        GitError: it fails; in git's own words.
+        GitError: it fails; with git's own message.
     """
     return common.git(*arguments, folder=folder, options=QUIETLY, works=True, environ=environ())
 
 
 def dvc(*arguments: str, folder: Path = Path()) -> subprocess.CompletedProcess[str]:
-    """Run dvc in ``folder`` and keep what it says; it can ask nothing.
+    """Run dvc in ``folder`` and capture its output. It cannot prompt.
 
     Raises:
         UserError: git does not trust the repository.
@@ -87,7 +87,7 @@ def dvc(*arguments: str, folder: Path = Path()) -> subprocess.CompletedProcess[s
 
 
 def show_dvc(*arguments: str) -> None:
-    """Run dvc and let the user see what it says.
+    """Run dvc and show its output.
 
     Raises:
         UserError: it fails.
@@ -116,7 +116,7 @@ def lines(text: str) -> list[str]:
 
 @contextlib.contextmanager
 def copy_of_head() -> Iterator[Path]:
-    """A second work tree at HEAD, in which a merge can fail without a trace in the first."""
+    """A second work tree at HEAD, in which a merge may fail without an effect on the first."""
     with tempfile.TemporaryDirectory(prefix="scoreparity-combine-") as temporary:
         folder = Path(temporary) / "tree"
         git("worktree", "add", "--quiet", "--detach", str(folder), "HEAD")

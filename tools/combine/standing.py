@@ -1,4 +1,4 @@
-"""Whether the halves in a merged work tree stand under the contract that is in force there."""
+"""Checks that the halves in a merged work tree were measured under its contract."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ from tools.combine.repository import dvc
 
 
 def check_halves(copy: Path, touched: Iterable[str], changed_on: str) -> None:
-    """Refuse what was not measured under the contract, or with the code, of this tree.
+    """Refuse halves that were measured under another contract or with other code.
 
     Args:
         copy: the merged tree.
-        touched: the stages that any side has run since the sides parted.
-        changed_on: the sides that changed `params.yaml`, or nothing.
+        touched: the stages that any side has run since the common ancestor.
+        changed_on: the sides that changed `params.yaml`; empty if none did.
 
     Raises:
-        UserError: every stage that does not count, why, and what mends it.
+        UserError: names every refused stage, the reason and the remedy.
     """
     contract = load_contract(copy / PARAMS)
     lock = parse_lock((copy / LOCK_FILE).read_text("utf-8"), LOCK_FILE)
     params = parse_params((copy / PARAMS).read_text("utf-8"), str(PARAMS))
     problems = absent(lock) + of_another_contract(lock, params, changed_on)
-    # Another contract often comes with other code: that is told where it is alone.
+    # Another contract often comes with other code, so the code is named only if it alone differs.
     problems = problems or with_other_code(_status(copy))
     if problems:
         raise UserError(refusal(problems, touched, contract))
 
 
 def check_data(lock: Lock, touched: Iterable[str]) -> None:
-    """Refuse what was measured on another workload, checkpoint or nonce than those in this folder.
+    """Refuse halves that were measured on another workload, checkpoint or nonce.
 
     Raises:
-        UserError: every stage that does not count, why, and what mends it.
+        UserError: names every refused stage, the reason and the remedy.
     """
     workload = hashlib.md5(Path(WORKLOAD).read_bytes(), usedforsecurity=False).hexdigest()
     in_force = {WORKLOAD: workload, **lock["checkpoint"].outs, **lock["nonce"].outs}

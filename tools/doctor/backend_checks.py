@@ -1,7 +1,7 @@
-"""The checks of one backend in one view: facts in, one finding out. Pure.
+"""The checks of one backend in one view: facts in, one finding out.
 
-A new one is a function and its entry in a list at the end. What it needs follows from the
-contract (environment, device), never from the backend's name.
+A new check is a function and its entry in a tuple at the end. It depends on the contract
+(environment, device), never on the backend's name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tools.doctor.facts import Environment, Gpu, Nvidia, Tpu
 from tools.doctor.finding import RECORDED, Finding, Subject
 from tools.doctor.needs import size
 
-_TOLD = 3
+_MOST_NAMED = 3
 _REBUILD = "remove its folder in the cache folder's environments/; what needs it next builds it"
 
 # The oldest driver for each major version of CUDA, as NVIDIA documents it.
@@ -22,7 +22,7 @@ _OLDEST_DRIVER = {11: 450, 12: 525, 13: 580}
 
 
 def contracted(subject: Subject) -> Finding | None:
-    """What the contract says already."""
+    """Whether the contract declares the backend unavailable."""
     reason = subject.section.unavailable
     if reason is None:
         return None
@@ -61,13 +61,13 @@ def versions(subject: Subject) -> Finding:
         return Finding("versions", "ok", f"{server} pinned; {len(found.pinned)} packages in all")
     if not found.differences:
         return Finding("versions", "ok", f"{server}; all {len(found.pinned)} packages as pinned")
-    told = [f"{d.package} {d.installed or 'missing'}, not {d.pinned}" for d in found.differences]
+    named = [f"{d.package} {d.installed or 'missing'}, not {d.pinned}" for d in found.differences]
     # The server itself and what it computes with come first.
     telling = {p for one in registry.declared_backends().values() for p in one.devices.telling}
-    told.sort(key=lambda words: words.split()[0] not in telling)
-    if len(told) > _TOLD:
-        told[_TOLD:] = [f"and {len(told) - _TOLD} more"]
-    return Finding("versions", "blocked", "; ".join(told), _REBUILD)
+    named.sort(key=lambda words: words.split()[0] not in telling)
+    if len(named) > _MOST_NAMED:
+        named[_MOST_NAMED:] = [f"and {len(named) - _MOST_NAMED} more"]
+    return Finding("versions", "blocked", "; ".join(named), _REBUILD)
 
 
 def _server_version(subject: Subject) -> str:
@@ -78,7 +78,7 @@ def _server_version(subject: Subject) -> str:
 
 
 def accelerator(subject: Subject) -> Finding:
-    """What the server computes on."""
+    """The device that the server computes on."""
     device, kind = subject.section.launch.device, _kind(subject)
     if device == "cpu":
         return Finding("accelerator", "ok", "none needed: it runs on the CPU")
@@ -109,7 +109,7 @@ def _tpu(found: Tpu) -> Finding:
             "give this user the device's group, or run as one that has it",
         )
     if found.nodes:
-        return Finding("accelerator", "ok", f"{chips}: {', '.join(found.nodes[:_TOLD])}")
+        return Finding("accelerator", "ok", f"{chips}: {', '.join(found.nodes[:_MOST_NAMED])}")
     if found.chips:
         return _blocked(
             f"{chips} on the PCI bus, but neither /dev/accel0 nor /dev/vfio/0",
@@ -161,8 +161,8 @@ def _nvidia_trace(found: Nvidia) -> str | None:
 
 
 def _gpus(gpus: tuple[Gpu, ...]) -> Finding:
-    told = [f"{gpu.name}, {size(gpu.memory_mib * 2**20)}" for gpu in gpus]
-    found = f"{'; '.join(told[:_TOLD])}; driver {gpus[0].driver}"
+    named = [f"{gpu.name}, {size(gpu.memory_mib * 2**20)}" for gpu in gpus]
+    found = f"{'; '.join(named[:_MOST_NAMED])}; driver {gpus[0].driver}"
     used = [gpu for gpu in gpus if gpu.memory_mib and gpu.used_mib > 0.1 * gpu.memory_mib]
     if used:
         found += f"; {size(used[0].used_mib * 2**20)} of its memory is in use"
@@ -171,7 +171,7 @@ def _gpus(gpus: tuple[Gpu, ...]) -> Finding:
 
 
 def _too_old(subject: Subject, gpus: tuple[Gpu, ...]) -> Finding | None:
-    """A driver older than the pinned CUDA libraries need."""
+    """Whether the driver is older than the pinned CUDA libraries require."""
     cuda = _pinned_cuda(subject.environment)
     major = gpus[0].driver.partition(".")[0]
     oldest = _OLDEST_DRIVER.get(cuda) if cuda is not None else None
@@ -193,7 +193,7 @@ def _pinned_cuda(found: Environment) -> int | None:
 
 
 def suitability(subject: Subject) -> Finding | None:
-    """An environment made for CPUs only, where the contract asks for an accelerator."""
+    """Whether the environment is for CPUs only while the contract asks for an accelerator."""
     kind, found = _kind(subject), subject.environment
     needed = registry.backend_of(found.name).devices.needed.get(kind or "", ())
     left_out = [p for p in needed if p not in found.pinned and p in found.excluded]
@@ -208,7 +208,7 @@ _KIND_NAMES = {"tpu": "TPU", "cuda": "GPU"}
 
 
 def visibility(subject: Subject) -> Finding | None:
-    """A variable that keeps the device from the server."""
+    """Whether a variable hides the device from the server."""
     kind = _kind(subject)
     if kind is None:
         return None
@@ -225,14 +225,16 @@ def visibility(subject: Subject) -> Finding | None:
 
 
 def _hiding(subject: Subject, name: str, value: str, kind: str) -> Finding:
-    told = name in subject.section.launch.environ
-    where = f"backends.{subject.backend}.launch.environ" if told else "your shell's environment"
+    in_contract = name in subject.section.launch.environ
+    where = (
+        f"backends.{subject.backend}.launch.environ" if in_contract else "your shell's environment"
+    )
     found = f"{name} is {value}, which hides every {_KIND_NAMES[kind]} from the server"
     return Finding("visibility", "blocked", found, f"take {name} out of {where}")
 
 
 def server(subject: Subject) -> Finding:
-    """A server that was started elsewhere; whether it is the right one, measuring it asks."""
+    """Whether a server started elsewhere answers. The measurement checks its identity."""
     url = subject.base_url or ""
     complaint = subject.facts.servers.get(url)
     if complaint is None:
@@ -244,7 +246,7 @@ def server(subject: Subject) -> Finding:
 
 type BackendCheck = Callable[[Subject], Finding | None]
 
-# The first one that blocks is the reason: what the machine lacks goes before what can be mended.
+# The first blocking check is the reason, so what the machine lacks precedes what can be fixed.
 LAUNCHED_CHECKS: tuple[BackendCheck, ...] = (
     contracted,
     accelerator,
@@ -255,9 +257,9 @@ LAUNCHED_CHECKS: tuple[BackendCheck, ...] = (
 )
 
 ELSEWHERE_CHECKS: tuple[BackendCheck, ...] = (contracted, server)
-"""Where nothing is launched, nothing of this machine's devices and environments is needed."""
+"""A server started elsewhere needs none of this machine's devices and environments."""
 
 
 def checks_of(subject: Subject) -> tuple[BackendCheck, ...]:
-    """The checks that one backend in one view has to stand."""
+    """The checks of one backend in one view."""
     return LAUNCHED_CHECKS if subject.base_url is None else ELSEWHERE_CHECKS

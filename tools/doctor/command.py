@@ -1,8 +1,8 @@
-"""Say what is ready on this machine, what is blocked, and why; `make doctor`.
+"""`make doctor`: report what is ready on this machine, what is blocked, and why.
 
-Nothing is installed, started or taken. With `--record` a backend that is blocked here is made
-unavailable in `params.yaml`, with the reason; `--clear` takes such a reason back, and with
-`--backend` one that was written by hand.
+It installs, starts and locks nothing. `--record` makes a blocked backend unavailable in
+`params.yaml`, with the reason. `--clear` removes such a reason, and with `--backend` also one that
+was written by hand.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from tools.doctor.show import as_json, show
 
 
 def rewrite(path: Path, reasons: Mapping[Backend, str | None]) -> Contract:
-    """Write new reasons into the contract's file, and return the contract it now holds.
+    """Write new reasons into the contract's file, and return the new contract.
 
     Raises:
-        UserError: the file cannot be changed so that nothing else in it changes.
+        UserError: the file cannot be edited without another change.
     """
     before = load_contract(path)
     text = path.read_text("utf-8")
@@ -70,14 +70,14 @@ def main(named: tuple[Backend, ...], record: bool, clear: bool, machine_readable
     contract = load_contract()
     question = Question(contract, backends, gather(contract, backends))
     diagnosis = diagnose(question)
-    outcome = decide(question, diagnosis, Asked(record, clear, bool(named)))
-    if outcome.changes:
-        changed = rewrite(PARAMS, outcome.changes)
+    decision = decide(question, diagnosis, Asked(record, clear, bool(named)))
+    if decision.changes:
+        changed = rewrite(PARAMS, decision.changes)
         diagnosis = diagnose(dataclasses.replace(question, contract=changed))
     if machine_readable:
         click.echo(as_json(diagnosis))
     else:
         show(diagnosis)
-    for line in outcome.lines:
+    for line in decision.lines:
         click.echo(line, err=machine_readable)
     sys.exit(0 if diagnosis.ready else 1)

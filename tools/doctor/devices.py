@@ -1,6 +1,6 @@
-"""Traces of accelerators: device files, the PCI bus, what ``nvidia-smi`` says.
+"""Finds accelerators by device files, the PCI bus, and ``nvidia-smi``.
 
-Nothing of a backend is needed for it, so it works before anything is installed.
+It needs no backend, so it works before anything is installed.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _NVIDIA_VENDOR = "0x10de"
 _DISPLAY_CLASS = "0x03"
 _SMI_TIMEOUT_S = 30
 
-# Google's network cards have the same vendor, so the chips are told by their device ids,
-# which are those in `jax._src.hardware_utils`.
+# Google's network cards have the same vendor id, so chips are identified by their device ids, taken
+# from `jax._src.hardware_utils`.
 _GOOGLE_VENDOR = "0x1ae0"
 _TPU_CHIPS = {
     "0x0027": "v2 or v3",
@@ -60,7 +60,7 @@ def find_tpu(environ: Mapping[str, str], root: Path = ROOT) -> Tpu:
     chips = tuple(_TPU_CHIPS[i] for i in ids if i in _TPU_CHIPS)
     nodes = _nodes(root, "dev/accel[0-9]*")
     if chips:
-        # Any device may be handed to a program through vfio; only beside a chip it is one.
+        # vfio passes any kind of device on, so it counts only where a chip is on the bus.
         nodes += _nodes(root, "dev/vfio/[0-9]*")
     variables = tuple(name for name in _TPU_VARIABLES if environ.get(name))
     return Tpu(chips, _names(root, nodes), _names(root, _closed(nodes)), variables)
@@ -91,7 +91,7 @@ def _names(root: Path, nodes: Iterable[Path]) -> tuple[str, ...]:
 
 
 def _ask_nvidia_smi() -> tuple[tuple[Gpu, ...], str | None]:
-    """The GPUs it lists, or why there are none."""
+    """The GPUs that ``nvidia-smi`` lists, or why it lists none."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return (), "there is no nvidia-smi"
@@ -116,7 +116,7 @@ def _ask_nvidia_smi() -> tuple[tuple[Gpu, ...], str | None]:
 
 
 def parse_gpu(line: str) -> Gpu | None:
-    """One line of ``nvidia-smi``'s answer; memory it does not know counts as none."""
+    """Parse one line of ``nvidia-smi``. Unknown memory counts as 0."""
     fields = [one_line(field) for field in line.rsplit(",", len(_QUERY) - 1)]
     if len(fields) != len(_QUERY):
         return None

@@ -1,6 +1,6 @@
-"""What was found on this machine, as facts that `checks.py` judges. Pure.
+"""The facts about this machine that `machine_checks.py` and `backend_checks.py` judge.
 
-``None`` is always "not known" or "not there", never a guess.
+``None`` always means "not known" or "not there".
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ PLACES: dict[Place, str] = {
     "hub": "hub's cache",
     "temporary": "temporary files",
 }
-"""How sentences name the folders that need room."""
+"""Names of the folders that need room, for sentences."""
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class PackageMismatch:
     """A package that is not as pinned; ``installed`` is ``None`` where it is missing."""
 
     package: str
@@ -41,12 +41,12 @@ class Environment:
     Attributes:
         name: of the environment.
         state: whether it is built.
-        python: the version its Python says it is; ``None`` where it does not run.
+        python: the version of its Python; ``None`` where that does not run.
         pinned: package -> version, as its requirements say.
         excluded: packages its requirements leave out on purpose.
         differences: packages of a built environment that are not as pinned.
-        checkout_complaint: why the checkout that it is installed from cannot be had; ``None``
-            where it can, or where none is needed any more.
+        checkout_complaint: why its checkout cannot be used; ``None`` where it can, or where it
+            is no longer needed.
     """
 
     name: str
@@ -54,13 +54,13 @@ class Environment:
     python: str | None
     pinned: Mapping[str, str]
     excluded: frozenset[str]
-    differences: tuple[Difference, ...]
+    differences: tuple[PackageMismatch, ...]
     checkout_complaint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU, as ``nvidia-smi`` tells."""
+    """One GPU, as ``nvidia-smi`` reports it."""
 
     name: str
     memory_mib: int
@@ -109,11 +109,11 @@ class Hub:
     """A hub model, here and on the hub.
 
     Attributes:
-        resolved: the commit an earlier run has pinned.
+        resolved: the commit that an earlier run pinned.
         cached: whether that commit's files are in the local cache.
-        asked: whether the hub was asked; it is not where both are known.
+        asked: whether the hub was asked. It is not, where the files are cached.
         complaint: why the hub gave no answer, in one line.
-        remedy: what would change that.
+        remedy: what would mend that.
         download_bytes: size of the files.
     """
 
@@ -127,7 +127,7 @@ class Hub:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A folder that needs room on its file system; ``device`` tells file systems apart."""
+    """A folder that needs room on its file system; ``device`` identifies the file system."""
 
     place: Place
     path: str
@@ -146,7 +146,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that was found.
+    """All facts.
 
     Attributes:
         python: version of the harness's Python.
@@ -156,18 +156,18 @@ class Facts:
         harness: packages of the harness that are not as pinned.
         git: version; ``None`` where there is none.
         repository: whether the work tree is a git repository.
-        unnamed: why a result from here could not name its commit; ``None`` where it can.
+        unnamed: why a result from here could not name its commit; ``None`` where it could.
         dvc: version; ``None`` where there is none.
-        cpus: that this process may use.
+        cpus: number that this process may use.
         load: average number of busy processes over the last minute.
-        memory_bytes: all there is.
+        memory_bytes: in total.
         free_memory_bytes: what a new process could get.
         rooms: the folders that need room.
         loopback: why no server can be reached on 127.0.0.1; ``None`` where it can.
         measuring: who measures on this machine right now.
-        lock_complaint: why the measurements' lock cannot be had by anybody.
-        waits: whether a measurement waits for another one.
-        left_over: servers that nobody measures.
+        lock_complaint: why the measurement lock cannot be used.
+        waits: whether a measurement would wait for another one.
+        left_over: servers without a measurement.
         environments: of every backend asked about, and the oracle's.
         oracle: the environment the oracle runs in.
         nvidia: traces of NVIDIA GPUs.
@@ -177,15 +177,15 @@ class Facts:
         servers: URL of a server that was started elsewhere -> why it cannot be reached;
             ``None`` where it can.
         variables: environment variables that a server inherits and that choose its device.
-        left_out: variables of this shell that no server gets, for they decide how it computes.
-        elsewhere: backend -> the other machine its matrices in the work tree were measured on.
+        left_out: variables of this shell that no server gets, because they decide how it computes.
+        elsewhere: backend -> the other machine that measured its matrices in the work tree.
     """
 
     python: str
     wanted_python: str
     system: str
     machine: str
-    harness: tuple[Difference, ...]
+    harness: tuple[PackageMismatch, ...]
     git: str | None
     repository: bool
     unnamed: GitError | None

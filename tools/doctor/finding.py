@@ -1,4 +1,4 @@
-"""What a check says, and who is ready. Pure."""
+"""What a check reports, and which backends are ready."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ type Level = Literal["ok", "warning", "blocked"]
 type State = Literal["ready", "blocked", "unavailable"]
 
 RECORDED = "doctor: "
-"""How a reason begins that this command wrote into the contract."""
+"""Prefix of the reasons that this command writes into the contract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class Finding:
 
     Attributes:
         check: its name.
-        level: whether it stands in the way.
+        level: whether it blocks a measurement.
         found: what was found, in one line.
-        fix: what would put it right; empty where nothing has to be.
+        fix: what would fix it; empty where no fix is needed.
     """
 
     check: str
@@ -36,7 +36,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is judged: a contract on a machine, for some backends."""
+    """What is checked: a contract on a machine, for some backends."""
 
     contract: Contract
     backends: tuple[Backend, ...]
@@ -82,9 +82,9 @@ class Verdict:
     """Whether one backend can be measured in one view.
 
     Attributes:
-        findings: its own; what holds for the whole machine is told once.
+        findings: its own, without those of the whole machine.
         unavailable: the contract's reason not to measure it.
-        state: ``unavailable`` where the contract needs nothing of it.
+        state: ``unavailable`` where the contract declares it so.
         reason: why it is not ready.
     """
 
@@ -108,10 +108,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All of it.
+    """The result of all checks.
 
     Attributes:
-        machine: what holds for every backend.
+        machine: findings for every backend.
         verdicts: one for each backend and view.
     """
 
@@ -120,12 +120,12 @@ class Diagnosis:
 
     @property
     def ready(self) -> bool:
-        """Whether everything the contract needs here is ready."""
+        """Whether everything that the contract needs is ready."""
         return first_block(self.machine) is None and all(
             verdict.state != "blocked" for verdict in self.verdicts
         )
 
 
 def first_block(findings: tuple[Finding, ...]) -> Finding | None:
-    """The first finding that stands in the way."""
+    """The first blocking finding."""
     return next((finding for finding in findings if finding.level == "blocked"), None)

@@ -1,4 +1,4 @@
-"""Gather every fact; reads disk, devices and processes, asks the hub, and changes nothing."""
+"""Gathers all facts. It reads disk, devices and processes, asks the hub, and changes nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from stages.backends.registry import oracle_environment
 from stages.common.errors import UserError
 from stages.common.git import HangingError, code_version
-from stages.common.shell import clean_environ, reaching
+from stages.common.shell import clean_environ, server_variables
 from stages.contract import REFERENCE, VIEWS, Backend, Contract, HubModel
 from stages.documents.matrix import MATRIX_FILE, MODEL_FILE, folder_of, read_matrix
 from stages.machine.lock import who_measures
@@ -34,7 +34,7 @@ _VARIABLES = ("CUDA_VISIBLE_DEVICES",)
 
 
 def gather(contract: Contract, backends: tuple[Backend, ...], root: Path = ROOT) -> Facts:
-    """What is found here, for the contract.
+    """Gather the facts for the contract.
 
     Args:
         contract: in force.
@@ -55,7 +55,7 @@ def gather(contract: Contract, backends: tuple[Backend, ...], root: Path = ROOT)
         system=platform.system(),
         machine=platform.machine(),
         harness=harness_differences(),
-        # One that hangs is not waited for again.
+        # Do not wait a second time for a git that hangs.
         git=None if isinstance(version.unknown, HangingError) else git_version(),
         repository=version.repository,
         unnamed=version.unknown,
@@ -113,8 +113,8 @@ def _environments(contract: Contract, backends: tuple[Backend, ...]) -> dict[str
 
 
 def _left_out(contract: Contract, backends: tuple[Backend, ...]) -> tuple[str, ...]:
-    """The variables of this shell that at least one server would compute by, and none gets."""
-    names = (reaching(contract.backends.of(b).launch.environ).left_out for b in backends)
+    """The variables of this shell that would change how a server computes, and that none gets."""
+    names = (server_variables(contract.backends.of(b).launch.environ).left_out for b in backends)
     return tuple(sorted({name for left_out in names for name in left_out}))
 
 

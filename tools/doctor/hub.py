@@ -1,4 +1,4 @@
-"""Whether a hub model is here or can be fetched, asked the way stage ``checkpoint`` asks."""
+"""Checks whether a hub model is cached or can be downloaded, like stage ``checkpoint`` does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _INDEX = "model.safetensors.index.json"
 
 
 def find_hub_model(model: HubModel) -> Hub:
-    """Look for the model in the local cache and, where that is not enough, on the hub."""
+    """Look for the model in the local cache and, if it is not there, on the hub."""
     resolved = _resolved(model)
     cached = resolved is not None and _is_cached(model.repository, resolved)
     if cached:
@@ -40,7 +40,7 @@ def _resolved(model: HubModel) -> str | None:
 
 
 def _is_cached(repository: str, commit: str) -> bool:
-    """Whether configuration and every file of weights are there."""
+    """Whether the configuration and all weights are cached."""
     from huggingface_hub import try_to_load_from_cache
 
     config = try_to_load_from_cache(repository, "config.json", revision=commit)

@@ -1,4 +1,4 @@
-"""Installed packages next to the pins, without starting anything but a Python."""
+"""Compares installed packages with the pins. It starts nothing but a Python."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stages.environments.build import (
     requirements_sha256,
     source_of,
 )
-from tools.doctor.facts import Difference, Environment
+from tools.doctor.facts import Environment, PackageMismatch
 
 _PIN = re.compile(r"([\w.-]+)(?:\[[^\]]*\])?==([^\s;\\]+)")
 _FIELD = re.compile(r"^(Name|Version): *(\S+)", re.MULTILINE)
@@ -33,7 +33,7 @@ def find_environment(name: str, commit: str | None = None) -> Environment:
     """
     requirements_sha256(name)  # names the file if it cannot be read
     pinned = pins(requirements_file(name).read_text("utf-8"))
-    # The locks of accelerators leave nothing out.
+    # The locks for accelerators exclude nothing.
     named = requirements_file(name).name.replace("requirements", "excludes")
     excludes = requirements_file(name).with_name(named)
     excluded = excludes.read_text("utf-8").split() if excludes.exists() else []
@@ -58,7 +58,9 @@ def _checkout_complaint(name: str, commit: str | None) -> str | None:
     return None
 
 
-def harness_differences(requirements: Path = Path("requirements.txt")) -> tuple[Difference, ...]:
+def harness_differences(
+    requirements: Path = Path("requirements.txt"),
+) -> tuple[PackageMismatch, ...]:
     """Packages of the harness, this Python's own, that are not as pinned.
 
     Raises:
@@ -80,10 +82,10 @@ def installed(folder: Path) -> dict[str, str]:
 def _versions(found: Iterable[importlib.metadata.Distribution]) -> dict[str, str]:
     versions: dict[str, str] = {}
     for distribution in found:
-        # importlib parses the whole description for a name, which takes seconds for them all.
+        # importlib parses the whole description for a name, which takes seconds in total.
         text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
         head = dict(_FIELD.findall(text.partition("\n\n")[0]))
-        # The first one on the path is what an import finds; a broken one has no name.
+        # An import finds the first one on the path. A broken one has no name.
         if "Name" in head:
             version = one_line(head.get("Version", "")) or "of no version"
             versions.setdefault(normal_name(head["Name"]), version)
@@ -91,27 +93,27 @@ def _versions(found: Iterable[importlib.metadata.Distribution]) -> dict[str, str
 
 
 def pins(requirements: str) -> dict[str, str]:
-    """Package -> version, as pinned requirements say."""
+    """Package -> version, from pinned requirements."""
     matches = (_PIN.match(line) for line in requirements.splitlines())
     return {normal_name(match[1]): match[2] for match in matches if match}
 
 
 def normal_name(package: str) -> str:
-    """A package's name as package indexes compare it."""
+    """A package's normalized name."""
     return re.sub(r"[-_.]+", "-", package).lower()
 
 
-def differences(pinned: Mapping[str, str], found: Mapping[str, str]) -> tuple[Difference, ...]:
+def differences(pinned: Mapping[str, str], found: Mapping[str, str]) -> tuple[PackageMismatch, ...]:
     """The packages that are missing or of another version than pinned."""
     return tuple(
-        Difference(package, version, found.get(package))
+        PackageMismatch(package, version, found.get(package))
         for package, version in pinned.items()
         if package not in found or _parts(found[package]) != _parts(version)
     )
 
 
 def _parts(version: str) -> list[str]:
-    """A version such that 2024.07.4 and 2024.7.4 are the same one."""
+    """A comparable version: 2024.07.4 and 2024.7.4 are equal."""
     return [p.lstrip("0") or "0" for p in re.split(r"[.+-]", version.lower())]
 
 

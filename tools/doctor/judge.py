@@ -1,4 +1,4 @@
-"""All checks on all facts: who is ready, who is blocked, and why. Pure."""
+"""Runs all checks: which backends are ready, which are blocked, and why."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tools.doctor.machine_checks import MACHINE_CHECKS
 
 
 def diagnose(question: Question) -> Diagnosis:
-    """Judge everything."""
+    """Run all checks."""
     machine = tuple(f for check in MACHINE_CHECKS if (f := check(question)) is not None)
     shared = first_block(machine)
     verdicts = [

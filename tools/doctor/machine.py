@@ -1,4 +1,4 @@
-"""What holds for the whole machine: room, memory, loopback, and who else works on it."""
+"""Facts about the whole machine: room, memory, loopback, and other servers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _hub_cache() -> Path:
 
 
 def room_of(place: Place, folder: Path) -> Room:
-    """How much is free where ``folder`` lies or will lie."""
+    """The free room at ``folder``, whether or not it exists yet."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return Room(
         place=place,
@@ -67,7 +67,7 @@ def loopback_complaint() -> str | None:
 
 
 def server_complaint(url: str) -> str | None:
-    """Why nobody accepts a connection at ``url``; ``None`` where somebody does. Nothing is sent."""
+    """Why ``url`` accepts no connection; ``None`` where it does. Sends nothing."""
     parts = urllib.parse.urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
@@ -78,7 +78,7 @@ def server_complaint(url: str) -> str | None:
 
 
 def find_left_over() -> tuple[Process, ...]:
-    """Servers that run in one of the backends' environments, whoever started them."""
+    """Servers that run in one of the backends' environments."""
     folder = cache_root() / "environments"
     found = []
     for process in psutil.process_iter():
@@ -96,7 +96,7 @@ def _environment(folder: str) -> str:
 
 
 def memory() -> tuple[int, int]:
-    """Bytes of memory: all there is, and what a new process could get."""
+    """Bytes of memory: in total, and what a new process could get."""
     found = psutil.virtual_memory()
     return found.total, found.available
 

@@ -1,6 +1,6 @@
-"""The checks that hold for every backend: facts in, one finding out. Pure.
+"""The checks of the whole machine: facts in, one finding out.
 
-A new one is a function and its entry in `MACHINE_CHECKS`.
+A new check is a function and its entry in `MACHINE_CHECKS`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from tools.doctor.needs import (
 )
 
 _BUSY_SHARE = 0.5
-_TOLD = 3
+_MOST_NAMED = 3
 _REBUILD_HARNESS = "rm .venv/.complete && make doctor"
 
 
 def contract(question: Question) -> Finding:
-    """The contract; one that is not valid has ended the command before this."""
+    """The contract. An invalid one ends the command before this check."""
     identity = question.contract.identity
     return Finding(
         "contract", "ok", f"params.yaml is valid: {identity.contract} on {identity.target}"
@@ -56,18 +56,18 @@ def platform(question: Question) -> Finding:
 
 
 def harness(question: Question) -> Finding:
-    """The harness's packages next to its pins."""
+    """The harness's packages, compared with its pins."""
     found = question.facts.harness
     if not found:
         return Finding("harness", "ok", "every package as pinned in requirements.txt")
-    told = [f"{d.package} {d.installed or 'missing'}, not {d.pinned}" for d in found[:_TOLD]]
-    if len(found) > _TOLD:
-        told.append(f"and {len(found) - _TOLD} more")
-    return Finding("harness", "warning", "; ".join(told), _REBUILD_HARNESS)
+    named = [f"{d.package} {d.installed or 'missing'}, not {d.pinned}" for d in found[:_MOST_NAMED]]
+    if len(found) > _MOST_NAMED:
+        named.append(f"and {len(found) - _MOST_NAMED} more")
+    return Finding("harness", "warning", "; ".join(named), _REBUILD_HARNESS)
 
 
 def tools(question: Question) -> Finding:
-    """What `dvc repro` itself needs."""
+    """Git and dvc, which `dvc repro` needs."""
     facts = question.facts
     unnamed = facts.unnamed
     if isinstance(unnamed, HangingError):
@@ -87,16 +87,16 @@ def tools(question: Question) -> Finding:
 
 
 def model(question: Question) -> Finding:
-    """Whether the model under test is here or can be had."""
+    """Whether the model under test is here or can be downloaded."""
     served, hub = question.contract.model, question.facts.hub
     if isinstance(served, SyntheticModel):
         bytes_ = synthetic_bytes(served, question.contract.vocabulary)
         return Finding("model", "ok", f"{served.title}: built here, {size(bytes_)}")
     if isinstance(served, PackagedModel):
         there = weight_bytes(question)
-        told = size(there) if there else "an unknown size"
+        shown = size(there) if there else "an unknown size"
         name = f"{served.package} {served.version}"
-        return Finding("model", "ok", f"{name}: built here from that package, {told}")
+        return Finding("model", "ok", f"{name}: built here from that package, {shown}")
     name = f"{served.repository}@{served.revision}"
     if hub is None:
         return Finding("model", "warning", f"{name}: nobody looked for it")
@@ -120,7 +120,7 @@ def disk(question: Question) -> Finding:
     if closed:
         found = f"the {PLACES[closed[0].place]} {closed[0].path} cannot be written"
         return Finding("disk", "blocked", found, _elsewhere(closed))
-    told: list[str] = []
+    sentences: list[str] = []
     level: Level = "ok"
     short: list[Room] = []
     for group in by_file_system(rooms):
@@ -134,8 +134,8 @@ def disk(question: Question) -> Finding:
         if needed > free:
             level, short = "blocked", short + group
             sentence += f" ({_largest(wanted)})"
-        told.append(sentence)
-    return Finding("disk", level, "; ".join(told), _elsewhere(short) if short else "")
+        sentences.append(sentence)
+    return Finding("disk", level, "; ".join(sentences), _elsewhere(short) if short else "")
 
 
 def _used(question: Question) -> set[str]:
@@ -143,7 +143,7 @@ def _used(question: Question) -> set[str]:
 
 
 def _largest(wanted: list[Need]) -> str:
-    largest = sorted(wanted, key=lambda need: -need.byte_count)[:_TOLD]
+    largest = sorted(wanted, key=lambda need: -need.byte_count)[:_MOST_NAMED]
     return ", ".join(f"{need.what} {size(need.byte_count)}" for need in largest)
 
 
@@ -166,11 +166,11 @@ def _join(parts: list[str]) -> str:
 
 
 def memory(question: Question) -> Finding:
-    """Room for a server on the CPU and its weights; an estimate, so it hardly ever blocks."""
+    """Room for a server on the CPU and its weights. It is an estimate, so it rarely blocks."""
     facts, weights = question.facts, weight_bytes(question) or 0
     found = f"{size(facts.free_memory_bytes)} of {size(facts.memory_bytes)} free"
     devices = {question.contract.backends.of(b).launch.device for b in question.backends}
-    # The oracle computes on the CPU, whatever the servers do.
+    # The oracle always computes on the CPU.
     if "cpu" not in devices and REFERENCE not in question.backends:
         return Finding("memory", "ok", found)
     if weights > facts.memory_bytes:
@@ -207,14 +207,14 @@ def lock(question: Question) -> Finding:
 
 
 def left_over(question: Question) -> Finding:
-    """Servers nobody measures, which slow down whatever is measured."""
+    """Servers without a measurement, which slow down other measurements."""
     facts = question.facts
     if not facts.left_over or facts.measuring is not None:
         return Finding("servers left over", "ok", "none")
-    told = [f"{process.environment}, process {process.pid}" for process in facts.left_over]
+    named = [f"{process.environment}, process {process.pid}" for process in facts.left_over]
     pids = " ".join(str(process.pid) for process in facts.left_over)
     fix = f"if nobody needs them: kill {pids}"
-    return Finding("servers left over", "warning", "; ".join(told), fix)
+    return Finding("servers left over", "warning", "; ".join(named), fix)
 
 
 def load(question: Question) -> Finding:
@@ -233,8 +233,8 @@ def shell(question: Question) -> Finding:
     left_out = question.facts.left_out
     if not left_out:
         return Finding("shell", "ok", "it sets nothing that a server computes by")
-    more = f" and {len(left_out) - _TOLD} more" if len(left_out) > _TOLD else ""
-    found = f"{', '.join(left_out[:_TOLD])}{more}: no server gets what your shell sets there"
+    more = f" and {len(left_out) - _MOST_NAMED} more" if len(left_out) > _MOST_NAMED else ""
+    found = f"{', '.join(left_out[:_MOST_NAMED])}{more}: no server gets what your shell sets there"
     fix = "nothing; what a server is meant to get stands in backends.BACKEND.launch.environ"
     return Finding("shell", "ok", found, fix)
 

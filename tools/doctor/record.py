@@ -1,7 +1,7 @@
-"""Recording a block as the reason of an unavailable backend in the contract's file. Pure.
+"""Writes the reason of an unavailable backend into the contract's text.
 
-Only the value itself is replaced, written as dvc's composition writes it, so the rest of the
-file, comments included, stays as it is.
+Only the value is replaced, in the form of dvc's composition. The rest of the file does not change,
+comments included.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from tools.doctor.finding import RECORDED, Verdict
 
 _REASON_CHARACTERS = 300
 
-# Quotes and the like would have to be escaped for YAML, Hydra and the shell, one in another.
+# Replaced, because YAML, Hydra and the shell would each need another escape for them.
 _PLAIN = str.maketrans({**dict.fromkeys("\"'`", "\N{RIGHT SINGLE QUOTATION MARK}"), "\\": "/"})
 
 
 def reason_of(verdicts: Iterable[Verdict]) -> str | None:
-    """What would be recorded for one backend; ``None`` where nothing of its own blocks it."""
+    """The reason to record for one backend; ``None`` where no check of its own blocks it."""
     block = next((block for v in verdicts if (block := v.own_block) is not None), None)
     if block is None:
         return None
@@ -31,10 +31,10 @@ def reason_of(verdicts: Iterable[Verdict]) -> str | None:
 
 
 def with_reason(text: str, backend: Backend, reason: str | None) -> str:
-    """The contract's file with another ``backends.BACKEND.unavailable``.
+    """The contract's text with another ``backends.BACKEND.unavailable``.
 
     Raises:
-        UserError: it has no such place.
+        UserError: it has no such key.
     """
     node = _composed(text)
     for key in ("backends", backend, "unavailable"):
@@ -49,10 +49,10 @@ def with_reason(text: str, backend: Backend, reason: str | None) -> str:
 
 
 def _composed(text: str) -> yaml.Node | None:
-    """Where in the text everything stands.
+    """The text as YAML nodes with their positions.
 
-    PyYAML says where an empty value stands, the library that reads the contract where the next
-    key does. What they read differently changes nothing here: the contract is read anew.
+    PyYAML gives the position of an empty value, the contract's library only that of the next key.
+    Differences between the two do not matter, because the contract is read again afterwards.
     """
     try:
         return yaml.compose(text, Loader=yaml.SafeLoader)
@@ -67,13 +67,13 @@ def _child(node: yaml.Node | None, key: str) -> yaml.Node | None:
 
 
 def _dumped(backend: Backend, reason: str | None) -> str:
-    # At its own depth, for long text is folded there.
+    # Dumped at its own depth, because that decides where long text is folded.
     document = {"backends": {backend: {"unavailable": reason}}}
     text = yaml.safe_dump(document, default_flow_style=False, allow_unicode=True)
     return text.partition("unavailable:")[2].strip()
 
 
 def override(backend: Backend, reason: str | None) -> str:
-    """The same for a `dvc exp run`, as one of its arguments in a shell."""
+    """The same as an argument of `dvc exp run` in a shell."""
     value = "null" if reason is None else f'"{reason}"'
     return f"-S {shlex.quote(f'backends.{backend}.unavailable={value}')}"

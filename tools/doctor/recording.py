@@ -1,4 +1,4 @@
-"""Which blocks are recorded, which records are taken back, and what the user is told. Pure."""
+"""Decides which blocks are recorded, which records are cleared, and what is printed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tools.doctor.record import override, reason_of
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the user wants.
+    """The options of the command.
 
     Attributes:
         record: make blocked backends unavailable.
-        clear: take back what was recorded and no longer holds.
-        named: whether the backends were named, not just all of them.
+        clear: remove recorded reasons that no longer hold.
+        named: whether the user named the backends.
     """
 
     record: bool = False
@@ -25,34 +25,33 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """New reasons by backend, ``None`` for one that is taken back; and lines for the user."""
+class Decision:
+    """New reasons by backend, ``None`` to clear one; and lines to print."""
 
     changes: dict[Backend, str | None]
     lines: tuple[str, ...]
 
 
-def decide(question: Question, diagnosis: Diagnosis, asked: Asked) -> Outcome:
-    """What to write, and what to say."""
+def decide(question: Question, diagnosis: Diagnosis, asked: Asked) -> Decision:
+    """What to write and what to print."""
     changes: dict[Backend, str | None] = {}
     lines: list[str] = []
     for backend in question.backends:
-        told = _Told(question, diagnosis, backend, asked)
-        said = told.lines()
-        lines += said
-        if told.changes:
-            changes[backend] = told.reason
+        record = _BackendRecord(question, diagnosis, backend, asked)
+        lines += record.lines()
+        if record.changes:
+            changes[backend] = record.reason
     shared = first_block(diagnosis.machine)
     if asked.record and shared is not None:
         lines.append(
-            f"Not recorded: {shared.check} blocks the whole machine, so that an unavailable"
-            " backend would not help."
+            f"Not recorded: {shared.check} blocks the whole machine, so an unavailable backend"
+            " would not help."
         )
-    return Outcome(changes, tuple(lines))
+    return Decision(changes, tuple(lines))
 
 
-class _Told:
-    """One backend: whether its record changes, and the words for it."""
+class _BackendRecord:
+    """One backend: whether its recorded reason changes, and the lines about it."""
 
     def __init__(
         self, question: Question, diagnosis: Diagnosis, backend: Backend, asked: Asked
@@ -71,7 +70,7 @@ class _Told:
     def changes(self) -> bool:
         """Whether the file is written."""
         if self.reason is None:
-            # Whoever wrote a reason by hand names the backend to take it back.
+            # A reason that was written by hand is cleared only where the backend is named.
             wanted = self.asked.clear and (self.asked.named or not self.by_hand)
             return wanted and self.current is not None
         if self.by_hand or self.reason == self.current:
@@ -79,51 +78,49 @@ class _Told:
         return self.asked.record and self.elsewhere is None
 
     def lines(self) -> list[str]:
-        """What is said about it."""
+        """The lines to print about it."""
         if self.reason is None:
             return self._holds_no_longer() if self.current else []
         if self.changes:
             return [
                 f"Recorded in {PARAMS}: {self.key}: {self.reason}",
                 self._experiments(),
-                f"  if {self.name} is measured on another machine, set it back to null:"
-                " blocked here is no reason then.",
+                f"  If {self.name} is measured on another machine, set it back to null: then a"
+                " block here does not matter.",
             ]
         if self.asked.clear and self.current is not None:
             found = self.reason.removeprefix(RECORDED)
-            return [f"Not taken back, for {self.name} is blocked here: {found}"]
+            return [f"Not cleared: {self.name} is blocked here: {found}"]
         return [] if self.by_hand or self.reason == self.current else self._could_be_recorded()
 
     def _could_be_recorded(self) -> list[str]:
         if self.elsewhere is not None:
             again = f"make doctor RECORD=1 BACKEND={self.backend} records it all the same"
-            told = f"its matrices here were measured on {self.elsewhere}"
-            return [f"{self.name} is blocked here, but {told}: nothing to record ({again})."]
+            other = f"its matrices here were measured on {self.elsewhere}"
+            return [f"{self.name} is blocked here, but {other}: nothing to record ({again})."]
         return [
             f"To go on without {self.name} and get a PARTIAL report:"
             f" make doctor RECORD=1 BACKEND={self.backend}, then make repro",
             self._experiments(),
-            f"  If {self.name} is measured on another machine, record nothing: blocked here is no"
-            " reason then.",
+            f"  If {self.name} is measured on another machine, record nothing: then a block here"
+            " does not matter.",
         ]
 
     def _experiments(self) -> str:
-        """Its contract is another one than the one in force, to which this is an addition."""
+        """The option for an experiment, whose contract is composed anew."""
         return (
-            f"  dvc exp run composes {PARAMS} anew from conf/, whatever stands in it now; for an"
-            f" experiment without {self.name} add: {override(self.backend, self.reason)}"
+            f"  dvc exp run composes {PARAMS} anew from conf/ and ignores its present content; for"
+            f" an experiment without {self.name} add: {override(self.backend, self.reason)}"
         )
 
     def _holds_no_longer(self) -> list[str]:
         if self.changes:
-            return [f"Taken back in {PARAMS}: {self.key} is null, and was: {self.current}"]
+            return [f"Cleared in {PARAMS}: {self.key} is null, and was: {self.current}"]
         if self.by_hand:
-            # It may hold all the same: a quota is nothing that can be seen here.
+            # The reason may still hold: a quota, for example, is not visible here.
             again = f"make doctor CLEAR=1 BACKEND={self.backend}"
-            told = (
-                f"Not taken back, for {self.name}'s reason was written by hand; to do so: {again}"
-            )
-            return [told] if self.asked.clear else []
+            line = f"Not cleared: {self.name}'s reason was written by hand; to clear it: {again}"
+            return [line] if self.asked.clear else []
         return [
             f"{self.name} is unavailable for a reason that no longer holds; to measure it again:"
             f" make doctor CLEAR=1 BACKEND={self.backend}, then make repro"

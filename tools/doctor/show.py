@@ -1,4 +1,4 @@
-"""A diagnosis for people, as tables, and for machines, as JSON."""
+"""Prints a diagnosis as tables or as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.text import Text
 from stages.contract import BACKEND_NAMES
 from tools.doctor.finding import Diagnosis, Finding, Level, State, Verdict, first_block
 
-# Where no terminal shows it, a finding stays on its line.
+# Without a terminal, each finding stays on one line.
 _PLAIN_WIDTH = 100_000
 
 _MARKS: dict[Level, tuple[str, str]] = {
@@ -36,7 +36,7 @@ def show(diagnosis: Diagnosis) -> None:
     if sys.stdout.isatty():
         _show_on(Console(highlight=False), diagnosis)
         return
-    # A shell may ask for colours (FORCE_COLOR); a file or a pipe gets none.
+    # A shell may force colours (FORCE_COLOR), but a file or a pipe gets none.
     console = Console(highlight=False, force_terminal=False, width=_PLAIN_WIDTH)
     with console.capture() as shown:
         _show_on(console, diagnosis)
@@ -56,7 +56,7 @@ def _show_on(console: Console, diagnosis: Diagnosis) -> None:
 
 
 def _alike(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
-    """Verdicts whose findings are the same, told once."""
+    """Groups of verdicts with the same findings."""
     groups: list[list[Verdict]] = []
     for verdict in verdicts:
         last = groups[-1][0] if groups else None
@@ -95,7 +95,7 @@ def _line(verdict: Verdict) -> Text:
 
 
 def summary(diagnosis: Diagnosis) -> str:
-    """What follows, in one line."""
+    """The conclusion, in one line."""
     measured = _names(diagnosis, "ready")
     if (block := first_block(diagnosis.machine)) is not None:
         return f"Nothing can be measured here: {block.check} is blocked."
@@ -107,7 +107,7 @@ def summary(diagnosis: Diagnosis) -> str:
         gone = _names(diagnosis, "unavailable")
         return f"Nothing is blocked, and nothing is measured here; unavailable: {gone}."
     asked = {verdict.backend for verdict in diagnosis.verdicts}
-    # Of a machine that was asked for one half, the whole would want the other one too.
+    # `make repro` would also need the other half, which this machine was not asked about.
     command = "make repro" if len(asked) > 1 else f"make measure BACKEND={min(asked)}"
     return f"Ready: {command} measures {measured} here."
 
@@ -118,7 +118,7 @@ def _names(diagnosis: Diagnosis, state: State) -> str:
 
 
 def as_json(diagnosis: Diagnosis) -> str:
-    """All of it for machines."""
+    """The diagnosis as JSON."""
     document: dict[str, Any] = {
         "ready": diagnosis.ready,
         "summary": summary(diagnosis),

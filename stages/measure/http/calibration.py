@@ -1,8 +1,8 @@
 """The client's own cost: whole passes against a server that answers at once.
 
-It runs the code a measurement runs: prepare, send, decode and validate. What it finds is
-an upper bound on the client's share of a pass, since the loopback and the instant
-server's reading of the request are inside it too.
+It runs the code of a measurement: prepare, send, decode and validate. The result is an upper
+bound on the client's share of a pass, since it includes the loopback and the time in which the
+instant server reads the request.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def instant_server(labels: int) -> Iterator[str]:
                 raise UserError(f"`{' '.join(command)}` did not start")
             yield f"http://127.0.0.1:{int(port)}"
         finally:
-            # The end of its input is its signal to end.
+            # The server ends when its input is closed.
             process.stdin.close()
             try:
                 process.wait(10)

@@ -1,9 +1,9 @@
 """The HTTP client: one keep-alive connection, requests encoded before the clock starts.
 
-It speaks through the two layers httpx itself stands on: httpcore's network streams carry
-the bytes (TCP_NODELAY, TLS), h11 frames and checks the protocol. The layers above them
-cost more per call than a small answer takes to read, and their timeouts bound a single
-read, which a server that drips bytes never exceeds.
+It uses the two layers below httpx: httpcore's network streams carry the bytes (TCP_NODELAY,
+TLS), h11 frames and checks the protocol. The layers above cost more per call than it takes to
+read a small answer. Their timeouts bound a single read, which a server that drips bytes never
+exceeds.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from stages.common.errors import hide, one_line
 from stages.documents.matrix import Status
 
 MAX_RESPONSE_BYTES = 8 << 20
-"""For a call that does not say how large its answer may be."""
+"""Bound on an answer, for calls that give none."""
 
-# Framing may double a small answer; what exceeds that carries no answer at all.
+# Framing may double a small answer. More framing than that is not an HTTP answer.
 _FRAMING_BYTES = 1 << 20
 
 # The clock is checked between pieces. A kernel reports a socket writable when a third of
@@ -168,7 +168,7 @@ class ScoreConnection:
     def _request(self, method: str, path: str, fields: Mapping[str, str]) -> h11.Request:
         headers = {
             "Host": self._host_header,
-            # A compressed answer may unpack to any size; none is asked for, none is taken.
+            # A compressed answer may unpack to any size, so compressed answers are refused.
             "Accept-Encoding": "identity",
             **self._authorization,
             **fields,
@@ -201,22 +201,20 @@ class ScoreConnection:
         except h11.RemoteProtocolError as error:
             raise CallFailed("connection_error", f"not a whole HTTP answer: {error}") from error
         finally:
-            # Bytes still to come, or past the answer's end, would be read as the answer to
-            # the next call.
+            # Late or surplus bytes would be read as the answer to the next call.
             if not reusable:
                 self.close()
         return Reply(status, b"".join(received))
 
     def _open_stream(self, deadline: float) -> httpcore.NetworkStream:
-        # An idle connection that is readable was closed by the server, or holds bytes
-        # nobody asked for. Nothing of this call has been sent yet, so a new connection
-        # cannot make the server score it twice. A server that closes a moment later, while
-        # the request is on its way, may have scored it already: that is a
-        # ``connection_error``, and the call is never sent again from here.
+        # An idle connection that is readable was closed by the server, or holds bytes that were
+        # not requested. Nothing of this call has been sent, so a new connection cannot make the
+        # server score it twice. A server that closes after that may have scored the request:
+        # that is a ``connection_error``, and the call is not sent again.
         if self._stream is not None and self._stream.get_extra_info("is_readable"):
             self.close()
         if self._stream is None:
-            # Kept from here on, so that a failing handshake is closed like any failure.
+            # Stored before the handshake, so that a failed one is closed like any failure.
             self._stream = self._backend.connect_tcp(
                 self._host, self._port, self._left(deadline), socket_options=[]
             )
@@ -227,8 +225,8 @@ class ScoreConnection:
     def _write(self, stream: httpcore.NetworkStream, pieces: list[bytes], deadline: float) -> bool:
         """Whether the server took the whole request.
 
-        A server may refuse a request without reading it (413, 503) and close: its answer
-        is then waiting although the write failed.
+        A server may refuse a request without reading it (413, 503) and close. Then the write
+        fails, but there is an answer to read.
         """
         try:
             for piece in pieces:
@@ -247,7 +245,7 @@ class ScoreConnection:
     ) -> int:
         """Read a whole answer's body into ``body``, as one piece or two; its HTTP status.
 
-        Of an error answer larger than the bound the beginning is enough.
+        An error answer larger than the bound is read up to the bound only.
         """
         response: h11.Response | None = None
         size, most = 0, 2 * bound + _FRAMING_BYTES
@@ -295,7 +293,7 @@ def _tls_context() -> ssl.SSLContext:
 
 def _authorization(api_key: str) -> dict[str, str]:
     hide(api_key)
-    # Checked here: a library that refuses the header would repeat it in its message.
+    # Checked here, because a library that refuses the header would print the key.
     if not api_key or not all("!" <= character <= "~" for character in api_key):
         raise ValueError("the API key is empty or has characters that no HTTP header can hold")
     return {"Authorization": f"Bearer {api_key}"}
@@ -313,14 +311,14 @@ def _refuse_compressed(response: h11.Response) -> None:
 
 
 def _extend(body: list[bytes | bytearray], data: bytes) -> None:
-    # Most answers come in one piece, which needs no copy; of many, each would be an object.
+    # Most answers come in one piece, which needs no copy. Further pieces share one bytearray.
     if len(body) == 1:
         body.append(bytearray())
     body[1] += data
 
 
 def _status_of_too_large(response: h11.Response, body: bytes | bytearray, bound: int) -> int:
-    # Why an error answer failed is told by its status; the rest of it is left unread.
+    # The status says why an error answer failed. The rest of it is not read.
     if response.status_code != 200:
         return response.status_code
     announced = dict(response.headers).get(b"content-length", b"").decode("latin-1")

@@ -1,6 +1,6 @@
-"""What one answer to ``POST /v1/score`` is worth: its scores, or the reason it has none.
+"""Validates an answer to ``POST /v1/score``: its scores, or the reason it has none.
 
-Pure, and inside the clock: 500 answers of one item or one answer of 500 items a pass.
+This runs inside the clock, up to 500 times a pass.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stages.measure.out_of_memory import looks_out_of_memory
 # Enough for any traceback; a longer body is not searched to its end.
 _SEARCHED_BYTES = 1 << 20
 
-# No request has so many; a sum over a pass fits the matrix's column.
+# More than any request has. The sum over a pass fits the matrix's column.
 _MOST_TOKENS = 1 << 40
 
 _BYTES_PER_SCORE = 64
@@ -71,8 +71,8 @@ def decode_scores(
     if type(answer) is not dict:
         return _failed("bad_json", f"the answer is {_kind(answer)}, not an object")
     rows: Any = answer.get("scores")
-    # The last of two members of one name is what a parser keeps: such an answer says two things.
-    # (From the next quote on, because one byte is searched for ten times as fast as several.)
+    # A parser keeps the last of two members with one name, so an answer with two is ambiguous.
+    # (The search starts at the next quote: finding one byte is ten times as fast as several.)
     rest = body.find(b'"', body.find(b'scores"') + len(b'scores"'))
     if rest >= 0 and body.find(b'scores"', rest) >= 0 and _twice(body, "scores"):
         return _failed("bad_json", "the answer holds scores twice")
@@ -87,30 +87,30 @@ def decode_scores(
     return Decoded("ok", "", list(map(float, chain.from_iterable(rows))))
 
 
-def cached_tokens_told(answers: Iterable[bytes]) -> int | None:
-    """Prompt tokens that came from the server's prefix cache, by the answers' own ``usage``.
+def reported_cached_tokens(answers: Iterable[bytes]) -> int | None:
+    """Prompt tokens from the server's prefix cache, by the ``usage`` field of the answers.
 
-    Not for the clock: each answer that mentions them is parsed once more.
+    Call it outside the clock: it parses each answer that holds the field once more.
 
     Args:
         answers: bodies of answers of one pass.
 
     Returns:
-        Their sum over the answers that tell; ``None`` where none does.
+        Their sum over the answers that report them; ``None`` where none does.
     """
-    told = [
+    reported = [
         tokens
         for body in answers
         if b"cached_tokens" in body and (tokens := _cached_tokens(body)) is not None
     ]
-    return sum(told) if told else None
+    return sum(reported) if reported else None
 
 
 def _cached_tokens(body: bytes) -> int | None:
-    found: Any = _parsed(body)
+    value: Any = _parsed(body)
     for key in ("usage", "prompt_tokens_details", "cached_tokens"):
-        found = found.get(key) if type(found) is dict else None
-    return found if type(found) is int and 0 <= found <= _MOST_TOKENS else None
+        value = value.get(key) if type(value) is dict else None
+    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None
 
 
 def _parsed(body: bytes) -> Any:
@@ -121,7 +121,7 @@ def _parsed(body: bytes) -> Any:
 
 
 def answer_bound(item_count: int, labels: int) -> int:
-    """The most bytes an answer to ``item_count`` items may have; three times what servers send."""
+    """Bound on the bytes of an answer to ``item_count`` items: three times what servers send."""
     return _BYTES_BESIDE_SCORES + _BYTES_PER_SCORE * item_count * labels
 
 
@@ -185,8 +185,8 @@ def _refused(status: int, body: bytes) -> Decoded:
     detail = f"HTTP {status}: {said}" if said.strip() else f"HTTP {status}"
     if status >= 400 and looks_out_of_memory(body[:_SEARCHED_BYTES].decode("utf-8", "replace")):
         return _failed("oom", detail)
-    # No kind exists for a redirect or an empty success. Like a 4xx they are the server's
-    # refusal to score this request as it stands; the detail gives the number.
+    # A redirect or an empty success has no kind of its own. Like a 4xx, the server does not score
+    # this request. The detail holds the status.
     return _failed("http_5xx" if status >= 500 else "http_4xx", detail)
 
 

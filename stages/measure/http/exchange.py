@@ -1,6 +1,6 @@
 """One exchange with a server: encode a request for scores, bound its answer, send, decode.
 
-Timed passes prepare all their requests before the clock starts, and only exchange inside it.
+Timed passes prepare all requests before the clock starts and exchange them inside it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from stages.measure.http.decode import Decoded, answer_bound, decode_scores
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """An encoded request, and what makes an answer to it a good one.
+    """An encoded request, and what its answer is validated against.
 
     Attributes:
         body: the JSON.
@@ -45,7 +45,7 @@ class ScoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """A request that only has to be sent."""
+    """A request that is ready to be sent."""
 
     request: ScoreRequest
     call: PreparedCall
@@ -66,7 +66,7 @@ def exchange(
     """Send a request and validate its answer.
 
     Returns:
-        What the answer is worth, and the answer itself; ``None`` where there was none.
+        The validated answer, and the raw one; ``None`` where there was none.
     """
     try:
         reply = connection.send(prepared.call)
@@ -80,7 +80,7 @@ def exchange(
 
 
 def get(connection: ScoreConnection, path: str) -> Reply:
-    """What another endpoint of the server answers, asked as every call is sent.
+    """The answer of another endpoint, requested the way every call is sent.
 
     Raises:
         CallFailed: no answer.

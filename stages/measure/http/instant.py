@@ -2,9 +2,9 @@
 
 It is started as ``python -m stages.measure.http.instant LABELS``.
 
-What a pass costs against it is the client's own share. It prints its port on
-127.0.0.1 and ends when its standard input closes, so it cannot outlive who started it.
-Every request says in ``X-Items`` how many items it holds; the body is read, not parsed.
+The time of a pass against it is the client's own share. It prints its port on 127.0.0.1 and ends
+when its standard input closes, so it cannot outlive the process that started it. Every request
+says in ``X-Items`` how many items it holds. The body is read, not parsed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _READ_BYTES = 1 << 20
 def canned_answer(item_count: int, labels: int) -> bytes:
     """A whole HTTP answer with ``item_count`` x ``labels`` scores, each row summing to 1.
 
-    Scores carry all their digits, as a model's do: short ones would be cheaper to read.
+    Scores have all their digits, like a model's. Short ones would be cheaper to parse.
     """
     rows = []
     for item in range(item_count):

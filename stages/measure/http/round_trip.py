@@ -1,4 +1,4 @@
-"""How long a request that costs the server next to nothing takes, on the connection in use."""
+"""Measures a round trip to the server: a request without work, on the connection in use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stages.measure.http.client import CallFailed, ScoreConnection
 
 ROUND_TRIPS = 21
 _PATH = "/ping"
-"""Both servers answer it at once; their ``/health`` may generate a token. Any answer will do."""
+"""Both servers answer it at once, whereas ``/health`` may generate a token. Any status counts."""
 
 
 def round_trip_s(connection: ScoreConnection) -> float | None:

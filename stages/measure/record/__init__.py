@@ -1,1 +1,1 @@
-"""What a measurement keeps: the journal while it runs, the result at its end."""
+"""What a measurement stores: the journal while it runs, the result at its end."""

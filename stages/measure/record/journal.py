@@ -1,12 +1,12 @@
 """The journal of one measurement: every finished pass is on disk before the next one begins.
 
-It lies in the cache folder, for DVC deletes a stage's outputs before it runs the stage, and
-may run it in a copy of the work tree. Its folder is named by a hash of everything that must
-be unchanged for earlier passes to count; whatever else changed starts a journal of its own.
+It lies in the cache folder, because DVC deletes a stage's outputs before it runs the stage, and may
+run it in a copy of the work tree. Its folder is named by a hash of everything that must be the same
+for earlier passes to count. If any of that changes, a new journal begins.
 
-A line an entry: one when a process begins, one for every pass it finished. A line carries
-a checksum of itself. The last line may be torn, by whatever ended the process; it is left out
-and written over. Any other line that is not as it was written makes the journal unusable.
+Each line is one entry with a checksum: one when a process begins, one for every finished pass. The
+last line may be torn by the end of a process; it is ignored and overwritten. Any other damaged line
+makes the journal unusable.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class ProcessStarted(Record):
         started_at: in UTC.
         monotonic_ns: its monotonic clock then.
         wall_ns: the wall clock at the same moment, since the epoch.
-        offset_ns: what is added to its monotonic clock to place its passes after earlier ones.
+        offset_ns: added to its monotonic clock to place its passes after earlier ones.
         compile_cache_entries: compiled programs in the cache before its server started.
-        measurement: tells the whole measurement from every other one; all its processes share it.
+        measurement: id of the whole measurement, shared by all its processes.
     """
 
     kind: Literal["process"] = "process"
@@ -60,14 +60,14 @@ class ProcessStarted(Record):
 
 
 class PassFinished(Record):
-    """A pass was measured, well or badly.
+    """A pass was measured, whether it was ok or failed.
 
     Attributes:
         finished_at: in UTC.
         calls: its calls; their times are on the timeline of the whole matrix.
         faults: counted over all processes, this pass included.
         load: of this process so far.
-        seconds: of this process so far, by what they were spent on.
+        seconds: of this process so far, by activity.
         elapsed_s: seconds since this process began.
     """
 
@@ -88,7 +88,7 @@ _ENTRY: pydantic.TypeAdapter[Entry] = pydantic.TypeAdapter(
 
 
 class DamagedJournalError(Exception):
-    """A line before the last one is not as it was written; ``line`` counts from 1."""
+    """A line before the last one is damaged; ``line`` counts from 1."""
 
     def __init__(self, line: int) -> None:
         super().__init__(f"line {line}")
@@ -102,7 +102,7 @@ def encode_entry(entry: Entry) -> bytes:
 
 
 def decode_entries(data: bytes) -> tuple[list[Entry], int]:
-    """The entries of a journal, and how many of its bytes they take.
+    """The entries of a journal, and how many bytes they take.
 
     Raises:
         DamagedJournalError: a line other than the last cannot be read.
@@ -134,9 +134,8 @@ def _decode_line(line: bytes) -> Entry | None:
 def clock_offset(earlier: Sequence[Entry], monotonic_ns: int, wall_ns: int) -> int:
     """What to add to this process's monotonic clock so that its passes follow the earlier ones.
 
-    Monotonic clocks begin anew with the machine, so the wall clock tells how much later this
-    process is than the first. Where it was put back meanwhile, this process begins where the
-    last finished pass ended.
+    Monotonic clocks restart with the machine, so the wall clock gives the time since the first
+    process. Where it was set back, this process begins where the last finished pass ended.
     """
     first = next((e for e in earlier if isinstance(e, ProcessStarted)), None)
     if first is None:
@@ -159,7 +158,7 @@ class History:
     Attributes:
         passes: every finished pass, in measuring order.
         first: the first process.
-        last: of every process that finished a pass, the last one it finished.
+        last: the last finished pass of every process that finished one.
     """
 
     passes: list[PassFinished]
@@ -168,7 +167,7 @@ class History:
 
 
 def history_of(entries: Sequence[Entry]) -> History:
-    """The entries, as what a process that goes on must know."""
+    """Summarize the entries for a process that continues the measurement."""
     last: list[PassFinished] = []
     new_process = True
     for entry in entries:
@@ -193,8 +192,8 @@ class Journal:
         folder: its own folder, made if it is not there.
 
     Attributes:
-        folder: where it lies, and where files may lie that go with it.
-        entries: those of earlier processes, empty unless a pass was finished.
+        folder: of the journal and of files that belong to it.
+        entries: of earlier processes; empty if none finished a pass.
 
     Raises:
         UserError: damaged, in use by another process, or the folder cannot be written.
@@ -246,7 +245,7 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         if not self._holds_passes:
-            # Nothing to go on from; a server's log, which says why, stays.
+            # Nothing to continue from. A server's log, which explains why, stays.
             with contextlib.suppress(OSError):
                 self._path.unlink()
                 self.folder.rmdir()
@@ -258,7 +257,7 @@ class Journal:
         Raises:
             UserError: it cannot be written; the entries before it are safe.
         """
-        # Before it is written: a signal may come between the writing and any line after it.
+        # Set before the write, because a signal may arrive directly after it.
         self._holds_passes |= isinstance(entry, PassFinished)
         try:
             line = encode_entry(entry)
@@ -271,17 +270,17 @@ class Journal:
             ) from error
 
     def count_passes(self) -> int:
-        """Passes on disk now; true also where a signal cut :meth:`append` short."""
+        """Passes on disk now, also right after a signal interrupted :meth:`append`."""
         entries, _ = decode_entries(self._path.read_bytes())
         return sum(isinstance(entry, PassFinished) for entry in entries)
 
     def remove(self) -> None:
-        """Delete it with its folder: what it holds is safe elsewhere."""
+        """Delete it with its folder, once the result is written."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make sure that the folder's entries survive a power cut, as its files do."""
+    """Sync the folder, so that its entries survive a power cut like its files."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""What must be unchanged for passes measured earlier to count now."""
+"""The key of a journal: everything that must be the same for earlier passes to count."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from stages import backends, measure
 from stages import plan as plan_room
 from stages.backends.registry import requirements_file
 from stages.common.files import sha256, sha256_file
-from stages.common.shell import reaching
+from stages.common.shell import server_variables
 from stages.documents import workload as canonical
 from stages.documents.matrix import MATRIX_VERSION, Host
 from stages.environments.build import cache_root, environment_sha256
 from stages.machine.host import this_host
-from stages.measure.servers.info import Introduction
+from stages.measure.servers.info import ServerIdentity
 from stages.plan.plan import Plan
 
 _JOURNALS = "journals"
 
 
-def journal_folder(plan: Plan, introduction: Introduction | None = None) -> Path:
-    """Where the journal of this measurement lies, in whatever copy of the work tree it runs.
+def journal_folder(plan: Plan, identity: ServerIdentity | None = None) -> Path:
+    """The folder of this measurement's journal, the same for every copy of the work tree.
 
     Args:
         plan: what is measured.
-        introduction: what a server that was started elsewhere says it is.
+        identity: of a server that was started elsewhere.
 
     Raises:
         UserError: a file of the measuring code cannot be read.
@@ -36,14 +36,14 @@ def journal_folder(plan: Plan, introduction: Introduction | None = None) -> Path
     backend = requirements_file(plan.environment).parent
     code += [p for p in backend.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
     environment = environment_sha256(plan.environment, plan.commit)
-    passed = reaching(plan.contract.launch.environ).passed if introduction is None else {}
+    passed = server_variables(plan.contract.launch.environ).passed if identity is None else {}
     source = source_sha256(code)
-    key = journal_key(plan, this_host(), environment, source, introduction, passed)
+    key = journal_key(plan, this_host(), environment, source, identity, passed)
     return cache_root() / _JOURNALS / key
 
 
 def source_sha256(files: Iterable[Path]) -> str:
-    """SHA-256 over names and contents, wherever the files lie.
+    """SHA-256 over file names and contents, independent of folders.
 
     Raises:
         UserError: a file cannot be read.
@@ -56,15 +56,13 @@ def journal_key(
     host: Host,
     environment_sha256: str,
     source: str,
-    introduction: Introduction | None = None,
+    identity: ServerIdentity | None = None,
     passed: Mapping[str, str] | None = None,
 ) -> str:
-    """A name for everything that decides what is measured, and where; git aside.
+    """A hash of everything that decides what is measured and where, without git.
 
-    What a server gets of the shell (``passed``) belongs to it: which GPU, which libraries.
-
-    The amount of memory is left out: a kernel reports a little more or less of it at each
-    start of one machine.
+    It includes the shell's variables that a server gets (``passed``), such as the choice of a GPU.
+    It leaves out the amount of memory, which a kernel reports slightly differently at each boot.
     """
     return sha256(
         json.dumps(
@@ -78,7 +76,7 @@ def journal_key(
                 "environment": environment_sha256,
                 "schema": MATRIX_VERSION,
                 "source": source,
-                "server": introduction.model_dump(mode="json") if introduction else None,
+                "server": identity.model_dump(mode="json") if identity else None,
                 "passed": dict(passed or {}),
                 "host": host.model_dump(mode="json", exclude={"memory_bytes"}),
             },

@@ -1,4 +1,4 @@
-"""What a measurement has found so far, over all processes that worked on it."""
+"""The passes measured so far, over all processes of a measurement."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class Ledger:
     """Every finished pass, kept in memory and in the journal.
 
     Args:
-        journal: what earlier processes left, and where this one's passes go.
+        journal: holds the passes of earlier processes and receives this one's.
         compile_cache_entries: compiled programs in the cache now.
 
     Attributes:
         records: every call, in measuring order, on one timeline.
-        load: of the machine, in this process.
-        earlier: what earlier processes left.
+        load: of the machine during this process.
+        earlier: the passes of earlier processes.
         started_at: when the first process began, in UTC.
         compile_cache_entries: compiled programs in the cache before the first server started.
-        measurement: its name, the same in every process that works on it and in no other one.
+        measurement: its id, the same in all its processes.
     """
 
     def __init__(self, journal: Journal, compile_cache_entries: int | None = None) -> None:
@@ -70,7 +70,7 @@ class Ledger:
         return entry.offset_ns
 
     def keep(self, calls: list[CallRecord], faults: FaultCounts) -> list[CallRecord]:
-        """Put a finished pass on disk; its calls, moved onto the matrix's timeline."""
+        """Write a finished pass to disk; return its calls on the matrix's timeline."""
         placed = [
             replace(
                 call,
@@ -92,7 +92,7 @@ class Ledger:
         return placed
 
     def add(self, calls: list[CallRecord]) -> None:
-        """Add calls that were never sent; they follow from the rest, so no journal holds them."""
+        """Add calls to the records only. Unsent calls follow from the rest and need no journal."""
         self.records += calls
         self._done |= {PassKey.of(call) for call in calls}
 
@@ -101,7 +101,7 @@ class Ledger:
         return key in self._done
 
     def next_run(self, phase: str, chunk_size: int) -> int:
-        """The first run of this phase and chunk size that is not on record."""
+        """The first run of this phase and chunk size without a record."""
         runs = (k.run for k in self._done if (k.phase, k.chunk_size) == (phase, chunk_size))
         return max(runs, default=-1) + 1
 
@@ -122,23 +122,23 @@ class Ledger:
 
     @property
     def sessions(self) -> int:
-        """Server sessions that answered, or failed to answer, a pass."""
+        """Server sessions to which a pass was sent."""
         return len({record.session for record in self.records if record.start_ns is not None})
 
     @property
     def faults(self) -> FaultCounts:
-        """As earlier processes counted them."""
+        """The counts of earlier processes."""
         passes = self.earlier.passes
         return passes[-1].faults if passes else FaultCounts()
 
     @property
     def foreign_cpu(self) -> float | None:
-        """Share of the machine's CPU time others took while passes were timed, all together."""
+        """Share of the machine's CPU time that other work took while passes were timed."""
         return sum((p.load for p in self.earlier.last), self.load.total).share
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds all processes took; of an earlier one, up to the last pass it finished."""
+        """Seconds of all processes; of earlier ones, up to their last finished pass."""
         return sum(p.elapsed_s for p in self.earlier.last) + time.monotonic() - self._began
 
     def seconds(self, what: str) -> float:

@@ -1,4 +1,4 @@
-"""What came of a measurement, as the two tables it writes and their provenance."""
+"""Writes the result of a measurement: the matrix and the probes, with their provenance."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ from stages.plan.probe_requests import choose_targets
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a measurement found, beyond what was planned; empty where nothing was started.
+class MeasurementResult:
+    """The result of a measurement; empty where nothing was started.
 
     Attributes:
-        run: what is known of the run itself.
+        run: facts about the run itself.
         records: every call, in measuring order.
         probe_records: every item of every probe request.
         probe_session: the server session that was probed.
+        confirmed: the chunk sizes that were measured again.
     """
 
     run: Run
@@ -47,20 +48,20 @@ class Outcome:
     confirmed: list[int] = field(default_factory=list)
 
 
-def write_result(plan: Plan, outcome: Outcome, folder: Path) -> None:
+def write_result(plan: Plan, result: MeasurementResult, folder: Path) -> None:
     """Write the matrix and the probes of one measurement into ``folder``.
 
     Raises:
         UserError: a file cannot be written.
     """
-    table = records_to_table(outcome.records)
-    provenance = _provenance(plan, outcome, table_sha256(table))
-    # Probes first: a matrix that is there is a measurement that is finished.
-    _write_probes(plan, outcome, provenance.table_sha256, folder)
+    table = records_to_table(result.records)
+    provenance = _provenance(plan, result, table_sha256(table))
+    # The matrix comes last: its existence means that the measurement is finished.
+    _write_probes(plan, result, provenance.table_sha256, folder)
     MATRIX_TABLE.write(folder / MATRIX_FILE, table, provenance)
 
 
-def _provenance(plan: Plan, outcome: Outcome, digest: str) -> Provenance:
+def _provenance(plan: Plan, result: MeasurementResult, digest: str) -> Provenance:
     return Provenance(
         schema_version=MATRIX_VERSION,
         table_sha256=digest,
@@ -74,13 +75,13 @@ def _provenance(plan: Plan, outcome: Outcome, digest: str) -> Provenance:
         model=plan.model,
         contract=plan.contract,
         unavailable=plan.unavailable,
-        confirm_chunk_sizes=outcome.confirmed,
-        run=outcome.run,
+        confirm_chunk_sizes=result.confirmed,
+        run=result.run,
     )
 
 
-def _write_probes(plan: Plan, outcome: Outcome, matrix_sha256: str, folder: Path) -> None:
-    table = pa.Table.from_pylist([asdict(r) for r in outcome.probe_records], schema=PROBE_SCHEMA)
+def _write_probes(plan: Plan, result: MeasurementResult, matrix_sha256: str, folder: Path) -> None:
+    table = pa.Table.from_pylist([asdict(r) for r in result.probe_records], schema=PROBE_SCHEMA)
     provenance = ProbeProvenance(
         schema_version=PROBE_TABLE.version,
         workload_sha256=plan.workload_sha256,
@@ -90,7 +91,7 @@ def _write_probes(plan: Plan, outcome: Outcome, matrix_sha256: str, folder: Path
         nonce=plan.nonce,
         model_sha256=plan.model.sha256,
         matrix_sha256=matrix_sha256,
-        session=outcome.probe_session,
+        session=result.probe_session,
         targets=choose_targets(plan.workload, plan.contract.probes),
     )
     PROBE_TABLE.write(folder / PROBES_FILE, table, provenance)

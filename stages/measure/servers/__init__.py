@@ -1,1 +1,1 @@
-"""The servers under test, launched here or met at a URL."""
+"""The servers under test, launched here or reached at a URL."""

@@ -1,12 +1,12 @@
-"""Runs in a backend's environment: which flags does the server of this entry point know?
+"""Prints the flags that a server knows. Runs in a backend's environment.
 
     python ask_flags.py -m sglang.launch_server
     python ask_flags.py backends/sglang_jax/launch_cpu.py
 
-The entry point itself runs, launcher and plugins and all, up to the moment it parses its
-command line. Its answer goes to standard output as JSON: the flags, or ``null`` where any are
-taken. An entry point that parses nothing gives no answer. ``--help`` would leave out the flags
-whose help is suppressed, and what it prints is made for a terminal.
+The entry point runs, with its launcher and plugins, until it parses its command line. Then the
+flags go to standard output as JSON, or ``null`` where the server accepts any flag. An entry point
+that parses nothing prints nothing. ``--help`` is no substitute: it leaves out flags whose help is
+suppressed, and formats its output for a terminal.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# Whatever else is printed meanwhile goes to standard error.
+# Everything else that is printed goes to standard error.
 _answer = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 
@@ -27,12 +27,12 @@ os.dup2(2, 1)
 def _tell(flags: list[str] | None) -> None:
     _answer.write(json.dumps(flags))
     _answer.flush()
-    # No farewell: nothing has been started that needs one.
+    # No clean-up is needed: nothing has been started.
     os._exit(0)
 
 
 def _is_servers(parser: argparse.ArgumentParser) -> bool:
-    """Libraries may parse something too; the server's own parser knows where to listen."""
+    """Whether this is the server's own parser: libraries parse command lines, too."""
     return "--port" in parser._option_string_actions
 
 
@@ -41,14 +41,14 @@ _parse_known_args = argparse.ArgumentParser.parse_known_args
 
 
 def _asked_for_all(parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> Any:
-    """In place of ``parse_args``, for which an unknown flag is an error."""
+    """Replaces ``parse_args``, for which an unknown flag is an error."""
     if _is_servers(parser):
         _tell(sorted(parser._option_string_actions))
     return _parse_args(parser, *args, **kwargs)
 
 
 def _asked_for_some(parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> Any:
-    """In place of ``parse_known_args``, which leaves unknown flags over."""
+    """Replaces ``parse_known_args``, which accepts unknown flags."""
     if _is_servers(parser):
         _tell(None)
     return _parse_known_args(parser, *args, **kwargs)

@@ -1,10 +1,10 @@
-"""What was sent to a server that lives on at a URL: the nonces, in the cache folder.
+"""Records in the cache folder which nonces were sent to a server at a URL.
 
-Requests with one nonce are the same requests, and a server that was asked them before may answer
-them from its prefix cache. A measurement that asks them again says so and has it on record.
+Two measurements with one nonce send the same requests. A server that keeps running may answer the
+second from its prefix cache, so the second measurement prints and records the repetition.
 
-A server is known by its URL and by what it reports of its settings. One that was started again
-as it was before looks like one that lived on, although its cache is empty.
+A server is identified by its URL and its reported settings. One that was restarted with the same
+settings looks like one that kept running, although its cache is empty.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from stages.documents.tables import Record
 from stages.environments.build import cache_root
 
 MOST_ENTRIES = 200
-"""The newest that a record keeps: years of measurements, and no more than 60 kB."""
+"""A record keeps the newest ones: years of measurements in at most 60 kB."""
 
 _FOLDER = "asked"
 
 
 class _Entry(Record):
-    """One measurement that sent its requests, under whichever view.
+    """One measurement that sent its requests, in either view.
 
     Attributes:
         settings_sha256: of the server, as it reported them.
-        measurement: tells it from every other one, however often it was interrupted.
-        first_at: when its first pass was about to be sent.
+        measurement: its id, the same after every interruption.
+        first_at: the time just before its first pass was sent.
     """
 
     nonce: str
@@ -59,7 +59,7 @@ class AskedRecord:
 
     Attributes:
         url: where it is.
-        settings_sha256: of what it reports now.
+        settings_sha256: of the settings that it reports now.
     """
 
     url: str
@@ -68,7 +68,7 @@ class AskedRecord:
 
     @property
     def path(self) -> Path:
-        """Where it lies, in whatever copy of the work tree a measurement runs."""
+        """The file, the same for every copy of the work tree."""
         key = json.dumps([self._url, self.backend]).encode()
         return cache_root() / _FOLDER / f"{sha256(key)[:32]}.json"
 
@@ -91,7 +91,7 @@ class AskedRecord:
         return min(found, default=None)
 
     def note(self, nonce: str, measurement: str, now: datetime) -> None:
-        """Record that a measurement is about to send its first pass; its first time stays.
+        """Record that a measurement is about to send its first pass. Repeated calls change nothing.
 
         Raises:
             UserError: the record cannot be written.

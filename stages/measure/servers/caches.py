@@ -9,7 +9,7 @@ from stages.plan.plan import Plan
 
 
 def cache_variables(plan: Plan) -> dict[str, Path]:
-    """What the server is told about its caches, which belong to its environment."""
+    """The variables that name the server's cache folders, one set for each environment."""
     folder = scratch_folder(plan.environment, "bytecode", plan.commit)
     caches = {"PYTHONPYCACHEPREFIX": folder}
     if plan.driver.compile_cache_variable is not None:

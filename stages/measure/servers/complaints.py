@@ -1,9 +1,9 @@
-"""What a server's log complains about last: a pure reading of its text.
+"""Finds the last errors in a server's log.
 
-Of a Python traceback the exception is what helps, and of a chain of them the one it began
-with. Servers of several processes prefix every line, or only the first of a traceback, with
-``[2026-02-11 10:00:00 TP0]``, ``[rank0]:`` or ``(Worker pid=7)``: parsers of tracebacks take those
-for text.
+A Python traceback is shown as its exception, and a chain of tracebacks also as its first
+exception. Servers of several processes prefix every line, or only the first of a traceback, with
+``[2026-02-11 10:00:00 TP0]``, ``[rank0]:`` or ``(Worker pid=7)``. Libraries that parse tracebacks
+take those prefixes for text.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ _BETWEEN = (
 )
 _PREFIX = re.compile(r"(?:\[[^\]\n]{1,80}\]:?|\([^)\n]{0,80}\bpid=\d+\)) ?")
 _TIME = re.compile(r"\d+[-:/.][-:/.\d]+")
-# What stands left of the tracebacks in an exception group.
+# The margin beside the tracebacks of an exception group.
 _MARGIN = re.compile(r" *[|+] ")
 _EXCEPTION = re.compile(
     r"(?!(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b)(?P<name>[A-Za-z_][\w.]*)(?::(?P<message> .*|)|)"
 )
-# What an end on request looks like; it explains nothing where anything else is said.
+# Exceptions of a requested end. They are shown only where the log has no other error.
 _ENDINGS = re.compile(r"(?:KeyboardInterrupt|SystemExit|(?:\w+\.)*CancelledError)\b")
-_TELLING = re.compile(
+_ERROR = re.compile(
     r"error|exception|\bfatal\b|\bkilled\b|\baborted\b|segmentation fault|core dumped|bad_alloc"
     r"|out of memory|terminate called|what\(\):|check failed|\bis dead\b|oom-kill",
     re.IGNORECASE,
 )
-# Lines that only look as if they did: settings, request lines, notes of JAX and of Python.
-_NOT_TELLING = re.compile(
+# Lines that match but are no errors: settings, request lines, notes of JAX and of Python.
+_NO_ERROR = re.compile(
     r"ServerArgs\(|\"[A-Z]+ \S+ HTTP/|^The preceding is the original exception"
     r"|^For simplicity, JAX|^Extension modules:"
 )
@@ -41,7 +41,7 @@ _NOT_TELLING = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A log line: who says it, what, and the whole of it."""
+    """A log line: its prefix, its text, and both together."""
 
     prefix: str
     text: str
@@ -58,26 +58,26 @@ class _Line:
         text = whole[at if margin is None else margin.end() :]
         return cls(_TIME.sub("", whole[:at]).strip(" :"), text, whole[:at] + text)
 
-    def tells(self) -> bool:
-        """Whether it speaks of an error."""
+    def is_error(self) -> bool:
+        """Whether it reports an error."""
         return (
             not self.text.startswith("  File ")
-            and _TELLING.search(self.text) is not None
-            and _NOT_TELLING.search(self.text) is None
+            and _ERROR.search(self.text) is not None
+            and _NO_ERROR.search(self.text) is None
         )
 
 
 @dataclass
 class _Chain:
-    """Tracebacks that belong together, while they are read.
+    """A chain of tracebacks while it is read.
 
     Attributes:
-        at: number of the log line the latest one began in.
+        at: number of the log line in which the latest traceback began.
         prefix: of their lines.
-        links: their exceptions, the first one first.
+        links: their exceptions, in order.
         frame: the last line of code shown.
-        state: ``frames`` while a traceback's lines come, ``ended`` after its exception,
-            ``between`` after the sentence that announces another one.
+        state: ``frames`` within a traceback, ``ended`` after its exception, ``between`` after the
+            sentence that announces another traceback.
     """
 
     at: int
@@ -86,7 +86,7 @@ class _Chain:
     frame: str = ""
     state: str = "frames"
 
-    def said(self) -> str:
+    def summary(self) -> str:
         """The last exception, and the one the chain began with."""
         last, first = self.links[-1], self.links[0]
         if first == last:
@@ -94,12 +94,12 @@ class _Chain:
         room = DETAIL_CHARACTERS // 2 - 10
         return f"{one_line(last, room)} (it began with {one_line(first, room)})"
 
-    def speaks(self, line: _Line) -> bool:
-        """Whether ``line`` may be one of its own: a logged one has its prefix only once."""
+    def may_hold(self, line: _Line) -> bool:
+        """Whether ``line`` may belong to it: some logs prefix only a traceback's first line."""
         return line.prefix in ("", self.prefix)
 
     def take(self, line: _Line) -> bool:
-        """Read ``line`` if it belongs here; whether it does."""
+        """Read ``line`` if it belongs to the chain; return whether it does."""
         if line.text in _BETWEEN:
             self.state = "between"
             return True
@@ -111,7 +111,7 @@ class _Chain:
         match = _EXCEPTION.fullmatch(line.text)
         if match is None:
             return False
-        # A bare AssertionError says nothing; the code it was raised from does.
+        # A bare AssertionError explains nothing, so the code that raised it is shown.
         bare = not (match["message"] or "").strip() and self.frame
         self.links.append(f"{match['name']}: {self.frame}" if bare else line.text)
         self.state = "ended"
@@ -119,30 +119,32 @@ class _Chain:
 
 
 def complaints(text: str, count: int = 5) -> list[str]:
-    """The last lines of a log that say what went wrong, each clean and short.
+    """The last errors of a log, each cleaned and short.
 
     Args:
         text: the log, or its end.
         count: how many lines at most.
 
     Returns:
-        Exceptions, and as far as there is room other lines that speak of errors, in the order
-        in which they came up and each once; where there are none, the last lines as they are.
+        Exceptions, then as many other error lines as fit, in log order and without repetitions.
+        A log without errors gives its last lines.
     """
     lines = [_Line.of(line) for line in text.split("\n") if line.strip()]
     chains, rest = _read(lines)
-    raised = _each_once([(chain.at, chain.said()) for chain in chains if chain.links])
-    told = _each_once([(at, line.whole) for at, line in rest if line.tells()])
-    raised = [entry for entry in raised if not _ENDINGS.match(entry[1])] or ([] if told else raised)
+    raised = _each_once([(chain.at, chain.summary()) for chain in chains if chain.links])
+    others = _each_once([(at, line.whole) for at, line in rest if line.is_error()])
+    raised = [entry for entry in raised if not _ENDINGS.match(entry[1])] or (
+        [] if others else raised
+    )
     raised = raised[-count:]
     room = count - len(raised)
-    useful = sorted(raised + (told[-room:] if room else []))
-    return [said for _, said in useful] or [one_line(line.whole) for line in lines[-count:]]
+    useful = sorted(raised + (others[-room:] if room else []))
+    return [text for _, text in useful] or [one_line(line.whole) for line in lines[-count:]]
 
 
-def _each_once(said: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    """Clean texts, each where it was said last."""
-    last = {one_line(text): at for at, text in said}
+def _each_once(lines: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Cleaned texts, each once, at its last place."""
+    last = {one_line(text): at for at, text in lines}
     return sorted((at, text) for text, at in last.items() if text)
 
 
@@ -151,7 +153,7 @@ def _read(lines: list[_Line]) -> tuple[list[_Chain], list[tuple[int, _Line]]]:
     chains: list[_Chain] = []
     rest: list[tuple[int, _Line]] = []
     for at, line in enumerate(lines):
-        mine = next((chain for chain in reversed(chains) if chain.speaks(line)), None)
+        mine = next((chain for chain in reversed(chains) if chain.may_hold(line)), None)
         if line.text.endswith(_HEADER):
             if mine is not None and mine.state == "between":
                 mine.state, mine.at = "frames", at

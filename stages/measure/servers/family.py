@@ -1,7 +1,7 @@
 """The processes of a server: which of them listens, and whether one is gone.
 
-A server of several processes may lose one and go on in name: sglang-jax whose scheduler is
-killed answers ``/health`` and no call.
+A server of several processes may lose one and still look alive. When the scheduler of sglang-jax
+is killed, the server answers ``/health`` and no call.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _NAME_CHARACTERS = 60
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One process, by the name it had when it was seen."""
+    """One process, with its name at the time."""
 
     process: psutil.Process
     name: str
 
     @property
     def lives(self) -> bool:
-        """Whether this process, not a later one of the same id, still runs."""
+        """Whether this process still runs, not a later one with the same id."""
         try:
             return self.process.is_running() and self.process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
@@ -34,8 +34,8 @@ class Member:
 
 
 def family_of(pid: int) -> list[Member]:
-    """The live descendants of a process, as far as they can be seen."""
-    found = []
+    """The live descendants of a process, as far as they are visible."""
+    members = []
     try:
         for process in psutil.Process(pid).children(recursive=True):
             try:
@@ -43,16 +43,16 @@ def family_of(pid: int) -> list[Member]:
             except psutil.Error:
                 continue
             if member.lives:
-                found.append(member)
+                members.append(member)
     except psutil.Error:
         return []
-    return found
+    return members
 
 
 def main_process(pid: int) -> Member | None:
-    """The process that a server began as, by its guard's id; ``None`` if it cannot be seen.
+    """The first process of a server, by its guard's id; ``None`` where it is not visible.
 
-    It is the inner guard's oldest child: what else that one has are orphans it adopted.
+    It is the inner guard's oldest child. The other children are orphans that the guard adopted.
     """
     try:
         (inner, *_) = psutil.Process(pid).children()
@@ -63,7 +63,7 @@ def main_process(pid: int) -> Member | None:
 
 
 def family_listens(pid: int, port: int) -> bool:
-    """Whether a descendant of a process listens on the port; true where that cannot be seen."""
+    """Whether a descendant of a process listens on the port; true where that is not visible."""
     try:
         processes = psutil.Process(pid).children(recursive=True)
         return any(_has_socket(process, port) for process in processes)

@@ -1,14 +1,14 @@
 """Run a server so that none of its processes outlives the measurement.
 
 Started as ``python -m stages.measure.servers.guard COMMAND...`` in a session of its own. It is two
-processes. The inner one starts the server, adopts every process the server leaves behind,
-and ends them all when it is told to stop or when the harness dies: its standard input is a
-pipe the harness holds, and a pipe closes even on SIGKILL. The outer one waits for the inner
-one; each of them cleans up should the other be killed.
+processes. The inner one starts the server, adopts every process that the server orphans, and ends
+them all when it receives ``stop`` or when the harness dies. Its standard input is a pipe from the
+harness, and a pipe closes even on SIGKILL. The outer one waits for the inner one. Each cleans up if
+the other is killed.
 
 Protocol on standard input: a line ``stop`` ends the server gently (SIGINT, then SIGKILL
-after a grace period); end of file without it means the harness is gone, and ends it at
-once. The exit code is the server's. Standard library only: it must start in an instant.
+after a grace period). End of file without it means that the harness is gone, and ends the server
+at once. The exit code is the server's. Only the standard library is imported, for a quick start.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pathlib import Path
 
 GRACE_S = 15.0
 
-# Beyond this a process hangs in the kernel or belongs to another user; nobody waits for ever.
+# A process that survives this long hangs in the kernel or belongs to another user.
 _GIVE_UP_S = 60.0
 _POLL_S = 0.05
 _KILL_POLL_S = 0.005
@@ -53,7 +53,7 @@ def adopt_orphans() -> None:
 
 
 def processes() -> Iterator[Process]:
-    """Every live process, zombies left out; the newest first, each read as it is asked for."""
+    """Yield every live process without zombies, the newest first."""
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
     for pid in sorted(pids, reverse=True):
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -77,11 +77,11 @@ def descendants(root: int) -> list[Process]:
 
 
 def end_descendants() -> None:
-    """Kill every descendant and bury it; done when there is no child left.
+    """Kill and reap descendants until no child is left.
 
-    Whole process groups are killed, which a member that forks at that moment cannot escape.
-    One that leaves its group at every fork is met as soon as it is seen: orphans are our
-    children, so that nobody has to be traced first.
+    Whole process groups are killed, so a member cannot escape by forking. A process that leaves
+    its group at every fork is killed as soon as it is seen: orphans become our children, so no
+    tree has to be walked first.
     """
     own = os.getpid()
     give_up = time.monotonic() + _GIVE_UP_S
@@ -103,7 +103,7 @@ def _kill(process: Process) -> None:
 
 
 def _has_children() -> bool:
-    """Whether any child is left, once the dead ones are buried: not every init does it."""
+    """Reap dead children, since not every init does, and return whether any child is left."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -113,7 +113,7 @@ def _has_children() -> bool:
 
 
 def main() -> int:
-    """Guard one server until it ends, is told to stop, or the harness is gone."""
+    """Guard one server until it ends, receives ``stop``, or loses the harness."""
     # A Ctrl-C or SIGTERM meant for the harness must not end the guard before the server.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -132,7 +132,7 @@ def _run_server(outer: int) -> int:
     server = subprocess.Popen(
         sys.argv[1:],
         stdin=subprocess.DEVNULL,
-        # Its own process groups can be killed whole, and never hold the guard.
+        # In its own session its process groups can be killed without the guard.
         start_new_session=True,
         preexec_fn=_as_the_server,
     )
@@ -152,7 +152,7 @@ def _end(server: subprocess.Popen[bytes], *, gently: bool) -> None:
         for process in descendants(os.getpid()):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(process.pid, signal.SIGINT)
-                # A stopped process hears nothing before it goes on.
+                # A stopped process handles the signal only once it continues.
                 os.kill(process.pid, signal.SIGCONT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(GRACE_S)
@@ -162,9 +162,9 @@ def _end(server: subprocess.Popen[bytes], *, gently: bool) -> None:
 
 
 def _as_the_server() -> None:
-    # Should both guards be killed at once, the server's first process goes with them.
+    # If both guards are killed at once, the kernel ends the server's first process.
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    # Ignored signals are inherited through exec, and the server must hear SIGINT.
+    # Ignored signals are inherited through exec, and the server must handle SIGINT.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 

@@ -1,4 +1,4 @@
-"""Whether a server answers: by a small request for scores, and by what ``/health`` says."""
+"""Checks whether a server answers a small scoring request, and what ``/health`` says."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HEALTH_TIMEOUT_S = 60.0
 
 
 def probe_server(connection: ScoreConnection, workload: CanonicalWorkload) -> str | None:
-    """Score a few items once; ``None`` when the answer is well-formed, else why it is not."""
+    """Score two items; ``None`` where the answer is well-formed, else why it is not."""
     request = encode_request(workload, workload.query, workload.items[:_PROBE_ITEMS])
     decoded, _ = exchange(connection, request.prepare(connection))
     return None if decoded.status == "ok" else f"{decoded.status}: {decoded.detail}"
@@ -21,7 +21,7 @@ def probe_server(connection: ScoreConnection, workload: CanonicalWorkload) -> st
 def health(server: ServerUnderTest) -> str:
     """What the server's ``/health`` says, as the end of a sentence.
 
-    It is asked as every call is sent: straight to the server, with its path and its key.
+    The request goes the way of every call: straight to the server, with its path and key.
     """
     try:
         with server.connect(_HEALTH_TIMEOUT_S) as connection:

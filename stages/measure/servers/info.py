@@ -1,8 +1,8 @@
-"""What a server says of itself, checked against the contract and boiled down. Pure.
+"""Checks what a server reports of itself against the contract, and keeps the useful part.
 
-``/get_server_info`` is hundreds of settings, live figures and, in plain text, the server's keys.
-Nothing of it is kept but the few named here and in the contract, each cleaned and bounded, and
-a hash of the settings.
+``/get_server_info`` holds hundreds of settings, live figures and, in plain text, the server's keys.
+Only the settings named here and in the contract are kept, each cleaned and bounded, with a hash of
+all settings.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ type Value = bool | int | float | str | None
 _VALUE_CHARACTERS = 200
 _MULTI_ITEM_SETTINGS = 16
 
-# Kept whether or not the contract names them: they explain a speed.
+# Always kept, because they explain a speed.
 _EXPLAINING = (
     *("dtype", "device", "quantization", "kv_cache_dtype", "attention_backend", "tp_size"),
     *("dp_size", "context_length", "max_running_requests", "max_total_tokens"),
@@ -35,8 +35,7 @@ _EXPLAINING = (
 _MULTI_ITEM = re.compile(r"multi_item_\w{1,60}")
 _SERVER_CHUNK = re.compile(r"multi_item_\w*chunk\w*")
 
-# Not part of what identifies the settings: secrets, and what differs at each start of one
-# command line.
+# Left out of the hash: secrets, and settings that differ at each start of one command line.
 _SECRET = re.compile(r"key|password|secret|credential|auth|watermark", re.IGNORECASE)
 _LIVE = {
     *("internal_states", "startup_time", "status", "launch_command", "random_seed"),
@@ -46,14 +45,14 @@ _LIVE = {
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the contract wants of a server.
+    """What the contract requires of a server.
 
     Attributes:
         key: of the backend in the contract, such as ``backends.jax``.
         view: of the matrix.
-        flags: those the contract names for this view.
-        defaults: what the server's own defaults must be where the contract names no flag.
-        items: of the largest request.
+        flags: the contract's flags of this view.
+        defaults: the required values of flags that the contract leaves out.
+        items: in the largest request.
     """
 
     key: str
@@ -66,8 +65,8 @@ class Wanted:
     items: int
 
 
-class Introduction(Record):
-    """What a server that was started elsewhere says it is: its version and the rest."""
+class ServerIdentity(Record):
+    """What a server that was started elsewhere reports: its version, model and settings."""
 
     version: str
     elsewhere: Elsewhere
@@ -81,17 +80,17 @@ def parse_answer(body: bytes) -> Info:
     """
     try:
         found = json.loads(body)
-        json.dumps(found)  # what can be read may still be nested too deeply to be written
+        json.dumps(found)  # readable JSON may still be nested too deeply to be written
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
-    except ValueError as error:  # also a number of 5,000 digits, and no UTF-8
+    except ValueError as error:  # also a number of 5,000 digits, or bytes that are not UTF-8
         raise ValueError(f"no JSON: {error}") from None
     if not isinstance(found, dict):
         raise ValueError("no JSON object")
     return found
 
 
-def introduce(
+def identify(
     server: Info,
     model: Info,
     wanted: Wanted,
@@ -99,19 +98,19 @@ def introduce(
     same_machine: bool,
     compiles_hidden: bool,
     folder_sha256: str | None,
-) -> Introduction:
-    """What the server says it is, once it is what the contract wants.
+) -> ServerIdentity:
+    """The server's identity, after a check that it is what the contract requires.
 
     Args:
         server: its answer from ``/get_server_info``.
         model: its answer from ``/get_model_info``.
-        wanted: by the contract.
+        wanted: what the contract requires.
         same_machine: as in ``Elsewhere``.
         compiles_hidden: as in ``Elsewhere``.
-        folder_sha256: of the model folder it names, where that can be read here.
+        folder_sha256: of the model folder that it names; ``None`` where it cannot be read here.
 
     Raises:
-        UserError: it is something else, naming the key, what it has and what the contract wants.
+        UserError: it is something else; names the key, the reported and the required value.
     """
     version = server.get("version")
     if not isinstance(version, str) or not version:
@@ -120,7 +119,7 @@ def introduce(
     _check("device", server, wanted.device, f"{wanted.key}.launch.device")
     _check("dtype", server, wanted.dtype, f"{wanted.key}.launch.dtype")
     _check_flags(server, wanted)
-    return Introduction(
+    return ServerIdentity(
         version=one_line(version, 60),
         elsewhere=Elsewhere(
             same_machine=same_machine,
@@ -136,7 +135,7 @@ def introduce(
 def _check_model(
     server: Info, model: Info, wanted: Wanted, folder_sha256: str | None
 ) -> ModelCheck:
-    # A weight update changes what /get_model_info says, not what the server was started with.
+    # A weight update changes the answer of /get_model_info, but not the server's arguments.
     path, revision = model.get("model_path"), server.get("revision")
     if not isinstance(path, str) or not path:
         raise UserError("its /get_model_info reports no model_path, so its model is not known")
@@ -186,7 +185,7 @@ def _check(name: str, server: Info, wanted: Any, key: str) -> None:
 def _same(found: Any, wanted: Any) -> bool:
     if _is_number(found) and _is_number(wanted):
         return bool(found == wanted)
-    # A flag that is left out may be reported as not set.
+    # A server may report a flag that was left out as ``None``.
     return (found is None and wanted is False) or (
         type(found) is type(wanted) and bool(found == wanted)
     )
@@ -230,6 +229,6 @@ def _text(value: object) -> str:
 
 
 def settings_sha256(server: Info) -> str:
-    """SHA-256 of all settings but secrets and what differs at each start."""
+    """SHA-256 of all settings without secrets and without those that differ at each start."""
     kept = {n: v for n, v in server.items() if n not in _LIVE and not _SECRET.search(n)}
     return sha256(json.dumps(kept, sort_keys=True).encode())

@@ -1,7 +1,7 @@
-"""Flags that the installed server does not know are named before it is started.
+"""Refuses flags that the installed server does not know, before it is started.
 
-The server itself is asked, once for each environment and entry point: what it answers is kept
-in the cache.
+The server's own parser lists its flags, once for each environment and entry point. The list is kept
+in the cache folder.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def check_flags(
 ) -> None:
     """Refuse flags that the server would not understand.
 
-    A server that gives no answer is started all the same: its log will say what is wrong.
+    If the server does not list its flags, nothing is refused: its log will say what is wrong.
 
     Raises:
-        UserError: naming every such flag, where it comes from, and the installed version.
+        UserError: names every such flag, its origin, and the installed version.
     """
     launch = plan.contract.launch
     folder = scratch_folder(plan.environment, "flags", plan.commit)
@@ -56,10 +56,10 @@ def check_flags(
 
 
 def unknown_flags(plan: Plan, known: list[str] | None) -> dict[str, str]:
-    """The flags of the server's command line that it does not know, and where they come from.
+    """The flags of the command line that the server does not know, with their origins.
 
-    Beginnings of a flag, which argparse would complete, do not count as known: the flag that one
-    of them means may be another in the next version.
+    The beginning of a flag, which argparse would complete, does not count as known: it may mean
+    another flag in the next version.
     """
     if known is None:
         return {}
@@ -70,10 +70,10 @@ def unknown_flags(plan: Plan, known: list[str] | None) -> dict[str, str]:
 
 
 def ask(python: Path, entry: list[str], environ: dict[str, str], limit_s: float) -> bytes | None:
-    """The server's own answer as JSON; ``None`` if it gives none."""
+    """The server's list of flags as JSON; ``None`` if it gives none."""
     try:
         done = subprocess.run(
-            # -P: the folder of the asker is the harness's and not on the server's import path.
+            # -P keeps this folder, which is the harness's, off the server's import path.
             [str(python), "-P", str(ASKER), *entry],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -89,6 +89,6 @@ def ask(python: Path, entry: list[str], environ: dict[str, str], limit_s: float)
 
 
 def _key(launch: Launch) -> str:
-    """What the answer depends on within one environment."""
+    """What the list of flags depends on within one environment."""
     program = [sha256_file(Path(a)) if Path(a).is_file() else a for a in launch.entry[:2]]
     return sha256(json.dumps([program, sorted(launch.environ.items())]).encode())

@@ -1,6 +1,6 @@
-"""The life of a server launched here: a free port, its process group, its log, healthy, gone.
+"""A server launched here: its port, its processes, its log, and its health.
 
-Healthy means that a scored probe request came back well-formed. However the
+A server is healthy when it answers a scoring request with well-formed scores. However the
 measurement ends, the guard ends every process of the server.
 """
 
@@ -27,13 +27,13 @@ from stages.measure.servers.complaints import complaints
 from stages.measure.servers.family import Member, family_listens, family_of, main_process
 from stages.measure.servers.under_test import ServerDiedError
 
-# Each ends a hang, so it is longer than the guard takes on the busiest machine.
+# Limits on a hang. Each is longer than the guard takes on the busiest machine.
 _STOP_TIMEOUT_S = 120.0
 _FREE_TIMEOUT_S = 120.0
-_BURIAL_S = 120.0
+_GUARD_REPORT_S = 120.0
 _POLL_S = 0.2
 
-# A log may grow without bound; what is looked at may not.
+# A log may grow without bound, so only its end is read.
 _LOG_TAIL_BYTES = 256 << 10
 _NEW_LOG_BYTES = 32 << 20
 
@@ -43,7 +43,7 @@ class PortTakenError(ServerDiedError):
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on."""
+    """A loopback port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -51,7 +51,7 @@ def free_port() -> int:
 
 
 def is_listening(port: int) -> bool:
-    """Whether anybody accepts connections on the loopback port."""
+    """Whether a process accepts connections on the loopback port."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -89,7 +89,7 @@ class Server:
         return ScoreConnection(self.url, timeout_s)
 
     def check_unchanged(self, connection: ScoreConnection) -> None:
-        """Nobody else can be where it listens: that is seen to while it starts."""
+        """Nothing to check: start-up already proved that the port is ours."""
 
     def not_healthy(self, detail: str) -> str:
         """The sentence on a server that did not become healthy, because of ``detail``."""
@@ -121,14 +121,14 @@ class Server:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Who interrupts a measurement does not wait for the server's own farewell.
+        # An interrupted measurement does not wait for the server's own shutdown.
         self.stop(gently=kind is None or issubclass(kind, Exception))
 
     def stop(self, *, gently: bool = True) -> None:
         """End every process of the server and make sure that it is gone.
 
         Args:
-            gently: let the server end by itself first, within the guard's grace period.
+            gently: first give the server the guard's grace period to end by itself.
 
         Raises:
             UserError: something still listens on its port.
@@ -148,7 +148,7 @@ class Server:
         except subprocess.TimeoutExpired:
             guard.kill()
             guard.wait()
-        # A guard that was killed left the cleaning to its other half, which takes a moment.
+        # If a guard was killed, the other one cleans up, which takes a moment.
         patience = _FREE_TIMEOUT_S if guard.returncode < 0 else 0.0
         if not self._port_taken and not self._is_free_within(patience):
             raise UserError(f"port {self.port} is still in use after its server was stopped")
@@ -168,7 +168,7 @@ class Server:
         code = self._guard.poll()
         if code is None:
             return None
-        # The guard says 128 + n for signal n; it has a negative code if it was killed itself.
+        # The guard's code is 128 + n for signal n, or negative if the guard itself was killed.
         number = -code if code < 0 else code - 128
         if number <= 0:
             return f"ended with exit code {code}"
@@ -177,7 +177,7 @@ class Server:
         return f"killed by signal {number}"
 
     def loss(self) -> str | None:
-        """Which process it has lost since it was healthy, or ``None`` while it has them all."""
+        """Which process it has lost since it was healthy, or ``None`` if none."""
         lost = next((member.name for member in self._family if not member.lives), None)
         if lost is None:
             return None
@@ -189,7 +189,7 @@ class Server:
         return before is not None and now is not None and now > before
 
     def died_out_of_memory(self) -> bool:
-        """Whether it ended, or lost a process, for want of memory: the kernel or its log says."""
+        """Whether it ended, or lost a process, because memory ran out, by the kernel or its log."""
         end = self.death() or self.loss()
         if end is None:
             return False
@@ -198,19 +198,19 @@ class Server:
     def died_within(self, seconds: float) -> str | None:
         """Like :meth:`death`, but gives a server that is about to end ``seconds`` to do so.
 
-        One whose main process is gone has ended already. How, its guard says once it has had its
-        turn, which takes long where every processor is busy.
+        A server without its main process has ended already. Its guard then reports how, which takes
+        long where every processor is busy.
         """
         deadline = time.monotonic() + seconds
         while (death := self.death()) is None:
             gone = self._main is not None and not self._main.lives
-            if time.monotonic() >= deadline + (_BURIAL_S if gone else 0.0):
+            if time.monotonic() >= deadline + (_GUARD_REPORT_S if gone else 0.0):
                 break
             time.sleep(_POLL_S)
         return death
 
     def wait_until_healthy(self, probe: Callable[[], str | None], timeout_s: float) -> float:
-        """Wait until ``probe`` is content; return the seconds it took.
+        """Wait until ``probe`` succeeds; return the seconds it took.
 
         Args:
             probe: sends a scored request; ``None`` when the answer is well-formed, else why
@@ -228,7 +228,7 @@ class Server:
             if (death := self.death()) is not None:
                 raise self._end_at_start(death)
             if is_listening(self.port):
-                # Twice, because the server may be handing its socket from process to process.
+                # Two checks, because the server may hand its socket from process to process.
                 assert self._guard is not None  # noqa: S101  asked while it runs
                 strange = 0 if family_listens(self._guard.pid, self.port) else strange + 1
                 if strange > 1:
@@ -242,15 +242,15 @@ class Server:
         raise ServerDiedError(f"not healthy after {elapsed:.0f} s: {complaint}")
 
     def _end_at_start(self, how: str) -> ServerDiedError:
-        # When a dead server's guard is gone, so is every process of the server: whoever
-        # listens is a stranger, and must not be measured in its place.
+        # A guard ends after all processes of its server. So whoever listens now is another server
+        # and must not be measured.
         self._port_taken = is_listening(self.port)
         if self._port_taken:
             return PortTakenError(f"port {self.port} was taken by another process ({how})")
         return ServerDiedError(f"{how} while starting")
 
     def new_log(self) -> str:
-        """What the server logged since the last call; of a flood, the end."""
+        """What the server logged since the last call; only the end of a very long text."""
         try:
             with self.log.open("rb") as log:
                 end = log.seek(0, os.SEEK_END)
@@ -263,10 +263,7 @@ class Server:
 
 
 def last_useful_lines(log: Path, count: int = 5) -> list[str]:
-    """The last lines of a log that say what went wrong, each clean and short.
-
-    They are exceptions and errors; where it has none, the last lines as they are.
-    """
+    """The last errors of a log, each cleaned and short; its last lines where it has no error."""
     return complaints(_tail(log), count)
 
 
@@ -291,14 +288,14 @@ def kernel_oom_kills(vmstat: Path = Path("/proc/vmstat")) -> int | None:
 
 
 def server_environment(extra: dict[str, str], caches: dict[str, Path]) -> dict[str, str]:
-    """The server's environment: what it may have of this one, and what the contract says.
+    """The server's environment: the variables it may inherit, its caches, and the contract's.
 
     Args:
         extra: variables of the contract; a relative ``PYTHONPATH`` is made absolute.
         caches: variables that name cache folders.
     """
     environ = clean_environ()
-    # Byte code makes the second start of the PyTorch server take half as long.
+    # Cached byte code halves the second start of the PyTorch server.
     environ |= {name: str(folder) for name, folder in caches.items()}
     environ |= extra
     if "PYTHONPATH" in extra:

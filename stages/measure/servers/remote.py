@@ -1,7 +1,7 @@
-"""A server that was started elsewhere: it is asked and measured, never started or stopped.
+"""A server that was started elsewhere: it is measured, never started or stopped.
 
-It is gone when it accepts no connection any more; then it is waited for. Its processes and its
-log are on its own machine, so nothing here looks for them.
+A server that accepts no connection is gone, and is waited for. Its processes and its log are on its
+own machine, so they are not checked here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from stages.measure.http.client import CallFailed, ScoreConnection
 from stages.measure.http.exchange import get
 from stages.measure.servers.asked import AskedRecord
 from stages.measure.servers.health import probe_server
-from stages.measure.servers.info import Info, Introduction, Wanted, introduce, parse_answer
+from stages.measure.servers.info import Info, ServerIdentity, Wanted, identify, parse_answer
 from stages.measure.servers.under_test import OtherServerError, ServerDiedError
 from stages.plan.plan import Plan
 
@@ -35,7 +35,7 @@ _POLL_S = 0.2
 _CONNECT_TIMEOUT_S = 5.0
 
 _FIRST_PATIENCE_S = 10.0
-"""A server that is given by its URL is up already; one that went away may take its time."""
+"""A server at a URL must be up already. One that went away gets the whole start timeout."""
 
 
 def key_variable(backend: Backend) -> str:
@@ -44,7 +44,7 @@ def key_variable(backend: Backend) -> str:
 
 
 def take_api_key(backend: Backend) -> str | None:
-    """The key of a backend's server, if one is set; no child of this process inherits any."""
+    """Remove all keys from this process's environment, and return the backend's, if one is set."""
     keys = {b: os.environ.pop(key_variable(b), "") for b in BACKENDS}
     for key in keys.values():
         hide(key)
@@ -52,7 +52,7 @@ def take_api_key(backend: Backend) -> str | None:
 
 
 def is_this_machine(url: str) -> bool:
-    """Whether every address of the URL's host is one of this machine; a tunnel's is too."""
+    """Whether every address of the URL's host is this machine's; a tunnel's is, too."""
     host = urllib.parse.urlsplit(url).hostname or ""
     try:
         found = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
@@ -69,18 +69,17 @@ class RemoteServer:
     Args:
         plan: what is measured, with the URL.
         api_key: sent with every request.
-        introduction: what it said it is when the measurement began; ``None`` at the first
-            contact.
+        identity: from the first contact; ``None`` where this is the first contact.
     """
 
     def __init__(
-        self, plan: Plan, api_key: str | None, introduction: Introduction | None = None
+        self, plan: Plan, api_key: str | None, identity: ServerIdentity | None = None
     ) -> None:
         assert plan.contract.base_url is not None  # noqa: S101  what makes it one
         self.url = plan.contract.base_url.rstrip("/")
         self._plan = plan
         self._api_key = api_key
-        self._introduction = introduction
+        self._identity = identity
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +90,7 @@ class RemoteServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leave it as it is."""
+        """Nothing to do: the server keeps running."""
 
     def connect(self, timeout_s: float) -> ScoreConnection:
         """A connection to it that has not been opened yet.
@@ -105,15 +104,15 @@ class RemoteServer:
             raise UserError(f"{key_variable(self._plan.backend)}: {error}") from None
 
     def wait_until_healthy(self, probe: Callable[[], str | None], timeout_s: float) -> float:
-        """Wait until ``probe`` is content; return the seconds it took.
+        """Wait until ``probe`` succeeds; return the seconds it took.
 
-        At the first contact a refused request is final, and patience short.
+        At the first contact it waits only briefly, and a refused request is final.
 
         Raises:
             ServerDiedError: it was not healthy in time.
         """
         start = time.monotonic()
-        first = self._introduction is None
+        first = self._identity is None
         patience = min(timeout_s, _FIRST_PATIENCE_S) if first else timeout_s
         while True:
             complaint = self.death() or probe()
@@ -125,35 +124,35 @@ class RemoteServer:
             time.sleep(_POLL_S)
 
     def check_unchanged(self, connection: ScoreConnection) -> None:
-        """Make sure that it is the server the measurement began with.
+        """Check that it is the server with which the measurement began.
 
         Raises:
-            OtherServerError: it is not, or does not say what it is.
+            OtherServerError: it is another one, or does not report its identity.
         """
         try:
-            found = self.introduction(connection)
+            now = self.identity(connection)
         except UserError as error:
             raise OtherServerError(str(error)) from error
-        if self._introduction not in (None, found):
+        if self._identity not in (None, now):
             raise OtherServerError(
                 f"{self.url}: refused: the server is not the one this measurement began with: its"
                 " version or its settings are others; the passes measured before are kept"
             )
 
-    def introduction(self, connection: ScoreConnection) -> Introduction:
-        """What it says it is, once it is what the contract wants.
+    def identity(self, connection: ScoreConnection) -> ServerIdentity:
+        """Its identity, after a check that it is what the contract requires.
 
-        It must have scored before: sglang-jax answers no ``/get_server_info`` until then.
+        It must have scored before: until then sglang-jax does not answer ``/get_server_info``.
 
         Raises:
-            UserError: it is something else, or does not say what it is.
+            UserError: it is something else, or does not report its identity.
         """
         plan = self._plan
         model = self._ask(connection, "/get_model_info")
         server = self._ask(connection, "/get_server_info")
         here = is_this_machine(self.url)
         try:
-            found = introduce(
+            found = identify(
                 server,
                 model,
                 Wanted(
@@ -175,7 +174,7 @@ class RemoteServer:
             raise UserError(f"{self.url}: refused: {error}") from None
         return found
 
-    def _check_item_order(self, found: Introduction) -> None:
+    def _check_item_order(self, found: ServerIdentity) -> None:
         mode = self._plan.scoring(found.elsewhere).mode
         if self._plan.workload.item_first and mode in MULTI_ITEM_MODES:
             raise UserError(
@@ -202,7 +201,7 @@ class RemoteServer:
         return f"no server to measure at {self.url}: {detail}{key}"
 
     def death(self) -> str | None:
-        """How it ended, as far as can be seen: it accepts no connections."""
+        """How it ended, as far as is visible: it accepts no connections."""
         url = urllib.parse.urlsplit(self.url)
         port = url.port or (443 if url.scheme == "https" else 80)
         try:
@@ -220,23 +219,23 @@ class RemoteServer:
         return death
 
     def loss(self) -> None:
-        """Its processes cannot be seen."""
+        """``None``: its processes are not visible here."""
 
     def died_out_of_memory(self) -> bool:
-        """Not known, so not said."""
+        """False: the cause is not known here."""
         return False
 
     def new_log(self) -> None:
-        """Its log is on its own machine."""
+        """``None``: its log is on its own machine."""
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
-    """A server that was started elsewhere and is what the contract wants."""
+class FirstContact:
+    """A server that was started elsewhere and has passed the checks of the first contact."""
 
     plan: Plan
     api_key: str | None = field(repr=False)
-    introduction: Introduction
+    identity: ServerIdentity
 
     @property
     def url(self) -> str:
@@ -245,20 +244,20 @@ class Met:
 
     @property
     def asked(self) -> AskedRecord:
-        """What it was asked in other measurements."""
-        settings = self.introduction.elsewhere.settings_sha256
+        """The record of earlier measurements of it."""
+        settings = self.identity.elsewhere.settings_sha256
         return AskedRecord(self.url, self.plan.backend, settings)
 
     def server(self) -> RemoteServer:
-        """The server, to be waited for."""
-        return RemoteServer(self.plan, self.api_key, self.introduction)
+        """The server, not waited for yet."""
+        return RemoteServer(self.plan, self.api_key, self.identity)
 
 
-def meet(plan: Plan, api_key: str | None) -> Met:
-    """The first contact: the server scores, and is what the contract wants.
+def first_contact(plan: Plan, api_key: str | None) -> FirstContact:
+    """Check that the server is there, scores, and is what the contract requires.
 
     Raises:
-        UserError: it is not there, does not score, or is something else.
+        UserError: it is not.
     """
     server = RemoteServer(plan, api_key)
     limits = plan.contract.limits
@@ -269,11 +268,11 @@ def meet(plan: Plan, api_key: str | None) -> Met:
             )
         except ServerDiedError as death:
             raise UserError(server.not_healthy(death.detail)) from death
-        return Met(plan, api_key, server.introduction(connection))
+        return FirstContact(plan, api_key, server.identity(connection))
 
 
 def _folder_sha256(path: object) -> str | None:
-    """The hash of a model folder of this machine; ``None`` for a path only its server knows."""
+    """The hash of a model folder on this machine; ``None`` for any other path."""
     if not isinstance(path, str) or not Path(path).is_absolute():
         return None
     return checkpoint_sha256(Path(path))

@@ -1,4 +1,4 @@
-"""What a session needs to know of the server it measures, whoever started it."""
+"""The protocol of a server under test, launched here or started elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stages.measure.http.client import ScoreConnection
 
 
 class ServerDiedError(Exception):
-    """The server ended while it was needed; ``detail`` says how, in one line."""
+    """The server ended during the measurement; ``detail`` says how, in one line."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -19,7 +19,7 @@ class ServerDiedError(Exception):
 
 
 class OtherServerError(UserError):
-    """Where the server was, another one answers: nothing of it belongs to this matrix."""
+    """Another server answers in its place and must not enter this matrix."""
 
 
 class ServerUnderTest(Protocol):
@@ -44,7 +44,7 @@ class ServerUnderTest(Protocol):
         ...
 
     def wait_until_healthy(self, probe: Callable[[], str | None], timeout_s: float) -> float:
-        """Wait until ``probe`` is content; return the seconds it took.
+        """Wait until ``probe`` succeeds; return the seconds it took.
 
         Raises:
             ServerDiedError: the server ended, or was not healthy in time.
@@ -52,7 +52,7 @@ class ServerUnderTest(Protocol):
         ...
 
     def check_unchanged(self, connection: ScoreConnection) -> None:
-        """Make sure that it is the server the measurement began with.
+        """Check that it is the server with which the measurement began.
 
         Raises:
             OtherServerError: it is not.
@@ -76,9 +76,9 @@ class ServerUnderTest(Protocol):
         ...
 
     def died_out_of_memory(self) -> bool:
-        """Whether it ended, or lost a process, for want of memory, as far as can be seen."""
+        """Whether it ended, or lost a process, because memory ran out, as far as is visible."""
         ...
 
     def new_log(self) -> str | None:
-        """What it logged since the last call; ``None`` where nobody here can read its log."""
+        """What it logged since the last call; ``None`` where its log cannot be read."""
         ...

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.documents.matrix import Status
-from stages.measure.http.decode import cached_tokens_told, decode_scores
+from stages.measure.http.decode import decode_scores, reported_cached_tokens
 
 TWO_ITEMS = b'{"scores": [[0.25, 0.75], [1, 0]]}'
 
@@ -280,7 +280,7 @@ def test_tokens_from_the_prefix_cache_are_summed_over_the_answers_that_tell() ->
         told(None),
         told({"prompt_tokens": 24, "prompt_tokens_details": {"cached_tokens": 5}}),
     ]
-    assert cached_tokens_told(answers) == 21
+    assert reported_cached_tokens(answers) == 21
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_tokens_from_the_prefix_cache_are_summed_over_the_answers_that_tell() ->
     ],
 )
 def test_what_is_no_count_of_tokens_tells_nothing(value: object) -> None:
-    assert cached_tokens_told([told(value)]) is None
+    assert reported_cached_tokens([told(value)]) is None
 
 
 def test_answers_that_mention_nothing_and_answers_that_are_not_json_tell_nothing() -> None:
@@ -308,10 +308,10 @@ def test_answers_that_mention_nothing_and_answers_that_are_not_json_tell_nothing
         b'{"scores":[[0.8,0.2]],"model":"default","usage":{"prompt_tokens":136,'
         b'"total_tokens":136,"completion_tokens":0,"prompt_tokens_details":null},"object":"scoring"}'
     )
-    assert cached_tokens_told([jax, pytorch, b"cached_tokens", b'"cached_tokens"', b""]) is None
-    assert cached_tokens_told([]) is None
+    assert reported_cached_tokens([jax, pytorch, b"cached_tokens", b'"cached_tokens"', b""]) is None
+    assert reported_cached_tokens([]) is None
 
 
 @given(st.lists(st.binary(max_size=40).map(lambda b: b + b"cached_tokens"), max_size=3))
 def test_no_bytes_raise(answers: list[bytes]) -> None:
-    cached_tokens_told(answers)
+    reported_cached_tokens(answers)

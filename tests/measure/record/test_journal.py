@@ -34,7 +34,7 @@ from stages.measure.record.journal import (
 )
 from stages.measure.record.journal_key import journal_key, source_sha256
 from stages.measure.record.ledger import Ledger
-from stages.measure.servers.info import Introduction
+from stages.measure.servers.info import ServerIdentity
 from stages.plan.plan import Plan, make_plan
 
 CALL = CallRecord(
@@ -370,18 +370,18 @@ def test_another_nonce_starts_over(plan) -> None:
 def test_another_url_or_another_server_behind_it_starts_over(plan) -> None:
     first = plan(backends__jax__portable__base_url="http://192.0.2.1:1")
     other = plan(backends__jax__portable__base_url="http://192.0.2.1:2")
-    met = Introduction(version="1", elsewhere=account())
+    met = ServerIdentity(version="1", elsewhere=account())
     keys = {
         key(plan()),
         key(first),
         key(other),
-        key(first, introduction=met),
-        key(first, introduction=met.model_copy(update={"version": "2"})),
-        key(first, introduction=Introduction(version="1", elsewhere=account(settings={}))),
+        key(first, identity=met),
+        key(first, identity=met.model_copy(update={"version": "2"})),
+        key(first, identity=ServerIdentity(version="1", elsewhere=account(settings={}))),
     }
     assert len(keys) == 6
-    again = Introduction(version="1", elsewhere=account())
-    assert key(first, introduction=met) == key(first, introduction=again)
+    again = ServerIdentity(version="1", elsewhere=account())
+    assert key(first, identity=met) == key(first, identity=again)
 
 
 def test_the_codes_hash_tells_contents_but_not_places(tmp_path: Path) -> None:

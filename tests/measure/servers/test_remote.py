@@ -29,7 +29,7 @@ from stages.environments.build import cache_root
 from stages.measure.record.journal import JOURNAL_FILE, PassFinished, decode_entries
 from stages.measure.servers import remote
 from stages.measure.servers.launched import free_port
-from stages.measure.servers.remote import is_this_machine, meet, take_api_key
+from stages.measure.servers.remote import first_contact, is_this_machine, take_api_key
 from stages.plan.plan import make_plan
 from stages.plan.schedule import interleaved
 
@@ -284,7 +284,7 @@ def refused(made: Place) -> str:
     with inside(made.folder):
         plan = make_plan(made.made, "jax", "portable")
     with pytest.raises(UserError) as caught:
-        meet(plan, api_key)
+        first_contact(plan, api_key)
     said = one_line(str(caught.value), 2000)
     assert said == str(caught.value)
     return said

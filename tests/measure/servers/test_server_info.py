@@ -19,9 +19,9 @@ from stages.contract import Backend, SyntheticModel
 from stages.documents.matrix import Model
 from stages.documents.model import checkpoint_sha256
 from stages.measure.servers.info import (
-    Introduction,
+    ServerIdentity,
     Wanted,
-    introduce,
+    identify,
     parse_answer,
     settings_sha256,
 )
@@ -58,8 +58,8 @@ def introduced(
     of: Wanted | None = None,
     model_path: object = "/elsewhere/c",
     folder_sha256: str | None = None,
-) -> Introduction:
-    return introduce(
+) -> ServerIdentity:
+    return identify(
         server,
         {"model_path": model_path},
         of or wanted(),
@@ -259,7 +259,7 @@ def test_whatever_a_server_says_is_taken_in_bounds_or_refused_in_one_line(change
         assert len(said) < 600
         return
     text = found.model_dump_json()
-    assert Introduction.model_validate_json(text) == found
+    assert ServerIdentity.model_validate_json(text) == found
     assert len(text) < 12_000
     for name, value in found.elsewhere.settings.items():
         assert name.isidentifier()

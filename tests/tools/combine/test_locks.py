@@ -16,7 +16,7 @@ from tools.combine.locks import (
     DERIVED,
     Entry,
     Lock,
-    Side,
+    NamedLock,
     dump_lock,
     merge,
     parse_lock,
@@ -47,7 +47,7 @@ def lock(of: dict[str, int]) -> Lock:
 
 
 def merged(base: Lock, ours: Lock, theirs: Lock) -> Lock:
-    return merge(base, Side("HEAD", ours), Side("origin/jax", theirs))
+    return merge(base, NamedLock("HEAD", ours), NamedLock("origin/jax", theirs))
 
 
 def or_refused(*sides: Lock) -> Lock | str:

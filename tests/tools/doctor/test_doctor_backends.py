@@ -19,7 +19,7 @@ from readiness import (
     question,
 )
 
-from tools.doctor.facts import Difference, Nvidia, Tpu
+from tools.doctor.facts import Nvidia, PackageMismatch, Tpu
 from tools.doctor.judge import diagnose
 
 TPU: dict[str, Any] = {**ASKS_FOR_TPU, "backends__jax__launch__environ": {}}
@@ -39,7 +39,7 @@ def jax(**changes: Any) -> dict[str, Any]:
     return {"environments": {**TPU_READY, "sglang_jax": dataclasses.replace(JAX, **changes)}}
 
 
-AS_MANY = tuple(Difference(package, "2", None) for package in ("aa", "bb", "cc"))
+AS_MANY = tuple(PackageMismatch(package, "2", None) for package in ("aa", "bb", "cc"))
 
 # facts, contract, backend, check, level, words in what was found, words in what would fix it
 ONE_BACKEND: list[tuple[dict[str, Any], dict[str, Any], Any, str, str, str, str]] = [
@@ -238,7 +238,7 @@ ONE_BACKEND: list[tuple[dict[str, Any], dict[str, Any], Any, str, str, str, str]
     ),
     ({}, {}, "jax", "versions", "ok", "sglang-jax 0.0.2; all 2 packages as pinned", ""),
     (
-        jax(differences=(*AS_MANY, Difference("jax", "0.8.3", "0.8.1"))),
+        jax(differences=(*AS_MANY, PackageMismatch("jax", "0.8.3", "0.8.1"))),
         {},
         "jax",
         "versions",

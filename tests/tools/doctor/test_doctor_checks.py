@@ -20,7 +20,7 @@ from readiness import (
 
 from stages.backends.registry import environment, environment_names
 from stages.checkpoint.synthetic import build_weights
-from tools.doctor.facts import Difference, Hub, Process
+from tools.doctor.facts import Hub, PackageMismatch, Process
 from tools.doctor.judge import diagnose
 from tools.doctor.needs import needs, synthetic_bytes
 
@@ -65,7 +65,12 @@ MACHINE: list[tuple[dict[str, Any], dict[str, Any], str, str, str, str]] = [
     ({"system": "Darwin"}, {}, "platform", "blocked", "Darwin", "Linux"),
     ({"machine": "aarch64"}, {}, "platform", "warning", "aarch64", "only x86_64"),
     (
-        {"harness": (Difference("numpy", "2.4.0", "1.0"), Difference("rich", "14.3", None))},
+        {
+            "harness": (
+                PackageMismatch("numpy", "2.4.0", "1.0"),
+                PackageMismatch("rich", "14.3", None),
+            )
+        },
         {},
         "harness",
         "warning",

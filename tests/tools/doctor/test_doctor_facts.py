@@ -23,7 +23,7 @@ from patience import PATIENCE_S, wait_for
 from stages.contract import HubModel
 from stages.environments.build import environment_folder, python_of
 from tools.doctor.devices import find_nvidia, find_tpu, parse_gpu
-from tools.doctor.facts import Difference, Gpu
+from tools.doctor.facts import Gpu, PackageMismatch
 from tools.doctor.hub import find_hub_model
 from tools.doctor.installed import differences, find_environment
 from tools.doctor.machine import find_left_over, loopback_complaint, room_of
@@ -136,8 +136,8 @@ def test_packages_of_other_versions_and_missing_ones_are_named(cache: Path) -> N
         build("sglang_jax", flax="0.12.1", jax=None)
         found = find_environment("sglang_jax")
     assert found.differences == (
-        Difference("flax", "0.12.0", "0.12.1"),
-        Difference("jax", found.pinned["jax"], None),
+        PackageMismatch("flax", "0.12.0", "0.12.1"),
+        PackageMismatch("jax", found.pinned["jax"], None),
     )
 
 

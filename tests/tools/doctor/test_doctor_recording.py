@@ -18,61 +18,60 @@ from stages.contract import parse_contract
 from tools.doctor.finding import RECORDED, Finding, Verdict
 from tools.doctor.judge import diagnose
 from tools.doctor.record import override, reason_of, with_reason
-from tools.doctor.recording import Asked, Outcome, decide
+from tools.doctor.recording import Asked, Decision, decide
 
 COMMITTED = (ROOT / "params.yaml").read_text()
 TPU = ASKS_FOR_TPU
 NO_TPU = "doctor: no TPU found: no chip on the PCI bus, no /dev/accel0"
 
 
-def decided(changes: dict[str, Any], asked: Asked, **facts: Any) -> Outcome:
+def decided(changes: dict[str, Any], asked: Asked, **facts: Any) -> Decision:
     found = question(changes, **facts)
     return decide(found, diagnose(found), asked)
 
 
 def test_a_blocked_backend_is_recorded_only_when_asked() -> None:
     assert decided(TPU, Asked(record=True)).changes == {"jax": NO_TPU}
-    outcome = decided(TPU, Asked())
-    assert outcome.changes == {}
-    said = "\n".join(outcome.lines)
+    decision = decided(TPU, Asked())
+    assert decision.changes == {}
+    said = "\n".join(decision.lines)
     assert "make doctor RECORD=1 BACKEND=jax, then make repro" in said
     assert override("jax", NO_TPU) in said
     assert "If JAX is measured on another machine, record nothing" in said
 
 
 def test_a_ready_machine_has_nothing_to_say() -> None:
-    assert decided({}, Asked(record=True, clear=True)) == Outcome({}, ())
+    assert decided({}, Asked(record=True, clear=True)) == Decision({}, ())
 
 
 def test_what_was_written_by_hand_is_neither_replaced_nor_taken_back() -> None:
     by_hand = {"backends__jax__unavailable": "a quota of 0 TPUs"}
     assert decided({**TPU, **by_hand}, Asked(record=True)).changes == {}
-    outcome = decided(by_hand, Asked(record=True, clear=True))
-    assert outcome.changes == {}
-    assert outcome.lines[0].endswith("written by hand; to do so: make doctor CLEAR=1 BACKEND=jax")
+    decision = decided(by_hand, Asked(record=True, clear=True))
+    assert decision.changes == {}
+    assert decision.lines[0].endswith("written by hand; to do so: make doctor CLEAR=1 BACKEND=jax")
     assert decided(by_hand, Asked()).lines == ()
 
 
 def test_who_names_the_backend_takes_back_what_was_written_by_hand_if_it_can_run() -> None:
     by_hand = {"backends__jax__unavailable": "a quota of 0 TPUs"}
-    outcome = decided(by_hand, Asked(clear=True, named=True))
-    assert outcome.changes == {"jax": None}
-    assert outcome.lines == (
-        "Taken back in params.yaml: backends.jax.unavailable is null, and was: a quota of 0 TPUs",
+    decision = decided(by_hand, Asked(clear=True, named=True))
+    assert decision.changes == {"jax": None}
+    assert decision.lines == (
+        "Cleared in params.yaml: backends.jax.unavailable is null, and was: a quota of 0 TPUs",
     )
     blocked_too = decided({**TPU, **by_hand}, Asked(clear=True, named=True))
     assert blocked_too.changes == {}
     assert blocked_too.lines == (
-        "Not taken back, for JAX is blocked here: no TPU found: no chip on the PCI bus,"
-        " no /dev/accel0",
+        "Not cleared: JAX is blocked here: no TPU found: no chip on the PCI bus, no /dev/accel0",
     )
 
 
 def test_a_record_that_holds_is_not_taken_back_and_that_is_said() -> None:
     holds = {**TPU, "backends__jax__unavailable": NO_TPU}
-    outcome = decided(holds, Asked(clear=True))
-    assert outcome.changes == {}
-    assert outcome.lines[0].startswith("Not taken back, for JAX is blocked here: no TPU found")
+    decision = decided(holds, Asked(clear=True))
+    assert decision.changes == {}
+    assert decision.lines[0].startswith("Not cleared: JAX is blocked here: no TPU found")
 
 
 def test_a_record_that_holds_stays_and_another_reason_takes_its_place() -> None:
@@ -84,31 +83,31 @@ def test_a_record_that_holds_stays_and_another_reason_takes_its_place() -> None:
 def test_a_record_that_no_longer_holds_is_taken_back_only_when_asked() -> None:
     recorded = {"backends__jax__unavailable": NO_TPU}
     assert decided(recorded, Asked(clear=True)).changes == {"jax": None}
-    outcome = decided(recorded, Asked(record=True))
-    assert outcome.changes == {}
-    assert "CLEAR=1" in outcome.lines[0]
+    decision = decided(recorded, Asked(record=True))
+    assert decision.changes == {}
+    assert "CLEAR=1" in decision.lines[0]
 
 
 def test_a_backend_measured_on_another_machine_is_recorded_only_by_name() -> None:
     elsewhere = {"elsewhere": {"jax": "tpu-vm"}}
-    outcome = decided(TPU, Asked(record=True), **elsewhere)
-    assert outcome.changes == {}
-    assert "measured on tpu-vm: nothing to record" in outcome.lines[0]
+    decision = decided(TPU, Asked(record=True), **elsewhere)
+    assert decision.changes == {}
+    assert "measured on tpu-vm: nothing to record" in decision.lines[0]
     assert decided(TPU, Asked(record=True, named=True), **elsewhere).changes == {"jax": NO_TPU}
 
 
 def test_what_blocks_the_whole_machine_is_no_backends_reason() -> None:
-    outcome = decided({}, Asked(record=True), rooms=rooms(work=GB // 1000))
-    assert outcome.changes == {}
-    assert outcome.lines[0].startswith("Not recorded: disk blocks the whole machine")
+    decision = decided({}, Asked(record=True), rooms=rooms(work=GB // 1000))
+    assert decision.changes == {}
+    assert decision.lines[0].startswith("Not recorded: disk blocks the whole machine")
     # A reason that is a backend's own is recorded all the same.
-    outcome = decided(TPU, Asked(record=True), rooms=rooms(work=GB // 1000))
-    assert outcome.changes == {"jax": NO_TPU}
+    decision = decided(TPU, Asked(record=True), rooms=rooms(work=GB // 1000))
+    assert decision.changes == {"jax": NO_TPU}
 
 
 def test_the_reason_is_what_the_machine_lacks_not_what_could_be_mended() -> None:
-    outcome = decided(TPU, Asked(record=True), tpu=WITH_TPU)
-    assert outcome.changes == {
+    decision = decided(TPU, Asked(record=True), tpu=WITH_TPU)
+    assert decision.changes == {
         "jax": "doctor: sglang_jax leaves out libtpu, without which no server reaches a TPU"
     }
 
