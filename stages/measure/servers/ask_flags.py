@@ -5,8 +5,8 @@
 
 The entry point itself runs, launcher and plugins and all, up to the moment it parses its
 command line. Its answer goes to standard output as JSON: the flags, or ``null`` where any are
-taken. An entry point that parses nothing gives no answer. ``--help`` would leave out the flags whose
-help is suppressed, and what it prints is made for a terminal.
+taken. An entry point that parses nothing gives no answer. ``--help`` would leave out the flags
+whose help is suppressed, and what it prints is made for a terminal.
 """
 
 from __future__ import annotations
