@@ -203,7 +203,8 @@ def _two_nonces(found: list[LockDifference], ours: str, theirs: str) -> str:
     return (
         f"{NONCE} was drawn on both sides ({_described(found, ours, theirs)}): each half has a"
         " nonce of its own, so their requests differ and cannot be compared;"
-        f" {PREPARE}, or keep one half and measure the other one again under its nonce (docs/two-machines.md)"
+        f" {PREPARE}, or keep one half and measure the other one again under its nonce"
+        " (docs/two-machines.md)"
     )
 
 
