@@ -138,23 +138,26 @@ def _server_log(journal: Journal, met: Met | None) -> Path:
     return log
 
 
-def _are_repeated(plan: Plan, ledger: Ledger, met: Met | None) -> bool:
-    """Whether requests are sent to the server that it was sent before, as far as is known."""
+def _are_repeated(plan: Plan, ledger: Ledger, met: Met | None) -> bool | None:
+    """Whether requests are sent to the server that it was sent before; ``None``: not known."""
     if met is None:  # One that is launched here starts with an empty cache.
         return False
     asked = _was_asked(plan, met.asked, ledger.measurement)
     # The pass in flight at an interruption is sent again.
-    return asked or bool(ledger.earlier.last)
+    return True if ledger.earlier.last else asked
 
 
-def _was_asked(plan: Plan, record: AskedRecord, measurement: str) -> bool:
-    """Whether another measurement sent these requests; said where a cache could answer them."""
+def _was_asked(plan: Plan, record: AskedRecord, measurement: str) -> bool | None:
+    """Whether another measurement sent these requests; said where a cache could answer them.
+
+    ``None`` where the record cannot be read.
+    """
     try:
         at = record.earlier(plan.nonce, measurement)
     except UserError as error:
         unknown = "whether its server was asked the same requests before is not known"
         click.echo(f"{plan.title}: {error}; {unknown}")
-        return False
+        return None
     if at is not None and plan.contract.allows_prefix_cache:
         click.echo(
             f"{plan.title}: the server at {record.url} was asked the same requests on"
@@ -223,7 +226,7 @@ def _run_of(
     costs: list[ClientCost],
     met: Met | None,
     fallbacks: int | None,
-    repeated: bool,
+    repeated: bool | None,
 ) -> Run:
     ledger = session.ledger
     told = met.introduction if met else None

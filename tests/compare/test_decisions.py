@@ -19,7 +19,7 @@ from stages.compare.assemble import Evidence, assemble
 from stages.compare.exports import metrics
 from stages.contract import BACKEND_NAMES, BACKENDS, VIEWS, Backend, Contract, View
 from stages.contract.serving import Source
-from stages.documents.comparison import Comparison, Flag, Reason
+from stages.documents.comparison import Comparison, Flag, FlagCode, Reason
 from stages.documents.matrix import CallRecord, Host, Matrix, Model, Status
 from stages.documents.oracle import ORACLE_SCHEMA, OracleProvenance, OracleTable
 from stages.documents.probes import PROBE_SCHEMA, ProbeProvenance, ProbeRecord, Probes
@@ -61,7 +61,8 @@ class Situation:
         checkout: what the contract says of the checkout that JAX is installed from, on a TPU.
         cached: backend and view -> prompt tokens of every pass that came from the prefix cache,
             by the server's account; 0 where nothing is said, as everywhere without one.
-        at_url: backend and view -> whether its server, started elsewhere, was sent requests twice.
+        at_url: backend and view -> whether its server, started elsewhere, was sent requests
+            twice; ``None`` where that is not known.
     """
 
     jax: Seconds = field(default_factory=lambda: steady(1.0))
@@ -85,7 +86,7 @@ class Situation:
 
     checkout: Source | None = None
     cached: Mapping[tuple[Backend, View], int | None] = field(default_factory=dict)
-    at_url: Mapping[tuple[Backend, View], bool] = field(default_factory=dict)
+    at_url: Mapping[tuple[Backend, View], bool | None] = field(default_factory=dict)
 
     def compare(self) -> Comparison:
         made = self._contract()
@@ -562,27 +563,38 @@ def test_a_server_that_tells_nothing_of_its_cache_lowers_no_confidence(view: Vie
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("view", "repeated", "lowers"),
-    [("best_native", True, True), ("best_native", False, False), ("portable", True, False)],
+    [
+        ("best_native", True, True),
+        ("best_native", None, True),
+        ("best_native", False, False),
+        ("portable", True, False),
+        ("portable", None, False),
+    ],
 )
 def test_a_server_that_may_have_answered_from_an_earlier_measurement_is_not_trusted(
-    backend: Backend, view: View, repeated: bool, lowers: bool
+    backend: Backend, view: View, repeated: bool | None, lowers: bool
 ) -> None:
     found = Situation(at_url={(backend, view): repeated}).compare()
     of = next(v for v in found.views() if v.view == view)
-    flag = (
-        f"{BACKEND_NAMES[backend]}'s server was sent requests twice, and its prefix cache may have"
-        " answered them"
-    )
+    code: FlagCode = "requests_repeated" if repeated else "repetition_unknown"
+    told = {
+        True: f"{BACKEND_NAMES[backend]}'s server was sent requests twice, and its prefix cache may"
+        " have answered them",
+        None: f"whether {BACKEND_NAMES[backend]}'s server was sent its requests before is not"
+        " known, and its prefix cache may have answered them",
+        False: "prefix cache may have answered them",
+    }[repeated]
     assert of.winner.outcome == "jax"
-    assert of.winner.flags == ([flag] if lowers else [])
+    assert of.winner.flags == ([Flag(code=code, backend=backend)] if lowers else [])
     assert of.winner.confidence == ("low" if lowers else "high")
     (other,) = (v for v in found.views() if v.view != view)
     assert (other.winner.flags, other.winner.confidence) == ([], "high")
     report = render_all(found)["report.md"]
-    assert (flag in report) is lowers
+    assert (told in report) is lowers
     (row,) = [line for line in report.splitlines() if line.startswith("| Requests sent twice |")]
-    assert row.count(" yes ") == repeated
-    assert row.count(" no ") == 4 - repeated
+    said = {True: " yes ", None: " not known ", False: " no "}[repeated]
+    assert row.count(said) == (4 if repeated is False else 1)
+    assert row.count(" no ") == (4 if repeated is False else 3)
 
 
 def test_the_nonce_stands_beside_the_hash_of_the_workload() -> None:
