@@ -92,7 +92,8 @@ remeasure: setup ## measure all four matrices anew, even if nothing changed (FRE
 	@$(RUN) dvc repro workload checkpoint
 	@$(if $(filter 0,$(FRESH)),,$(RUN) dvc repro --single-item --force --no-run-cache nonce)
 	@$(RUN) dvc repro oracle
-	@$(RUN) SCOREPARITY_FRESH=$(or $(FRESH),1) dvc repro --force --no-run-cache --downstream $$(dvc stage list --name-only | grep '^measure@')
+	@$(RUN) $(if $(filter 0,$(FRESH)),dvc repro,SCOREPARITY_FRESH=1 dvc repro --force --no-run-cache --downstream \
+	  $$(dvc stage list --name-only | grep '^measure@'))
 
 measure: $(HARNESS) ## one backend's half, for another machine to combine: BACKEND=jax or pytorch
 	@$(RUN) python -m tools.combine.half '$(BACKEND)'

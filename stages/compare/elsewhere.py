@@ -5,7 +5,7 @@ from __future__ import annotations
 import urllib.parse
 from collections.abc import Sequence
 
-from stages.documents.comparison import Cell, Flag
+from stages.documents.comparison import Cell, Flag, FlagCode
 from stages.documents.matrix import Provenance
 
 
@@ -28,8 +28,10 @@ def elsewhere_flags(sources: Sequence[Provenance], cells: Sequence[Cell]) -> lis
             flags.append(_far(source, min(mine, key=lambda cell: cell.chunk_size)))
         if source.run.elsewhere.compiles_hidden:
             flags.append(Flag(code="compiles_hidden", backend=source.backend))
-        if source.run.requests_repeated and source.contract.allows_prefix_cache:
-            flags.append(Flag(code="requests_repeated", backend=source.backend))
+        repeated = source.run.requests_repeated
+        if repeated is not False and source.contract.allows_prefix_cache:
+            code: FlagCode = "requests_repeated" if repeated else "repetition_unknown"
+            flags.append(Flag(code=code, backend=source.backend))
     return flags
 
 

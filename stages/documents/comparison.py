@@ -66,6 +66,7 @@ type FlagCode = Literal[
     "client_elsewhere",
     "compiles_hidden",
     "requests_repeated",
+    "repetition_unknown",
     "oracle_differs",
     "oracle_not_compared",
     "noise",

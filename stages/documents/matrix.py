@@ -290,7 +290,8 @@ class Run(Record):
         requests_repeated: whether a server started elsewhere is known to have been sent requests
             of this measurement twice: all of them in another measurement with this nonce, or the
             pass in flight when the harness was stopped. ``False`` for one launched here: its
-            prefix cache is empty at each start.
+            prefix cache is empty at each start. ``None`` where the record of what it was asked
+            could not be read.
         foreign_cpu: share of the machine's CPU time that other processes took while passes
             were timed, over all sessions; ``None`` where none was, or where a server started
             elsewhere shares the machine, whose own work cannot be told apart.
@@ -316,7 +317,7 @@ class Run(Record):
     restarts: int = 0
     sessions: int = 0
     interruptions: int = 0
-    requests_repeated: bool = False
+    requests_repeated: bool | None = False
     foreign_cpu: float | None = None
     client_costs: list[ClientCost] = Field(default_factory=list)
     seconds: TimeSplit = _NO_TIME

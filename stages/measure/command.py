@@ -140,23 +140,26 @@ def _server_log(journal: Journal, contact: FirstContact | None) -> Path:
     return log
 
 
-def _requests_repeated(plan: Plan, ledger: Ledger, contact: FirstContact | None) -> bool:
-    """Whether the server receives requests that it received before, as far as is known."""
+def _requests_repeated(plan: Plan, ledger: Ledger, contact: FirstContact | None) -> bool | None:
+    """Whether the server receives requests that it received before; ``None``: not known."""
     if contact is None:  # A launched server starts with an empty cache.
         return False
     asked = _asked_before(plan, contact.asked, ledger.measurement)
     # The pass in flight at an interruption is sent again.
-    return asked or bool(ledger.earlier.last)
+    return True if ledger.earlier.last else asked
 
 
-def _asked_before(plan: Plan, record: AskedRecord, measurement: str) -> bool:
-    """Whether another measurement sent these requests; prints so where a cache could answer."""
+def _asked_before(plan: Plan, record: AskedRecord, measurement: str) -> bool | None:
+    """Whether another measurement sent these requests; prints so where a cache could answer.
+
+    ``None`` where the record cannot be read.
+    """
     try:
         at = record.earlier(plan.nonce, measurement)
     except UserError as error:
         unknown = "whether its server was asked the same requests before is not known"
         click.echo(f"{plan.title}: {error}; {unknown}")
-        return False
+        return None
     if at is not None and plan.contract.allows_prefix_cache:
         click.echo(
             f"{plan.title}: the server at {record.url} was asked the same requests on"
@@ -225,7 +228,7 @@ def _run_of(
     costs: list[ClientCost],
     contact: FirstContact | None,
     fallbacks: int | None,
-    repeated: bool,
+    repeated: bool | None,
 ) -> Run:
     ledger = session.ledger
     identity = contact.identity if contact else None

@@ -127,6 +127,11 @@ def minute(text: str) -> str:
     return f"{instant(text):%Y-%m-%d %H:%M} UTC"
 
 
+def yes_no(answer: bool | None) -> str:
+    """An answer in words; ``None`` where nobody knows it."""
+    return {True: "yes", False: "no", None: "not known"}[answer]
+
+
 def join(parts: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     if len(parts) < 2:

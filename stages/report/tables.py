@@ -199,7 +199,7 @@ def provenance_rows(comparison: Comparison) -> list[list[str]]:
         ["Server restarts", *(str(s.run.restarts) for s in sources)],
         ["Server sessions", *(str(s.run.sessions) for s in sources)],
         ["Interrupted and resumed", *(_times(s.run.interruptions) for s in sources)],
-        ["Requests sent twice", *("yes" if s.run.requests_repeated else "no" for s in sources)],
+        ["Requests sent twice", *(f.yes_no(s.run.requests_repeated) for s in sources)],
         ["CPU time taken by other work", *(_foreign(s.run.foreign_cpu) for s in sources)],
         ["Compile cache at the start", *(_cache(s.run.compile_cache_entries) for s in sources)],
     ]

@@ -75,7 +75,7 @@ def _scored(of: Comparison, key: MatrixKey) -> str:
 
 def _sent_twice(of: Comparison, key: MatrixKey) -> str:
     kept = _view(of, key).prefix_cache[key.backend].kept
-    return "yes" if kept and _by_key(of)[key].run.requests_repeated else "no"
+    return f.yes_no(_by_key(of)[key].run.requests_repeated if kept else False)
 
 
 def _by_key(of: Comparison) -> dict[MatrixKey, Source]:

@@ -20,6 +20,10 @@ _WORDS: dict[FlagCode, str] = {
     "requests_repeated": (
         "{name}'s server was sent requests twice, and its prefix cache may have answered them"
     ),
+    "repetition_unknown": (
+        "whether {name}'s server was sent its requests before is not known, and its prefix cache"
+        " may have answered them"
+    ),
     "oracle_differs": "{name} differs from the oracle by up to {difference}",
     "oracle_not_compared": "the oracle has nothing to compare {name} with",
     "noise": "{name}'s answers to one identical request differ by up to {difference}",

@@ -238,7 +238,7 @@ class Place:
         return read_matrix(self.folder / f"data/measure/jax-{self.view}/matrix.parquet")
 
     @property
-    def repeated(self) -> bool:
+    def repeated(self) -> bool | None:
         return self.matrix.provenance.run.requests_repeated
 
 
@@ -361,6 +361,6 @@ def test_a_damaged_record_is_said_and_stops_no_measurement(place) -> None:
     said = made.measure("--fresh")
     (line,) = [line for line in said.splitlines() if str(path) in line]
     assert line.endswith("; whether its server was asked the same requests before is not known")
-    assert made.repeated is False
+    assert made.repeated is None, "what nobody knows is not a no"
     assert TOLD in made.measure("--fresh")
     assert made.repeated is True

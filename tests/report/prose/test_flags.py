@@ -40,9 +40,11 @@ WORDS: dict[str, Flag] = {
     "whether PyTorch compiled inside a timed pass could not be seen": Flag(
         code="compiles_hidden", backend="pytorch"
     ),
-    "JAX's server was sent requests twice, and its prefix cache may have answered them": Flag(
-        code="requests_repeated", backend="jax"
+    "PyTorch's server was sent requests twice, and its prefix cache may have answered them": Flag(
+        code="requests_repeated", backend="pytorch"
     ),
+    "whether PyTorch's server was sent its requests before is not known, and its prefix cache may"
+    " have answered them": Flag(code="repetition_unknown", backend="pytorch"),
     "JAX differs from the oracle by up to 0.400": Flag(
         code="oracle_differs", backend="jax", difference=0.4
     ),
