@@ -57,6 +57,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     composed = yaml.safe_load((folder / "params.yaml").read_text())
     made.set_param("workload.item_texts", composed["workload"]["item_texts"][:3])
     made.run(sys.executable, "-m", "stages.workload")
+    made.run(sys.executable, "-m", "stages.nonce")
     made.run(sys.executable, "-m", "stages.checkpoint")
     return made
 
