@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from stages.backends.declared import DeclaredBackend, DeclaredEnvironment
@@ -17,6 +17,8 @@ from stages.common.errors import UserError, one_line
 FOLDER = Path("backends")
 
 _KEY = r"[a-z][a-z0-9_]*"
+# A result that names no backend has one of these words in the place of its key.
+_NO_KEYS = frozenset({"tie", "none", "deferred", "both", "neither"})
 
 
 def declared_backends() -> Mapping[str, DeclaredBackend]:
@@ -91,19 +93,6 @@ def query_keeping_flags() -> tuple[str, ...]:
     return tuple(flag for found in declared_backends().values() for flag in found.keeps_query)
 
 
-class Titles(Mapping[str, str]):
-    """How sentences name the backends, by their keys; read when it is first asked."""
-
-    def __getitem__(self, key: str) -> str:
-        return declared_backends()[key].title
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(declared_backends())
-
-    def __len__(self) -> int:
-        return len(declared_backends())
-
-
 @functools.cache
 def _found_in(folder: Path) -> Mapping[str, DeclaredBackend]:
     """The backends by the names of their folders."""
@@ -154,6 +143,8 @@ def _complaint(found: DeclaredBackend) -> str | None:
             return f"declares no {name}"
     if not re.fullmatch(_KEY, found.key):
         return f"key {one_line(found.key, 60)!r}: small letters, digits and '_' are allowed"
+    if found.key in _NO_KEYS:
+        return f"key {found.key!r}: the comparison uses this word for a result without a backend"
     if not getattr(found, "environments", ()):
         return "declares no environments"
     return None

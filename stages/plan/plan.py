@@ -9,7 +9,7 @@ from stages.backends.declared import DeclaredBackend, Flags, Shape
 from stages.backends.registry import declared
 from stages.common.errors import ContractError, UserError
 from stages.common.git import NOT_ASKED, CodeVersion, code_version
-from stages.contract import REFERENCE, Backend, Contract, Launch, MultiItem, View
+from stages.contract import Backend, Contract, Launch, MultiItem, View
 from stages.documents.matrix import (
     CHECKPOINT_FOLDER,
     MODEL_FILE,
@@ -47,12 +47,14 @@ class Plan:
     """What is measured, in which backend and view, and how its server is started.
 
     Attributes:
+        is_reference: whether the other backend is judged by this one.
         unavailable: why the backend cannot run; nothing is started then.
         origins: where each of the server's flags comes from, for who has to change it.
         code: which code measures, as it was when this process began.
     """
 
     backend: Backend
+    is_reference: bool
     view: View
     driver: DeclaredBackend
     workload: CanonicalWorkload
@@ -128,7 +130,7 @@ class Plan:
         # Compiling servers need about three warm-up passes; four chunk sizes are confirmed, and
         # the reference answers the confirm requests of the others too.
         warmup = passes.warmup if self.driver.compile_pattern is None else 3
-        confirmed = chunks if self.backend == REFERENCE else min(chunks, 4)
+        confirmed = chunks if self.is_reference else min(chunks, 4)
         return chunks * (warmup + passes.sweep) + confirmed * passes.confirm
 
 
@@ -151,7 +153,7 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
         UserError: a flag cannot be computed.
         ContractError: the view's longest sequence has no room for the probes.
     """
-    section, driver = contract.backends.of(backend), declared(backend)
+    section, driver = contract.backends[backend], declared(backend)
     server, key = section.view(view), f"backends.{backend}.{view}"
     shape = Shape(
         prompt_tokens=subject.workload.prompt_tokens,
@@ -179,6 +181,7 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
     )
     return Plan(
         backend=backend,
+        is_reference=backend == contract.reference,
         view=view,
         driver=driver,
         workload=subject.workload,

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from bench import inside
 from click.testing import CliRunner
-from contracts import ROOT, contract, raw_contract
+from contracts import BACKENDS, ROOT, contract, raw_contract
 from targets import plans
 
 from stages.backends.declared import Shape
@@ -21,7 +21,7 @@ from stages.backends.registry import (
     requirements_file,
 )
 from stages.common.errors import ContractError, UserError
-from stages.contract import BACKENDS, parse_contract
+from stages.contract import parse_contract
 from stages.environments.build import checkout_of, environment_folder, needed
 from stages.environments.command import main as build
 from stages.plan.command_line import command_line

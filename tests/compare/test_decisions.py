@@ -10,20 +10,21 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
-from comparisons import scored
-from contracts import NONCE, contract
+from comparisons import PAIR, scored
+from contracts import BACKENDS, NONCE, contract
 from elsewhere import account, at_url
 from matrices import ITEMS, Score, matrix, one_pass, plain_score, with_facts
 
 from stages.compare.assemble import Evidence, assemble
 from stages.compare.exports import metrics
-from stages.contract import BACKEND_NAMES, BACKENDS, VIEWS, Backend, Contract, View
+from stages.contract import VIEWS, Backend, Contract, View
 from stages.contract.serving import Source
 from stages.documents.comparison import Comparison, Flag, Reason
 from stages.documents.matrix import CallRecord, Host, Matrix, Model, Status
 from stages.documents.oracle import ORACLE_SCHEMA, OracleProvenance, OracleTable
 from stages.documents.probes import PROBE_SCHEMA, ProbeProvenance, ProbeRecord, Probes
 from stages.report.figures import draw_all
+from stages.report.prose.flags import flag as worded
 from stages.report.prose.winner import answer
 from stages.report.render import render_all
 from stages.workload import build_workload
@@ -570,11 +571,11 @@ def test_a_server_that_may_have_answered_from_an_earlier_measurement_is_not_trus
     found = Situation(at_url={(backend, view): repeated}).compare()
     of = next(v for v in found.views() if v.view == view)
     flag = (
-        f"{BACKEND_NAMES[backend]}'s server was sent requests twice, and its prefix cache may have"
-        " answered them"
+        f"{PAIR.title(backend)}'s server was sent requests twice, and its prefix cache may"
+        " have answered them"
     )
     assert of.winner.outcome == "jax"
-    assert of.winner.flags == ([flag] if lowers else [])
+    assert [worded(one, PAIR) for one in of.winner.flags] == ([flag] if lowers else [])
     assert of.winner.confidence == ("low" if lowers else "high")
     (other,) = (v for v in found.views() if v.view != view)
     assert (other.winner.flags, other.winner.confidence) == ([], "high")

@@ -21,6 +21,11 @@ ROOT = Path(__file__).resolve().parents[2]
 _COMMITTED = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
+PAIR = parse_contract(_COMMITTED).pair
+BACKENDS = PAIR.both
+REFERENCE = PAIR.reference
+
+
 def raw_contract(**changes: Any) -> dict[str, Any]:
     """The committed ``params.yaml`` with dotted keys (``__`` for a dot) replaced."""
     raw = copy.deepcopy(_COMMITTED)

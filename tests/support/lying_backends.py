@@ -11,13 +11,13 @@ from unittest import mock
 import pyarrow as pa
 import yaml
 from bench import inside
-from contracts import NONCE, ROOT, raw_contract
+from contracts import BACKENDS, NONCE, ROOT, raw_contract
 from patience import PATIENCE_S
 from scoring_server import right_score
 
 from stages.common.files import sha256, write_whole
 from stages.compare.command import compare
-from stages.contract import BACKENDS, VIEWS, Backend, Contract, View, parse_contract
+from stages.contract import VIEWS, Backend, Contract, View, parse_contract
 from stages.documents.comparison import Comparison
 from stages.documents.matrix import (
     CHECKPOINT_FOLDER,
