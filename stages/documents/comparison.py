@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
@@ -34,6 +34,9 @@ SURE = 0.95
 """Share of resamples in which the same backend must lead, or the result is a tie."""
 VERY_SURE = 0.99
 """Share of resamples from which the confidence is high."""
+
+NO_WINNER = ("tie", "none", "deferred")
+"""Outcomes that name no backend."""
 
 type Verdict = Literal["pass", "fail", "inconclusive", "not_compared"]
 type ControlName = Literal["items_rotated", "labels_swapped", "mean_score"]
@@ -98,7 +101,7 @@ class Named(Part):
     key: Backend
     title: str
     package: str
-    tpu_mask_flag: str | None = None
+    tpu_mask_flag: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")] | None = None
 
 
 class Pair(Part):
@@ -133,6 +136,18 @@ class Pair(Part):
         """Those of ``some``, the candidate's first."""
         wanted = set(some)
         return [self.title(key) for key in self.both if key in wanted]
+
+    def check(self, named: Iterable[Backend | None]) -> None:
+        """Refuse any other backend.
+
+        Raises:
+            ValueError: naming it.
+        """
+        for backend in named:
+            if backend is not None and backend not in self.both:
+                raise ValueError(
+                    f"{backend[:60]!r} is none of the backends {' and '.join(self.both)}"
+                )
 
     def _of(self, backend: Backend) -> Named:
         return self.candidate if backend == self.candidate.key else self.reference
@@ -587,6 +602,24 @@ class ViewComparison(Part):
     item_differences: list[ItemDifference]
     turning: Turning
 
+    @pydantic.model_validator(mode="after")
+    def _names_the_pair_alone(self) -> Self:
+        winner, turning = self.winner, self.turning
+        led = [one.backend for one in (turning.guardrail, turning.eligibility) if one is not None]
+        by_backend = (
+            *(self.scoring, self.selected, self.passed_over, self.isolation, self.noise),
+            *(self.oracle, self.prefix_cache, self.passes),
+        )
+        self.pair.check(cell.backend for cell in self.cells)
+        self.pair.check(backend for one in by_backend for backend in one)
+        self.pair.check(flag.backend for flag in winner.flags)
+        self.pair.check([winner.leader, winner.other, *led])
+        if winner.outcome not in NO_WINNER:
+            self.pair.check([winner.outcome])
+        if self.oracle_sides_with not in ("both", "neither"):
+            self.pair.check([self.oracle_sides_with])
+        return self
+
     def cell(self, backend: Backend, chunk_size: int) -> Cell:
         """The cell of ``backend`` at ``chunk_size``."""
         return next(c for c in self.cells if c.backend == backend and c.chunk_size == chunk_size)
@@ -646,6 +679,12 @@ class Comparison(Part):
         views = {name: data.get(name) for name in VIEWS}
         told = {n: {**v, "pair": data["pair"]} for n, v in views.items() if isinstance(v, dict)}
         return {**data, **told}
+
+    @pydantic.model_validator(mode="after")
+    def _names_the_pair_alone(self) -> Self:
+        self.pair.check(source.backend for source in self.sources)
+        self.pair.check(self.unavailable)
+        return self
 
     def views(self) -> tuple[ViewComparison, ViewComparison]:
         """The portable view, then the best-native view."""
