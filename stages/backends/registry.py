@@ -1,6 +1,6 @@
-"""Finds the backends: every ``backends/NAME/backend.py`` below the working directory.
+"""Finds the backends: every ``backends/KEY/backend.py`` below the working directory.
 
-There is no list of them. A new folder is a new backend.
+There is no list of them. A new folder is a new backend, and its name is the backend's key.
 """
 
 from __future__ import annotations
@@ -99,7 +99,6 @@ def _found_in(folder: Path) -> Mapping[str, DeclaredBackend]:
     found = {path.parent.name: _load(path) for path in sorted(folder.glob("*/backend.py"))}
     if not found:
         raise UserError(f"{FOLDER}: no */backend.py there; run this in the root of the repository")
-    _refuse_twice("key", ((one.key, name) for name, one in found.items()))
     _refuse_twice(
         "environment", ((e.name, name) for name, one in found.items() for e in one.environments)
     )
@@ -129,13 +128,13 @@ def _load(path: Path) -> DeclaredBackend:
     found = getattr(module, "BACKEND", None)
     if not isinstance(found, DeclaredBackend):
         raise UserError(f"{shown}: declares no BACKEND, an instance of a DeclaredBackend")
-    complaint = _complaint(found)
+    complaint = _complaint(found, path.parent.name)
     if complaint is not None:
         raise UserError(f"{shown}: {complaint}")
     return found
 
 
-def _complaint(found: DeclaredBackend) -> str | None:
+def _complaint(found: DeclaredBackend, folder: str) -> str | None:
     """What is missing of a declaration."""
     for name in ("key", "title", "package"):
         value = getattr(found, name, None)
@@ -143,6 +142,8 @@ def _complaint(found: DeclaredBackend) -> str | None:
             return f"declares no {name}"
     if not re.fullmatch(_KEY, found.key):
         return f"key {one_line(found.key, 60)!r}: small letters, digits and '_' are allowed"
+    if found.key != folder:
+        return f"key {one_line(found.key, 60)!r}: it must be the name of its folder, {folder}"
     if found.key in _NO_KEYS:
         return f"key {found.key!r}: the comparison uses this word for a result without a backend"
     if not getattr(found, "environments", ()):

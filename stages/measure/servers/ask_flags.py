@@ -1,7 +1,7 @@
 """Runs in a backend's environment: which flags does the server of this entry point know?
 
     python ask_flags.py -m sglang.launch_server
-    python ask_flags.py backends/sglang_jax/launch_cpu.py
+    python ask_flags.py backends/jax/launch_cpu.py
 
 The entry point itself runs, launcher and plugins and all, up to the moment it parses its
 command line. Its answer goes to standard output as JSON: the flags, or ``null`` where any are
