@@ -14,10 +14,11 @@ import comparisons
 import pytest
 import yaml
 from bench import inside
+from contracts import BACKENDS
 from project import Project, make_project
 from targets import COMMIT
 
-from stages.contract import BACKENDS, VIEWS, Backend
+from stages.contract import VIEWS, Backend
 from stages.report.render import render_all
 from tools.combine.locks import PREPARED
 from tools.compose import composed

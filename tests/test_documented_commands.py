@@ -12,7 +12,7 @@ import pytest
 import yaml
 from bench import inside
 from commands import Command, documented, told
-from contracts import ROOT
+from contracts import ROOT, pipeline
 from dvc.cli import DvcParserError, parse_args
 
 from stages.contract import parse_contract
@@ -34,7 +34,7 @@ def identify(command: Command) -> str:
 def stage_names() -> frozenset[str]:
     """The stages, those of the matrix one by one."""
     names = set()
-    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+    for name, stage in pipeline()["stages"].items():
         matrix = stage.get("matrix")
         names |= (
             {f"{name}@{b}-{v}" for b in matrix["backend"] for v in matrix["view"]}

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from closure import DECLARATIONS, closure, imported
-from contracts import ROOT
+from contracts import ROOT, pipeline
 
-STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+STAGES: dict[str, Any] = pipeline()["stages"]
 
 
 def covered(deps: list[str]) -> set[Path]:
@@ -19,8 +18,8 @@ def covered(deps: list[str]) -> set[Path]:
 
     What else lies in a backend's folder runs in the backend's own environment.
     """
-    paths = [Path(dep) for dep in deps if dep.startswith("stages/") or Path(dep) in DECLARATIONS]
-    files = {file for path in paths for file in _files(path)}
+    files = {file for dep in deps if dep.startswith("stages/") for file in _files(Path(dep))}
+    files |= {one for one in DECLARATIONS if {str(one), str(one.parent)} & set(deps)}
     return {file for file in files if file.name != "__init__.py" or file in deps}
 
 

@@ -1,6 +1,6 @@
-"""Finds the backends: every ``backends/NAME/backend.py`` below the working directory.
+"""Finds the backends: every ``backends/KEY/backend.py`` below the working directory.
 
-There is no list: a new folder is a new backend.
+There is no list: a new folder is a new backend, and its name is the backend's key.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import functools
 import importlib.util
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from stages.backends.declared import DeclaredBackend, DeclaredEnvironment
@@ -19,6 +19,8 @@ from stages.common.errors import UserError, one_line
 FOLDER = Path("backends")
 
 _KEY = r"[a-z][a-z0-9_]*"
+# A result that names no backend has one of these words in the place of its key.
+_NO_KEYS = frozenset({"tie", "none", "deferred", "both", "neither"})
 
 
 def declared_backends() -> Mapping[str, DeclaredBackend]:
@@ -94,26 +96,12 @@ def query_keeping_flags() -> tuple[str, ...]:
     return tuple(flag for one in declared_backends().values() for flag in one.keeps_query)
 
 
-class Titles(Mapping[str, str]):
-    """The backends' titles by key. The registry is read at the first access."""
-
-    def __getitem__(self, key: str) -> str:
-        return declared_backends()[key].title
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(declared_backends())
-
-    def __len__(self) -> int:
-        return len(declared_backends())
-
-
 @functools.cache
 def _loaded_from(folder: Path) -> Mapping[str, DeclaredBackend]:
     """The backends by the names of their folders."""
     backends = {path.parent.name: _load(path) for path in sorted(folder.glob("*/backend.py"))}
     if not backends:
         raise UserError(f"{FOLDER}: no */backend.py there; run this in the root of the repository")
-    _refuse_twice("key", ((one.key, name) for name, one in backends.items()))
     _refuse_twice(
         "environment", ((e.name, name) for name, one in backends.items() for e in one.environments)
     )
@@ -148,13 +136,13 @@ def _load(path: Path) -> DeclaredBackend:
     backend = getattr(module, "BACKEND", None)
     if not isinstance(backend, DeclaredBackend):
         raise UserError(f"{shown}: declares no BACKEND, an instance of a DeclaredBackend")
-    complaint = _complaint(backend)
+    complaint = _complaint(backend, path.parent.name)
     if complaint is not None:
         raise UserError(f"{shown}: {complaint}")
     return backend
 
 
-def _complaint(backend: DeclaredBackend) -> str | None:
+def _complaint(backend: DeclaredBackend, folder: str) -> str | None:
     """What is wrong with a declaration; ``None`` if nothing is."""
     for name in ("key", "title", "package"):
         value = getattr(backend, name, None)
@@ -162,6 +150,10 @@ def _complaint(backend: DeclaredBackend) -> str | None:
             return f"declares no {name}"
     if not re.fullmatch(_KEY, backend.key):
         return f"key {one_line(backend.key, 60)!r}: small letters, digits and '_' are allowed"
+    if backend.key != folder:
+        return f"key {backend.key!r}: it must be the name of its folder, {folder}"
+    if backend.key in _NO_KEYS:
+        return f"key {backend.key!r}: the comparison uses this word for a result without a backend"
     if not (environments := getattr(backend, "environments", ())):
         return "declares no environments"
     for number, one in enumerate(environments, start=1):

@@ -8,6 +8,7 @@ from functools import partial
 
 import polars as pl
 
+from stages.backends.registry import declared
 from stages.compare.cells import build_cell, reported_seconds
 from stages.compare.elsewhere import elsewhere_flags, server_host
 from stages.compare.gate import judge
@@ -25,8 +26,8 @@ from stages.compare.selection import (
 )
 from stages.compare.series import chunk_ratios, item_differences, pass_times
 from stages.compare.turning import turning
-from stages.contract import BACKENDS, REFERENCE, VIEWS, Backend, Contract, Gate, View
-from stages.documents.cell import MATRIX_KEYS, MatrixKey
+from stages.contract import VIEWS, Backend, Contract, Gate, View
+from stages.documents.cell import MatrixKey, matrix_keys
 from stages.documents.comparison import (
     BUSY,
     COMPARISON_VERSION,
@@ -35,8 +36,10 @@ from stages.documents.comparison import (
     Comparison,
     Flag,
     Isolation,
+    Named,
     NoiseFloor,
     OracleResult,
+    Pair,
     PrefixCache,
     Scope,
     Source,
@@ -47,8 +50,6 @@ from stages.documents.matrix import TIMED_PHASES, Matrix, Provenance
 from stages.documents.oracle import OracleTable
 from stages.documents.probes import Probes
 from stages.documents.workload import CanonicalWorkload
-
-GATED: Backend = next(b for b in BACKENDS if b != REFERENCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def assemble(
 ) -> Comparison:
     """Compare both backends in both views."""
     matrices = evidence.matrices
-    first = matrices[MatrixKey(REFERENCE, "portable")].provenance
+    first = matrices[MatrixKey(contract.reference, "portable")].provenance
     passes = {key: passes_of(matrix.calls) for key, matrix in matrices.items()}
     caches = {
         key: prefix_cache(passes[key], workload, matrix.provenance.contract)
@@ -80,6 +81,7 @@ def assemble(
     planned = first.contract.passes
     return Comparison(
         version=COMPARISON_VERSION,
+        pair=_pair(contract),
         unavailable=_unavailable(contract),
         scope=Scope(
             identity=contract.identity,
@@ -102,7 +104,7 @@ def assemble(
         sources=[
             _source(matrices[key], passes[key])
             for view in VIEWS
-            for key in MATRIX_KEYS
+            for key in matrix_keys(contract.pair)
             if key.view == view
         ],
         portable=views["portable"],
@@ -110,8 +112,22 @@ def assemble(
     )
 
 
+def _pair(contract: Contract) -> Pair:
+    return Pair(candidate=_named(contract.candidate), reference=_named(contract.reference))
+
+
+def _named(backend: Backend) -> Named:
+    its = declared(backend)
+    return Named(
+        key=backend,
+        title=its.title,
+        package=its.package,
+        tpu_mask_flag=its.tpu_masks.mask if its.tpu_masks else None,
+    )
+
+
 def _unavailable(contract: Contract) -> dict[Backend, str]:
-    reasons = {b: contract.backends.of(b).unavailable for b in BACKENDS}
+    reasons = {b: contract.backends[b].unavailable for b in contract.pair.both}
     return {b: reason for b, reason in reasons.items() if reason is not None}
 
 
@@ -122,10 +138,11 @@ def _view(
     passes: Mapping[MatrixKey, pl.DataFrame],
     caches: Mapping[MatrixKey, PrefixCache],
 ) -> ViewComparison:
-    keys = {b: MatrixKey(b, view) for b in BACKENDS}
+    both, reference = contract.pair.both, contract.reference
+    keys = {b: MatrixKey(b, view) for b in both}
     matrices = evidence.matrices
-    labels = len(matrices[keys[REFERENCE]].provenance.label_token_ids)
-    noise = {b: noise_floor(evidence.probes[keys[b]].frame) for b in BACKENDS}
+    labels = len(matrices[keys[reference]].provenance.label_token_ids)
+    noise = {b: noise_floor(evidence.probes[keys[b]].frame) for b in both}
     isolations = {
         b: _isolation(
             evidence.probes[keys[b]],
@@ -133,21 +150,21 @@ def _view(
             noise[b],
             contract,
         )
-        for b in BACKENDS
+        for b in both
     }
     oracle = {
         b: against_oracle(passes[keys[b]], evidence.oracle.frame, labels, contract.gate)
-        for b in BACKENDS
+        for b in both
     }
     cells: list[Cell] = []
     seconds = {}
-    for backend in BACKENDS:
+    for backend in both:
         provenance = matrices[keys[backend]].provenance
         for chunk in provenance.contract.chunk_sizes:
             mine = passes[keys[backend]].filter(pl.col("chunk_size") == chunk)
-            gated = backend != REFERENCE
-            gate = judge(mine, passes[keys[REFERENCE]], contract.gate, labels) if gated else None
-            price = getattr(contract.prices_usd_per_hour, backend)
+            gated = backend != reference
+            gate = judge(mine, passes[keys[reference]], contract.gate, labels) if gated else None
+            price = contract.prices_usd_per_hour[backend]
             allowed = caches[keys[backend]].allowed_tokens
             leaks = isolations[backend]
             cells.append(build_cell(mine, provenance, chunk, gate, leaks, price, allowed))
@@ -155,8 +172,8 @@ def _view(
     unavailable = _unavailable(contract)
     guardrail = contract.selection.guardrail
     cells = mark_guardrail(cells, guardrail)
-    chosen = selected(cells, guardrail)
-    sources = [matrices[keys[b]].provenance for b in BACKENDS]
+    chosen = selected(cells, guardrail, both)
+    sources = [matrices[keys[b]].provenance for b in both]
     standing = [
         *_standing_flags(contract, sources),
         *elsewhere_flags(sources, cells),
@@ -164,26 +181,30 @@ def _view(
         *_noise_flags(noise, contract.gate),
     ]
     return ViewComparison(
+        pair=_pair(contract),
         view=view,
         cells=cells,
-        scoring={b: matrices[keys[b]].provenance.run.scoring for b in BACKENDS},
+        scoring={b: matrices[keys[b]].provenance.run.scoring for b in both},
         selected={b: c.chunk_size if c else None for b, c in chosen.items()},
-        passed_over=passed_over(cells),
+        passed_over=passed_over(cells, both),
         isolation=isolations,
         noise=noise,
         oracle=oracle,
         oracle_sides_with=sides_with(oracle),
-        prefix_cache={b: caches[keys[b]] for b in BACKENDS},
+        prefix_cache={b: caches[keys[b]] for b in both},
         winner=without_winner("deferred")
         if unavailable
         else decide(
             [Samples(c, seconds[c.backend, c.chunk_size]) for c in cells if c.eligible],
             contract.selection,
+            both,
             lambda decisive: [*standing, *_cell_flags(decisive)],
         ),
-        ratios=chunk_ratios(cells, seconds),
-        passes={b: pass_times(passes[keys[b]]) for b in BACKENDS},
-        item_differences=item_differences(passes[keys[GATED]], passes[keys[REFERENCE]], labels),
+        ratios=chunk_ratios(cells, seconds, contract.pair),
+        passes={b: pass_times(passes[keys[b]]) for b in both},
+        item_differences=item_differences(
+            passes[keys[contract.candidate]], passes[keys[reference]], labels
+        ),
         turning=Turning(guardrail=None, eligibility=None)
         if unavailable
         else turning(cells, guardrail),
@@ -222,8 +243,8 @@ def _standing_flags(contract: Contract, sources: list[Provenance]) -> list[Flag]
     flags = []
     if not all(s.model.trained for s in sources):
         flags.append(Flag(code="untrained_model"))
-    prices = contract.prices_usd_per_hour
-    if len({server_host(s) for s in sources}) > 1 and None in (prices.jax, prices.pytorch):
+    costs = [contract.prices_usd_per_hour[b] for b in contract.pair.both]
+    if len({server_host(s) for s in sources}) > 1 and None in costs:
         flags.append(Flag(code="hosts_without_cost"))
     return flags + [
         Flag(code="other_work", backend=source.backend, share=source.run.foreign_cpu)

@@ -42,7 +42,7 @@ def check_matrix(
         UserError: naming the file, what it is and what it should be.
     """
     found, contract = matrix.provenance, expected.contract
-    section = contract.backends.of(backend)
+    section = contract.backends[backend]
     _same(path, "backend", found.backend, backend)
     _same(path, "view", found.view, view)
     _same(path, "workload", found.workload_sha256, expected.workload_sha256)

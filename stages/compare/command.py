@@ -17,8 +17,8 @@ from stages.common.numbers import number
 from stages.compare.assemble import Evidence, assemble
 from stages.compare.belonging import Expected, check_matrix, check_oracle, check_probes
 from stages.compare.exports import metrics, plot_table
-from stages.contract import BACKENDS, Contract, load_contract
-from stages.documents.cell import MATRIX_KEYS
+from stages.contract import Contract, load_contract
+from stages.documents.cell import matrix_keys
 from stages.documents.comparison import Comparison
 from stages.documents.matrix import (
     COMPARISON_FILE,
@@ -43,7 +43,7 @@ def compare(contract: Contract) -> Comparison:
         UserError: a file is missing, damaged, or does not belong to the others.
     """
     workload, digest = read_workload(WORKLOAD_FILE)
-    launches = {b: contract.backends.of(b).launch for b in BACKENDS}
+    launches = {b: contract.backends[b].launch for b in contract.pair.both}
     expected = Expected(
         contract=contract,
         workload_sha256=digest,
@@ -55,7 +55,7 @@ def compare(contract: Contract) -> Comparison:
         },
     )
     matrices, probes = {}, {}
-    for key in MATRIX_KEYS:
+    for key in matrix_keys(contract.pair):
         folder = folder_of(*key)
         matrix = read_matrix(folder / MATRIX_FILE)
         check_matrix(folder / MATRIX_FILE, matrix, *key, expected)

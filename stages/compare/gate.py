@@ -1,4 +1,4 @@
-"""The correctness gate: JAX's scores against the reference's for the identical request."""
+"""The correctness gate: the candidate's scores against the reference's, request by request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def judge(candidate: pl.DataFrame, reference: pl.DataFrame, gate: Gate, labels: 
     """Judge one cell by all its successful timed passes; the worst pass counts.
 
     Args:
-        candidate: passes of one JAX cell, as ``passes_of`` returns them.
+        candidate: passes of one cell of the candidate, as ``passes_of`` returns them.
         reference: passes of the reference; rows of other cells do no harm.
         gate: the largest differences that pass.
         labels: scores per item.

@@ -97,8 +97,8 @@ def median_interval(seconds: Array) -> Interval | None:
 def ratio_interval(numerator: Array, denominator: Array) -> Interval | None:
     """The interval of mean(``numerator``) / mean(``denominator``), seconds of two cells' passes.
 
-    With PyTorch's seconds over JAX's this is JAX / PyTorch in items/s. The two need not have
-    the same number of passes; the smaller one sets the level.
+    With the reference's seconds over the candidate's this is candidate / reference in items/s.
+    The two need not have the same number of passes; the smaller one sets the level.
 
     Args:
         numerator: shape ``(passes,)``.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from stages.compare.intervals import ratio_interval
 from stages.compare.sample_size import passes_to_decide
-from stages.contract import BACKENDS, Backend, Selection
+from stages.contract import Backend, Selection
 from stages.documents.comparison import (
     SURE,
     VERY_SURE,
@@ -74,15 +74,17 @@ def mark_guardrail(cells: Sequence[Cell], guardrail: float) -> list[Cell]:
     return [c.model_copy(update={"inside_guardrail": id(c) in inside}) for c in cells]
 
 
-def selected(cells: Sequence[Cell], guardrail: float) -> dict[Backend, Cell | None]:
+def selected(
+    cells: Sequence[Cell], guardrail: float, both: Sequence[Backend]
+) -> dict[Backend, Cell | None]:
     """For each backend the cell it would be deployed with, judged among its own cells."""
-    return {b: choose([c for c in cells if c.backend == b], guardrail) for b in BACKENDS}
+    return {b: choose([c for c in cells if c.backend == b], guardrail) for b in both}
 
 
-def passed_over(cells: Sequence[Cell]) -> dict[Backend, int]:
+def passed_over(cells: Sequence[Cell], both: Sequence[Backend]) -> dict[Backend, int]:
     """The chunk size of each backend's fastest measured cell, where that is not eligible."""
     found = {}
-    for backend in BACKENDS:
+    for backend in both:
         measured = [c for c in cells if c.backend == backend and c.items_per_s is not None]
         fastest = min(measured, key=_rank, default=None)
         if fastest is not None and not fastest.eligible:
@@ -91,7 +93,7 @@ def passed_over(cells: Sequence[Cell]) -> dict[Backend, int]:
 
 
 def resampled_shares(
-    samples: Sequence[Samples], leader: Cell, selection: Selection
+    samples: Sequence[Samples], leader: Cell, selection: Selection, both: Sequence[Backend]
 ) -> tuple[float, float]:
     """How often the leader still leads when its passes and the others' are drawn anew.
 
@@ -102,7 +104,7 @@ def resampled_shares(
         Share of resamples led by the leader's backend, and by the leader's very cell.
     """
     # Figures are compared per item, so the item count cancels out of items/s.
-    draws = [_resample(s, selection) for s in samples]
+    draws = [_resample(s, selection, both.index(s.cell.backend)) for s in samples]
     mean = np.stack([d.mean(axis=1) for d in draws])
     p95 = np.stack([np.quantile(d, 0.95, axis=1) for d in draws])
     allowed = p95 <= selection.guardrail * p95.min(axis=0)
@@ -112,9 +114,9 @@ def resampled_shares(
     return float(backends[leads].mean()), float(cells[leads].mean())
 
 
-def _resample(samples: Samples, selection: Selection) -> Array:
+def _resample(samples: Samples, selection: Selection, place: int) -> Array:
     cell = samples.cell
-    seed = [selection.seed, BACKENDS.index(cell.backend), len(cell.view), cell.chunk_size]
+    seed = [selection.seed, place, len(cell.view), cell.chunk_size]
     random = np.random.Generator(np.random.PCG64(seed))
     count = samples.seconds.size
     drawn = samples.seconds[random.integers(0, count, (selection.resamples, count))]
@@ -124,6 +126,7 @@ def _resample(samples: Samples, selection: Selection) -> Array:
 def decide(
     samples: Sequence[Samples],
     selection: Selection,
+    both: Sequence[Backend],
     standing_flags: Callable[[list[Cell]], list[Flag]],
 ) -> Winner:
     """The winner of one view.
@@ -131,6 +134,7 @@ def decide(
     Args:
         samples: every eligible cell of the view with its passes.
         selection: guardrail and resampling.
+        both: the candidate and the reference.
         standing_flags: what lowers the confidence in a decision between these cells.
     """
     cells = [s.cell for s in samples]
@@ -138,7 +142,7 @@ def decide(
     if leader is None:
         return without_winner("tie" if cells else "none")
     rival = _rival(cells, leader, selection.guardrail)
-    same_backend, same_cell = resampled_shares(samples, leader, selection)
+    same_backend, same_cell = resampled_shares(samples, leader, selection, both)
     flags = standing_flags([leader, *([rival] if rival else [])])
     if rival is None:
         flags = [Flag(code="no_rival"), *flags]

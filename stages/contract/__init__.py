@@ -6,9 +6,6 @@ Every error names the key, what was found and what is allowed.
 
 from stages.backends.declared import FlagValue
 from stages.contract.basics import (
-    BACKEND_NAMES,
-    BACKENDS,
-    REFERENCE,
     SALT_TOKENS,
     VIEWS,
     Backend,
@@ -16,7 +13,7 @@ from stages.contract.basics import (
 )
 from stages.contract.measuring import Gate, Identity, Limits, Passes, Probes, Selection
 from stages.contract.parse import PARAMS, Contract, load_contract, parse_contract
-from stages.contract.serving import Launch, MultiItem
+from stages.contract.serving import Launch, MultiItem, Pair
 from stages.contract.subject import (
     DrawnWorkload,
     HubModel,
@@ -30,10 +27,7 @@ from stages.contract.subject import (
 )
 
 __all__ = [
-    "BACKENDS",
-    "BACKEND_NAMES",
     "PARAMS",
-    "REFERENCE",
     "SALT_TOKENS",
     "VIEWS",
     "Backend",
@@ -48,6 +42,7 @@ __all__ = [
     "MultiItem",
     "PackagedModel",
     "PackagedTokenizer",
+    "Pair",
     "Passes",
     "Probes",
     "Selection",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from stages.backends.declared import DeclaredBackend, TpuMasks
 from stages.backends.registry import declared, query_keeping_flags
 from stages.common.errors import ContractError
-from stages.contract.basics import BACKENDS, VIEWS
+from stages.contract.basics import VIEWS
 from stages.contract.serving import Backends, ServerView
 from stages.contract.subject import Vocabulary
 
@@ -22,15 +22,15 @@ def check_packing(backends: Backends, vocabulary: Vocabulary, items: int) -> Non
     """Make sure that what the views say of packed items can be served and compared.
 
     Args:
-        backends: the servers of both backends.
+        backends: their servers.
         vocabulary: its reserved ids are in no prompt, so a delimiter must be one of them.
         items: of the workload.
 
     Raises:
         ContractError: naming the key, what was found and what is allowed.
     """
-    for backend in BACKENDS:
-        section, its = backends.of(backend), declared(backend)
+    for backend, section in backends.items():
+        its = declared(backend)
         on_tpu = section.launch.device.partition(":")[0] == "tpu"
         for view in VIEWS:
             key = f"backends.{backend}.{view}"
@@ -45,7 +45,7 @@ def check_item_order(backends: Backends, item_first: bool) -> None:
     """Make sure that every server puts the items where the workload wants them.
 
     Args:
-        backends: the servers of both backends.
+        backends: their servers.
         item_first: whether the workload wants each item before the query.
 
     Raises:
@@ -53,9 +53,9 @@ def check_item_order(backends: Backends, item_first: bool) -> None:
     """
     if not item_first:
         return
-    for backend in BACKENDS:
+    for backend, section in backends.items():
         for view in VIEWS:
-            asked_by = _query_first(backends.of(backend).view(view))
+            asked_by = _query_first(section.view(view))
             if asked_by is not None:
                 key = f"backends.{backend}.{view}.{asked_by}"
                 raise ContractError("workload.item_first", True, f"false with {key}: {_WHY_ORDER}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import urllib.parse
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
@@ -11,7 +13,7 @@ from pydantic import BeforeValidator, Field
 from stages.backends.declared import FlagValue
 from stages.backends.registry import declared_backends, environment, environment_names
 from stages.common.errors import ContractError
-from stages.contract.basics import BACKENDS, VIEWS, Backend, Strict, Text, View
+from stages.contract.basics import VIEWS, Backend, Strict, Text, View
 from stages.contract.characters import unprintable
 
 
@@ -99,15 +101,58 @@ class BackendContract(Strict):
         return self.portable if view == "portable" else self.best_native
 
 
-class Backends(Strict):
-    """Both backends under test."""
+class Pair(Strict):
+    """The two backends that are compared, by their keys.
 
-    jax: BackendContract
-    pytorch: BackendContract
+    Attributes:
+        candidate: whose scores the gate judges.
+        reference: the frozen baseline that they are judged by, never the other way round.
+    """
 
-    def of(self, backend: Backend) -> BackendContract:
-        """The contract of ``backend``."""
-        return self.jax if backend == "jax" else self.pytorch
+    candidate: Backend
+    reference: Backend
+
+    @property
+    def both(self) -> tuple[Backend, Backend]:
+        """The candidate, then the reference."""
+        return (self.candidate, self.reference)
+
+
+type Backends = Mapping[Backend, BackendContract]
+
+
+def check_pair(pair: Pair, backends: Backends) -> None:
+    """Make sure that the pair is two different backends, each with its section.
+
+    Raises:
+        ContractError: naming the key, what was found and what is allowed.
+    """
+    known = sorted(declared_backends())
+    for role, backend in pair.model_dump().items():
+        if backend not in known:
+            raise ContractError(f"pair.{role}", backend, " or ".join(map(repr, known)))
+    if pair.candidate == pair.reference:
+        allowed = f"another backend than pair.candidate = {pair.candidate}"
+        raise ContractError("pair.reference", pair.reference, allowed)
+    check_keys("backends", backends, pair)
+
+
+def check_keys(section: str, found: Iterable[str], pair: Pair) -> None:
+    """Make sure that ``section`` names declared backends alone, and both of the pair.
+
+    Raises:
+        ContractError: naming the key, what was found and what is allowed.
+    """
+    names, known = list(found), sorted(declared_backends())
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            allowed = f"{hint}known here: {', '.join(known)}"
+            raise ContractError(f"{section}.{name}", "an unknown key", allowed)
+    for backend in pair.both:
+        if backend not in names:
+            raise ContractError(f"{section}.{backend}", "nothing", "this key is required")
 
 
 def check_backends(backends: Backends) -> None:
@@ -116,8 +161,8 @@ def check_backends(backends: Backends) -> None:
     Raises:
         ContractError: naming the key, what was found and what is allowed.
     """
-    for backend in BACKENDS:
-        section, key = backends.of(backend), f"backends.{backend}"
+    for backend, section in backends.items():
+        key = f"backends.{backend}"
         _check_launch(f"{key}.launch", section.launch)
         for view in VIEWS:
             _check_flags(f"{key}.{view}.flags", section.view(view).flags)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import NamedTuple, Self
 
-from stages.contract import BACKENDS, VIEWS, Backend, View
+from stages.contract import VIEWS, Backend, Pair, View
 from stages.documents.matrix import CallRecord, Phase
 
 
@@ -19,8 +19,9 @@ class MatrixKey(NamedTuple):
     view: View
 
 
-MATRIX_KEYS: tuple[MatrixKey, ...] = tuple(MatrixKey(b, v) for b in BACKENDS for v in VIEWS)
-"""Every matrix of a comparison, by backend."""
+def matrix_keys(pair: Pair) -> tuple[MatrixKey, ...]:
+    """Every matrix of a comparison, by backend."""
+    return tuple(MatrixKey(b, v) for b in pair.both for v in VIEWS)
 
 
 @dataclass(frozen=True, slots=True)

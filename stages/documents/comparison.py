@@ -6,14 +6,15 @@ Every number in the report stands in this document; units are in the field names
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from stages.common.errors import UserError
-from stages.contract import Backend, Gate, Identity, Selection, View
+from stages.contract import VIEWS, Backend, Gate, Identity, Selection, View
 from stages.documents.matrix import (
     COMPARISON_FILE,
     Model,
@@ -34,13 +35,17 @@ SURE = 0.95
 VERY_SURE = 0.99
 """Share of resamples from which the confidence is high."""
 
+NO_WINNER = ("tie", "none", "deferred")
+"""Outcomes that name no backend."""
+
 type Verdict = Literal["pass", "fail", "inconclusive", "not_compared"]
 type ControlName = Literal["items_rotated", "labels_swapped", "mean_score"]
 type IsolationVerdict = Literal[
     "isolated", "leaks", "not_probed", "lengths_not_probed", "no_neighbours"
 ]
-type OracleSide = Literal["jax", "pytorch", "both", "neither"]
-type Outcome = Literal["jax", "pytorch", "tie", "none", "deferred"]
+type Role = Literal["candidate", "reference"]
+type OracleSide = Backend | Literal["both", "neither"]
+type Outcome = Backend | Literal["tie", "none", "deferred"]
 type Confidence = Literal["high", "medium", "low", "none"]
 type Only = Literal["item", "label"]
 type UnsteadyCode = Literal["deviation", "fastest", "slowest"]
@@ -81,6 +86,72 @@ class Part(BaseModel):
     """A part of the comparison: immutable, and an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Named(Part):
+    """A backend, as far as sentences need it.
+
+    Attributes:
+        key: of its section in the contract.
+        title: how sentences name it.
+        package: the distribution that is measured.
+        tpu_mask_flag: the flag that chooses the mask between packed items, where a TPU serves
+            only some masks; ``None`` where the backend has no such flag.
+    """
+
+    key: Backend
+    title: str
+    package: str
+    tpu_mask_flag: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")] | None = None
+
+
+class Pair(Part):
+    """The backends that are compared.
+
+    Attributes:
+        candidate: whose scores the gate judges.
+        reference: the frozen baseline that they are judged by.
+    """
+
+    candidate: Named
+    reference: Named
+
+    @property
+    def both(self) -> tuple[Backend, Backend]:
+        """The keys: the candidate's, then the reference's."""
+        return (self.candidate.key, self.reference.key)
+
+    def role(self, backend: Backend) -> Role:
+        """Which of the two it is."""
+        return "candidate" if backend == self.candidate.key else "reference"
+
+    def title(self, backend: Backend) -> str:
+        """How sentences name it."""
+        return self._of(backend).title
+
+    def other(self, backend: Backend) -> Backend:
+        """The one that ``backend`` is compared with."""
+        return next(key for key in self.both if key != backend)
+
+    def titles(self, some: Iterable[Backend]) -> list[str]:
+        """Those of ``some``, the candidate's first."""
+        wanted = set(some)
+        return [self.title(key) for key in self.both if key in wanted]
+
+    def check(self, named: Iterable[Backend | None]) -> None:
+        """Refuse any other backend.
+
+        Raises:
+            ValueError: naming it.
+        """
+        for backend in named:
+            if backend is not None and backend not in self.both:
+                raise ValueError(
+                    f"{backend[:60]!r} is none of the backends {' and '.join(self.both)}"
+                )
+
+    def _of(self, backend: Backend) -> Named:
+        return self.candidate if backend == self.candidate.key else self.reference
 
 
 class ControlResult(Part):
@@ -182,7 +253,7 @@ class PrefixCache(Part):
 
 
 class GateResult(Part):
-    """JAX's scores against the reference's for the identical requests.
+    """The candidate's scores against the reference's for the identical requests.
 
     Attributes:
         verdict: ``pass``; ``fail``; ``not_compared`` when no pass had a counterpart; or
@@ -311,7 +382,7 @@ class Cell(Part):
         instability: why the figures are called unstable; empty when they are not.
         client_share: the client's own calibrated share of mean_s, 0 to 1.
         round_trip_share: what a round trip takes, once for each call of a pass, over p50_s.
-        gate: only for JAX; the reference is not gated.
+        gate: only for the candidate; the reference is not gated.
         eligible: whether the cell may be selected.
         reasons: why it may not.
         inside_guardrail: p95 within the guardrail of its view.
@@ -378,7 +449,7 @@ class PassTime(Part):
 
 
 class ItemDifference(Part):
-    """How far JAX's scores of one item are from the reference's, over all compared passes.
+    """How far the scores of one item are from the reference's, over all compared passes.
 
     Attributes:
         item: index in the workload.
@@ -393,12 +464,12 @@ class ItemDifference(Part):
 
 
 class Ratio(Part):
-    """JAX / PyTorch at one chunk size; ``None`` where either figure is absent.
+    """Candidate / reference at one chunk size; ``None`` where either figure is absent.
 
     Attributes:
-        items_per_s: above 1 JAX scores more items per second.
+        items_per_s: above 1 the candidate scores more items per second.
         items_per_s_interval: of that ratio; its end is ``None`` where it has no upper end.
-        p95_s: below 1 JAX is faster; descriptive, as p95 is.
+        p95_s: below 1 the candidate is faster; descriptive, as p95 is.
     """
 
     chunk_size: int
@@ -501,6 +572,7 @@ class ViewComparison(Part):
     """Both backends in one view.
 
     Attributes:
+        pair: of the comparison, which alone writes it down.
         cells: every cell, by backend, then chunk size as the contract lists them.
         scoring: backend -> how it scored a request's items; ``None`` where it was not measured.
         selected: backend -> the chunk size it would be deployed with, if any is eligible.
@@ -508,12 +580,13 @@ class ViewComparison(Part):
         isolation, noise, oracle, prefix_cache: of each backend, in this view.
         oracle_sides_with: whose scores are the oracle's within the gate's limits; ``None`` where
             that cannot be told.
-        ratios: JAX / PyTorch, by rising chunk size.
+        ratios: candidate / reference, by rising chunk size.
         passes: backend -> every timed pass, in measuring order.
         item_differences: a line per item; empty when nothing was compared.
         turning: what would change the leading backend.
     """
 
+    pair: Annotated[Pair, Field(exclude=True)]
     view: View
     cells: list[Cell]
     scoring: dict[Backend, Scoring | None]
@@ -529,6 +602,24 @@ class ViewComparison(Part):
     passes: dict[Backend, list[PassTime]]
     item_differences: list[ItemDifference]
     turning: Turning
+
+    @pydantic.model_validator(mode="after")
+    def _names_the_pair_alone(self) -> Self:
+        winner, turning = self.winner, self.turning
+        led = [one.backend for one in (turning.guardrail, turning.eligibility) if one is not None]
+        by_backend = (
+            *(self.scoring, self.selected, self.passed_over, self.isolation, self.noise),
+            *(self.oracle, self.prefix_cache, self.passes),
+        )
+        self.pair.check(cell.backend for cell in self.cells)
+        self.pair.check(backend for one in by_backend for backend in one)
+        self.pair.check(flag.backend for flag in winner.flags)
+        self.pair.check([winner.leader, winner.other, *led])
+        if winner.outcome not in NO_WINNER:
+            self.pair.check([winner.outcome])
+        if self.oracle_sides_with not in ("both", "neither"):
+            self.pair.check([self.oracle_sides_with])
+        return self
 
     def cell(self, backend: Backend, chunk_size: int) -> Cell:
         """The cell of ``backend`` at ``chunk_size``."""
@@ -567,10 +658,12 @@ class Comparison(Part):
     """The whole result.
 
     Attributes:
+        pair: the backends that are compared.
         unavailable: backend -> why it could not run.
     """
 
     version: int
+    pair: Pair
     unavailable: dict[Backend, str]
     scope: Scope
     gate: Gate
@@ -578,6 +671,21 @@ class Comparison(Part):
     sources: list[Source]
     portable: ViewComparison
     best_native: ViewComparison
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _views_know_the_pair(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "pair" not in data:
+            return data
+        views = {name: data.get(name) for name in VIEWS}
+        told = {n: {**v, "pair": data["pair"]} for n, v in views.items() if isinstance(v, dict)}
+        return {**data, **told}
+
+    @pydantic.model_validator(mode="after")
+    def _names_the_pair_alone(self) -> Self:
+        self.pair.check(source.backend for source in self.sources)
+        self.pair.check(self.unavailable)
+        return self
 
     def views(self) -> tuple[ViewComparison, ViewComparison]:
         """The portable view, then the best-native view."""

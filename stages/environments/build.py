@@ -24,7 +24,7 @@ from stages.backends.registry import backend_of, environment, requirements_file
 from stages.common.errors import UserError, one_line
 from stages.common.files import sha256, sha256_file
 from stages.common.shell import uv_environ
-from stages.contract import BACKENDS, VIEWS, Contract
+from stages.contract import VIEWS, Contract
 from stages.environments.checkout import Checkout, CommitSource, checked_source
 
 _COMPLETE = ".complete"
@@ -200,7 +200,7 @@ def _uv_succeeds(*arguments: str) -> bool:
 
 def needed(contract: Contract) -> dict[str, str | None]:
     """The environments of the servers launched here: name -> commit of the checkout, if any."""
-    sections = [contract.backends.of(backend) for backend in BACKENDS]
+    sections = [contract.backends[backend] for backend in contract.pair.both]
     return {
         section.launch.environment: section.launch.commit
         for section in sections

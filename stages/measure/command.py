@@ -19,10 +19,11 @@ from typing import Any
 
 import click
 
+from stages.backends.registry import declared
 from stages.common.errors import UserError, one_line, one_line_errors
 from stages.common.files import write_whole
 from stages.common.shell import server_variables
-from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, View, load_contract
+from stages.contract import VIEWS, View, load_contract
 from stages.documents.cell import PassKey
 from stages.documents.matrix import (
     SERVER_LOG_FILE,
@@ -203,7 +204,7 @@ def _run_session(
             notify=progress.notify,
             probes=plan.contract.probes,
             ledger=ledger,
-            answers_all=plan.backend == REFERENCE,
+            answers_all=plan.is_reference,
             elsewhere=base_url is not None,
             about_to_ask=note_once,
         )
@@ -278,7 +279,7 @@ def record_unavailable(plan: Plan, folder: Path) -> None:
     write_whole(folder / SERVER_LOG_FILE, b"")
     argv = ["python", *plan.arguments] if plan.contract.base_url is None else []
     write_result(plan, MeasurementResult(Run(**_launch_facts(plan, argv, utc_now()))), folder)
-    name = BACKEND_NAMES[plan.backend]
+    name = declared(plan.backend).title
     click.echo(f"{plan.title}: not measured, {name} is unavailable: {plan.unavailable}")
 
 
@@ -293,7 +294,7 @@ def calibrate_client(plan: Plan) -> list[ClientCost]:
 
 
 @click.command()
-@click.argument("backend", type=click.Choice(BACKENDS))
+@click.argument("backend")
 @click.argument("view", type=click.Choice(VIEWS))
 @click.option(
     "--fresh",
@@ -308,10 +309,12 @@ def calibrate_client(plan: Plan) -> list[ClientCost]:
     help="Wait for another measurement on this machine to end, instead of being refused.",
 )
 @one_line_errors
-def main(backend: Backend, view: View, fresh: bool, wait: bool) -> None:
+def main(backend: str, view: View, fresh: bool, wait: bool) -> None:
     """Measure BACKEND in VIEW; an interrupted measurement goes on where it stopped."""
     api_key = take_api_key(backend)
-    plan, folder = make_plan(load_contract(), backend, view), folder_of(backend, view)
+    contract = load_contract()
+    plan = make_plan(contract, contract.paired(backend), view)
+    folder = folder_of(backend, view)
     if plan.code.notice:
         click.echo(f"{plan.title}: {plan.code.notice}", err=True)
     if plan.unavailable is not None:

@@ -9,7 +9,7 @@ from stages.backends.declared import DeclaredBackend, Flags, Shape
 from stages.backends.registry import declared
 from stages.common.errors import ContractError, UserError
 from stages.common.git import NOT_ASKED, CodeVersion, code_version
-from stages.contract import REFERENCE, Backend, Contract, Launch, MultiItem, View
+from stages.contract import Backend, Contract, Launch, MultiItem, View
 from stages.documents.matrix import (
     CHECKPOINT_FOLDER,
     MODEL_FILE,
@@ -46,12 +46,14 @@ class Plan:
     """The plan of one matrix, and how its server is started.
 
     Attributes:
+        is_reference: whether the other backend is judged by this one.
         unavailable: why the backend cannot run. Then nothing is started.
         origins: where each of the server's flags comes from, for messages that ask to change it.
         code: the code that measures, at the start of this process.
     """
 
     backend: Backend
+    is_reference: bool
     view: View
     driver: DeclaredBackend
     workload: CanonicalWorkload
@@ -127,7 +129,7 @@ class Plan:
         # Compiling servers need about three warm-up passes; four chunk sizes are confirmed, and
         # the reference answers the confirm requests of the others too.
         warmup = passes.warmup if self.driver.compile_pattern is None else 3
-        confirmed = chunks if self.backend == REFERENCE else min(chunks, 4)
+        confirmed = chunks if self.is_reference else min(chunks, 4)
         return chunks * (warmup + passes.sweep) + confirmed * passes.confirm
 
 
@@ -150,7 +152,7 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
         UserError: a flag cannot be computed.
         ContractError: the view's longest sequence has no room for the probes.
     """
-    section, driver = contract.backends.of(backend), declared(backend)
+    section, driver = contract.backends[backend], declared(backend)
     server, key = section.view(view), f"backends.{backend}.{view}"
     shape = Shape(
         prompt_tokens=subject.workload.prompt_tokens,
@@ -178,6 +180,7 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
     )
     return Plan(
         backend=backend,
+        is_reference=backend == contract.reference,
         view=view,
         driver=driver,
         workload=subject.workload,

@@ -9,7 +9,6 @@ import shlex
 from collections.abc import Iterator
 
 from stages.common.errors import one_line
-from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE
 from stages.documents.comparison import Comparison, Source
 from stages.documents.matrix import ModelCheck
 from stages.report import format as f
@@ -77,22 +76,27 @@ def _value(value: bool | int | float | str | None) -> str:
 
 def frozen(comparison: Comparison) -> str:
     """In which sense the baseline is frozen."""
-    said = "The PyTorch baseline is frozen: its version and every dependency are pinned by hash,"
+    name = comparison.pair.reference.title
+    said = f"The {name} baseline is frozen: its version and every dependency are pinned by hash,"
     said += " and its scoring code is not changed."
-    foreign = [s for s in comparison.sources if s.backend == REFERENCE and s.base_url is not None]
+    foreign = [
+        s
+        for s in comparison.sources
+        if s.backend == comparison.pair.reference.key and s.base_url is not None
+    ]
     if not foreign:
         return said
     names = f.join([f"{f.VIEW_NAMES[source.view]} view" for source in foreign])
     versions = f.join(sorted({source.run.backend_version or "not known" for source in foreign}))
     return (
-        f"The PyTorch baseline was started elsewhere in the {names}: it says it is version"
+        f"The {name} baseline was started elsewhere in the {names}: it says it is version"
         f" {versions}; what it depends on, and whether its code was changed, is not known here."
     )
 
 
 def hidden_compiles(comparison: Comparison) -> Iterator[str]:
     """A sentence for each backend whose compilations could not be seen."""
-    for backend in BACKENDS:
+    for backend in comparison.pair.both:
         views = [
             f"{f.VIEW_NAMES[s.view]} view"
             for s in comparison.sources
@@ -102,8 +106,8 @@ def hidden_compiles(comparison: Comparison) -> Iterator[str]:
         ]
         if views:
             yield (
-                f"Whether {BACKEND_NAMES[backend]}'s server compiled inside timed passes could not"
-                f" be seen in the {f.join(views)}: its log is on its own machine."
+                f"Whether {comparison.pair.title(backend)}'s server compiled inside timed passes"
+                f" could not be seen in the {f.join(views)}: its log is on its own machine."
             )
 
 
@@ -117,7 +121,7 @@ def round_trips(comparison: Comparison) -> str:
         s.run.round_trip.largest_s for s in comparison.sources if s.run.round_trip is not None
     )
     far = [
-        f.backend_view(s.backend, s.view)
+        f.backend_view(s.backend, s.view, comparison.pair)
         for s in comparison.sources
         if s.run.elsewhere is not None and not s.run.elsewhere.same_machine
     ]
@@ -125,5 +129,5 @@ def round_trips(comparison: Comparison) -> str:
     return (
         f"The longest round trip between client and server took {f.milliseconds(took)} ms; one for"
         f" each call is at most {f.percent_at_most(most.round_trip_share)} of a median pass"
-        f" ({f.at(most)}).{client}"
+        f" ({f.at(most, comparison.pair)}).{client}"
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stages.contract import Backend
-from stages.documents.comparison import Comparison, Confidence, Source, ViewComparison
+from stages.documents.comparison import Comparison, Confidence, Pair, Source, ViewComparison
 from stages.report import format as f
 from stages.report import modes
 from stages.report.checks import gate_answer
@@ -111,14 +111,14 @@ def first_screen(comparison: Comparison) -> FirstScreen:
 
 
 def _view_card(view: ViewComparison, unavailable: Unavailable) -> ViewCard:
-    winner, often = view.winner, leads(view.winner)
+    winner, often = view.winner, leads(view.winner, view.pair)
     return ViewCard(
         name=_heading(view),
         scored=modes.of_view(view),
         sentence=result(view, unavailable),
         confidence=Badge(winner.confidence, _CONFIDENCE_TONES[winner.confidence]),
         share=often and f"{often}.",
-        flags=list(map(flag, winner.flags)),
+        flags=[flag(one, view.pair) for one in winner.flags],
     )
 
 
@@ -146,7 +146,7 @@ def _heading(view: ViewComparison) -> str:
 
 
 def _measured(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    scope, sources = comparison.scope, comparison.sources
+    scope, sources, pair = comparison.scope, comparison.sources, comparison.pair
     good, planned = (
         sum(getattr(source, name) for source in sources)
         for name in ("good_passes", "planned_passes")
@@ -154,8 +154,11 @@ def _measured(comparison: Comparison) -> list[tuple[str, list[str]]]:
     return [
         ("Model", [scope.model.title]),
         ("How items are scored", [modes.of_both_views(comparison)]),
-        ("Versions", [f"{whose(of, sources)}: {text}" for text, of in _by(sources, _version)]),
-        ("Host", _hosts(sources)),
+        (
+            "Versions",
+            [f"{whose(of, sources, pair)}: {text}" for text, of in _by(sources, _version)],
+        ),
+        ("Host", _hosts(sources, pair)),
         ("Target and contract", [f"{scope.identity.target}, {scope.identity.contract}"]),
         (
             "Workload",
@@ -177,12 +180,12 @@ def _by(sources: list[Source], told: Callable[[Source], str]) -> Iterator[tuple[
     return ((text, of) for (_, text), of in said.items())
 
 
-def _hosts(sources: list[Source]) -> list[str]:
+def _hosts(sources: list[Source], pair: Pair) -> list[str]:
     """One line where every measurement shares its host."""
     every = list(dict.fromkeys(map(_host, sources)))
     if len(every) == 1:
         return every
-    return [f"{whose(of, sources)}: {text}" for text, of in _by(sources, _host)]
+    return [f"{whose(of, sources, pair)}: {text}" for text, of in _by(sources, _host)]
 
 
 def _version(source: Source) -> str:

@@ -21,13 +21,14 @@ from stages.common.numbers import (
     plain_percent,
     ratio,
 )
-from stages.contract import BACKEND_NAMES, Backend, View
+from stages.contract import Backend, View
 from stages.documents.comparison import (
     SURE,
     VERY_SURE,
     Cell,
     ControlName,
     Interval,
+    Pair,
     Source,
     Verdict,
 )
@@ -173,9 +174,9 @@ def sizes(of: Sequence[int], every: Sequence[int]) -> str:
     return join(words)
 
 
-def backend_view(backend: Backend, view: View) -> str:
+def backend_view(backend: Backend, view: View, pair: Pair) -> str:
     """``JAX, portable view``."""
-    return f"{BACKEND_NAMES[backend]}, {VIEW_NAMES[view]} view"
+    return f"{pair.title(backend)}, {VIEW_NAMES[view]} view"
 
 
 def commit(source: Source, digits: int) -> str:
@@ -191,14 +192,14 @@ def in_view(view: View, sentence: str) -> str:
     return f"{VIEW_NAMES[view].capitalize()} view: {sentence[:1].lower()}{sentence[1:]}"
 
 
-def place(backend: Backend, view: View, chunk_size: int) -> str:
+def place(backend: Backend, view: View, chunk_size: int, pair: Pair) -> str:
     """``JAX, portable view, chunk size 8``."""
-    return f"{backend_view(backend, view)}, chunk size {chunk_size}"
+    return f"{backend_view(backend, view, pair)}, chunk size {chunk_size}"
 
 
-def at(cell: Cell) -> str:
+def at(cell: Cell, pair: Pair) -> str:
     """Where a cell is, in words."""
-    return place(cell.backend, cell.view, cell.chunk_size)
+    return place(cell.backend, cell.view, cell.chunk_size, pair)
 
 
 def resamples(share: float | None) -> str:

@@ -31,7 +31,8 @@ def of_latency(view: ViewComparison) -> str:
 def of_ratio(view: ViewComparison) -> str:
     """What the brackets beside the ratios of items/s are, in a sentence."""
     told = levels(
-        (_fewer(pair.jax, pair.pytorch), pair.stated.items_per_s_interval) for pair in pairs(view)
+        (_fewer(pair.candidate, pair.reference), pair.stated.items_per_s_interval)
+        for pair in pairs(view)
     )
     if not told:
         return "No chunk size has passes enough for an interval of the items/s ratio."

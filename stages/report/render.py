@@ -11,25 +11,22 @@ from pathlib import Path
 
 import jinja2
 
-from stages.documents.comparison import Comparison
+from stages.documents.comparison import Comparison, Pair
 from stages.report import format as f
 from stages.report import modes, tables
 from stages.report.conclusion import conclude, sureness
 from stages.report.elsewhere import frozen
 from stages.report.findings import find
 from stages.report.latency import DESCRIPTIVE_BELOW
-from stages.report.limitation import holds
+from stages.report.limitation import holds, masked
 from stages.report.prose.winner import answer
-from stages.report.trust import PROVES, trust
+from stages.report.trust import proves, trust
 
 TEMPLATES = Path(__file__).parent / "templates"
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~$#])")
 # What would open a list, a rule or a heading at the start of a line.
 _OPENING = re.compile(r"^([-+=]|\d+(?=[.)](?: |$)))")
 
-QUESTION = (
-    "How well does sglang-jax multi-item scoring perform next to a frozen PyTorch sglang baseline?"
-)
 
 PAGES = ("report.md", "comparison.md")
 
@@ -89,6 +86,15 @@ def _printed(value: object) -> str:
     raise TypeError(f"a template prints {value!r}; format it first")
 
 
+def question_of(pair: Pair) -> str:
+    """What the report answers."""
+    one, other = pair.candidate, pair.reference
+    return (
+        f"How well does {one.package} multi-item scoring perform next to a frozen {other.title}"
+        f" {other.package} baseline?"
+    )
+
+
 def render_all(comparison: Comparison) -> dict[str, str]:
     """Every page, by file name."""
     environment = jinja2.Environment(
@@ -112,17 +118,19 @@ def date_of(comparison: Comparison) -> str:
 
 
 def _context(comparison: Comparison) -> dict[str, object]:
-    scope, sources = comparison.scope, comparison.sources
+    scope = comparison.scope
     view_tables = [
         tables.view_tables(view, comparison.gate, comparison.unavailable)
         for view in comparison.views()
     ]
     return {
         "date": date_of(comparison),
-        "question": QUESTION,
+        "question": question_of(comparison.pair),
+        "pair": comparison.pair,
         "scope": scope,
         "frozen": frozen(comparison),
         "limitation": holds(comparison),
+        "masked": masked(comparison.pair),
         "labels": ", ".join(map(str, scope.label_token_ids)),
         "chunk_sizes": ", ".join(map(str, scope.chunk_sizes)),
         "timeout": f.plain(scope.call_timeout_s),
@@ -141,16 +149,16 @@ def _context(comparison: Comparison) -> dict[str, object]:
             "explained": modes.explained(comparison),
         },
         "answers": [
-            (table.name, table.scored, table.sentence, sureness(view.winner))
+            (table.name, table.scored, table.sentence, sureness(view.winner, view.pair))
             for table, view in zip(view_tables, comparison.views(), strict=True)
         ],
         "trust": trust(comparison),
-        "proves": PROVES,
+        "proves": proves(comparison.pair),
         "findings": find(comparison),
         "conclusion": conclude(comparison),
         "time_rows": tables.time_rows(comparison),
         "provenance": tables.provenance_rows(comparison),
-        "commands": tables.commands(sources),
+        "commands": tables.commands(comparison),
         "artifacts": list(tables.artifacts(comparison)),
         "phases": tables.phases(comparison),
         "descriptive": tables.descriptive(comparison),

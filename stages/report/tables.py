@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Gate
+from stages.contract import Backend, Gate
 from stages.documents.comparison import BUSY, Cell, Comparison, Source, ViewComparison
 from stages.documents.matrix import MATRIX_FILE, SERVER_LOG_FILE, folder_of
 from stages.report import elsewhere, levels, modes
@@ -37,8 +37,8 @@ class Row:
     """One chunk size of the results table, as text; the ratio of items/s with its interval."""
 
     chunk_size: int
-    jax: Figure
-    pytorch: Figure
+    candidate: Figure
+    reference: Figure
     max_abs_diff: str
     mean_abs_diff: str
     verdict: str
@@ -71,7 +71,7 @@ class ViewTables:
             are, in a sentence.
         latency: p50, mean and p95 in detail.
         selected: one a backend.
-        gate: max, mean and verdict of JAX's selected cell, as text.
+        gate: max, mean and verdict of the candidate's selected cell, as text.
     """
 
     name: str
@@ -101,7 +101,7 @@ def view_tables(view: ViewComparison, gate: Gate, unavailable: Unavailable) -> V
         intervals=levels.of_items_per_s(view),
         ratio_intervals=levels.of_ratio(view),
         latency=latency_table(view),
-        selected=[_selected(view, backend) for backend in BACKENDS],
+        selected=[_selected(view, backend) for backend in view.pair.both],
         gate=_gate_of_selected(view, gate),
         passed_over=list(passed_over(view)),
         sentence=result(view, unavailable),
@@ -111,13 +111,13 @@ def view_tables(view: ViewComparison, gate: Gate, unavailable: Unavailable) -> V
 def _rows(view: ViewComparison) -> list[Row]:
     rows = []
     for pair in pairs(view):
-        gate = pair.jax.gate
+        gate = pair.candidate.gate
         items, p95 = pair.stated.items_per_s, pair.stated.p95_s
         rows.append(
             Row(
                 chunk_size=pair.chunk_size,
-                jax=_figure(view, pair.jax),
-                pytorch=_figure(view, pair.pytorch),
+                candidate=_figure(view, pair.candidate),
+                reference=_figure(view, pair.reference),
                 max_abs_diff=f.difference(gate.max_abs_diff if gate else None),
                 mean_abs_diff=f.difference(gate.mean_abs_diff if gate else None),
                 verdict=f.VERDICT_NAMES[gate.verdict] if gate else f.ABSENT,
@@ -139,7 +139,7 @@ def _figure(view: ViewComparison, cell: Cell) -> Figure:
 def _selected(view: ViewComparison, backend: Backend) -> Selected:
     cell = view.selected_cell(backend)
     return Selected(
-        backend=BACKEND_NAMES[backend],
+        backend=view.pair.title(backend),
         scored=modes.of_backend(view, backend),
         chunk_size=str(cell.chunk_size) if cell else f.ABSENT,
         p95_ms=f.milliseconds(cell.p95_s if cell else None),
@@ -149,9 +149,9 @@ def _selected(view: ViewComparison, backend: Backend) -> Selected:
 
 
 def _gate_of_selected(view: ViewComparison, limits: Gate) -> tuple[str, str, str]:
-    cell = view.selected_cell("jax")
+    cell = view.selected_cell(view.pair.candidate.key)
     if cell is None or cell.gate is None:
-        return (f.ABSENT, f.ABSENT, "no JAX cell is eligible")
+        return (f.ABSENT, f.ABSENT, f"no {view.pair.candidate.title} cell is eligible")
     return (
         f"{f.difference(cell.gate.max_abs_diff)} (limit {f.plain(limits.max_abs_diff)})",
         f"{f.difference(cell.gate.mean_abs_diff)} (limit {f.plain(limits.mean_abs_diff)})",
@@ -164,7 +164,7 @@ def time_rows(comparison: Comparison) -> list[list[str]]:
     rows = []
     for source in comparison.sources:
         spent = list(source.run.seconds.model_dump().values())
-        name = f.backend_view(source.backend, source.view)
+        name = f.backend_view(source.backend, source.view, comparison.pair)
         rows.append([name, *map(f.seconds, spent), f.seconds(sum(spent))])
     return rows
 
@@ -175,7 +175,7 @@ def provenance_rows(comparison: Comparison) -> list[list[str]]:
     views = {view.view: view for view in comparison.views()}
     scored = [modes.recorded(views[s.view].scoring[s.backend]) for s in sources]
     return [
-        ["", *(f.backend_view(s.backend, s.view) for s in sources)],
+        ["", *(f.backend_view(s.backend, s.view, comparison.pair) for s in sources)],
         ["Measured", *(_measured(s) for s in sources)],
         ["Server", *(elsewhere.where(s) for s in sources)],
         ["Server version", *(s.run.backend_version or f.ABSENT for s in sources)],
@@ -242,9 +242,12 @@ def _cache(entries: int | None) -> str:
     return f"{entries} entries" if entries else "empty"
 
 
-def commands(sources: list[Source]) -> list[tuple[str, str]]:
+def commands(comparison: Comparison) -> list[tuple[str, str]]:
     """Each measurement's name and server command line, as a shell would take it."""
-    return [(f.backend_view(s.backend, s.view), elsewhere.command(s)) for s in sources]
+    return [
+        (f.backend_view(s.backend, s.view, comparison.pair), elsewhere.command(s))
+        for s in comparison.sources
+    ]
 
 
 def artifacts(comparison: Comparison) -> Iterator[tuple[str, str]]:
@@ -252,8 +255,8 @@ def artifacts(comparison: Comparison) -> Iterator[tuple[str, str]]:
     yield "data/workload/canonical_workload.json", "the query, the items and the labels"
     yield "data/nonce/nonce.json", "what tells this comparison's requests from any other one's"
     for view in comparison.views():
-        for backend in BACKENDS:
-            name = f.backend_view(backend, view.view)
+        for backend in comparison.pair.both:
+            name = f.backend_view(backend, view.view, comparison.pair)
             folder = folder_of(backend, view.view)
             yield str(folder / MATRIX_FILE), f"every call: {name}"
             yield str(folder / "probes.parquet"), f"repeated and isolation probes: {name}"
@@ -269,12 +272,14 @@ def phases(comparison: Comparison) -> str:
     confirmed: dict[str, str] = {}
     for view in comparison.views():
         every = sorted({cell.chunk_size for cell in view.cells})
-        for backend in BACKENDS:
+        for backend in comparison.pair.both:
             sizes = [
                 c.chunk_size for c in view.cells if c.backend == backend and c.phase == "confirm"
             ]
             if sizes:
-                confirmed[f.backend_view(backend, view.view)] = f.chunk_sizes(sizes, every)
+                confirmed[f.backend_view(backend, view.view, comparison.pair)] = f.chunk_sizes(
+                    sizes, every
+                )
     if not confirmed:
         return "Every figure comes from the sweep passes."
     told = "; ".join(f"{name}: {sizes}" for name, sizes in confirmed.items())

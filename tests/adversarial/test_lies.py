@@ -244,7 +244,7 @@ def complaints(name: str, result: Comparison) -> list[str]:
             wrong.append("the winner leaks")
     said = " ".join(
         [
-            *map(flag, view.winner.flags),
+            *(flag(one, view.pair) for one in view.winner.flags),
             *(one for c in view.cells for one in [*map(reason, c.reasons), *c.failures]),
         ]
     )

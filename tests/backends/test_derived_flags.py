@@ -97,6 +97,6 @@ def test_on_an_accelerator_the_servers_own_defaults_stand() -> None:
 
 
 def test_only_the_cpu_launcher_counts_as_repaired() -> None:
-    assert declared("jax").repaired(["backends/sglang_jax/launch_cpu.py"])
+    assert declared("jax").repaired(["backends/jax/launch_cpu.py"])
     assert not declared("jax").repaired(["-m", "sgl_jax.launch_server"])
     assert not declared("pytorch").repaired(["-m", "sglang.launch_server"])

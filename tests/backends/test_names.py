@@ -14,22 +14,6 @@ from contracts import ROOT
 
 NAMES = re.compile(r"\b(?:jax|pytorch|sglang_jax|sglang_pytorch|sgl_jax)\b")
 
-# The pair is still called by its names here; it becomes a candidate and a reference. The list
-# only gets shorter: an entry that names nobody any more fails.
-PAIR = {
-    "stages/compare": "the gate compares one with the other",
-    "stages/report": "sentences, tables and figures of the pair",
-    "stages/documents/comparison.py": "columns of the pair",
-    "tools/diff": "tables of the pair",
-}
-KEYS = {
-    "stages/contract/basics.py": "the keys of both sections, and which is the reference",
-    "tools/plan/rough.py": "the keys of both in rough_rates",
-    "stages/contract/measuring.py": "the keys of both in prices_usd_per_hour",
-    "stages/contract/serving.py": "the sections of both in backends",
-}
-ALLOWED = PAIR | KEYS
-
 
 def named_in(source: str) -> set[str]:
     """The backends that code names, docstrings and comments aside."""
@@ -55,10 +39,6 @@ def _words(node: ast.AST) -> Iterator[str]:
             yield value
 
 
-def _allowed(path: str) -> str | None:
-    return next((one for one in ALLOWED if path == one or path.startswith(f"{one}/")), None)
-
-
 FILES = sorted(
     path.relative_to(ROOT).as_posix()
     for room in ("stages", "tools")
@@ -66,15 +46,9 @@ FILES = sorted(
 )
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if _allowed(path) is None])
+@pytest.mark.parametrize("path", FILES)
 def test_code_for_every_backend_names_none(path: str) -> None:
     assert named_in((ROOT / path).read_text("utf-8")) == set()
-
-
-@pytest.mark.parametrize("entry", ALLOWED)
-def test_what_may_name_backends_does(entry: str) -> None:
-    files = [path for path in FILES if _allowed(path) == entry]
-    assert any(named_in((ROOT / path).read_text("utf-8")) for path in files)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from bench import inside
 from click.testing import CliRunner
-from contracts import ROOT, contract, raw_contract
+from contracts import BACKENDS, ROOT, contract, raw_contract
 from targets import plans
 
 from stages.backends.declared import Shape
@@ -21,7 +21,7 @@ from stages.backends.registry import (
     requirements_file,
 )
 from stages.common.errors import ContractError, UserError
-from stages.contract import BACKENDS, parse_contract
+from stages.contract import parse_contract
 from stages.environments.build import checkout_of, environment_folder, needed
 from stages.environments.command import main as build
 from stages.plan.command_line import command_line
@@ -196,6 +196,10 @@ def test_who_builds_an_environment_that_nobody_declares_is_told_their_names(tree
         ("raise SystemExit(0)", "cannot be loaded: SystemExit: 0"),
         ("raise SystemExit", "cannot be loaded: SystemExit"),
         ("import sys; sys.exit('bye')", "cannot be loaded: SystemExit: bye"),
+        (
+            TOY.replace('key = "toy"', 'key = "toy2"'),
+            "key 'toy2': it must be the name of its folder",
+        ),
     ],
 )
 def test_a_broken_declaration_is_one_line_that_names_its_file(
@@ -224,15 +228,11 @@ def test_a_declaration_may_hold_a_dataclass_of_its_own(tree: Path) -> None:
         assert "toy" in declared_backends()
 
 
-def test_two_backends_of_one_key_or_environment_are_one_line_that_names_both(tree: Path) -> None:
+def test_two_backends_of_one_environment_are_one_line_that_names_both(tree: Path) -> None:
     add(tree, "toy", TOY)
-    add(tree, "toy_too", TOY)
-    both = "backends/toy/backend.py and backends/toy_too/backend.py"
-    assert refusal(tree) == f"{both} declare the same key: toy"
-    other = tree / "other"
-    shutil.copytree(tree / "backends", other / "backends")
-    (other / "backends/toy_too/backend.py").write_text(TOY.replace('key = "toy"', 'key = "toy2"'))
-    assert refusal(other) == f"{both} declare the same environment: toy"
+    add(tree, "toy2", TOY.replace('key = "toy"', 'key = "toy2"'))
+    both = "backends/toy/backend.py and backends/toy2/backend.py"
+    assert refusal(tree) == f"{both} declare the same environment: toy"
 
 
 def test_one_environment_serves_the_oracle(tree: Path) -> None:
@@ -241,6 +241,14 @@ def test_one_environment_serves_the_oracle(tree: Path) -> None:
         oracle_environment()
     assert str(caught.value) == (
         "backends: one environment must serve the oracle; declared so: sglang_pytorch and toy"
+    )
+
+
+@pytest.mark.parametrize("word", ["tie", "none", "deferred", "both", "neither"])
+def test_a_word_of_a_result_without_a_backend_is_no_key(tree: Path, word: str) -> None:
+    add(tree, word, TOY.replace('key = "toy"', f'key = "{word}"'))
+    assert refusal(tree).startswith(
+        f"backends/{word}/backend.py: key '{word}': the comparison uses"
     )
 
 

@@ -80,10 +80,10 @@ CODE_CHANGES: dict[str, Callable[[Project], object]] = {
     "edited and staged": staged,
     "deleted": lambda project: (project.folder / "stages/common/student.py").unlink(),
     "a new module": append("stages/measure/extra.py"),
-    "a new module of a backend": append("backends/sglang_jax/extra.py"),
+    "a new module of a backend": append("backends/jax/extra.py"),
     "a new module that hides an installed one": append("polars.py"),
     "a new package that hides an installed one": append("polars/__init__.py"),
-    "other pins": append("backends/sglang_jax/requirements.txt"),
+    "other pins": append("backends/jax/requirements.txt"),
     "the harness's pins": append("requirements.txt"),
     "the stages' commands": append("dvc.yaml"),
 }

@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner
-from contracts import NONCE, ROOT, contract
+from contracts import BACKENDS, NONCE, ROOT, contract
 from elsewhere import account, at_url
 from matrices import matrix, passes, with_facts
 
 from stages.common.files import sha256, write_whole
 from stages.compare.command import main
-from stages.contract import BACKENDS, VIEWS, Backend, MultiItem, View
+from stages.contract import VIEWS, Backend, MultiItem, View
 from stages.contract.serving import Source
 from stages.documents.matrix import (
     MATRIX_FILE,
@@ -55,7 +55,7 @@ def write_matrix(
         view,
         passes({1: 1.0, 2: 0.8, 4: 0.9}),
         workload_sha256=sha256(WORKLOAD),
-        environment_sha256=requirements_sha256(MADE.backends.of(backend).launch.environment),
+        environment_sha256=requirements_sha256(MADE.backends[backend].launch.environment),
     )
     path = folder_of(backend, view) / MATRIX_FILE
     provenance = change(made.provenance)
@@ -148,7 +148,7 @@ def measured(**changes: Any) -> Callable[[Provenance], Provenance]:
 
 
 JAX = "data/measure/jax-portable/matrix.parquet"
-LAUNCH = MADE.backends.jax.launch
+LAUNCH = MADE.backends["jax"].launch
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ LAUNCH = MADE.backends.jax.launch
             "contract (backends.jax.portable.multi_item) is delimiter_token_id=9999",
         ),
         (
-            measured(flags={**MADE.backends.jax.portable.flags, "page-size": 64}),
+            measured(flags={**MADE.backends["jax"].portable.flags, "page-size": 64}),
             "contract (backends.jax.portable.flags.page-size) is 64",
         ),
     ],

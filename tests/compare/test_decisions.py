@@ -10,14 +10,14 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
-from comparisons import scored
-from contracts import NONCE, contract
+from comparisons import PAIR, scored
+from contracts import BACKENDS, NONCE, contract
 from elsewhere import account, at_url
 from matrices import ITEMS, Score, matrix, one_pass, plain_score, with_facts
 
 from stages.compare.assemble import Evidence, assemble
 from stages.compare.exports import metrics
-from stages.contract import BACKENDS, VIEWS, Backend, Contract, View
+from stages.contract import VIEWS, Backend, Contract, View
 from stages.contract.serving import Source
 from stages.documents.comparison import Comparison, Flag, Reason
 from stages.documents.matrix import CallRecord, Host, Matrix, Model, Status
@@ -584,7 +584,7 @@ def test_a_server_that_may_have_answered_from_an_earlier_measurement_is_not_trus
     (other,) = (v for v in found.views() if v.view != view)
     assert (other.winner.flags, other.winner.confidence) == ([], "high")
     report = render_all(found)["report.md"]
-    assert (worded(flag) in report) is lowers
+    assert (worded(flag, PAIR) in report) is lowers
     (row,) = [line for line in report.splitlines() if line.startswith("| Requests sent twice |")]
     said = {True: " yes ", None: " not known ", False: " no "}[repeated]
     assert row.count(said) == (4 if repeated is False else 1)

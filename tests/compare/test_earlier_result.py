@@ -20,7 +20,7 @@ from contracts import ROOT
 
 from stages.compare.assemble import Evidence, assemble
 from stages.contract import parse_contract
-from stages.documents.cell import MATRIX_KEYS
+from stages.documents.cell import matrix_keys
 from stages.documents.matrix import MATRIX_FILE, MATRIX_TABLE, Matrix, Provenance, Run
 from stages.documents.oracle import ORACLE_TABLE, OracleProvenance, OracleTable
 from stages.documents.probes import PROBE_TABLE, PROBES_FILE, ProbeProvenance, Probes
@@ -91,9 +91,11 @@ def then() -> Any:
 
 @pytest.fixture(scope="module")
 def now() -> Any:
-    contract = parse_contract(yaml.safe_load((EARLIER / "params.yaml").read_text()))
+    raw = yaml.safe_load((EARLIER / "params.yaml").read_text())
+    # The contract of that time knew no other pair.
+    contract = parse_contract({**raw, "pair": {"candidate": "jax", "reference": "pytorch"}})
     workload, digest = read_workload(EARLIER / "canonical_workload.json")
-    folders = {key: EARLIER / f"{key.backend}-{key.view}" for key in MATRIX_KEYS}
+    folders = {key: EARLIER / f"{key.backend}-{key.view}" for key in matrix_keys(contract.pair)}
     evidence = Evidence(
         {key: matrix(folder) for key, folder in folders.items()},
         {key: probes(folder) for key, folder in folders.items()},

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from contracts import BACKENDS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,7 +80,7 @@ def samples(made: Cell, spread: float = 0.0, passes: int = 7) -> Samples:
 
 
 def winner(*cells: Samples, flags: Sequence[Flag] = ()) -> Winner:
-    return decide(cells, RULES, lambda _: list(flags))
+    return decide(cells, RULES, BACKENDS, lambda _: list(flags))
 
 
 def test_a_clear_winner_is_named_with_ratio_and_confidence() -> None:
@@ -194,7 +195,7 @@ def test_a_fast_but_wrong_jax_loses_and_the_reference_keeps_its_best() -> None:
     right, reference = cell("jax", 4, 50), cell("pytorch", 8, 100)
     won = winner(samples(right), samples(reference))
     assert (won.outcome, won.chunk_size) == ("pytorch", 8)
-    assert passed_over([wrong, right, reference]) == {"jax": 8}
+    assert passed_over([wrong, right, reference], BACKENDS) == {"jax": 8}
 
 
 def test_the_only_backend_left_wins_with_low_confidence_and_says_why() -> None:
@@ -216,7 +217,7 @@ def test_any_standing_flag_lowers_the_confidence_to_low() -> None:
 
 def test_each_backend_is_selected_among_its_own_cells() -> None:
     cells = [cell("jax", 8, 10), cell("jax", 4, 9), cell("pytorch", 8, 100)]
-    chosen = selected(cells, 1.25)
+    chosen = selected(cells, 1.25, BACKENDS)
     assert {b: c and c.chunk_size for b, c in chosen.items()} == {"jax": 8, "pytorch": 8}
 
 
@@ -255,7 +256,7 @@ def test_a_lead_whose_interval_includes_one_is_held_with_low_confidence() -> Non
     fast, slow = cell("jax", 8, 100), cell("pytorch", 8, 40)
     wild = Samples(fast, np.array([0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 2.0]))
     calm = Samples(slow, np.array([0.9, 1.0, 1.1, 1.0, 1.0, 1.0, 1.0]))
-    won = decide([wild, calm], RULES.model_copy(update={"guardrail": 99.0}), no_flags)
+    won = decide([wild, calm], RULES.model_copy(update={"guardrail": 99.0}), BACKENDS, no_flags)
     assert won.outcome == "jax"
     assert won.ratio_interval is not None
     assert won.ratio_interval.low < 1 < (won.ratio_interval.high or 99)

@@ -28,7 +28,7 @@ from stages.contract import parse_contract
 )
 def test_a_plain_url_is_taken(url, view) -> None:
     made = contract(**{f"backends__jax__{view}__base_url": url})
-    assert getattr(made.backends.jax, view).base_url == url
+    assert getattr(made.backends["jax"], view).base_url == url
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,52 @@ def test_a_misspelt_key_is_named_with_the_nearest_valid_one(
     assert f"did you mean '{meant}'?" in message
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"pair__candidate": "torch"},
+            "pair.candidate: found 'torch'; allowed: 'jax' or 'pytorch'",
+        ),
+        ({"pair__candidate": 3}, "pair.candidate: found 3; allowed: a valid string"),
+        (
+            {"pair__reference": "jax"},
+            "pair.reference: found 'jax'; allowed: another backend than pair.candidate = jax",
+        ),
+        (
+            {"pair": {"candidate": "jax"}},
+            "pair.reference: found 'nothing'; allowed: this key is req",
+        ),
+        (
+            {"backends": {"jax": raw_contract()["backends"]["jax"]}},
+            "backends.pytorch: found 'nothing'; allowed: this key is required",
+        ),
+        (
+            {"backends__torch": raw_contract()["backends"]["jax"]},
+            "backends.torch: found 'an unknown key'; allowed: did you mean 'pytorch'? known here:",
+        ),
+        ({"backends__jax": None}, "backends.jax: found None; allowed: "),
+        (
+            {"prices_usd_per_hour": {"jax": None}},
+            "prices_usd_per_hour.pytorch: found 'nothing'; allowed: this key is required",
+        ),
+        (
+            {"prices_usd_per_hour__jaxx": 2.5},
+            "prices_usd_per_hour.jaxx: found 'an unknown key'; allowed: did you mean 'jax'? known",
+        ),
+    ],
+)
+def test_the_pair_is_two_declared_backends_with_their_sections(
+    changes: dict[str, object], said: str
+) -> None:
+    assert refused(raw_contract(**changes)).startswith(f"params.yaml: {said}")
+
+
+def test_the_pair_says_who_is_judged_by_whom() -> None:
+    made = parse_contract(raw_contract(pair={"candidate": "pytorch", "reference": "jax"}))
+    assert (made.candidate, made.reference) == made.pair.both == ("pytorch", "jax")
+
+
 TRAINED = yaml.safe_load((ROOT / "conf/contract/smollm2.yaml").read_text())
 
 

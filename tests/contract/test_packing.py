@@ -124,8 +124,8 @@ def test_the_target_leaves_the_mend_to_the_user_and_has_the_key() -> None:
         "backends.jax.launch.source.segment_mask_mended=true",
         "backends.jax.portable.flags.multi-item-mask-impl=segment",
     )
-    assert parse_contract(source).backends.jax.launch.segment_mask_mended
-    assert not parse_contract(SEED).backends.jax.launch.segment_mask_mended
+    assert parse_contract(source).backends["jax"].launch.segment_mask_mended
+    assert not parse_contract(SEED).backends["jax"].launch.segment_mask_mended
 
 
 def test_elsewhere_any_mask_may_be_tried() -> None:
@@ -178,7 +178,7 @@ def test_packing_is_asked_for_in_one_place(flag: str) -> None:
 @pytest.mark.parametrize("source", [None, {"commit": COMMIT}])
 def test_a_checkout_belongs_to_the_environment_without_a_release(source: object) -> None:
     raw = seed(backends__jax__launch__source={"commit": COMMIT})
-    assert parse_contract(raw).backends.jax.launch.commit == COMMIT
+    assert parse_contract(raw).backends["jax"].launch.commit == COMMIT
     key = "backends__jax__launch" if source is None else "backends__pytorch__launch"
     said = refusal(seed(**{f"{key}__source": source}))
     assert said.startswith(f"params.yaml: {key.replace('__', '.')}.source: found ")

@@ -172,7 +172,7 @@ def test_a_word_that_yaml_1_1_takes_for_a_truth_value_is_text_where_text_is_mean
     path = tmp_path / "params.yaml"
     path.write_text(dumps_yaml(raw), "utf-8")
     assert "VERBOSE: yes\n" in path.read_text("utf-8")
-    assert load_contract(path).backends.jax.launch.environ == variables
+    assert load_contract(path).backends["jax"].launch.environ == variables
 
 
 @pytest.mark.parametrize(

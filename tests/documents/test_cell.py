@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from contracts import PAIR
 from matrices import one_pass
 
-from stages.documents.cell import MATRIX_KEYS, PASS_COLUMNS, PassKey
+from stages.documents.cell import PASS_COLUMNS, PassKey, matrix_keys
 from stages.documents.comparison import PassTime
 from stages.documents.matrix import MATRIX_SCHEMA, folder_of
 from stages.documents.oracle import ORACLE_TABLE
@@ -33,4 +34,5 @@ def test_a_sampled_item_names_its_pass_by_the_same_key() -> None:
 
 
 def test_no_two_matrices_lie_in_one_folder() -> None:
-    assert len({folder_of(*key) for key in MATRIX_KEYS}) == len(MATRIX_KEYS) == 4
+    keys = matrix_keys(PAIR)
+    assert len({folder_of(*key) for key in keys}) == len(keys) == 4

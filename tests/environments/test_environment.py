@@ -177,9 +177,9 @@ def test_a_checkout_is_installed_as_it_is_and_left_as_it_was(
     monkeypatch.setenv(VARIABLE, str(checkout))
     commit = git(checkout, "rev-parse", "HEAD")
     folder = tmp_path / "root"
-    requirements = folder / "backends" / "sglang_jax" / "requirements-tpu.txt"
+    requirements = folder / "backends" / "jax" / "requirements-tpu.txt"
     requirements.parent.mkdir(parents=True)
-    (requirements.parent / "backend.py").symlink_to(ROOT / "backends/sglang_jax/backend.py")
+    (requirements.parent / "backend.py").symlink_to(ROOT / "backends/jax/backend.py")
     # What builds the checkout, from the real lock; the gigabytes a TPU needs are left out.
     lock = (ROOT / requirements_file(NAME)).read_text()
     builder = re.search(r"^setuptools==.*?(?=^\w)", lock, re.MULTILINE | re.DOTALL)

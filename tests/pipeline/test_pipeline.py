@@ -45,7 +45,12 @@ def test_an_experiment_with_other_chunk_sizes_is_measured_and_compared(
     page = pipeline.folder.parent / "plots"
     pipeline.run("dvc", "plots", "show", "--out", str(page))
     html = (page / "index.html").read_text()
-    for series in ("jax_items_per_s", "pytorch_items_per_s", "jax_p95_ms", "pytorch_p95_ms"):
+    for series in (
+        "candidate_items_per_s",
+        "reference_items_per_s",
+        "candidate_p95_ms",
+        "reference_p95_ms",
+    ):
         assert series in html
 
 

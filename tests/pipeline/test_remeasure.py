@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from contracts import BACKENDS
 from project import Project, make_project
 
-from stages.contract import BACKENDS, VIEWS
+from stages.contract import VIEWS
 from stages.documents.nonce import NONCE_FILE, read_nonce
 
 MATRICES = [f"measure@{backend}-{view}" for backend in BACKENDS for view in VIEWS]

@@ -17,7 +17,7 @@ ON_A_CPU = {
         "jax",
         "portable",
     ): """
-    backends/sglang_jax/launch_cpu.py
+    backends/jax/launch_cpu.py
     --model-path data/checkpoint --skip-tokenizer-init
     --device cpu --dtype float32 --skip-server-warmup
     --context-length 160 --max-running-requests 8 --max-total-tokens 2560 --max-prefill-tokens 1152
@@ -29,7 +29,7 @@ ON_A_CPU = {
         "jax",
         "best_native",
     ): """
-    backends/sglang_jax/launch_cpu.py
+    backends/jax/launch_cpu.py
     --model-path data/checkpoint --skip-tokenizer-init
     --device cpu --dtype float32 --skip-server-warmup
     --context-length 160 --max-running-requests 8 --max-total-tokens 2560 --max-prefill-tokens 1152
@@ -129,7 +129,7 @@ def with_sglang(folder: Path, pin: str) -> Path:
         copy = folder / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
-    gpu = folder / "backends/sglang_pytorch/requirements-gpu.txt"
+    gpu = folder / "backends/pytorch/requirements-gpu.txt"
     lines = gpu.read_text().splitlines()
     gpu.write_text("\n".join(pin if line.startswith("sglang==") else line for line in lines))
     return folder

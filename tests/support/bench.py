@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from contracts import NONCE, ROOT, raw_contract
+from contracts import BACKENDS, NONCE, ROOT, raw_contract
 from patience import PATIENCE_S
 
 from stages.common.files import write_whole
-from stages.contract import BACKENDS, Contract, parse_contract
+from stages.contract import Contract, parse_contract
 from stages.documents.matrix import CHECKPOINT_FOLDER, MODEL_FILE, WORKLOAD_FILE, Model
 from stages.documents.nonce import NONCE_FILE, write_nonce
 from stages.workload import build_workload

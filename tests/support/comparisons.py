@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stages.backends.declared import ScoringMode
-from stages.contract import BACKENDS, VIEWS, Backend, Gate, Identity, Selection, View
+from stages.contract import VIEWS, Backend, Gate, Identity, Selection, View
 from stages.documents.comparison import (
     COMPARISON_VERSION,
     Cell,
@@ -17,8 +17,10 @@ from stages.documents.comparison import (
     Interval,
     Isolation,
     ItemDifference,
+    Named,
     NoiseFloor,
     OracleResult,
+    Pair,
     PassTime,
     PrefixCache,
     Ratio,
@@ -42,9 +44,16 @@ from stages.documents.matrix import (
     TimeSplit,
 )
 
-from contracts import NONCE  # isort: skip
+from contracts import BACKENDS, NONCE  # isort: skip
 
 ITEMS = 32
+
+PAIR = Pair(
+    candidate=Named(
+        key="jax", title="JAX", package="sglang-jax", tpu_mask_flag="multi-item-mask-impl"
+    ),
+    reference=Named(key="pytorch", title="PyTorch", package="sglang"),
+)
 
 
 def control(name: ControlName, largest: float, mean: float, caught: bool = True) -> ControlResult:
@@ -261,6 +270,7 @@ def view_of(view: View, cells: list[Cell], **changes: Any) -> ViewComparison:
     chosen = {backend: _fastest(cells, backend) for backend in BACKENDS}
     ranked = sorted((c for c in chosen.values() if c), key=lambda c: -(c.items_per_s or 0))
     fields: dict[str, Any] = {
+        "pair": PAIR,
         "view": view,
         "cells": cells,
         "scoring": dict.fromkeys(BACKENDS, scored("separate" if view == "portable" else "cached")),
@@ -413,6 +423,7 @@ def comparison(
     """A whole comparison of two views."""
     return Comparison(
         version=COMPARISON_VERSION,
+        pair=PAIR,
         unavailable={},
         scope=Scope(
             identity=Identity(target=target, contract="quick"),

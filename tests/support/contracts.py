@@ -21,6 +21,20 @@ ROOT = Path(__file__).resolve().parents[2]
 _COMMITTED = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
+PAIR = parse_contract(_COMMITTED).pair
+BACKENDS = PAIR.both
+REFERENCE = PAIR.reference
+
+
+def pipeline() -> dict[str, Any]:
+    """`dvc.yaml`, with the committed pair in its place."""
+    text = (ROOT / "dvc.yaml").read_text()
+    for role, backend in PAIR.model_dump().items():
+        text = text.replace(f"${{pair.{role}}}", backend)
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
 def raw_contract(**changes: Any) -> dict[str, Any]:
     """The committed ``params.yaml`` with dotted keys (``__`` for a dot) replaced."""
     raw = copy.deepcopy(_COMMITTED)

@@ -26,7 +26,7 @@ SECRET = "sk-admin-5b1d7c0a2f"
 
 def told_by(made: Contract, backend: Backend, view: View, **changes: Any) -> dict[str, Any]:
     """What a server answers by path that was started as the contract says; with changes."""
-    section = made.backends.of(backend)
+    section = made.backends[backend]
     server: dict[str, Any] = {
         "version": "9.8.7",
         "device": section.launch.device,

@@ -11,13 +11,13 @@ from unittest import mock
 import pyarrow as pa
 import yaml
 from bench import inside
-from contracts import NONCE, ROOT, raw_contract
+from contracts import BACKENDS, NONCE, ROOT, raw_contract
 from patience import PATIENCE_S
 from scoring_server import right_score
 
 from stages.common.files import sha256, write_whole
 from stages.compare.command import compare
-from stages.contract import BACKENDS, VIEWS, Backend, Contract, View, parse_contract
+from stages.contract import VIEWS, Backend, Contract, View, parse_contract
 from stages.documents.comparison import Comparison
 from stages.documents.matrix import (
     CHECKPOINT_FOLDER,
@@ -112,14 +112,20 @@ class Bench:
         place.symlink_to(kept)
 
 
-def write_oracle(workload: CanonicalWorkload, digest: str) -> None:
+def write_oracle(
+    workload: CanonicalWorkload,
+    digest: str,
+    made: Contract,
+    model_sha256: str = "b" * 64,
+    nonce: str = NONCE,
+) -> None:
     """An oracle that knows the right scores of the scoring server."""
     sample = sample_items(
-        chunk_sizes=CHUNKS,
-        runs=HONEST.passes.sweep,
-        items=ITEMS,
-        samples_per_chunk=HONEST.oracle.samples_per_chunk,
-        seed=HONEST.oracle.seed,
+        chunk_sizes=made.chunk_sizes,
+        runs=made.passes.sweep,
+        items=len(workload.items),
+        samples_per_chunk=made.oracle.samples_per_chunk,
+        seed=made.oracle.seed,
     )
     rows = []
     for s in sample:
@@ -138,12 +144,12 @@ def write_oracle(workload: CanonicalWorkload, digest: str) -> None:
     provenance = OracleProvenance(
         schema_version=ORACLE_TABLE.version,
         workload_sha256=digest,
-        model_sha256="b" * 64,
+        model_sha256=model_sha256,
         label_token_ids=workload.label_token_ids,
         apply_softmax=True,
-        nonce=NONCE,
-        sample_seed=HONEST.oracle.seed,
-        samples_per_chunk=HONEST.oracle.samples_per_chunk,
+        nonce=nonce,
+        sample_seed=made.oracle.seed,
+        samples_per_chunk=made.oracle.samples_per_chunk,
         dtype="float32",
         torch_version="none",
         transformers_version="none",
@@ -166,5 +172,5 @@ def make_honest_bench(folder: Path) -> Bench:
         model = Model(title="m", sha256="b" * 64, trained=True, path="nowhere", revision=None)
         write_whole(MODEL_FILE, model.model_dump_json().encode())
         write_whole(CHECKPOINT_FOLDER / "config.json", b'{"num_attention_heads": 4}')
-        write_oracle(WORKLOAD, sha256(data))
+        write_oracle(WORKLOAD, sha256(data), HONEST)
     return Bench(folder)

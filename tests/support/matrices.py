@@ -132,7 +132,7 @@ def matrix(
     """A matrix of ``records`` with plausible provenance; ``changes`` replace its fields."""
     table = records_to_table(records)
     made = contract(chunk_sizes=list(chunk_sizes), passes__sweep=sweep)
-    section = made.backends.of(backend)
+    section = made.backends[backend]
     provenance = Provenance(
         schema_version=MATRIX_VERSION,
         backend=backend,

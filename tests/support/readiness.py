@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from contracts import contract
+from contracts import BACKENDS, contract
 
-from stages.contract import BACKENDS, VIEWS, Backend
+from stages.contract import VIEWS, Backend
 from tools.doctor.facts import Environment, Facts, Gpu, Nvidia, Room, Tpu
 from tools.doctor.finding import Diagnosis, Finding, Question
 from tools.doctor.judge import diagnose
@@ -48,7 +48,7 @@ DENSE: dict[str, Any] = {
 ASKS_FOR_TPU: dict[str, Any] = {
     "backends__jax__launch__device": "tpu",
     **{
-        f"backends__jax__{view}__flags": {**contract().backends.jax.view(view).flags, **DENSE}
+        f"backends__jax__{view}__flags": {**contract().backends["jax"].view(view).flags, **DENSE}
         for view in VIEWS
     },
 }

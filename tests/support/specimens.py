@@ -6,9 +6,10 @@ import functools
 from typing import get_args
 
 import comparisons as build
+from contracts import BACKENDS
 from report_words import HOSTILE, everywhere, talkative
 
-from stages.contract import BACKENDS, Backend, View
+from stages.contract import Backend, View
 from stages.documents.comparison import (
     Cell,
     Comparison,

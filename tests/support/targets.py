@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 from bench import inside
-from contracts import ROOT
+from contracts import BACKENDS, ROOT
 
-from stages.contract import BACKENDS, VIEWS, Backend, View, parse_contract
+from stages.contract import VIEWS, Backend, View, parse_contract
 from stages.plan.plan import Plan, plan_for
 from tools.compose import composed
 from tools.plan.subject import subject_of

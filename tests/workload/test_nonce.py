@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from bench import bench_contract, inside, make_bench
-from contracts import NONCE, contract, run_stage
+from contracts import BACKENDS, NONCE, contract, run_stage
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.common.errors import UserError
-from stages.contract import BACKENDS, VIEWS, parse_contract
+from stages.contract import VIEWS, parse_contract
 from stages.documents.cell import PassKey
 from stages.documents.nonce import NONCE_FILE, read_nonce, write_nonce
 from stages.measure.passes import encode_pass

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from stages.common.errors import UserError, one_line, one_line_errors
-from tools.combine.halves import NEEDED
+from stages.contract import PARAMS, load_contract
+from tools.combine.halves import needed
 from tools.combine.locks import DERIVED, LOCK_FILE, Lock, listed
 from tools.combine.merging import (
     HERE,
@@ -40,12 +41,13 @@ def combine(revisions: list[Revision]) -> None:
         merge_all(copy, revisions)
         touched, changed_on = since_they_parted([head, *revisions])
         check_halves(copy, touched, changed_on)
+        stages = needed(load_contract(copy / PARAMS).pair)
         merged = Revision("the merge", git("rev-parse", "HEAD", folder=copy).strip())
     lock = lock_of(merged)
-    with _undone_on_failure(Path(path) for stage in NEEDED for path in lock[stage].outs):
+    with _undone_on_failure(stages, [Path(path) for one in stages for path in lock[one].outs]):
         if merged.commit != head.commit:
             _open_merge(revisions, merged)
-        _get_outputs(lock)
+        _get_outputs(lock, stages)
         check_data(lock, touched)
         # Only these stages, whatever the status of earlier ones is.
         show_dvc("repro", "--single-item", *DERIVED)
@@ -70,7 +72,7 @@ def check_tree() -> None:
 
 
 @contextlib.contextmanager
-def _undone_on_failure(outputs: Iterable[Path]) -> Iterator[None]:
+def _undone_on_failure(stages: list[str], outputs: list[Path]) -> Iterator[None]:
     """If the block fails, restore the files in git and the outputs of dvc."""
     present = {path: path.exists() for path in outputs}
     try:
@@ -82,7 +84,7 @@ def _undone_on_failure(outputs: Iterable[Path]) -> Iterator[None]:
         for path in (path for path, was in present.items() if not was):
             shutil.rmtree(path, ignore_errors=True)
         if any(present.values()):
-            dvc("checkout", "--quiet", *NEEDED)
+            dvc("checkout", "--quiet", *stages)
         raise
 
 
@@ -95,19 +97,19 @@ def _open_merge(revisions: list[Revision], merged: Revision) -> None:
     git("read-tree", "-m", "-u", HERE, merged.commit)
 
 
-def _get_outputs(lock: Lock) -> None:
+def _get_outputs(lock: Lock, stages: list[str]) -> None:
     """Bring the inputs of `compare` into the work tree.
 
     Raises:
         UserError: names what is in neither the cache nor the remote.
     """
     remote = has_remote()
-    done = dvc("pull" if remote else "checkout", *NEEDED)
+    done = dvc("pull" if remote else "checkout", *stages)
     if done.returncode == 0:
         return
     said = done.stdout + done.stderr
     named = set(said.splitlines())
-    missing = [stage for stage in NEEDED if named & lock[stage].outs.keys()]
+    missing = [stage for stage in stages if named & lock[stage].outs.keys()]
     if missing and remote:
         raise UserError(
             f"the output of {listed(missing)} is not in the DVC remote: `dvc push` on the machine"

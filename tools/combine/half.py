@@ -11,8 +11,9 @@ from pathlib import Path
 
 import click
 
+from stages.backends.registry import declared
 from stages.common.errors import one_line, one_line_errors
-from stages.contract import BACKEND_NAMES, BACKENDS, Backend, load_contract
+from stages.contract import load_contract
 from tools.combine.halves import stages_of
 from tools.combine.locks import (
     LOCK_FILE,
@@ -94,19 +95,20 @@ def _is_handed_over(nonce: Entry) -> bool:
 
 
 @click.command()
-@click.argument("backend", type=click.Choice(BACKENDS))
+@click.argument("backend")
 @one_line_errors
-def main(backend: Backend) -> None:
+def main(backend: str) -> None:
     """Measure BACKEND in both views."""
-    load_contract()
+    contract = load_contract()
+    title = declared(contract.paired(backend)).title
     pull_prepared()
     prepare()
-    stages = stages_of(backend)
+    stages = stages_of(backend, contract.pair)
     show_dvc("repro", *stages)
     outputs = " ".join([*PREPARED, *stages])
     click.echo(
-        f"The {BACKEND_NAMES[backend]} half is there. To hand it over:\n"
-        f"  git commit --all -m 'Measure {BACKEND_NAMES[backend]}'\n"
+        f"The {title} half is there. To hand it over:\n"
+        f"  git commit --all -m 'Measure {title}'\n"
         f"  dvc push {outputs}\n"
         "  git push --set-upstream origin HEAD\n"
         "and when the other half is there too, with the branches of both:\n"

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, Contract
+from stages.backends.registry import declared
+from stages.contract import VIEWS, Backend, Contract, Pair
 from tools.combine.locks import ABSENT, PREPARE, PREPARED, Entry, Lock, leaves, listed, shown
 
 WORKLOAD = "data/workload/canonical_workload.json"
@@ -19,14 +20,15 @@ WORKLOAD = "data/workload/canonical_workload.json"
 _MOST_NAMED = 3
 
 
-def stages_of(backend: Backend) -> list[str]:
+def stages_of(backend: Backend, pair: Pair) -> list[str]:
     """The stages of one half; the oracle runs in the reference's environment."""
     matrices = [f"measure@{backend}-{view}" for view in VIEWS]
-    return ["oracle", *matrices] if backend == REFERENCE else matrices
+    return ["oracle", *matrices] if backend == pair.reference else matrices
 
 
-NEEDED = (*PREPARED, *(stage for backend in BACKENDS for stage in stages_of(backend)))
-"""Everything that `compare` reads."""
+def needed(pair: Pair) -> list[str]:
+    """The stages that made everything that `compare` reads."""
+    return [*PREPARED, *(stage for backend in pair.both for stage in stages_of(backend, pair))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +39,25 @@ class Problem:
     what: str
 
 
-def absent(lock: Lock) -> list[Problem]:
+def absent(lock: Lock, pair: Pair) -> list[Problem]:
     """The needed stages that were never run."""
-    return [Problem(stage, "never run") for stage in NEEDED if stage not in lock]
+    return [Problem(stage, "never run") for stage in needed(pair) if stage not in lock]
 
 
-def of_another_contract(lock: Lock, params: Mapping[str, Any], changed_on: str) -> list[Problem]:
+def of_another_contract(
+    lock: Lock, params: Mapping[str, Any], changed_on: str, pair: Pair
+) -> list[Problem]:
     """The stages that ran with other parameters than those in force.
 
     Args:
         lock: the merged lock.
         params: `params.yaml` after the merge.
         changed_on: the sides that changed `params.yaml`; empty if none did.
+        pair: that is compared.
     """
     source = f"params.yaml (changed on {changed_on})" if changed_on else "params.yaml"
     problems = []
-    for stage in (s for s in NEEDED if s in lock):
+    for stage in (s for s in needed(pair) if s in lock):
         changed = _changed_params(lock[stage], params)
         clauses = [
             f"with {name} = {shown('parameter', was)}, but {'it' if i else source} says"
@@ -66,12 +71,13 @@ def of_another_contract(lock: Lock, params: Mapping[str, Any], changed_on: str) 
     return problems
 
 
-def on_other_data(lock: Lock, in_force: Mapping[str, str]) -> list[Problem]:
+def on_other_data(lock: Lock, in_force: Mapping[str, str], pair: Pair) -> list[Problem]:
     """The stages that read another workload, checkpoint or nonce.
 
     Args:
         lock: the merged lock.
         in_force: the hash of each, by path.
+        pair: that is compared.
     """
     return [
         Problem(
@@ -79,7 +85,7 @@ def on_other_data(lock: Lock, in_force: Mapping[str, str]) -> list[Problem]:
             f"{_made(stage)} on another {path} ({shown('dependency', lock[stage].deps.get(path))})"
             f" than the one in force ({shown('dependency', md5)})",
         )
-        for stage in NEEDED
+        for stage in needed(pair)
         for path, md5 in in_force.items()
         if stage in lock and _reads(stage, path, lock) and lock[stage].deps.get(path) != md5
     ]
@@ -111,20 +117,20 @@ def refusal(problems: list[Problem], touched: Iterable[str], contract: Contract)
     prepared = [p for p in problems if p.stage in PREPARED]
     if prepared:
         lines.append(f"{_described(prepared)}: under this contract, {PREPARE}")
-    for backend in BACKENDS:
-        half = stages_of(backend)
+    for backend in contract.pair.both:
+        half = stages_of(backend, contract.pair)
         found = [p for p in problems if p.stage in half]
         if found:
             here = bool(set(half) & set(touched))
-            name = BACKEND_NAMES[backend]
+            name = declared(backend).title
             begin = "" if here else f"the {name} half is not there yet: "
             lines.append(f"{begin}{_described(found)}: {_mend(backend, contract)}")
     return "; ".join(lines)
 
 
 def _mend(backend: Backend, contract: Contract) -> str:
-    name, command = BACKEND_NAMES[backend], f"`make measure BACKEND={backend}`"
-    if contract.backends.of(backend).unavailable is not None:
+    name, command = declared(backend).title, f"`make measure BACKEND={backend}`"
+    if contract.backends[backend].unavailable is not None:
         return f"{name} is unavailable, so {command} on any machine records that in its stead"
     return (
         f"run {command} on the {name} machine under this contract, commit, `dvc push` and"

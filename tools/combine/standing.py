@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from stages.common.errors import UserError, one_line
-from stages.contract import PARAMS, load_contract
+from stages.contract import PARAMS, Pair, load_contract
 from tools.combine.halves import (
-    NEEDED,
     WORKLOAD,
     absent,
+    needed,
     of_another_contract,
     on_other_data,
     refusal,
@@ -36,9 +36,10 @@ def check_halves(copy: Path, touched: Iterable[str], changed_on: str) -> None:
     contract = load_contract(copy / PARAMS)
     lock = parse_lock((copy / LOCK_FILE).read_text("utf-8"), LOCK_FILE)
     params = parse_params((copy / PARAMS).read_text("utf-8"), str(PARAMS))
-    problems = absent(lock) + of_another_contract(lock, params, changed_on)
+    problems = absent(lock, contract.pair)
+    problems += of_another_contract(lock, params, changed_on, contract.pair)
     # Another contract often comes with other code, so the code is named only if it alone differs.
-    problems = problems or with_other_code(_status(copy))
+    problems = problems or with_other_code(_status(copy, contract.pair))
     if problems:
         raise UserError(refusal(problems, touched, contract))
 
@@ -51,13 +52,14 @@ def check_data(lock: Lock, touched: Iterable[str]) -> None:
     """
     workload = hashlib.md5(Path(WORKLOAD).read_bytes(), usedforsecurity=False).hexdigest()
     in_force = {WORKLOAD: workload, **lock["checkpoint"].outs, **lock["nonce"].outs}
-    problems = on_other_data(lock, in_force)
+    contract = load_contract()
+    problems = on_other_data(lock, in_force, contract.pair)
     if problems:
-        raise UserError(refusal(problems, touched, load_contract()))
+        raise UserError(refusal(problems, touched, contract))
 
 
-def _status(copy: Path) -> dict[str, list[object]]:
-    done = dvc("status", "--json", *NEEDED, folder=copy)
+def _status(copy: Path, pair: Pair) -> dict[str, list[object]]:
+    done = dvc("status", "--json", *needed(pair), folder=copy)
     try:
         status: dict[str, list[object]] = json.loads(done.stdout)
     except ValueError as error:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from stages.contract import BACKENDS, Backend, View
+from stages.contract import Backend, View
 from stages.documents.comparison import Cell, Comparison, GateResult, ViewComparison
 from tools.diff.welch import Contrast, contrast, holm
 
@@ -45,7 +45,7 @@ COMPARED: tuple[Word, ...] = (*CHANGED, "too small to count", "within the noise"
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class SameCell:
     """One cell before and after; ``None`` where that side has no such cell."""
 
     backend: Backend
@@ -65,7 +65,7 @@ class CellChange:
         low, high: ends of its interval.
     """
 
-    pair: Pair
+    pair: SameCell
     word: Word
     change: float | None = None
     low: float | None = None
@@ -74,7 +74,7 @@ class CellChange:
 
 @dataclass(frozen=True, slots=True)
 class ScoreChange:
-    """A JAX cell whose scores are worth a look: another verdict, or a much larger difference."""
+    """A gated cell whose scores are worth a look: another verdict, or a much larger difference."""
 
     before: Cell
     after: Cell
@@ -86,6 +86,9 @@ def obstacles(old: Comparison, new: Comparison) -> list[str]:
     """Why the speed of the two cannot be compared, in words; empty where it can."""
     one, other = old.scope, new.scope
     said = []
+    if old.pair.both != new.pair.both:
+        before, after = (" and ".join(c.pair.titles(c.pair.both)) for c in (old, new))
+        said.append(f"other backends ({before} before, {after} now)")
     if one.items != other.items:
         said.append(f"another number of items ({one.items:,} and {other.items:,})")
     if one.workload_sha256 != other.workload_sha256:
@@ -101,14 +104,19 @@ def obstacles(old: Comparison, new: Comparison) -> list[str]:
     return said
 
 
-def pairs(old: Comparison, new: Comparison) -> list[Pair]:
+def shared(old: Comparison, new: Comparison) -> list[Backend]:
+    """The backends that both compare."""
+    return [backend for backend in new.pair.both if backend in old.pair.both]
+
+
+def pairs(old: Comparison, new: Comparison) -> list[SameCell]:
     """Every cell of either side, by view, backend and rising chunk size."""
     found = []
     for one, other in zip(old.views(), new.views(), strict=True):
-        for backend in BACKENDS:
+        for backend in shared(old, new):
             before, after = _cells(old, one, backend), _cells(new, other, backend)
             found += [
-                Pair(backend, one.view, size, before.get(size), after.get(size))
+                SameCell(backend, one.view, size, before.get(size), after.get(size))
                 for size in sorted({*before, *after})
             ]
     return found
@@ -139,7 +147,7 @@ def cell_changes(old: Comparison, new: Comparison, at_least: float) -> list[Cell
     ]
 
 
-def _judged(pair: Pair, old: Comparison, new: Comparison, comparable: bool) -> Word | Contrast:
+def _judged(pair: SameCell, old: Comparison, new: Comparison, comparable: bool) -> Word | Contrast:
     before, after = pair.before, pair.after
     if before is None or after is None:
         return "new" if before is None else "gone"
@@ -173,7 +181,7 @@ def _seconds(of: Comparison, cell: Cell) -> list[float]:
     ]
 
 
-def _worded(pair: Pair, found: Contrast, level: float, at_least: float) -> CellChange:
+def _worded(pair: SameCell, found: Contrast, level: float, at_least: float) -> CellChange:
     change = found.ratio - 1
     low, high = found.bounds(level)
     word: Word
@@ -187,7 +195,7 @@ def _worded(pair: Pair, found: Contrast, level: float, at_least: float) -> CellC
 
 
 def score_changes(old: Comparison, new: Comparison) -> list[ScoreChange]:
-    """JAX cells whose gate says something else now, or whose largest difference grew tenfold."""
+    """Gated cells of another verdict now, or whose largest difference grew tenfold."""
     return [
         ScoreChange(before, after, before.gate, after.gate)
         for pair in pairs(old, new)

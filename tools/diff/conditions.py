@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from stages.contract import BACKEND_NAMES, BACKENDS, VIEWS
-from stages.documents.cell import MATRIX_KEYS, MatrixKey
+from stages.contract import VIEWS
+from stages.documents.cell import MatrixKey
 from stages.documents.comparison import BUSY, Comparison, Source, ViewComparison
 from stages.report import format as f
 from stages.report.elsewhere import where
@@ -46,7 +46,7 @@ def differences(old: Comparison, new: Comparison) -> list[Difference]:
     ]
     sources = _by_key(old), _by_key(new)
     rows: dict[tuple[str, str, str, bool], list[MatrixKey]] = {}
-    for key in MATRIX_KEYS:
+    for key in _keys(new):
         if key in sources[0] and key in sources[1]:
             scored = _scored(old, key), _scored(new, key)
             if scored[0] != scored[1]:
@@ -58,10 +58,15 @@ def differences(old: Comparison, new: Comparison) -> list[Difference]:
             for name, before, after, host in _source(sources[0][key], sources[1][key]):
                 rows.setdefault((name, before, after, host), []).append(key)
     found += [
-        Difference(name, _where(keys), before, after, host)
+        Difference(name, _where(keys, new), before, after, host)
         for (name, before, after, host), keys in rows.items()
     ]
     return found
+
+
+def _keys(of: Comparison) -> list[MatrixKey]:
+    """Every matrix of a comparison, by backend."""
+    return [MatrixKey(backend, view) for backend in of.pair.both for view in VIEWS]
 
 
 def _view(of: Comparison, key: MatrixKey) -> ViewComparison:
@@ -82,13 +87,13 @@ def _by_key(of: Comparison) -> dict[MatrixKey, Source]:
     return {MatrixKey(source.backend, source.view): source for source in of.sources}
 
 
-def _where(keys: list[MatrixKey]) -> str:
-    if len(keys) == len(MATRIX_KEYS):
+def _where(keys: list[MatrixKey], of: Comparison) -> str:
+    if len(keys) == len(_keys(of)):
         return ""
-    for backend in BACKENDS:
+    for backend in of.pair.both:
         if {b for b, _ in keys} == {backend} and len(keys) == len(VIEWS):
-            return f"{BACKEND_NAMES[backend]}, both views"
-    return "; ".join(f.backend_view(*key) for key in keys)
+            return f"{of.pair.title(backend)}, both views"
+    return "; ".join(f.backend_view(*key, of.pair) for key in keys)
 
 
 def _contract(of: Comparison) -> dict[str, str]:
@@ -211,7 +216,7 @@ def measured_once(old: Comparison, new: Comparison) -> list[str]:
     """Measurements that are the very same on both sides, by name."""
     one, other = _by_key(old), _by_key(new)
     return [
-        f.backend_view(*key)
+        f.backend_view(*key, old.pair)
         for key, source in one.items()
         if key in other and source.unavailable is None and source == other[key]
     ]

@@ -7,6 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator
 
+from stages.documents.comparison import Pair
 from stages.report import format as f
 from tools.diff.changes import CHANGED, COMPARED, CellChange, Word
 
@@ -14,7 +15,7 @@ NAMED = 3
 """How many changed cells the first sentence names."""
 
 
-def headline(cells: list[CellChange], barred: list[str], at_least: float) -> str:
+def headline(cells: list[CellChange], of: Pair, barred: list[str], at_least: float) -> str:
     """The answer to "did it change, or is it noise?" in a sentence or two."""
     if barred:
         return f"These runs cannot be compared: the new one has {f.join(barred)}."
@@ -29,22 +30,22 @@ def headline(cells: list[CellChange], barred: list[str], at_least: float) -> str
         cell = "The one cell compared did not change" if len(compared) == 1 else "No cell changed"
         by = f"{smallest} or more" if small else "more than the noise"
         return f"{cell} by {by} ({f.count(len(compared), 'cell')} compared).{aside}"
-    named = [_moved(change, at_least) for change in moved[:NAMED]]
+    named = [_moved(change, of, at_least) for change in moved[:NAMED]]
     if rest := Counter(change.word for change in moved[NAMED:]):
         named.append(f"{f.join([f'{many} more {word}' for word, many in rest.items()])}")
     one = len(compared) == 1
-    of = "The one cell compared" if one else f"{len(moved)} of {len(compared)} cells"
+    which = "The one cell compared" if one else f"{len(moved)} of {len(compared)} cells"
     by = f"more than the noise and by {smallest} or more" if small else "more than the noise"
-    return f"{of} changed by {by}: {'; '.join(named)}.{aside}"
+    return f"{which} changed by {by}: {'; '.join(named)}.{aside}"
 
 
 def _extent(change: CellChange) -> float:
     return abs(math.log1p(change.change or 0.0))
 
 
-def _moved(change: CellChange, at_least: float) -> str:
+def _moved(change: CellChange, of: Pair, at_least: float) -> str:
     pair = change.pair
-    where = f.place(pair.backend, pair.view, pair.chunk_size)
+    where = f.place(pair.backend, pair.view, pair.chunk_size, of)
     ends = sorted(abs(end) for end in (change.low, change.high) if end is not None)
     between = f.TO.join(size(end).removesuffix("%") for end in ends)
     return f"{where} is {size(abs(change.change or 0.0), at_least)} {change.word} ({between}%)"
@@ -65,11 +66,11 @@ def needed(cells: list[CellChange]) -> Iterator[str]:
         )
 
 
-def besides(cells: list[CellChange]) -> Iterator[str]:
+def besides(cells: list[CellChange], of: Pair) -> Iterator[str]:
     """What else became of cells, a sentence each."""
     for word in ("failed now", "works now"):
         if found := [c for c in cells if c.word == word]:
-            yield f"{word.capitalize()}: {'; '.join(_with_failures(c) for c in found)}."
+            yield f"{word.capitalize()}: {'; '.join(_with_failures(c, of) for c in found)}."
     tally = Counter(c.word for c in cells)
     told: dict[Word, str] = {
         "new": "new",
@@ -83,9 +84,9 @@ def besides(cells: list[CellChange]) -> Iterator[str]:
         yield f"Further cells: {f.join(counted)}."
 
 
-def _with_failures(change: CellChange) -> str:
+def _with_failures(change: CellChange, of: Pair) -> str:
     cell = change.pair.after if change.word == "failed now" else change.pair.before
-    where = f.place(change.pair.backend, change.pair.view, change.pair.chunk_size)
+    where = f.place(change.pair.backend, change.pair.view, change.pair.chunk_size, of)
     failures = [
         f"{kind} in {f.count(many, 'pass', 'passes')}"
         for kind, many in sorted(cell.failures.items() if cell else ())

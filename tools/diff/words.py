@@ -7,8 +7,15 @@ from dataclasses import dataclass
 
 import jinja2
 
-from stages.contract import BACKEND_NAMES, BACKENDS, Backend
-from stages.documents.comparison import Comparison, GateResult, Outcome, Verdict, ViewComparison
+from stages.contract import Backend
+from stages.documents.comparison import (
+    Comparison,
+    GateResult,
+    Outcome,
+    Pair,
+    Verdict,
+    ViewComparison,
+)
 from stages.report import format as f
 from stages.report.checks import (
     Answer,
@@ -27,17 +34,12 @@ from tools.diff.changes import (
     cell_changes,
     obstacles,
     score_changes,
+    shared,
 )
 from tools.diff.conditions import Difference, differences, measured, measured_once
 from tools.diff.sentences import besides, headline, needed, size
 
-_OUTCOMES: dict[Outcome, str] = {
-    "jax": "JAX",
-    "pytorch": "PyTorch",
-    "tie": "a tie",
-    "none": "none",
-    "deferred": "deferred",
-}
+_NOBODY: dict[Outcome, str] = {"tie": "a tie", "none": "none", "deferred": "deferred"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +84,12 @@ def changes_markdown(old: Side, new: Side, at_least: float) -> str:
     return environment.get_template("diff.md.j2").render(
         old=old.label,
         new=new.label,
-        answer=headline(cells, barred, at_least),
+        answer=headline(cells, other.pair, barred, at_least),
         also=[
             *needed(cells),
-            *besides(cells),
+            *besides(cells, other.pair),
             *_winners(one, other),
-            *map(_score_sentence, scores),
+            *(_score_sentence(score, new.comparison.pair) for score in scores),
         ],
         machines=_machines(conditions),
         measured=[(side.label, measured(side.comparison)) for side in (old, new)],
@@ -101,7 +103,11 @@ def changes_markdown(old: Side, new: Side, at_least: float) -> str:
         speeds=[
             (f.VIEW_NAMES[view.view].capitalize(), rows)
             for view in one.views()
-            if (rows := [_speed_row(c, at_least) for c in cells if c.pair.view == view.view])
+            if (
+                rows := [
+                    _speed_row(c, view.pair, at_least) for c in cells if c.pair.view == view.view
+                ]
+            )
         ],
         at_least=f.plain_percent(at_least),
         compared=sum(c.word in COMPARED for c in cells),
@@ -113,7 +119,7 @@ def _winners(old: Comparison, new: Comparison) -> Iterator[str]:
         before, after = one.winner.outcome, other.winner.outcome
         if before != after:
             view = f"{f.VIEW_NAMES[one.view].capitalize()} view"
-            yield f"{view}: the winner was {_OUTCOMES[before]} and now is {_OUTCOMES[after]}."
+            yield f"{view}: the winner was {_outcome(one)} and now is {_outcome(other)}."
 
 
 def _machines(conditions: list[Difference]) -> str:
@@ -150,10 +156,10 @@ def _view_rows(
         ("confidence", _confidence(one), _confidence(other)),
         ("gate", gate_answer(one, old.gate).figure, gate_answer(other, new.gate).figure),
     ]
-    for backend in BACKENDS:
+    for backend in shared(old, new):
         for name, before, after in _checks(backend, one, other, old, new):
             if before.word != after.word:
-                title = f"{name}, {BACKEND_NAMES[backend]}"
+                title = f"{name}, {old.pair.title(backend)}"
                 said = f"{before.word}: {before.figure}", f"{after.word}: {after.figure}"
                 rows.append((title, *said))
     return f.VIEW_NAMES[one.view].capitalize(), rows
@@ -173,26 +179,32 @@ def _checks(
     )
 
 
+def _outcome(view: ViewComparison) -> str:
+    outcome = view.winner.outcome
+    return _NOBODY.get(outcome) or view.pair.title(outcome)
+
+
 def _winner(view: ViewComparison) -> str:
     winner = view.winner
     if winner.leader is None or winner.chunk_size is None:
-        return _OUTCOMES[winner.outcome]
-    leads = f"{BACKEND_NAMES[winner.leader]} at chunk size {winner.chunk_size}"
+        return _outcome(view)
+    leads = f"{view.pair.title(winner.leader)} at chunk size {winner.chunk_size}"
     if winner.outcome == winner.leader:
         return leads
-    return f"{_OUTCOMES[winner.outcome]} ({leads} leads)"
+    return f"{_outcome(view)} ({leads} leads)"
 
 
 def _confidence(view: ViewComparison) -> str:
-    often = leads(view.winner)
+    often = leads(view.winner, view.pair)
     return f"{view.winner.confidence} ({often})" if often else view.winner.confidence
 
 
-def _score_sentence(change: ScoreChange) -> str:
+def _score_sentence(change: ScoreChange, pair: Pair) -> str:
     was, now = (_GATES[gate.verdict] for gate in (change.was, change.now))
     if change.was.verdict != change.now.verdict:
-        return f"Gate, {f.at(change.after)}: {was} before, {now} now."
-    return f"Scores of {f.at(change.after)} are more than ten times further from the reference's."
+        return f"Gate, {f.at(change.after, pair)}: {was} before, {now} now."
+    where = f.at(change.after, pair)
+    return f"Scores of {where} are more than ten times further from the reference's."
 
 
 _GATES: dict[Verdict, str] = {
@@ -206,7 +218,7 @@ _GATES: dict[Verdict, str] = {
 def _score_row(change: ScoreChange, old: Comparison, new: Comparison) -> tuple[str, str, str, str]:
     limits = {f.plain(of.gate.max_abs_diff): None for of in (old, new)}
     return (
-        f.at(change.after),
+        f.at(change.after, old.pair),
         _largest(change.was),
         _largest(change.now),
         ", then ".join(limits),
@@ -217,12 +229,12 @@ def _largest(gate: GateResult) -> str:
     return f"{f.difference(gate.max_abs_diff)} ({_GATES[gate.verdict]})"
 
 
-def _speed_row(change: CellChange, at_least: float) -> tuple[object, ...]:
+def _speed_row(change: CellChange, of: Pair, at_least: float) -> tuple[object, ...]:
     pair = change.pair
     rates = [f.number(cell.items_per_s if cell else None) for cell in (pair.before, pair.after)]
     word = f"**{change.word}**" if change.word not in _QUIET else change.word
     return (
-        BACKEND_NAMES[pair.backend],
+        of.title(pair.backend),
         pair.chunk_size,
         *rates,
         signed(change.change, at_least),

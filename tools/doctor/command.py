@@ -17,7 +17,7 @@ import click
 
 from stages.common.errors import UserError, one_line_errors
 from stages.common.files import write_whole
-from stages.contract import BACKENDS, PARAMS, Backend, Contract, load_contract
+from stages.contract import PARAMS, Backend, Contract, load_contract
 from tools.doctor.finding import Question
 from tools.doctor.gather import gather
 from tools.doctor.judge import diagnose
@@ -53,7 +53,6 @@ def rewrite(path: Path, reasons: Mapping[Backend, str | None]) -> Contract:
     "--backend",
     "named",
     multiple=True,
-    type=click.Choice(BACKENDS),
     help="Ask about this backend only, such as where another machine measures the other one.",
 )
 @click.option("--record", is_flag=True, help="Make blocked backends unavailable in params.yaml.")
@@ -64,10 +63,11 @@ def rewrite(path: Path, reasons: Mapping[Backend, str | None]) -> Contract:
 )
 @click.option("--json", "machine_readable", is_flag=True, help="Print JSON instead of tables.")
 @one_line_errors
-def main(named: tuple[Backend, ...], record: bool, clear: bool, machine_readable: bool) -> None:
+def main(named: tuple[str, ...], record: bool, clear: bool, machine_readable: bool) -> None:
     """Say what is ready here and what is blocked; exit code 1 if anything needed is."""
-    backends = tuple(b for b in BACKENDS if b in named) or BACKENDS
     contract = load_contract()
+    asked = {contract.paired(name) for name in named} or set(contract.pair.both)
+    backends = tuple(b for b in contract.pair.both if b in asked)
     question = Question(contract, backends, gather(contract, backends))
     diagnosis = diagnose(question)
     decision = decide(question, diagnosis, Asked(record, clear, bool(named)))

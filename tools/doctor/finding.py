@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stages.backends.registry import declared
-from stages.contract import BACKEND_NAMES, Backend, Contract, View
+from stages.contract import Backend, Contract, View
 from stages.contract.serving import BackendContract
 from tools.doctor.facts import Environment, Facts
 
@@ -59,7 +59,7 @@ class Subject:
     @property
     def section(self) -> BackendContract:
         """What the contract says about the backend."""
-        return self.question.contract.backends.of(self.backend)
+        return self.question.contract.backends[self.backend]
 
     @property
     def base_url(self) -> str | None:
@@ -103,7 +103,7 @@ class Verdict:
     @property
     def title(self) -> str:
         """``JAX, best-native``."""
-        return f"{BACKEND_NAMES[self.backend]}, {self.view.replace('_', '-')}"
+        return f"{declared(self.backend).title}, {self.view.replace('_', '-')}"
 
 
 @dataclass(frozen=True, slots=True)

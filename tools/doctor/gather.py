@@ -12,7 +12,7 @@ from stages.backends.registry import oracle_environment
 from stages.common.errors import UserError
 from stages.common.git import HangingError, code_version
 from stages.common.shell import clean_environ, server_variables
-from stages.contract import REFERENCE, VIEWS, Backend, Contract, HubModel
+from stages.contract import VIEWS, Backend, Contract, HubModel
 from stages.documents.matrix import MATRIX_FILE, MODEL_FILE, folder_of, read_matrix
 from stages.machine.lock import who_measures
 from tools.doctor.devices import ROOT, find_nvidia, find_tpu
@@ -105,21 +105,21 @@ def _lock() -> tuple[str | None, str | None]:
 
 
 def _environments(contract: Contract, backends: tuple[Backend, ...]) -> dict[str, Environment]:
-    launches = [contract.backends.of(backend).launch for backend in backends]
+    launches = [contract.backends[backend].launch for backend in backends]
     commits: dict[str, str | None] = {one.environment: one.commit for one in launches}
-    if REFERENCE in backends:
+    if contract.reference in backends:
         commits.setdefault(oracle_environment(), None)
     return {name: find_environment(name, commits[name]) for name in sorted(commits)}
 
 
 def _left_out(contract: Contract, backends: tuple[Backend, ...]) -> tuple[str, ...]:
     """The variables of this shell that would change how a server computes, and that none gets."""
-    names = (server_variables(contract.backends.of(b).launch.environ).left_out for b in backends)
+    names = (server_variables(contract.backends[b].launch.environ).left_out for b in backends)
     return tuple(sorted({name for left_out in names for name in left_out}))
 
 
 def _urls(contract: Contract, backends: tuple[Backend, ...]) -> list[str]:
-    urls = [contract.backends.of(b).view(view).base_url for b in backends for view in VIEWS]
+    urls = [contract.backends[b].view(view).base_url for b in backends for view in VIEWS]
     return [url for url in urls if url is not None]
 
 

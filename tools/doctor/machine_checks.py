@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from stages.common.git import HangingError
-from stages.contract import REFERENCE, PackagedModel, SyntheticModel
+from stages.contract import PackagedModel, SyntheticModel
 from tools.doctor.backend_checks import judge_environment
 from tools.doctor.facts import PLACES, Room
 from tools.doctor.finding import Finding, Level, Question
@@ -169,9 +169,9 @@ def memory(question: Question) -> Finding:
     """Room for a server on the CPU and its weights. It is an estimate, so it rarely blocks."""
     facts, weights = question.facts, weight_bytes(question) or 0
     found = f"{size(facts.free_memory_bytes)} of {size(facts.memory_bytes)} free"
-    devices = {question.contract.backends.of(b).launch.device for b in question.backends}
-    # The oracle always computes on the CPU.
-    if "cpu" not in devices and REFERENCE not in question.backends:
+    devices = {question.contract.backends[b].launch.device for b in question.backends}
+    # The oracle computes on the CPU, whatever the servers do.
+    if "cpu" not in devices and question.contract.reference not in question.backends:
         return Finding("memory", "ok", found)
     if weights > facts.memory_bytes:
         found += f", the model's weights alone are {size(weights)}"
@@ -241,7 +241,7 @@ def shell(question: Question) -> Finding:
 
 def oracle(question: Question) -> Finding | None:
     """The environment of the independent scorer; only the reference's half needs it."""
-    if REFERENCE not in question.backends:
+    if question.contract.reference not in question.backends:
         return None
     return judge_environment("oracle", question.facts.environments[question.facts.oracle])
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.contract import BACKEND_NAMES, PARAMS, Backend
+from stages.backends.registry import declared
+from stages.contract import PARAMS, Backend
 from tools.doctor.finding import RECORDED, Diagnosis, Question, first_block
 from tools.doctor.record import override, reason_of
 
@@ -57,9 +58,9 @@ class _BackendRecord:
         self, question: Question, diagnosis: Diagnosis, backend: Backend, asked: Asked
     ) -> None:
         self.backend = backend
-        self.name = BACKEND_NAMES[backend]
+        self.name = declared(backend).title
         self.key = f"backends.{backend}.unavailable"
-        self.current = question.contract.backends.of(backend).unavailable
+        self.current = question.contract.backends[backend].unavailable
         self.reason = reason_of(v for v in diagnosis.verdicts if v.backend == backend)
         self.asked = asked
         elsewhere = question.facts.elsewhere.get(backend)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stages.contract import BACKEND_NAMES
+from stages.backends.registry import declared
 from tools.doctor.finding import Diagnosis, Finding, Level, State, Verdict, first_block
 
 # Without a terminal, each finding stays on one line.
@@ -113,7 +113,7 @@ def summary(diagnosis: Diagnosis) -> str:
 
 
 def _names(diagnosis: Diagnosis, state: State) -> str:
-    names = {v.backend: BACKEND_NAMES[v.backend] for v in diagnosis.verdicts if v.state == state}
+    names = {v.backend: declared(v.backend).title for v in diagnosis.verdicts if v.state == state}
     return " and ".join(names.values())
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import click
 
 from stages.common.errors import ContractError, UserError, one_line_errors
-from stages.contract import BACKENDS, PARAMS, VIEWS, Contract, load_contract, parse_contract
+from stages.contract import PARAMS, VIEWS, Contract, load_contract, parse_contract
 from stages.contract.document import read_yaml
 from stages.environments.build import checkout_of
 from stages.measure.servers.caches import cache_variables
@@ -49,8 +49,8 @@ def tell(contract: Contract) -> Iterator[str]:
     rough_rates(contract)
     subject = subject_of(contract)
     yield opening(contract, subject.workload)
-    times: dict[str, list[Estimate]] = {backend: [] for backend in BACKENDS}
-    for backend in BACKENDS:
+    times: dict[str, list[Estimate]] = {backend: [] for backend in contract.pair.both}
+    for backend in contract.pair.both:
         for view in VIEWS:
             yield ""
             try:
@@ -65,7 +65,7 @@ def tell(contract: Contract) -> Iterator[str]:
                 times[backend].append(time)
             yield from lines_of(plan, variables(plan), missing(plan), time)
     yield ""
-    yield from closing(times, contract.prices_usd_per_hour.model_dump())
+    yield from closing(times, contract.prices_usd_per_hour)
 
 
 @click.command()

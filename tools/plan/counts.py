@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.contract import REFERENCE
 from stages.plan.plan import Plan
 from stages.plan.probe_requests import choose_targets, every_layout, probed_part
 from stages.plan.schedule import calls_of_pass, confirm_chunk_sizes
@@ -42,7 +41,7 @@ def rows_of(plan: Plan) -> list[Row]:
     passes = plan.contract.passes
     compiles = plan.driver.compile_pattern is not None
     warmup = Span(passes.warmup, passes.warmup_limit if compiles else passes.warmup)
-    everywhere = {1} if plan.backend != REFERENCE else set(plan.contract.chunk_sizes)
+    everywhere = set(plan.contract.chunk_sizes) if plan.is_reference else {1}
     return [
         Row(
             chunk_size=chunk,
@@ -83,7 +82,7 @@ def requests_of(plan: Plan) -> Span:
 def _possibly_confirmed(plan: Plan) -> list[list[int]]:
     """The chunk sizes with confirm runs, for each of them that may turn out the fastest."""
     chunks = plan.contract.chunk_sizes
-    if plan.backend == REFERENCE:
+    if plan.is_reference:
         # What it does not confirm, it answers all the same, for the comparison.
         return [chunks]
     return [confirm_chunk_sizes(chunks, {fastest: 1.0}) for fastest in chunks]
@@ -93,7 +92,7 @@ def usual_passes(plan: Plan, fastest: int) -> dict[int, int]:
     """Chunk size -> passes to expect if ``fastest`` turns out the fastest."""
     passes = plan.contract.passes
     confirmed = confirm_chunk_sizes(plan.contract.chunk_sizes, {fastest: 1.0})
-    if plan.backend == REFERENCE:
+    if plan.is_reference:
         confirmed = plan.contract.chunk_sizes
     warmup = passes.warmup
     if plan.driver.compile_pattern is not None:

@@ -5,11 +5,12 @@ The contract keeps the section ``rough_rates`` as it stands, so that no measurem
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import pydantic
 from pydantic import Field
 
+from stages.backends.registry import declared_backends
 from stages.contract import Contract, View
 from stages.contract.basics import Backend, Size, Strict, Text
 from stages.contract.parse import first_error
@@ -31,27 +32,23 @@ class ViewRates(Strict):
 
 
 class RoughRates(Strict):
-    """Items per second by view and chunk size, known from elsewhere.
+    """Items per second by view and chunk size, known from elsewhere; ``None`` where not known.
+
+    Beside these keys stands one for each backend.
 
     Attributes:
         model: the model they hold for, as the report names it.
         query_tokens, item_tokens: the shape they hold for; of others they say nothing.
-        jax, pytorch: ``None`` where none is known.
     """
 
     model: Text
     query_tokens: Size
     item_tokens: Size
-    jax: ViewRates | None
-    pytorch: ViewRates | None
 
     def of(self, backend: Backend) -> ViewRates | None:
         """Those of ``backend``."""
-        return self.jax if backend == "jax" else self.pytorch
-
-
-class _Section(Strict):
-    rough_rates: RoughRates | None
+        found: ViewRates | None = getattr(self, backend, None)
+        return found
 
 
 def rough_rates(contract: Contract) -> RoughRates | None:
@@ -60,7 +57,12 @@ def rough_rates(contract: Contract) -> RoughRates | None:
     Raises:
         ContractError: the first key in it that is wrong, what was found, what is allowed.
     """
+    known: Any = dict.fromkeys(declared_backends(), (ViewRates | None, None))
+    rates = pydantic.create_model("Rates", __base__=RoughRates, **known)
+    section = pydantic.create_model("Section", __base__=Strict, rough_rates=(rates | None, ...))
     try:
-        return _Section.model_validate({"rough_rates": contract.rough_rates}).rough_rates
+        made: Any = section.model_validate({"rough_rates": contract.rough_rates})
     except pydantic.ValidationError as error:
-        raise first_error(error, _Section) from None
+        raise first_error(error, section) from None
+    found: RoughRates | None = made.rough_rates
+    return found

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stages.contract import REFERENCE, Contract
+from stages.contract import Contract
 from stages.documents.workload import CanonicalWorkload
 from stages.plan.plan import Plan
 from stages.plan.schedule import interleaved
@@ -97,7 +97,7 @@ def _order(plan: Plan) -> Iterator[str]:
     yield f"then sweep, {_rounds(passes.sweep)}{turns}: {_listed(order)}"
     one = "1, " if 1 in chunks else ""
     yield f"then confirm, {_rounds(passes.confirm)}: {one}the sweep's fastest and its neighbours"
-    if plan.backend == REFERENCE:
+    if plan.is_reference:
         yield f"then answers, untimed, {_rounds(passes.confirm)}: the others, for the comparison"
     yield "then probes: determinism and isolation"
 

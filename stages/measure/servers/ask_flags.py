@@ -1,7 +1,7 @@
 """Prints the flags that a server knows. Runs in a backend's environment.
 
     python ask_flags.py -m sglang.launch_server
-    python ask_flags.py backends/sglang_jax/launch_cpu.py
+    python ask_flags.py backends/jax/launch_cpu.py
 
 The entry point runs, with its launcher and plugins, until it parses its command line. Then the
 flags go to standard output as JSON, or ``null`` where the server accepts any flag. An entry point

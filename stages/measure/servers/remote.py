@@ -18,9 +18,10 @@ from typing import Self
 
 import psutil
 
+from stages.backends.registry import declared_backends
 from stages.common.errors import UserError, hide
 from stages.common.shell import API_KEY_VARIABLE
-from stages.contract import BACKENDS, Backend
+from stages.contract import Backend
 from stages.documents.matrix import MULTI_ITEM_MODES
 from stages.documents.model import checkpoint_sha256
 from stages.measure.http.client import CallFailed, ScoreConnection
@@ -45,10 +46,10 @@ def key_variable(backend: Backend) -> str:
 
 def take_api_key(backend: Backend) -> str | None:
     """Remove all keys from this process's environment, and return the backend's, if one is set."""
-    keys = {b: os.environ.pop(key_variable(b), "") for b in BACKENDS}
+    keys = {b: os.environ.pop(key_variable(b), "") for b in declared_backends()}
     for key in keys.values():
         hide(key)
-    return keys[backend] or None
+    return keys.get(backend) or None
 
 
 def is_this_machine(url: str) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from stages.contract import BACKEND_NAMES
-from stages.documents.comparison import BUSY, Flag, FlagCode
+from stages.documents.comparison import BUSY, Flag, FlagCode, Pair
 from stages.report import format as f
 from stages.report.prose.reasons import instability
 
@@ -34,9 +33,9 @@ _WORDS: dict[FlagCode, str] = {
 }
 
 
-def flag(of: Flag) -> str:
+def flag(of: Flag, pair: Pair) -> str:
     """One flag with its figures."""
-    name = BACKEND_NAMES[of.backend] if of.backend else ""
+    name = pair.title(of.backend) if of.backend else ""
     return _WORDS[of.code].format(
         name=name,
         cell=f"{name} at chunk {of.chunk_size}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from stages.contract import BACKEND_NAMES, Backend
+from stages.contract import Backend
 from stages.documents.comparison import (
     Cell,
     ControlName,
@@ -120,6 +120,6 @@ def passed_over(view: ViewComparison) -> Iterator[str]:
         chosen = view.selected[backend]
         instead = f"chunk {chosen} was taken instead" if chosen else "no other chunk is eligible"
         yield (
-            f"{BACKEND_NAMES[backend]}: its fastest chunk size, {chunk_size}, is not eligible"
+            f"{view.pair.title(backend)}: its fastest chunk size, {chunk_size}, is not eligible"
             f" ({reasons(view.cell(backend, chunk_size))}); {instead}."
         )

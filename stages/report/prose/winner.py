@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from stages.contract import BACKEND_NAMES, BACKENDS, Backend
-from stages.documents.comparison import Cell, ViewComparison, Winner
+from stages.contract import Backend
+from stages.documents.comparison import Cell, Pair, ViewComparison, Winner
 from stages.report import format as f
 from stages.report.prose.reasons import none_eligible
 
@@ -21,13 +21,13 @@ def result(view: ViewComparison, unavailable: Unavailable) -> str:
     won = view.winner
     if won.leader is None:
         return _deferred(view, unavailable) if won.outcome == "deferred" else _nobody_leads(view)
-    leader = f"{BACKEND_NAMES[won.leader]} at chunk {won.chunk_size}"
+    leader = f"{view.pair.title(won.leader)} at chunk {won.chunk_size}"
     speed = f"{f.number(won.items_per_s)} items/s"
     if won.other is None:
         return f"{leader} wins with {speed}: {_no_rival(won.leader, view)}."
     tie, share = won.outcome == "tie", f.resamples(won.same_backend_share)
     against = (
-        f"{BACKEND_NAMES[won.other]} at chunk {won.other_chunk_size}"
+        f"{view.pair.title(won.other)} at chunk {won.other_chunk_size}"
         f" ({f.number(won.other_items_per_s)} items/s)"
     )
     if won.ratio is None:
@@ -58,8 +58,8 @@ def _nobody_leads(view: ViewComparison) -> str:
             f" at chunk {level.chunk_size}."
         )
     why = "; ".join(
-        f"{BACKEND_NAMES[b]}: {none_eligible(b, view.cells)}"
-        for b in BACKENDS
+        f"{view.pair.title(b)}: {none_eligible(b, view.cells)}"
+        for b in view.pair.both
         if any(cell.backend == b for cell in view.cells)
     )
     return f"No winner: none of the {len(view.cells)} cells is eligible ({why})."
@@ -69,10 +69,11 @@ def _deferred(view: ViewComparison, unavailable: Unavailable) -> str:
     """How far the backend came that could run."""
     fastest = _fastest(view.cells)
     if fastest is None:
-        return f"Winner deferred: {_missing(unavailable)}."
+        return f"Winner deferred: {_missing(unavailable, view.pair)}."
     return (
-        f"Winner deferred: {_missing(unavailable)}; {BACKEND_NAMES[fastest.backend]} at chunk"
-        f" {fastest.chunk_size} is the fastest of what was measured, with"
+        f"Winner deferred: {_missing(unavailable, view.pair)};"
+        f" {view.pair.title(fastest.backend)} at chunk {fastest.chunk_size} is the fastest of what"
+        " was measured, with"
         f" {f.number(fastest.items_per_s)} items/s."
     )
 
@@ -81,9 +82,10 @@ def answer(views: Sequence[ViewComparison], unavailable: Unavailable) -> str:
     """The answer to the question, over the portable and the best-native view, in one sentence."""
     if unavailable:
         return _no_answer(views, unavailable)
+    pair = views[0].pair
     first, second = (view.winner for view in views)
-    if first.outcome == second.outcome and first.outcome in BACKENDS:
-        name, other = _names(first)
+    if first.outcome == second.outcome and first.outcome in pair.both:
+        name, other = _names(first, pair)
         by = [winner.ratio for winner in (first, second)]
         if by[0] is not None and by[1] is not None and 1 not in by:
             return (
@@ -107,9 +109,10 @@ def _no_answer(views: Sequence[ViewComparison], unavailable: Unavailable) -> str
         for view in views
         if (cell := _fastest(view.cells)) is not None
     ]
-    others = " and ".join(BACKEND_NAMES[b] for b in BACKENDS if b not in unavailable)
+    pair = views[0].pair
+    others = " and ".join(pair.titles(set(pair.both) - set(unavailable)))
     measured = f"; {others} alone reaches {' and '.join(alone)}" if others and alone else ""
-    return f"No answer yet: {_missing(unavailable)}{measured}."
+    return f"No answer yet: {_missing(unavailable, pair)}{measured}."
 
 
 def _clause(view: ViewComparison) -> str:
@@ -117,7 +120,7 @@ def _clause(view: ViewComparison) -> str:
     if winner.leader is None:
         told = result(view, {})
         return told[0].lower() + told[1:].removesuffix(".")
-    name, other = _names(winner)
+    name, other = _names(winner, view.pair)
     if winner.outcome == "tie":
         by = "" if winner.ratio is None else f" by {_margin(winner.ratio)}, but"
         share = f.resamples(winner.same_backend_share)
@@ -135,12 +138,12 @@ def _clause(view: ViewComparison) -> str:
     return f"{name} is faster with {f.factor(winner.ratio)} {other}'s items/s"
 
 
-def leads(winner: Winner) -> str | None:
+def leads(winner: Winner, pair: Pair) -> str | None:
     """How often the leader leads; ``None`` without a leader."""
     if winner.same_backend_share is None or winner.leader is None:
         return None
     share = f.resamples(winner.same_backend_share)
-    return f"{BACKEND_NAMES[winner.leader]} leads in {share} of the resamples"
+    return f"{pair.title(winner.leader)} leads in {share} of the resamples"
 
 
 def _margin(ratio: float) -> str:
@@ -148,10 +151,10 @@ def _margin(ratio: float) -> str:
     return "the smaller chunk size" if ratio == 1 else f.factor(ratio)
 
 
-def _names(winner: Winner) -> tuple[str, str]:
+def _names(winner: Winner, pair: Pair) -> tuple[str, str]:
     return (
-        BACKEND_NAMES[winner.leader] if winner.leader else "",
-        BACKEND_NAMES[winner.other] if winner.other else "",
+        pair.title(winner.leader) if winner.leader else "",
+        pair.title(winner.other) if winner.other else "",
     )
 
 
@@ -160,15 +163,13 @@ def _fastest(cells: Sequence[Cell]) -> Cell | None:
     return max(measured, key=lambda c: (c.items_per_s or 0, -c.chunk_size), default=None)
 
 
-def _missing(unavailable: Unavailable) -> str:
+def _missing(unavailable: Unavailable, pair: Pair) -> str:
     return " and ".join(
-        f"{BACKEND_NAMES[b]} is unavailable ({unavailable[b]})"
-        for b in BACKENDS
-        if b in unavailable
+        f"{pair.title(b)} is unavailable ({unavailable[b]})" for b in pair.both if b in unavailable
     )
 
 
 def _no_rival(leader: Backend, view: ViewComparison) -> str:
     """Why the backend that does not lead has no eligible cell."""
-    (other,) = (b for b in BACKENDS if b != leader)
-    return f"{BACKEND_NAMES[other]} has no eligible cell ({none_eligible(other, view.cells)})"
+    other = view.pair.other(leader)
+    return f"{view.pair.title(other)} has no eligible cell ({none_eligible(other, view.cells)})"

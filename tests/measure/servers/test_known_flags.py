@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from bench import bench_contract, inside, make_bench
 from click.testing import CliRunner, Result
-from contracts import raw_contract
+from contracts import BACKENDS, raw_contract
 from targets import bare_folder, plans, raw_target
 
 from stages.common.errors import UserError
-from stages.contract import BACKENDS, VIEWS, Backend
+from stages.contract import VIEWS, Backend
 from stages.environments.build import cache_root, ensure_environment, pinned_version, scratch_folder
 from stages.measure.command import main
 from stages.measure.servers.caches import cache_variables

@@ -34,7 +34,7 @@ HUB = Model(title="Q/M-1B", sha256="cd" * 32, trained=True, path="Q/M-1B", revis
 def wanted(
     view: str = "portable", model: Model = LOCAL, backend: Backend = "jax", **flags: Any
 ) -> Wanted:
-    section = MADE.backends.of(backend)
+    section = MADE.backends[backend]
     named = {name.replace("_", "-"): value for name, value in flags.items()}
     return Wanted(
         key=f"backends.{backend}",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from contracts import BACKENDS
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.backends.registry import declared
-from stages.contract import BACKENDS, Backend
+from stages.contract import Backend
 from stages.measure.servers.log import Prefilled, cached_tokens, count_compiles, count_prefilled
 
 # Of sglang-jax 0.0.2 and sglang 0.5.23, 4 items of 8 tokens behind a query of 128.

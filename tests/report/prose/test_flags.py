@@ -13,6 +13,9 @@ from stages.report.prose.flags import flag
 FAR = Flag(code="client_elsewhere", backend="pytorch", chunk_size=1, round_trip_s=0.012, share=0.3)
 UNSTEADY = [build.unsteady(0.11), build.unsteady(0.6, "slowest")]
 WORDS: dict[str, Flag] = {
+    "JAX's server was sent requests twice, and its prefix cache may have answered them": Flag(
+        code="requests_repeated", backend="jax"
+    ),
     "a single pass shows no noise, and that is all there is of JAX at chunk 2": Flag(
         code="single_pass", backend="jax", chunk_size=2
     ),
@@ -68,7 +71,7 @@ WORDS: dict[str, Flag] = {
 
 @pytest.mark.parametrize("words", WORDS)
 def test_a_flag_is_told_with_its_figures(words: str) -> None:
-    assert flag(WORDS[words]) == words
+    assert flag(WORDS[words], build.PAIR) == words
 
 
 def test_every_flag_is_worded() -> None:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from contracts import ROOT
+from contracts import BACKENDS, ROOT
 from project import Project, make_project
 
-from stages.contract import BACKENDS
 from tools.combine.locks import PREPARED, Entry, Lock, parse_lock
 
 

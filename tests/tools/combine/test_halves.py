@@ -6,13 +6,13 @@ import copy
 from typing import Any
 
 import pytest
-from contracts import ROOT, contract, raw_contract
+from contracts import PAIR, ROOT, contract, raw_contract
 
 from tools.combine.halves import (
-    NEEDED,
     WORKLOAD,
     Problem,
     absent,
+    needed,
     of_another_contract,
     on_other_data,
     refusal,
@@ -44,18 +44,18 @@ def in_force(key: str, raw: Any) -> Any:
 
 
 def test_the_halves_are_what_compare_reads() -> None:
-    assert stages_of("jax") == JAX
-    assert stages_of("pytorch") == PYTORCH
+    assert stages_of("jax", PAIR) == JAX
+    assert stages_of("pytorch", PAIR) == PYTORCH
     read = COMMITTED["compare"].deps
     assert WORKLOAD in read
-    assert {*NEEDED} - {"workload"} == {
+    assert {*needed(PAIR)} - {"workload"} == {
         stage for stage, entry in COMMITTED.items() if entry.outs.keys() & read.keys()
     }
 
 
 def test_a_half_measured_under_the_contract_in_force_counts(lock: dict[str, Entry]) -> None:
-    assert of_another_contract(lock, raw_contract(), "") == []
-    assert absent(lock) == []
+    assert of_another_contract(lock, raw_contract(), "", PAIR) == []
+    assert absent(lock, PAIR) == []
 
 
 @pytest.mark.parametrize(
@@ -98,13 +98,13 @@ def test_a_half_measured_under_the_contract_in_force_counts(lock: dict[str, Entr
 def test_a_parameter_that_was_another_one_is_named_with_both_values(
     lock: dict[str, Entry], changes: dict[str, Any], stages: list[str], what: str
 ) -> None:
-    found = of_another_contract(lock, raw_contract(**changes), "")
+    found = of_another_contract(lock, raw_contract(**changes), "", PAIR)
     assert {p.stage for p in found} == set(stages)
     assert {p.what.partition(" ")[2] for p in found} <= {what}
 
 
 def test_the_side_that_changed_the_contract_is_named(lock: dict[str, Entry]) -> None:
-    (found,) = of_another_contract(lock, raw_contract(oracle__seed=1), "origin/jax")
+    (found,) = of_another_contract(lock, raw_contract(oracle__seed=1), "origin/jax", PAIR)
     assert found.what.endswith(", but params.yaml (changed on origin/jax) says 1")
 
 
@@ -113,7 +113,7 @@ def test_flags_that_came_or_went_are_named(lock: dict[str, Entry]) -> None:
     flags = raw["backends"]["jax"]["portable"]["flags"]
     del flags["page-size"]
     flags["max-running-requests"] = 4
-    (found,) = of_another_contract(lock, raw, "")
+    (found,) = of_another_contract(lock, raw, "", PAIR)
     key = "backends.jax.portable.flags"
     assert found == Problem(
         JAX[0],
@@ -125,7 +125,7 @@ def test_flags_that_came_or_went_are_named(lock: dict[str, Entry]) -> None:
 def test_of_many_parameters_three_are_named_and_the_rest_counted(lock: dict[str, Entry]) -> None:
     raw = raw_contract(**{f"passes__{key}": 2 for key in ("warmup", "sweep", "confirm")})
     raw["limits"]["restarts"] = 9
-    found = {p.stage: p.what for p in of_another_contract(lock, raw, "")}
+    found = {p.stage: p.what for p in of_another_contract(lock, raw, "", PAIR)}
     assert found[JAX[0]].count(", but params.yaml says ") == 1
     assert found[JAX[0]].count(", but it says ") == 2
     assert found[JAX[0]].endswith(", and with other values of 1 more")
@@ -138,9 +138,9 @@ def test_a_half_measured_on_another_checkpoint_or_workload_is_named(
     stages = {WORKLOAD: ["nonce", *JAX, *PYTORCH], "data/checkpoint": [*JAX, *PYTORCH]}
     in_force = {path: lock["oracle"].deps[path] for path in stages}
     lock["nonce"] = drawn("1" * 32, in_force[WORKLOAD])
-    assert on_other_data(lock, in_force) == []
+    assert on_other_data(lock, in_force, PAIR) == []
     for path in stages:
-        found = on_other_data(lock, in_force | {path: "0123456789abcdef"})
+        found = on_other_data(lock, in_force | {path: "0123456789abcdef"}, PAIR)
         assert [p.stage for p in found] == stages[path]
         was = in_force[path][:8]
         what = f"on another {path} ({was}) than the one in force (01234567)"
@@ -173,9 +173,9 @@ def test_a_half_measured_under_another_nonce_is_named(lock: dict[str, Entry]) ->
     halves = dict.fromkeys(JAX, ours) | dict.fromkeys(PYTORCH, theirs)
     lock |= {stage: under(nonce, lock[stage]) for stage, nonce in halves.items()}
     lock["nonce"] = drawn(ours, lock["oracle"].deps[WORKLOAD])
-    found = on_other_data(lock, {NONCE: ours})
+    found = on_other_data(lock, {NONCE: ours}, PAIR)
     assert [p.stage for p in found] == PYTORCH
-    told = refusal(found, NEEDED, contract())
+    told = refusal(found, needed(PAIR), contract())
     assert told.startswith(
         "oracle was made on another data/nonce (22222222) than the one in force (11111111);"
         " measure@pytorch-portable and measure@pytorch-best_native were measured on another"
@@ -187,11 +187,11 @@ def test_a_half_measured_under_another_nonce_is_named(lock: dict[str, Entry]) ->
 def test_a_nonce_drawn_on_another_workload_is_named(lock: dict[str, Entry]) -> None:
     workload, other = lock["oracle"].deps[WORKLOAD], "9" * 32
     lock["nonce"] = drawn("1" * 32, workload)
-    assert on_other_data(lock, {WORKLOAD: workload}) == []
+    assert on_other_data(lock, {WORKLOAD: workload}, PAIR) == []
     lock["nonce"] = drawn("1" * 32, other)
-    found = on_other_data(lock, {WORKLOAD: workload})
+    found = on_other_data(lock, {WORKLOAD: workload}, PAIR)
     assert [p.stage for p in found] == ["nonce"]
-    told = refusal(found, NEEDED, contract())
+    told = refusal(found, needed(PAIR), contract())
     assert told == (
         f"nonce was made on another {WORKLOAD} (99999999) than the one in force ({workload[:8]}):"
         " under this contract, run `dvc repro workload checkpoint nonce` on one machine, commit,"
@@ -258,9 +258,9 @@ def test_an_unavailable_backend_is_recorded_on_any_machine() -> None:
 
 
 def test_both_halves_and_what_they_are_measured_on_are_told_in_one_line() -> None:
-    problems = [Problem(stage, "never run") for stage in NEEDED]
+    problems = [Problem(stage, "never run") for stage in needed(PAIR)]
     told = refusal(problems, [], contract())
     assert "\n" not in told
-    assert [name for name in NEEDED if name not in told] == []
+    assert [name for name in needed(PAIR) if name not in told] == []
     assert told.index("dvc repro workload checkpoint nonce") < told.index("BACKEND=jax")
     assert told.index("BACKEND=jax") < told.index("BACKEND=pytorch")

@@ -6,12 +6,12 @@ import copy
 from typing import Any
 
 import pytest
-from contracts import ROOT
+from contracts import PAIR, ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.common.errors import UserError
-from tools.combine.halves import NEEDED, WORKLOAD
+from tools.combine.halves import WORKLOAD, needed
 from tools.combine.locks import (
     DERIVED,
     Entry,
@@ -24,6 +24,7 @@ from tools.combine.locks import (
 
 COMMITTED = (ROOT / "dvc.lock").read_text()
 
+NEEDED = needed(PAIR)
 STAGES = [*NEEDED, *DERIVED]
 MEASURED = [stage for stage in NEEDED if stage.startswith("measure@")]
 

@@ -13,10 +13,10 @@ import comparisons as made
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from contracts import ROOT
+from contracts import BACKENDS, ROOT
 from markdown_it import MarkdownIt
 
-from stages.contract import BACKENDS, VIEWS, Backend, View
+from stages.contract import VIEWS, Backend, View
 from stages.documents.comparison import Comparison, PassTime, Source, ViewComparison
 from stages.documents.matrix import COMPARISON_FILE, Host, ShellVariables
 from tools.diff.command import main

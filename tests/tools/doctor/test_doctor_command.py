@@ -178,7 +178,7 @@ def test_a_recorded_reason_is_what_the_printed_override_composes(tree, no_tpu) -
     result = doctor("--record")
     assert result.exit_code == 0, "the contract needs nothing of it any more"
     recorded = Path("params.yaml").read_bytes()
-    assert load_contract().backends.jax.unavailable == f"doctor: {NO_TPU}"
+    assert load_contract().backends["jax"].unavailable == f"doctor: {NO_TPU}"
     assert f"UNAVAILABLE JAX, portable: doctor: {NO_TPU}\n" in result.output
     (line,) = [line for line in result.output.splitlines() if "dvc exp run" in line]
     override = shlex.split(line.partition("add: -S ")[2])[0]
@@ -186,7 +186,7 @@ def test_a_recorded_reason_is_what_the_printed_override_composes(tree, no_tpu) -
     # And it is taken back once it no longer holds, when asked.
     assert b"doctor: no TPU" in compose(override)
     assert "CLEAR=1" in doctor().output
-    assert load_contract().backends.jax.unavailable is not None
+    assert load_contract().backends["jax"].unavailable is not None
     assert doctor("--clear").exit_code == 0
     assert Path("params.yaml").read_bytes() == compose()
 
@@ -197,7 +197,7 @@ def test_only_the_named_backend_is_recorded(tree, no_tpu) -> None:
     doctor("--record", "--backend", "pytorch")
     assert Path("params.yaml").read_bytes() == before, "an unknown device is no block"
     doctor("--record", "--backend", "jax")
-    assert load_contract().backends.jax.unavailable == f"doctor: {NO_TPU}"
+    assert load_contract().backends["jax"].unavailable == f"doctor: {NO_TPU}"
 
 
 def test_a_matrix_of_another_machine_says_that_there_is_nothing_to_record(tree, no_tpu) -> None:
@@ -210,9 +210,9 @@ def test_a_matrix_of_another_machine_says_that_there_is_nothing_to_record(tree, 
     )
     result = doctor("--record")
     assert "its matrices here were measured on h: nothing to record" in result.output
-    assert load_contract().backends.jax.unavailable is None
+    assert load_contract().backends["jax"].unavailable is None
     doctor("--record", "--backend", "jax")
-    assert load_contract().backends.jax.unavailable == f"doctor: {NO_TPU}"
+    assert load_contract().backends["jax"].unavailable == f"doctor: {NO_TPU}"
 
 
 def test_a_model_larger_than_the_disk_is_blocked(tree) -> None:

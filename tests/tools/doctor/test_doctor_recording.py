@@ -127,7 +127,7 @@ def test_any_reason_is_one_the_contract_the_shell_and_hydra_take(found: str) -> 
     raw = raw_contract(
         backends__jax__unavailable=yaml.safe_load(text)["backends"]["jax"]["unavailable"]
     )
-    assert parse_contract(raw).backends.jax.unavailable == reason
+    assert parse_contract(raw).backends["jax"].unavailable == reason
     option, argument = shlex.split(override("jax", reason))
     assert option == "-S"
     (parsed,) = OverridesParser.create().parse_overrides([argument])

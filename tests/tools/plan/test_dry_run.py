@@ -13,14 +13,14 @@ import pytest
 import yaml
 from bench import SMALL, bench_contract, inside, make_bench
 from click.testing import CliRunner
-from contracts import ROOT, raw_contract
+from contracts import BACKENDS, ROOT, raw_contract
 from hypothesis import given
 from hypothesis import strategies as st
 from matrices import with_facts
 from targets import bare_folder, plans, raw_target
 
 from stages.common.errors import ContractError
-from stages.contract import BACKENDS, VIEWS, Backend, View, parse_contract
+from stages.contract import VIEWS, Backend, View, parse_contract
 from stages.documents.matrix import COMPARISON_FILE, folder_of, read_matrix
 from stages.documents.probes import read_probes
 from stages.environments.build import environment_sha256
