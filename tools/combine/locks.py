@@ -201,9 +201,10 @@ def _merge_stage(name: str, base: Entry | None, ours: NamedLock, theirs: NamedLo
 
 def _two_nonces(found: list[LockDifference], ours: str, theirs: str) -> str:
     return (
-        f"{NONCE} was drawn on both sides ({_described(found, ours, theirs)}): each half has a nonce"
-        f" of its own, so their requests differ and cannot be compared; {PREPARE}, or keep one half"
-        " and measure the other one again under its nonce (docs/two-machines.md)"
+        f"{NONCE} was drawn on both sides ({_described(found, ours, theirs)}): each half has a"
+        " nonce of its own, so their requests differ and cannot be compared;"
+        f" {PREPARE}, or keep one half and measure the other one again under its nonce"
+        " (docs/two-machines.md)"
     )
 
 
