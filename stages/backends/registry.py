@@ -5,9 +5,11 @@ There is no list: a new folder is a new backend.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -133,9 +135,14 @@ def _load(path: Path) -> DeclaredBackend:
     assert spec is not None  # noqa: S101  its name ends in .py
     assert spec.loader is not None  # noqa: S101
     module = importlib.util.module_from_spec(spec)
+    # A dataclass in it looks its own module up there.
+    sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        # Standard output belongs to what the command answers, which may be JSON.
+        with contextlib.redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[spec.name]
         why = one_line(f"{type(error).__name__}: {error}")
         raise UserError(f"{shown}: cannot be loaded: {why}") from error
     backend = getattr(module, "BACKEND", None)
@@ -155,6 +162,9 @@ def _complaint(backend: DeclaredBackend) -> str | None:
             return f"declares no {name}"
     if not re.fullmatch(_KEY, backend.key):
         return f"key {one_line(backend.key, 60)!r}: small letters, digits and '_' are allowed"
-    if not getattr(backend, "environments", ()):
+    if not (environments := getattr(backend, "environments", ())):
         return "declares no environments"
+    for number, one in enumerate(environments, start=1):
+        if not isinstance(one, DeclaredEnvironment):
+            return f"environment {number} is no DeclaredEnvironment"
     return None

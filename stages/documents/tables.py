@@ -1,7 +1,7 @@
 """A table between stages: one Parquet file, its provenance in the metadata, checked by the reader.
 
 What a table holds and what its provenance says is defined where the table is
-(``schema.py``, ``probe_table.py``, ``oracle_table.py``); how it is kept safe is here.
+(``matrix.py``, ``probes.py``, ``oracle.py``); how it is kept safe is here.
 """
 
 from __future__ import annotations

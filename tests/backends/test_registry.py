@@ -55,6 +55,7 @@ class Toy(DeclaredBackend):
 
 BACKEND = Toy()
 '''
+TOY_ENVIRONMENT = 'DeclaredEnvironment("toy", "requirements.txt", checkout_variable="TOY_SOURCE")'
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -191,6 +192,10 @@ def test_who_builds_an_environment_that_nobody_declares_is_told_their_names(tree
         (TOY.replace('"toy-server"', '" "'), "declares no package"),
         (TOY.replace('key = "toy"', 'key = "a toy"'), "key 'a toy': small letters"),
         (TOY.replace("environments = (", "others = ("), "declares no environments"),
+        (TOY.replace(TOY_ENVIRONMENT, '"toy"'), "environment 1 is no DeclaredEnvironment"),
+        ("raise SystemExit(0)", "cannot be loaded: SystemExit: 0"),
+        ("raise SystemExit", "cannot be loaded: SystemExit"),
+        ("import sys; sys.exit('bye')", "cannot be loaded: SystemExit: bye"),
     ],
 )
 def test_a_broken_declaration_is_one_line_that_names_its_file(
@@ -198,6 +203,25 @@ def test_a_broken_declaration_is_one_line_that_names_its_file(
 ) -> None:
     add(tree, "toy", text)
     assert refusal(tree).startswith(f"backends/toy/backend.py: {said}")
+
+
+def test_what_a_declaration_prints_is_not_mixed_with_what_a_command_answers(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(tree, "toy", f"print('hello')\n{TOY}")
+    with inside(tree):
+        assert "toy" in declared_backends()
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "hello" in said.err
+
+
+def test_a_declaration_may_hold_a_dataclass_of_its_own(tree: Path) -> None:
+    size = "\n\n@dataclass(frozen=True)\nclass Size:\n    tokens: int\n"
+    head = "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+    add(tree, "toy", f"{head}{TOY}{size}")
+    with inside(tree):
+        assert "toy" in declared_backends()
 
 
 def test_two_backends_of_one_key_or_environment_are_one_line_that_names_both(tree: Path) -> None:

@@ -10,6 +10,7 @@ settings looks like one that kept running, although its cache is empty.
 from __future__ import annotations
 
 import json
+import urllib.parse
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,7 +75,12 @@ class AskedRecord:
 
     @property
     def _url(self) -> str:
-        return self.url.rstrip("/")
+        """The same for each spelling that names the same host, port and path."""
+        parts = urllib.parse.urlsplit(self.url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        host = parts.hostname or ""
+        shown = f"[{host}]" if ":" in host else host
+        return f"{parts.scheme}://{shown}:{port}{parts.path.rstrip('/')}"
 
     def earlier(self, nonce: str, measurement: str) -> datetime | None:
         """When another measurement first sent the requests of this nonce; ``None`` if none did.

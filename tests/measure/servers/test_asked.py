@@ -85,6 +85,38 @@ def test_a_url_with_and_without_a_slash_at_its_end_is_one_server(cache: Path) ->
     assert record(url=URL + "/").earlier("a" * 16, "two") == WHEN
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("http://gpu-vm:30010", "HTTP://GPU-VM:30010"),
+        ("http://gpu-vm:30010", "http://gpu-vm:030010"),
+        ("http://gpu-vm", "http://gpu-vm:80/"),
+        ("https://gpu-vm/a", "https://gpu-vm:443/a/"),
+        ("http://[FD00::1]:30010", "http://[fd00::1]:30010"),
+    ],
+)
+def test_two_spellings_of_one_url_are_one_server(cache: Path, one: str, other: str) -> None:
+    record(url=one).note("a" * 16, "one", WHEN)
+    assert record(url=other).earlier("a" * 16, "two") == WHEN
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "https://gpu-vm:80",
+        "http://gpu-vm:81",
+        "http://gpu-vm2",
+        "http://gpu-vm/v",
+        "http://gpu-vm/V",
+    ],
+)
+def test_urls_that_name_something_else_are_other_servers(cache: Path, other: str) -> None:
+    record(url="http://gpu-vm").note("a" * 16, "one", WHEN)
+    record(url="http://gpu-vm/v").note("b" * 16, "one", WHEN)
+    found = [record(url=other).earlier(nonce * 16, "two") for nonce in "ab"]
+    assert found == [None, WHEN if other == "http://gpu-vm/v" else None]
+
+
 def test_it_stays_small_and_forgets_the_oldest(cache: Path) -> None:
     (entry,) = [record().note("0" * 16, "first", WHEN)] and list((cache / "asked").iterdir())
     document = json.loads(entry.read_bytes())

@@ -160,7 +160,7 @@ def test_halves_under_two_nonces_are_refused_in_one_line_that_mends_it(world: Pa
         machine.run("git", "push", "--quiet", "origin", "HEAD")
 
     third = new_machine(world, "third")
-    line = third.refused("combine", "origin/jax", "origin/pytorch")
+    line = third.refused("tools.combine", "origin/jax", "origin/pytorch")
     assert line == (
         f"nonce was drawn on both sides (output data/nonce is {jax.short()} on origin/jax and"
         f" {pytorch.short()} on origin/pytorch): each half has a nonce of its own, so their"
@@ -177,5 +177,5 @@ def test_halves_under_two_nonces_are_refused_in_one_line_that_mends_it(world: Pa
     pytorch.commit("the half, under the nonce of the other one")
     pytorch.run("git", "push", "--quiet", "origin", "HEAD")
     third.run("git", "fetch", "--quiet")
-    line = third.refused("combine", "origin/jax", "origin/pytorch")
+    line = third.refused("tools.combine", "origin/jax", "origin/pytorch")
     assert line.startswith("oracle was never run: ")
