@@ -123,8 +123,8 @@ def _shell_variables(plan: Plan) -> ShellVariables:
 def _announce_left_out(plan: Plan) -> None:
     if left_out := server_variables(plan.contract.launch.environ).left_out:
         click.echo(
-            f"{plan.title}: its server does not get {', '.join(left_out)} of this shell; where it"
-            f" is meant to, say so in backends.{plan.backend}.launch.environ"
+            f"{plan.title}: its server does not get this shell's {', '.join(left_out)}; to pass a"
+            f" variable on, set it in backends.{plan.backend}.launch.environ"
         )
 
 
@@ -154,12 +154,12 @@ def _asked_before(plan: Plan, record: AskedRecord, measurement: str) -> bool:
     try:
         at = record.earlier(plan.nonce, measurement)
     except UserError as error:
-        unknown = "whether its server was asked the same requests before is not known"
+        unknown = "it is not known whether its server was sent the same requests before"
         click.echo(f"{plan.title}: {error}; {unknown}")
         return False
     if at is not None and plan.contract.allows_prefix_cache:
         click.echo(
-            f"{plan.title}: the server at {record.url} was asked the same requests on"
+            f"{plan.title}: the server at {record.url} was sent the same requests on"
             f" {at:%Y-%m-%d %H:%M} UTC; its prefix cache may answer some of them."
             " `make remeasure` draws a new nonce."
         )
@@ -306,7 +306,7 @@ def calibrate_client(plan: Plan) -> list[ClientCost]:
 )
 @one_line_errors
 def main(backend: Backend, view: View, fresh: bool, wait: bool) -> None:
-    """Measure BACKEND in VIEW; an interrupted measurement goes on where it stopped."""
+    """Measure BACKEND in VIEW. An interrupted measurement continues where it stopped."""
     api_key = take_api_key(backend)
     plan, folder = make_plan(load_contract(), backend, view), folder_of(backend, view)
     if plan.code.notice:
