@@ -1,4 +1,4 @@
-"""What a backend declares of itself in ``backends/NAME/backend.py``.
+"""What a backend declares of itself in ``backends/KEY/backend.py``.
 
 Everything that is only true of one backend stands there, in an instance ``BACKEND`` of a subclass
 of :class:`DeclaredBackend`. Nothing else in the pipeline branches on a backend.

@@ -188,7 +188,7 @@ def _install_source(name: str, python: str, source: CommitSource) -> None:
 def _uv(name: str, *arguments: str) -> None:
     if not _uv_succeeds(*arguments):
         raise UserError(
-            f"environment {name}: `uv {' '.join(arguments[:2])}` failed; its message stands above"
+            f"environment {name}: `uv {' '.join(arguments[:2])}` failed; see its message above"
         )
 
 

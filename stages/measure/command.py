@@ -124,8 +124,8 @@ def _shell_variables(plan: Plan) -> ShellVariables:
 def _announce_left_out(plan: Plan) -> None:
     if left_out := server_variables(plan.contract.launch.environ).left_out:
         click.echo(
-            f"{plan.title}: its server does not get {', '.join(left_out)} of this shell; where it"
-            f" is meant to, say so in backends.{plan.backend}.launch.environ"
+            f"{plan.title}: its server does not get this shell's {', '.join(left_out)}; to pass a"
+            f" variable on, set it in backends.{plan.backend}.launch.environ"
         )
 
 
@@ -158,12 +158,12 @@ def _asked_before(plan: Plan, record: AskedRecord, measurement: str) -> bool | N
     try:
         at = record.earlier(plan.nonce, measurement)
     except UserError as error:
-        unknown = "whether its server was asked the same requests before is not known"
+        unknown = "it is not known whether its server was sent the same requests before"
         click.echo(f"{plan.title}: {error}; {unknown}")
         return None
     if at is not None and plan.contract.allows_prefix_cache:
         click.echo(
-            f"{plan.title}: the server at {record.url} was asked the same requests on"
+            f"{plan.title}: the server at {record.url} was sent the same requests on"
             f" {at:%Y-%m-%d %H:%M} UTC; its prefix cache may answer some of them."
             " `make remeasure` draws a new nonce."
         )
@@ -310,7 +310,7 @@ def calibrate_client(plan: Plan) -> list[ClientCost]:
 )
 @one_line_errors
 def main(backend: str, view: View, fresh: bool, wait: bool) -> None:
-    """Measure BACKEND in VIEW; an interrupted measurement goes on where it stopped."""
+    """Measure BACKEND in VIEW. An interrupted measurement continues where it stopped."""
     api_key = take_api_key(backend)
     contract = load_contract()
     plan = make_plan(contract, contract.paired(backend), view)

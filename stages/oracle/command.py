@@ -80,7 +80,7 @@ def run_scorer(python: Path, job: Job, scorer: Path = SCORER) -> Answer:
     except pydantic.ValidationError:
         raise UserError(
             f"the oracle's scorer ended with exit code {done.returncode} and no answer;"
-            " its message stands above"
+            " see its message above"
         ) from None
     if isinstance(answer, _Failure):
         raise UserError(answer.error)

@@ -75,7 +75,7 @@ def _fetch(pins: Path, folder: Path) -> None:
         command += ["--only-binary", ":all:", "--require-hashes", "--link-mode", "copy"]
         command += ["--python", sys.executable, "--target", str(unpacked), "-r", str(pins)]
         if subprocess.run(command, env=uv_environ(), check=False).returncode != 0:
-            raise UserError(f"{pins}: cannot be downloaded; the message of `uv` stands above")
+            raise UserError(f"{pins}: cannot be downloaded; see the message of `uv` above")
         kept.mkdir()
         model = _only_model(unpacked, pins)
         shutil.move(model, kept / model.name)

@@ -1,6 +1,6 @@
 """Code that serves every backend names none of them.
 
-What is only true of one backend stands in its own folder, `backends/NAME/`, and in `conf/`.
+What is only true of one backend stands in its own folder, `backends/KEY/`, and in `conf/`.
 """
 
 from __future__ import annotations

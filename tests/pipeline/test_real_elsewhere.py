@@ -181,5 +181,5 @@ def test_a_real_living_server_answers_a_new_comparison_anew_and_is_caught_where_
     assert max(second) <= allowed, "the salts are new"
     assert min(third) > allowed
     assert (first_repeated, second_repeated, third_repeated) == (False, False, True)
-    assert "was asked the same requests on" not in unaware
-    assert f"the server at {url} was asked the same requests on" in said
+    assert "was sent the same requests on" not in unaware
+    assert f"the server at {url} was sent the same requests on" in said

@@ -131,8 +131,8 @@ def _stage_outputs() -> None:
 def main(revisions: tuple[str, ...]) -> None:
     """Merge REFs with the halves they hold, compare and report; measure nothing."""
     check_tree()
-    found = [find_revision(name) for name in revisions]
-    combine(found)
+    halves = [find_revision(name) for name in revisions]
+    combine(halves)
     click.echo(
         "combined, nothing was measured. The report: data/report/report.md\n"
         "Everything is staged. Look at it, then: git commit --no-edit && git push\n"

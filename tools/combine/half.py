@@ -71,7 +71,7 @@ def _why_new(before: Entry | None, now: Entry) -> str:
         return f"{drawn}, because its inputs have changed"
     return (
         f"{drawn}, which dvc.lock names and which was not found. Nothing measured under that one"
-        f" can be combined with this half: if another machine has it, stop here, run"
+        " can be combined with this half: if another machine has it, stop here, run"
         f" `dvc push {NONCE}` there and `git checkout -- {LOCK_FILE}` here, and begin again"
     )
 

@@ -119,12 +119,12 @@ def refusal(problems: list[Problem], touched: Iterable[str], contract: Contract)
         lines.append(f"{_described(prepared)}: under this contract, {PREPARE}")
     for backend in contract.pair.both:
         half = stages_of(backend, contract.pair)
-        found = [p for p in problems if p.stage in half]
-        if found:
+        refused = [p for p in problems if p.stage in half]
+        if refused:
             here = bool(set(half) & set(touched))
             name = declared(backend).title
             begin = "" if here else f"the {name} half is not there yet: "
-            lines.append(f"{begin}{_described(found)}: {_mend(backend, contract)}")
+            lines.append(f"{begin}{_described(refused)}: {_mend(backend, contract)}")
     return "; ".join(lines)
 
 
@@ -160,16 +160,16 @@ def _made(stage: str) -> str:
 
 def _changed_params(entry: Entry, params: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Name, recorded value and value in force of each parameter that differs."""
-    found = []
+    changed = []
     for key, recorded in entry.params.items():
         was = dict(leaves(key, recorded))
         now = dict(leaves(key, _in_force(key, params)))
-        found += [
+        changed += [
             (name, was.get(name, ABSENT), now.get(name, ABSENT))
             for name in dict.fromkeys([*was, *now])
             if was.get(name, ABSENT) != now.get(name, ABSENT)
         ]
-    return found
+    return changed
 
 
 def _in_force(key: str, params: Mapping[str, Any]) -> Any:

@@ -186,32 +186,32 @@ def _merge_stage(name: str, base: Entry | None, ours: NamedLock, theirs: NamedLo
     if mine is None or other is None:
         why = f"{ours.name if mine is None else theirs.name} has dropped it"
     else:
-        found = differences(mine, other)
-        causes = [d for d in found if d.kind != "output"]
-        if not causes and (name in TIMESTAMPED or not found):
+        differing = differences(mine, other)
+        causes = [d for d in differing if d.kind != "output"]
+        if not causes and (name in TIMESTAMPED or not differing):
             return mine
         if not causes and name == NONCE:
-            raise UserError(_two_nonces(found, ours.name, theirs.name))
-        why = _described(causes or found, ours.name, theirs.name)
+            raise UserError(_two_nonces(differing, ours.name, theirs.name))
+        why = _described(causes or differing, ours.name, theirs.name)
     raise UserError(
         f"{name} was changed on both sides, differently: {why}; decide which of them counts"
         " (docs/two-machines.md)"
     )
 
 
-def _two_nonces(found: list[LockDifference], ours: str, theirs: str) -> str:
+def _two_nonces(differing: list[LockDifference], ours: str, theirs: str) -> str:
     return (
-        f"{NONCE} was drawn on both sides ({_described(found, ours, theirs)}): each half has a"
+        f"{NONCE} was drawn on both sides ({_described(differing, ours, theirs)}): each half has a"
         " nonce of its own, so their requests differ and cannot be compared;"
         f" {PREPARE}, or keep one half and measure the other one again under its nonce"
         " (docs/two-machines.md)"
     )
 
 
-def _described(found: list[LockDifference], ours: str, theirs: str) -> str:
-    clauses = [difference.described(ours, theirs) for difference in found[:_MOST_NAMED]]
-    if len(found) > _MOST_NAMED:
-        clauses.append(f"and {len(found) - _MOST_NAMED} more")
+def _described(differing: list[LockDifference], ours: str, theirs: str) -> str:
+    clauses = [difference.described(ours, theirs) for difference in differing[:_MOST_NAMED]]
+    if len(differing) > _MOST_NAMED:
+        clauses.append(f"and {len(differing) - _MOST_NAMED} more")
     return "; ".join(clauses)
 
 

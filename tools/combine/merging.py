@@ -48,11 +48,11 @@ def find_revision(name: str) -> Revision:
     Raises:
         UserError: it does not exist.
     """
-    found = try_git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-    if found is None:
+    commit = try_git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    if commit is None:
         why = why_no_revision() or "`git fetch` first?"
         raise UserError(f"{name}: no git revision of this repository ({why})")
-    return Revision(name, found.strip())
+    return Revision(name, commit.strip())
 
 
 def lock_of(revision: Revision) -> Lock:
@@ -121,8 +121,8 @@ def _keep_ours(copy: Path, folder: str) -> None:
 def _conflict(files: list[str], ours: Revision, theirs: Revision) -> str:
     text = f"{ours.name} and {theirs.name} conflict in {listed(files)}"
     if str(PARAMS) in files:
-        found = differences(*(_params_of(revision) for revision in (ours, theirs)))
-        text += f" ({'; '.join(d.described(ours.name, theirs.name) for d in found[:3])})"
+        differing = differences(*(_params_of(revision) for revision in (ours, theirs)))
+        text += f" ({'; '.join(d.described(ours.name, theirs.name) for d in differing[:3])})"
     return f"{text}: merge that by hand first (docs/two-machines.md)"
 
 

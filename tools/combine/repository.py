@@ -94,7 +94,7 @@ def show_dvc(*arguments: str) -> None:
     """
     command = [sys.executable, "-m", "dvc", *arguments]
     if subprocess.run(command, env=environ(), check=False).returncode != 0:
-        raise UserError(f"`dvc {' '.join(arguments)}` failed; its message stands above")
+        raise UserError(f"`dvc {' '.join(arguments)}` failed; see its message above")
 
 
 def has_remote() -> bool:

@@ -28,7 +28,7 @@ def contracted(subject: Subject) -> Finding | None:
         return None
     who = "as this command recorded" if reason.startswith(RECORDED) else "as the contract says"
     key = f"backends.{subject.backend}.unavailable"
-    fix = f"nothing; to measure it all the same, set {key} to null in {PARAMS}"
+    fix = f"nothing; to measure it anyway, set {key} to null in {PARAMS}"
     return Finding("unavailable", "ok", f"it is not measured, {who}: {reason}", fix)
 
 

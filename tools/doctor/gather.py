@@ -126,12 +126,12 @@ def _urls(contract: Contract, backends: tuple[Backend, ...]) -> list[str]:
 def _elsewhere(backends: tuple[Backend, ...]) -> dict[Backend, str]:
     """The backends whose matrices in the work tree were measured on another machine."""
     here = platform.node()
-    found: dict[Backend, str] = {}
+    hosts: dict[Backend, str] = {}
     for backend in backends:
         for view in VIEWS:
             path = folder_of(backend, view) / MATRIX_FILE
             with contextlib.suppress(UserError):
                 provenance = read_matrix(path).provenance
                 if provenance.unavailable is None and provenance.run.host.name != here:
-                    found[backend] = provenance.run.host.name
-    return found
+                    hosts[backend] = provenance.run.host.name
+    return hosts

@@ -79,9 +79,9 @@ def installed(folder: Path) -> dict[str, str]:
     return _versions(importlib.metadata.distributions(path=sites))
 
 
-def _versions(found: Iterable[importlib.metadata.Distribution]) -> dict[str, str]:
+def _versions(distributions: Iterable[importlib.metadata.Distribution]) -> dict[str, str]:
     versions: dict[str, str] = {}
-    for distribution in found:
+    for distribution in distributions:
         # importlib parses the whole description for a name, which takes seconds in total.
         text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
         head = dict(_FIELD.findall(text.partition("\n\n")[0]))
@@ -103,12 +103,14 @@ def normal_name(package: str) -> str:
     return re.sub(r"[-_.]+", "-", package).lower()
 
 
-def differences(pinned: Mapping[str, str], found: Mapping[str, str]) -> tuple[PackageMismatch, ...]:
+def differences(
+    pinned: Mapping[str, str], present: Mapping[str, str]
+) -> tuple[PackageMismatch, ...]:
     """The packages that are missing or of another version than pinned."""
     return tuple(
-        PackageMismatch(package, version, found.get(package))
+        PackageMismatch(package, version, present.get(package))
         for package, version in pinned.items()
-        if package not in found or _parts(found[package]) != _parts(version)
+        if package not in present or _parts(present[package]) != _parts(version)
     )
 
 

@@ -80,14 +80,14 @@ def server_complaint(url: str) -> str | None:
 def find_left_over() -> tuple[Process, ...]:
     """Servers that run in one of the backends' environments."""
     folder = cache_root() / "environments"
-    found = []
+    servers = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             command = process.cmdline()
             if "--port" in command[1:] and Path(command[0]).is_relative_to(folder):
                 name = Path(command[0]).relative_to(folder).parts[0]
-                found.append(Process(process.pid, _environment(name)))
-    return tuple(found)
+                servers.append(Process(process.pid, _environment(name)))
+    return tuple(servers)
 
 
 def _environment(folder: str) -> str:
@@ -97,8 +97,8 @@ def _environment(folder: str) -> str:
 
 def memory() -> tuple[int, int]:
     """Bytes of memory: in total, and what a new process could get."""
-    found = psutil.virtual_memory()
-    return found.total, found.available
+    virtual = psutil.virtual_memory()
+    return virtual.total, virtual.available
 
 
 def cpus() -> int:

@@ -50,7 +50,7 @@ def platform(question: Question) -> Finding:
     if facts.system != "Linux":
         return Finding("platform", "blocked", found, "use a Linux machine or container")
     if facts.machine != "x86_64":
-        tried = "nothing: only x86_64 was ever tried, so an installation may fail"
+        tried = "nothing: only x86_64 has been tried, so an installation may fail"
         return Finding("platform", "warning", found, tried)
     return Finding("platform", "ok", found)
 
@@ -99,7 +99,7 @@ def model(question: Question) -> Finding:
         return Finding("model", "ok", f"{name}: built here from that package, {shown}")
     name = f"{served.repository}@{served.revision}"
     if hub is None:
-        return Finding("model", "warning", f"{name}: nobody looked for it")
+        return Finding("model", "warning", f"{name}: not looked for")
     if hub.cached:
         return Finding("model", "ok", f"{name}: in the local cache, commit {_short(hub.resolved)}")
     if hub.complaint is not None:
@@ -213,7 +213,7 @@ def left_over(question: Question) -> Finding:
         return Finding("servers left over", "ok", "none")
     named = [f"{process.environment}, process {process.pid}" for process in facts.left_over]
     pids = " ".join(str(process.pid) for process in facts.left_over)
-    fix = f"if nobody needs them: kill {pids}"
+    fix = f"if they are not needed: kill {pids}"
     return Finding("servers left over", "warning", "; ".join(named), fix)
 
 
@@ -232,10 +232,12 @@ def shell(question: Question) -> Finding:
     """Variables of the shell that would decide how the servers compute."""
     left_out = question.facts.left_out
     if not left_out:
-        return Finding("shell", "ok", "it sets nothing that a server computes by")
+        return Finding("shell", "ok", "it sets no variable that changes how a server computes")
     more = f" and {len(left_out) - _MOST_NAMED} more" if len(left_out) > _MOST_NAMED else ""
-    found = f"{', '.join(left_out[:_MOST_NAMED])}{more}: no server gets what your shell sets there"
-    fix = "nothing; what a server is meant to get stands in backends.BACKEND.launch.environ"
+    found = (
+        f"{', '.join(left_out[:_MOST_NAMED])}{more}: no server gets these variables of your shell"
+    )
+    fix = "nothing; to pass a variable on, set it in backends.BACKEND.launch.environ"
     return Finding("shell", "ok", found, fix)
 
 

@@ -57,7 +57,7 @@ def missing_environments(facts: Facts) -> list[str]:
 def needs(question: Question) -> list[Need]:
     """What will be written, as far as its size is known."""
     facts = question.facts
-    found = [
+    needed = [
         Need("cache", "byte code and compiled programs", _COMPILED_BYTES),
         Need("work", "the results", _RESULT_BYTES),
         Need("temporary", "temporary files", _TEMPORARY_BYTES),
@@ -65,17 +65,17 @@ def needs(question: Question) -> list[Need]:
     devices = {room.place: room.device for room in facts.rooms}
     for name in missing_environments(facts):
         size = environment(name).disk_bytes or 0
-        found.append(Need("cache", f"environment {name}", size))
+        needed.append(Need("cache", f"environment {name}", size))
         # On one file system uv links unpacked files, so they take room only once.
         if devices["installer"] != devices["cache"]:
-            found.append(Need("installer", f"environment {name}, unpacked", size))
+            needed.append(Need("installer", f"environment {name}, unpacked", size))
     weights = weight_bytes(question)
     if weights is not None and facts.hub is not None:
-        found.append(Need("hub", "the model", weights))
+        needed.append(Need("hub", "the model", weights))
     elif weights is not None and not facts.checkpoint_there:
         # DVC keeps a copy in its cache.
-        found.append(Need("work", "the model, twice", 2 * weights))
-    return found
+        needed.append(Need("work", "the model, twice", 2 * weights))
+    return needed
 
 
 def by_file_system(rooms: tuple[Room, ...]) -> list[list[Room]]:

@@ -96,7 +96,7 @@ class _BackendRecord:
 
     def _could_be_recorded(self) -> list[str]:
         if self.elsewhere is not None:
-            again = f"make doctor RECORD=1 BACKEND={self.backend} records it all the same"
+            again = f"make doctor RECORD=1 BACKEND={self.backend} records it anyway"
             other = f"its matrices here were measured on {self.elsewhere}"
             return [f"{self.name} is blocked here, but {other}: nothing to record ({again})."]
         return [

@@ -88,13 +88,13 @@ class AskedRecord:
         Raises:
             UserError: the record is damaged.
         """
-        found = [
+        times = [
             entry.first_at.astimezone(UTC)
             for entry in self._read()
             if (entry.nonce, entry.settings_sha256) == (nonce, self.settings_sha256)
             and entry.measurement != measurement
         ]
-        return min(found, default=None)
+        return min(times, default=None)
 
     def note(self, nonce: str, measurement: str, now: datetime) -> None:
         """Record that a measurement is about to send its first pass. Repeated calls change nothing.

@@ -68,12 +68,12 @@ def descendants(root: int) -> list[Process]:
     children: dict[int, list[Process]] = {}
     for process in processes():
         children.setdefault(process.parent, []).append(process)
-    found: list[Process] = []
+    below: list[Process] = []
     pending = [root]
     while pending:
-        found += children.get(pending[-1], [])
+        below += children.get(pending[-1], [])
         pending += [child.pid for child in children.pop(pending.pop(), [])]
-    return found
+    return below
 
 
 def end_descendants() -> None:

@@ -79,15 +79,15 @@ def parse_answer(body: bytes) -> Info:
         ValueError: it is something else.
     """
     try:
-        found = json.loads(body)
-        json.dumps(found)  # readable JSON may still be nested too deeply to be written
+        answer = json.loads(body)
+        json.dumps(answer)  # readable JSON may still be nested too deeply to be written
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
     except ValueError as error:  # also a number of 5,000 digits, or bytes that are not UTF-8
         raise ValueError(f"no JSON: {error}") from None
-    if not isinstance(found, dict):
+    if not isinstance(answer, dict):
         raise ValueError("no JSON object")
-    return found
+    return answer
 
 
 def identify(
@@ -177,17 +177,17 @@ def _check_flags(server: Info, wanted: Wanted) -> None:
 
 
 def _check(name: str, server: Info, wanted: Any, key: str) -> None:
-    found = server.get(name)
-    if not _same(found, wanted):
-        raise _differs(name, found, f"{wanted!r} ({key})")
+    reported = server.get(name)
+    if not _same(reported, wanted):
+        raise _differs(name, reported, f"{wanted!r} ({key})")
 
 
-def _same(found: Any, wanted: Any) -> bool:
-    if _is_number(found) and _is_number(wanted):
-        return bool(found == wanted)
+def _same(reported: Any, wanted: Any) -> bool:
+    if _is_number(reported) and _is_number(wanted):
+        return bool(reported == wanted)
     # A server may report a flag that was left out as ``None``.
-    return (found is None and wanted is False) or (
-        type(found) is type(wanted) and bool(found == wanted)
+    return (reported is None and wanted is False) or (
+        type(reported) is type(wanted) and bool(reported == wanted)
     )
 
 
@@ -195,8 +195,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _differs(name: str, found: object, wanted: str) -> UserError:
-    return UserError(f"{name} is {_shown(found)} there, but the contract wants {wanted}")
+def _differs(name: str, reported: object, wanted: str) -> UserError:
+    return UserError(f"{name} is {_shown(reported)} there, but the contract wants {wanted}")
 
 
 def _shown(value: object) -> str:

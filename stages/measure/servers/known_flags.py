@@ -44,7 +44,7 @@ def check_flags(
         limit = plan.contract.limits.start_timeout_s
         answer = ask(python, launch.entry, environ, limit)
         if answer is None:
-            say("which flags its server knows could not be asked; it is started all the same")
+            say("its server did not list its flags, so they are not checked")
             return
         known = _ANSWER.validate_json(answer)
         write_whole(kept, answer)

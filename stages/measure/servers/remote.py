@@ -56,12 +56,12 @@ def is_this_machine(url: str) -> bool:
     """Whether every address of the URL's host is this machine's; a tunnel's is, too."""
     host = urllib.parse.urlsplit(url).hostname or ""
     try:
-        found = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
+        addresses = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError):
         return False
     own = {a.address.partition("%")[0] for every in psutil.net_if_addrs().values() for a in every}
     own |= {"::1", "::", "0.0.0.0"}  # noqa: S104  connecting to "any address" stays here
-    return bool(found) and all(a.startswith("127.") or a in own for a in found)
+    return bool(addresses) and all(a.startswith("127.") or a in own for a in addresses)
 
 
 class RemoteServer:
@@ -153,7 +153,7 @@ class RemoteServer:
         server = self._ask(connection, "/get_server_info")
         here = is_this_machine(self.url)
         try:
-            found = identify(
+            identity = identify(
                 server,
                 model,
                 Wanted(
@@ -170,13 +170,13 @@ class RemoteServer:
                 compiles_hidden=plan.driver.compile_pattern is not None,
                 folder_sha256=_folder_sha256(model.get("model_path")) if here else None,
             )
-            self._check_item_order(found)
+            self._check_item_order(identity)
         except UserError as error:
             raise UserError(f"{self.url}: refused: {error}") from None
-        return found
+        return identity
 
-    def _check_item_order(self, found: ServerIdentity) -> None:
-        mode = self._plan.scoring(found.elsewhere).mode
+    def _check_item_order(self, identity: ServerIdentity) -> None:
+        mode = self._plan.scoring(identity.elsewhere).mode
         if self._plan.workload.item_first and mode in MULTI_ITEM_MODES:
             raise UserError(
                 f"by its settings it scores items {mode} and ignores item_first,"

@@ -29,7 +29,7 @@ from stages.measure.servers.asked import MOST_ENTRIES, AskedRecord
 
 URL = "http://192.0.2.1:30010"
 WHEN = datetime(2026, 11, 27, 10, 0, tzinfo=UTC)
-TOLD = "was asked the same requests on "
+TOLD = "was sent the same requests on "
 
 
 @pytest.fixture
@@ -360,7 +360,7 @@ def test_a_damaged_record_is_said_and_stops_no_measurement(place) -> None:
     path.write_bytes(b"no record")
     said = made.measure("--fresh")
     (line,) = [line for line in said.splitlines() if str(path) in line]
-    assert line.endswith("; whether its server was asked the same requests before is not known")
+    assert line.endswith("; it is not known whether its server was sent the same requests before")
     assert made.repeated is None, "what nobody knows is not a no"
     assert TOLD in made.measure("--fresh")
     assert made.repeated is True

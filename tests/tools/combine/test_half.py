@@ -141,8 +141,8 @@ def test_a_nonce_of_another_contract_is_drawn_anew_and_said_so(world: Path) -> N
     jax.set_param("chunk_sizes", [1, 4])
     said = before_measuring(jax.measure("jax"))
     assert (
-        f"nonce {jax.short()}: drawn here in the place of {before}, for what it is drawn from has"
-        " changed."
+        f"nonce {jax.short()}: drawn here in the place of {before},"
+        " because its inputs have changed."
     ) in said
     assert "Before the other machine measures its half:" in said
 

@@ -211,7 +211,7 @@ def test_two_nonces_of_two_contracts_are_refused_by_the_parameter() -> None:
         merged(base, jax, pytorch)
     assert str(refused.value).startswith(
         "nonce was changed on both sides, differently: parameter chunk_sizes is [1, 4] on HEAD"
-        " and [4] on origin/jax; which"
+        " and [4] on origin/jax; decide which"
     )
 
 
@@ -232,7 +232,7 @@ def test_a_workload_of_two_contracts_is_refused_by_the_parameter() -> None:
         merged(base, jax, pytorch)
     assert str(refused.value).startswith(
         "workload was changed on both sides, differently:"
-        " parameter workload.items is 16 on HEAD and 64 on origin/jax; which"
+        " parameter workload.items is 16 on HEAD and 64 on origin/jax; decide which"
     )
 
 
@@ -243,7 +243,8 @@ def test_one_matrix_measured_twice_is_refused_by_its_output() -> None:
         merged(base, jax, pytorch)
     assert str(refused.value).startswith(
         "measure@jax-portable was changed on both sides, differently:"
-        " output data/measure/jax-portable is 99999999 on HEAD and 77777777 on origin/jax; which"
+        " output data/measure/jax-portable is 99999999 on HEAD and 77777777 on origin/jax;"
+        " decide which"
     )
 
 
@@ -259,7 +260,7 @@ def test_causes_are_named_before_consequences_and_three_are_enough() -> None:
     told = str(refused.value)
     assert 'parameter backends.jax.unavailable is null on HEAD and "quota 0" on origin/jax' in told
     assert "parameter passes.sweep is 5 on HEAD and 6 on origin/jax" in told
-    assert "; and 1 more; which" in told
+    assert "; and 1 more; decide which" in told
     assert "output" not in told
     assert "\n" not in told
 

@@ -49,7 +49,9 @@ def test_what_was_written_by_hand_is_neither_replaced_nor_taken_back() -> None:
     assert decided({**TPU, **by_hand}, Asked(record=True)).changes == {}
     decision = decided(by_hand, Asked(record=True, clear=True))
     assert decision.changes == {}
-    assert decision.lines[0].endswith("written by hand; to do so: make doctor CLEAR=1 BACKEND=jax")
+    assert decision.lines[0].endswith(
+        "written by hand; to clear it: make doctor CLEAR=1 BACKEND=jax"
+    )
     assert decided(by_hand, Asked()).lines == ()
 
 
