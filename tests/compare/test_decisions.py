@@ -359,7 +359,7 @@ TABLE = {
         "pytorch",
         "low",
         "In both views, PyTorch wins with 3.81 items/s, as JAX's 3.96 items/s are outside the"
-        " latency guardrail.",
+        " guardrail.",
         leader="pytorch",
         chunk_size=2,
     ),

@@ -131,7 +131,7 @@ def _clause(view: ViewComparison) -> str:
     if winner.ratio is None:
         return (
             f"{wins} {other}'s {f.number(winner.other_items_per_s)} items/s are outside the"
-            " latency guardrail"
+            " guardrail"
         )
     if winner.ratio == 1:
         return f"{name} wins by the smaller chunk size, level with {other} in items/s"
