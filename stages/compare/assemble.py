@@ -1,4 +1,4 @@
-"""From four matrices to the comparison. Pure: no disk, no network, no clock."""
+"""From four matrices to the comparison. No disk, no network, no clock."""
 
 from __future__ import annotations
 

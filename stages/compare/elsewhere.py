@@ -1,4 +1,4 @@
-"""What lowers the confidence where a server was started elsewhere. Pure."""
+"""What lowers the confidence where a server was started elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""95 % intervals for pass latency and items/s at the few passes a cell has. Pure.
+"""95 % intervals for pass latency and items/s at the few passes a cell has.
 
 The mean gets Student's t on the raw seconds, at its 97 % quantile: at the 95 % quantile the
 worst of the simulated kinds of noise is covered in only 94 % of cases. The median gets order

@@ -1,7 +1,7 @@
 """What a timed pass may take from its server's prefix cache, and what the server says it took.
 
 A view without a prefix cache allows nothing. With one, a pass may share with itself whatever its
-prompts have in common, and take nothing that an earlier pass left: its salt is new. Pure.
+prompts have in common, and take nothing that an earlier pass left: its salt is new.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many passes would tell two cells apart. Pure."""
+"""How many passes would tell two cells apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told besides the cells' figures: single passes, items and ratios. Pure."""
+"""What is told besides the cells' figures: single passes, items and ratios."""
 
 from __future__ import annotations
 

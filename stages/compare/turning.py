@@ -1,4 +1,4 @@
-"""What would change the leading backend of a view: another guardrail, or eligible cells. Pure."""
+"""What would change the leading backend of a view: another guardrail, or eligible cells."""
 
 from __future__ import annotations
 

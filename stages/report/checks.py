@@ -1,4 +1,4 @@
-"""What each check of the scores says in one view. Pure: a comparison's parts in, text out.
+"""What each check of the scores says in one view. A comparison's parts in, text out.
 
 Rules:
 

@@ -1,4 +1,4 @@
-"""What follows from the findings, by stated rules. Pure: a comparison in, plain text out.
+"""What follows from the findings, by stated rules. A comparison in, plain text out.
 
 Rules:
 

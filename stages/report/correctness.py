@@ -1,4 +1,4 @@
-"""How far the scores can be trusted, in sentences. Pure: a comparison in, plain text out.
+"""How far the scores can be trusted, in sentences. A comparison in, plain text out.
 
 Rules:
 

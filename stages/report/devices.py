@@ -1,4 +1,4 @@
-"""On what the servers ran, as far as a conclusion hangs on it. Pure.
+"""On what the servers ran, as far as a conclusion hangs on it.
 
 What a target or a contract is called says nothing: a server is judged by the devices of its
 measurement, and one started elsewhere also by the device that it reports.

@@ -1,4 +1,4 @@
-"""What the report says of where a server was: launched here or started elsewhere. Pure.
+"""What the report says of where a server was: launched here or started elsewhere.
 
 What a server says of itself is its own word; nothing here vouches for it.
 """

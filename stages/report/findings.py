@@ -1,4 +1,4 @@
-"""What the figures say, in sentences. Pure: a comparison in, plain text out.
+"""What the figures say, in sentences. A comparison in, plain text out.
 
 Rules (every number is one of the comparison's, or a count of them):
 

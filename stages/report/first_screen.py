@@ -1,4 +1,4 @@
-"""The first screen of the HTML report: what a reader learns in ten seconds. Pure.
+"""The first screen of the HTML report: what a reader learns in ten seconds.
 
 It replaces the opening of ``report.md``, up to its first figure, and says no less.
 """

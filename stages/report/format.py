@@ -1,4 +1,4 @@
-"""How the report writes numbers, names and lists. Pure; absent figures are never zero."""
+"""How the report writes numbers, names and lists. Absent figures are never zero."""
 
 from __future__ import annotations
 

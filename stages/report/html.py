@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing beside itself. Pure.
+"""The report as one HTML page that needs nothing beside itself.
 
 It is made from the text of ``report.md``, so both say the same: a first screen of its own (see
 ``first_screen``) stands for what precedes the Markdown's first figure, the rest is parsed and

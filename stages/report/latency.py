@@ -1,4 +1,4 @@
-"""The table of latency in detail: p50, mean and p95 of both backends, as text. Pure."""
+"""The table of latency in detail: p50, mean and p95 of both backends, as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the known limitation of segment masks on a TPU held for the run. Pure."""
+"""Whether the known limitation of segment masks on a TPU held for the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to work on in the candidate, the most urgent first. Pure: a comparison in, plain text out.
+"""What to work on in the candidate, the most urgent first. A comparison in, plain text out.
 
 Rules, in this order:
 

@@ -1,4 +1,4 @@
-"""The report's pages as Markdown. Pure: a comparison in, text out.
+"""The report's pages as Markdown. A comparison in, text out.
 
 Every value a template prints is escaped unless it is wrapped in :class:`Verbatim`, so a
 host name or an error message cannot break a table or smuggle markup into the report.

@@ -1,4 +1,4 @@
-"""How steadily the servers answered, in sentences. Pure: a comparison in, plain text out.
+"""How steadily the servers answered, in sentences. A comparison in, plain text out.
 
 Rules:
 

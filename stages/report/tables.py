@@ -1,4 +1,4 @@
-"""The rows of the report's tables, as text. Pure: a comparison in, rows out."""
+"""The rows of the report's tables, as text. A comparison in, rows out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can the scores be trusted? Every check on them, for both views. Pure: text out.
+"""Can the scores be trusted? Every check on them, for both views. Text out.
 
 What stands against the scores is told once: a cell's own reasons say it where they do, and
 every other check whose answer is not the good one adds its sentences (see ``checks``).

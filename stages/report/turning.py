@@ -1,4 +1,4 @@
-"""What would change the conclusion, view by view. Pure: a comparison in, plain text out.
+"""What would change the conclusion, view by view. A comparison in, plain text out.
 
 Rules, in each view, best-native first:
 

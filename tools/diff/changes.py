@@ -1,4 +1,4 @@
-"""What changed from one comparison to another, cell by cell. Pure.
+"""What changed from one comparison to another, cell by cell.
 
 Rules:
 

@@ -1,4 +1,4 @@
-"""Under which conditions two comparisons were measured, and what differs. Pure.
+"""Under which conditions two comparisons were measured, and what differs.
 
 What follows from nothing but starting anew (ports, paths, time, the nonce) is no difference.
 """

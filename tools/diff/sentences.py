@@ -1,4 +1,4 @@
-"""The changes from one comparison to another in sentences. Pure."""
+"""The changes from one comparison to another in sentences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether two cells differ by more than their passes do by themselves. Pure.
+"""Whether two cells differ by more than their passes do by themselves.
 
 Welch's comparison of the logarithms of two means, and Holm's correction for many of them.
 Whole degrees of freedom, rounded down, keep it on the careful side.

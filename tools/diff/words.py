@@ -1,4 +1,4 @@
-"""The changes from one comparison to another as Markdown. Pure: two comparisons in, text out."""
+"""The changes from one comparison to another as Markdown. Two comparisons in, text out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures' colours in light and in dark, and a figure as the HTML page inlines it. Pure.
+"""The figures' colours in light and in dark, and a figure as the HTML page inlines it.
 
 Every colour of a figure is one of ``LIGHT``. An ``.svg`` file holds those colours as they are;
 inlined, each becomes the CSS variable of its name, so that one drawing follows the page's theme.
