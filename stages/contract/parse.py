@@ -214,6 +214,8 @@ def _dotted(location: tuple[int | str, ...]) -> str:
         # Behind a flag's name stand the types pydantic tried, which are no keys.
         location = location[: location.index("flags") + 2]
     for part in location:
+        if part == "[key]":  # said of the key that stands before it
+            continue
         if part in _UNION_TAGS and text in {"model", "workload"}:
             continue
         if isinstance(part, str) and re.fullmatch(r"[\w-]+", part):

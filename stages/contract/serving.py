@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from stages.backends.declared import FlagValue
 from stages.backends.registry import declared_backends, environment, environment_names
-from stages.common.errors import ContractError
+from stages.common.errors import ContractError, one_line
 from stages.contract.basics import VIEWS, Backend, Strict, Text, View
 from stages.contract.characters import unprintable
 
@@ -149,7 +149,10 @@ def check_keys(section: str, found: Iterable[str], pair: Pair) -> None:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
             allowed = f"{hint}known here: {', '.join(known)}"
-            raise ContractError(f"{section}.{name}", "an unknown key", allowed)
+            # Any text can be a key of a mapping.
+            plain = re.fullmatch(r"[\w-]{1,60}", name, re.ASCII)
+            key = f"{section}.{name}" if plain else f"{section}[{one_line(repr(name), 60)}]"
+            raise ContractError(key, "an unknown key", allowed)
     for backend in pair.both:
         if backend not in names:
             raise ContractError(f"{section}.{backend}", "nothing", "this key is required")

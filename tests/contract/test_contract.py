@@ -133,6 +133,15 @@ def test_a_misspelt_key_is_named_with_the_nearest_valid_one(
             {"backends__torch": raw_contract()["backends"]["jax"]},
             "backends.torch: found 'an unknown key'; allowed: did you mean 'pytorch'? known here:",
         ),
+        ({"backends__a\nb": 1}, "backends['a\\nb']: found"),
+        (
+            {"prices_usd_per_hour__a\nb": 1.5},
+            "prices_usd_per_hour['a\\nb']: found 'an unknown key'",
+        ),
+        (
+            {"prices_usd_per_hour": {3: 1.5}},
+            "prices_usd_per_hour[3]: found 3; allowed: a valid stri",
+        ),
         ({"backends__jax": None}, "backends.jax: found None; allowed: "),
         (
             {"prices_usd_per_hour": {"jax": None}},

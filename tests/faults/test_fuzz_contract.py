@@ -50,8 +50,8 @@ def check(contract: Contract) -> None:
         assert abs(number) < 2**63
     for text in texts(contract.model_dump()):
         assert text.isprintable()
-    for backend in ("jax", "pytorch"):
-        section = getattr(contract.backends, backend)
+    for backend in contract.pair.both:
+        section = contract.backends[backend]
         for view in (section.portable, section.best_native):
             assert not {"host", "port", "model-path", "device"} & view.flags.keys()
         # What the kernel would refuse for the server's arguments and environment.

@@ -17,6 +17,7 @@ from tools.diff.changes import (
     obstacles,
     score_changes,
 )
+from tools.diff.words import Side, changes_markdown
 
 SIZES = [1, 2, 4, 8, 16, 32]
 FIVE_PERCENT = 0.05
@@ -274,3 +275,13 @@ def test_scores_are_told_when_the_verdict_changed_or_the_difference_grew_tenfold
             )
         )
     assert bool(score_changes(*sides)) is told
+
+
+def test_another_pair_is_an_obstacle_and_the_page_says_so() -> None:
+    old = made.comparison(*(made.speeds(view, {1: 10.0}, {1: 5.0}) for view in VIEWS))
+    text = old.model_dump_json().replace("pytorch", "toy").replace("PyTorch", "Toy")
+    new = Comparison.model_validate_json(text)
+    assert obstacles(old, new) == ["other backends (JAX and PyTorch before, JAX and Toy now)"]
+    page = changes_markdown(Side("HEAD", old), Side(None, new), FIVE_PERCENT)
+    assert "These runs cannot be compared: the new one has other backends" in page
+    assert "the winner was" not in page
