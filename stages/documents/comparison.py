@@ -309,6 +309,37 @@ class Unsteady(Part):
     share: float
 
 
+# What the words of a code need; a figure that is absent would read as none or as zero.
+_OF_REASON: dict[ReasonCode, tuple[str, ...]] = {
+    "unavailable": ("detail",),
+    "failed_passes": ("good", "planned"),
+    "gate_inconclusive": ("controls",),
+    "leaks": ("items", "change", "limit"),
+}
+_OF_FLAG: dict[FlagCode, tuple[str, ...]] = {
+    "single_pass": ("backend", "chunk_size"),
+    "lead_includes_one": ("low",),
+    "other_work": ("backend", "share"),
+    "client_elsewhere": ("backend", "chunk_size"),
+    "compiles_hidden": ("backend",),
+    "requests_repeated": ("backend",),
+    "repetition_unknown": ("backend",),
+    "oracle_differs": ("backend", "difference"),
+    "oracle_not_compared": ("backend",),
+    "noise": ("backend", "difference"),
+    "unstable": ("backend", "chunk_size", "instability"),
+    "compiled": ("backend", "chunk_size", "passes"),
+    "prefix_cache": ("backend", "chunk_size", "passes"),
+    "gate_untested": ("backend", "chunk_size", "only"),
+}
+
+
+def _check_complete(code: str, part: Part, needed: tuple[str, ...]) -> None:
+    missing = [name for name in needed if getattr(part, name) in (None, [])]
+    if missing:
+        raise ValueError(f"{code} has no {' and no '.join(missing)}")
+
+
 class Reason(Part):
     """Why a cell may not be selected; ``stages/report/prose`` words it.
 
@@ -328,6 +359,11 @@ class Reason(Part):
     items: list[int] = []
     change: float | None = None
     limit: float | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _complete(self) -> Self:
+        _check_complete(self.code, self, _OF_REASON.get(self.code, ()))
+        return self
 
 
 class Flag(Part):
@@ -356,6 +392,11 @@ class Flag(Part):
     high: float | None = None
     instability: list[Unsteady] = []
     only: list[Only] = []
+
+    @pydantic.model_validator(mode="after")
+    def _complete(self) -> Self:
+        _check_complete(self.code, self, _OF_FLAG.get(self.code, ()))
+        return self
 
 
 class Cell(Part):
