@@ -36,7 +36,7 @@ from stages.measure.servers import health, launched as server
 from stages.measure.command import main
 
 files, sent = Path(sys.argv.pop(1)), itertools.count()
-one_pass, ask = session.Session._pass, probe.Prober._ask
+one_pass, ask = session.Session._pass, probe.Prober._send
 health._HEALTH_TIMEOUT_S = 5.0
 server.kernel_oom_kills = lambda: 0
 
@@ -57,7 +57,7 @@ def asks(self, items):
         stop("hold-probes")
     return ask(self, items)
 
-session.Session._pass, probe.Prober._ask = passes_one, asks
+session.Session._pass, probe.Prober._send = passes_one, asks
 main()
 """
 
