@@ -88,19 +88,23 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+TITLE = r"^[A-Za-z0-9][A-Za-z0-9 ._+-]{0,23}$"
+"""A backend's title: up to 24 ASCII letters, digits, spaces and ``._+-``."""
+
+
 class Named(Part):
     """A backend, as far as sentences need it.
 
     Attributes:
         key: of its section in the contract.
-        title: how sentences name it.
+        title: how sentences, tables and figures name it; short, or the figures have no room.
         package: the distribution that is measured.
         tpu_mask_flag: the flag that chooses the mask between packed items, where a TPU serves
             only some masks; ``None`` where the backend has no such flag.
     """
 
     key: Backend
-    title: str
+    title: Annotated[str, Field(pattern=TITLE)]
     package: str
     tpu_mask_flag: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")] | None = None
 

@@ -10,7 +10,7 @@ import pydantic
 import pytest
 
 from stages.contract import VIEWS
-from stages.documents.comparison import Comparison
+from stages.documents.comparison import Comparison, Named
 
 WHOLE = made.comparison(*(made.speeds(view, {1: 10.0}, {1: 5.0}) for view in VIEWS))
 
@@ -47,3 +47,9 @@ def test_a_backend_that_is_not_of_the_pair_is_refused(place: tuple[str | int, ..
     section[place[-1]] = "toy"
     with pytest.raises(pydantic.ValidationError, match="is none of the backends"):
         Comparison.model_validate(changed)
+
+
+@pytest.mark.parametrize("title", ["", "a" * 25, "<b>JAX</b>", "J|X", " JAX", "J\nX"])
+def test_a_title_that_no_figure_has_room_for_or_that_is_markup_is_damaged(title: str) -> None:
+    with pytest.raises(pydantic.ValidationError, match="title"):
+        Named(key="jax", title=title, package="sglang-jax")
