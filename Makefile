@@ -1,15 +1,14 @@
 # `make repro` and `make test` are the two commands; both set up what they need.
 SHELL := /bin/bash
-# -p: no BASH_ENV, CDPATH, SHELLOPTS and functions of whoever runs this.
+# -p ignores the user's BASH_ENV, CDPATH, SHELLOPTS and functions.
 .SHELLFLAGS := -peu -o pipefail -c
 .DEFAULT_GOAL := repro
 .NOTPARALLEL:
-# dvc starts its stages with it, and a user's may be one that starts nothing.
+# dvc starts its stages with this shell, and the user's may start nothing.
 export SHELL
 
-# What is installed and run here follows from pinned files alone. A shell's settings of Python and
-# git stay outside, and of uv's all but from where and how it fetches (the rule is stated in
-# stages/shell.py).
+# Only pinned files decide what is installed and run. The shell's settings of Python and git are
+# dropped, and of uv's all but where and how it downloads (see stages/common/shell.py).
 UV_FETCHES := UV_INDEX% UV_DEFAULT_INDEX UV_EXTRA_INDEX_URL UV_FIND_LINKS UV_NO_INDEX UV_KEYRING_% \
   UV_CREDENTIALS_DIR UV_CONFIG_FILE UV_NO_CONFIG UV_CACHE_DIR UV_NO_CACHE UV_LINK_MODE UV_OFFLINE \
   UV_LOCK_TIMEOUT UV_NATIVE_TLS UV_SYSTEM_CERTS UV_INSECURE_HOST UV_HTTP_% UV_REQUEST_TIMEOUT \
@@ -23,21 +22,21 @@ unexport $(filter GIT_TRACE% GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_COMMON_DIR
   GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES,$(.VARIABLES))
 
 UV_VERSION := 0.13.9
-# An activated .venv has a uv too, but that one cannot replace the folder it lives in.
+# An activated .venv has a uv, too, but it cannot replace its own folder.
 UV := $(or $(shell type -aP uv | grep -v '^$(CURDIR)/.venv/' | head -n 1),.uv/bin/uv)
 HARNESS := .venv/.complete
 RUN := . .venv/bin/activate &&
 
-# What `make diff` compares: a git revision, a DVC experiment or a comparison.json each.
+# The two sides of `make diff`: each a git revision, a DVC experiment or a comparison.json.
 FROM := HEAD
 TO := workspace
 
-# What `make params` and `make plan` compose: files of conf/target/ and conf/contract/, and
-# further keys (SET='chunk_sizes=[4,32] passes.sweep=3'). Empty: the defaults.
+# The choices of `make params` and `make plan`: files of conf/target/ and conf/contract/, and further
+# keys (SET='chunk_sizes=[4,32] passes.sweep=3'). Empty: the defaults.
 TARGET :=
 CONTRACT :=
 SET :=
-# Only what stands behind `make` counts, never a variable of that name in the shell.
+# Only arguments of `make` count, never shell variables of these names.
 BACKEND :=
 RECORD :=
 CLEAR :=
@@ -54,10 +53,11 @@ repro: setup ## run whatever is out of date and end with the report
 test: setup check browser kubectl ## every check and every test, real servers included
 	@$(RUN) python -m pytest --numprocesses logical
 
-check: $(HARNESS) ## format, lint and types
-	@$(RUN) ruff format --check --quiet . && ruff check --quiet . && mypy
+check: $(HARNESS) ## format, lint, types and who may import whom
+	@$(RUN) ruff format --check --quiet . && ruff check --quiet . && mypy && \
+	  { said=$$(lint-imports --no-logo --cache-dir .venv/.cache/import-linter 2>&1) || { echo "$$said"; exit 1; }; }
 
-# What the tests drive besides Python is Debian's, and only root may install it.
+# The other programs of the tests are Debian packages, which only root may install.
 APT := DEBIAN_FRONTEND=noninteractive apt-get -qq
 # $(call debian,its names on the PATH,its packages,which tests need it)
 define debian
@@ -82,35 +82,36 @@ remotes: $(HARNESS) ## dvc's clients of S3 and Google Storage, for a remote ther
 	@$(RUN) uv pip install --quiet --require-hashes --requirement deploy/remotes.txt
 
 setup: $(HARNESS)
-	@$(RUN) python -m stages.environment
+	@$(RUN) python -m stages.environments
 
-# A new nonce each time, or a server that lives on could answer from what it was asked before. Going
-# on keeps the one that is there, for its journals count only under it.
+# A new nonce each time, or a server that keeps running could answer from its cache. FRESH=0 keeps the
+# nonce, because the journals count only under it.
 remeasure: setup ## measure all four matrices anew, even if nothing changed (FRESH=0: go on after an interruption)
 	@$(if $(filter-out 0 1,$(FRESH)),$(error FRESH: found $(FRESH); allowed: 0, 1))
 	@$(RUN) dvc repro workload checkpoint
 	@$(if $(filter 0,$(FRESH)),,$(RUN) dvc repro --single-item --force --no-run-cache nonce)
 	@$(RUN) dvc repro oracle
-	@$(RUN) SCOREPARITY_FRESH=$(or $(FRESH),1) dvc repro --force --no-run-cache --downstream $$(dvc stage list --name-only | grep '^measure@')
+	@$(RUN) $(if $(filter 0,$(FRESH)),dvc repro,SCOREPARITY_FRESH=1 dvc repro --force --no-run-cache --downstream \
+	  $$(dvc stage list --name-only | grep '^measure@'))
 
 measure: $(HARNESS) ## one backend's half, for another machine to combine: BACKEND=jax or pytorch
-	@$(RUN) python -m stages.combine.half '$(BACKEND)'
+	@$(RUN) python -m tools.combine.half '$(BACKEND)'
 
 combine: $(HARNESS) ## merge halves measured elsewhere (FROM='REF [REF...]'), compare and report
-	@$(RUN) python -m stages.combine $(filter-out HEAD,$(FROM))
+	@$(RUN) python -m tools.combine $(filter-out HEAD,$(FROM))
 
 diff: $(HARNESS) ## what changed from FROM to TO, and whether it is more than noise
-	@$(RUN) python -m stages.report.diff '$(FROM)' '$(TO)'
+	@$(RUN) python -m tools.diff '$(FROM)' '$(TO)'
 
 doctor: $(HARNESS) ## what is ready here, what is blocked and why (BACKEND=jax, RECORD=1, CLEAR=1, JSON=1)
-	@$(RUN) python -m stages.doctor $(if $(BACKEND),--backend '$(BACKEND)') \
+	@$(RUN) python -m tools.doctor $(if $(BACKEND),--backend '$(BACKEND)') \
 	  $(if $(RECORD),--record) $(if $(CLEAR),--clear) $(if $(JSON),--json)
 
 params: $(HARNESS) ## write params.yaml: the composition of conf/'s defaults, or TARGET=, CONTRACT=, SET=
-	@$(RUN) python -m stages.compose $(CHOICES)
+	@$(RUN) python -m tools.compose $(CHOICES)
 
 plan: $(HARNESS) ## what params.yaml (or TARGET=, CONTRACT=, SET=) would run, and for how long; starts nothing
-	@$(RUN) python -m stages.dry_run $(CHOICES)
+	@$(RUN) python -m tools.plan $(CHOICES)
 
 lock: $(HARNESS) ## resolve and pin every environment anew
 	@$(RUN) uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \
@@ -120,12 +121,12 @@ lock: $(HARNESS) ## resolve and pin every environment anew
 	@$(RUN) for backend in backends/*/; do \
 	  uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \
 	    --excludes $$backend/excludes.txt $$backend/requirements.in --output-file $$backend/requirements.txt; done
-	@# Those of the accelerators leave nothing out.
+	@# The locks for accelerators exclude nothing.
 	@$(RUN) for wanted in backends/*/requirements-*.in; do \
 	  uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \
 	    $$wanted --output-file $${wanted%.in}.txt; done
 
-# Not on standard output: `make doctor JSON=1` says nothing but JSON there.
+# Not on standard output, where `make doctor JSON=1` prints only JSON.
 $(HARNESS): requirements.txt .python-version | $(filter .uv/bin/uv,$(UV))
 	@echo "harness: installing the pipeline's own environment into .venv" >&2
 	@$(UV) venv --quiet --clear .venv

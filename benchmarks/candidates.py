@@ -15,6 +15,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from stages.common.student import student_quantile, welch
 from stages.compare.intervals import (
     NOMINAL,
     TARGET,
@@ -23,7 +24,6 @@ from stages.compare.intervals import (
     ratio_bounds,
     student_bounds,
 )
-from stages.student import student_quantile, welch
 
 RESAMPLES = 999
 SEED = 20260211

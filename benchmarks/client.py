@@ -25,9 +25,15 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
-from stages.measure.calibration import CALL_TIMEOUT_S, CalibrationPass, instant_server, time_pass
-from stages.measure.client import ScoreConnection, encode_call
-from stages.measure.instant import ITEMS_HEADER
+from stages.measure.http.calibration import (
+    CALL_TIMEOUT_S,
+    CalibrationPass,
+    instant_server,
+    time_pass,
+)
+from stages.measure.http.client import ScoreConnection, encode_call
+from stages.measure.http.exchange import ScoreRequest
+from stages.measure.http.instant import ITEMS_HEADER
 
 CHUNK_SIZES = (1, 8, 64, 500)
 ITEMS = 500
@@ -55,8 +61,12 @@ def plan_pass(chunk_size: int) -> Planned:
     return Planned(
         encoded=CalibrationPass(
             chunk_size=chunk_size,
-            bodies=[encode_call(query, chunk, LABELS, True, False) for chunk in chunks],
-            item_counts=[len(chunk) for chunk in chunks],
+            requests=[
+                ScoreRequest(
+                    encode_call(query, chunk, LABELS, True, False), len(chunk), len(LABELS), True
+                )
+                for chunk in chunks
+            ],
         ),
         payloads=[
             {
@@ -77,10 +87,11 @@ def raw_socket_pass(connection: socket.socket, host: str, planned: Planned) -> f
     calls = [
         (
             f"POST /v1/score HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n{ITEMS_HEADER}: {count}\r\n\r\n"
+            f"Content-Length: {len(request.body)}\r\n"
+            f"{ITEMS_HEADER}: {request.item_count}\r\n\r\n"
         ).encode()
-        + body
-        for body, count in zip(planned.encoded.bodies, planned.encoded.item_counts, strict=True)
+        + request.body
+        for request in planned.encoded.requests
     ]
     start = time.monotonic_ns()
     for call in calls:
@@ -99,7 +110,8 @@ def raw_socket_pass(connection: socket.socket, host: str, planned: Planned) -> f
 def requests_pass(url: str, planned: Planned) -> float:
     """Seconds for one pass of ``requests.post``, encoding and decoding included."""
     start = time.monotonic_ns()
-    for payload, count in zip(planned.payloads, planned.encoded.item_counts, strict=True):
+    for payload in planned.payloads:
+        count = len(payload["items"])
         headers = {ITEMS_HEADER: str(count)}
         reply = requests.post(url, json=payload, headers=headers, timeout=CALL_TIMEOUT_S)
         assert len(reply.json()["scores"]) == count
@@ -125,7 +137,7 @@ def measure(rounds: int) -> dict[int, dict[str, float]]:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             clients: dict[str, Callable[[Planned], float]] = {
                 "raw": lambda plan: raw_socket_pass(raw, host, plan),
-                "ours": lambda plan: time_pass(ours, plan.encoded, len(LABELS), True),
+                "ours": lambda plan: time_pass(ours, plan.encoded),
                 "requests": lambda plan: requests_pass(f"{base_url}/v1/score", plan),
             }
             turns = [(chunk, client) for chunk in CHUNK_SIZES for client in clients]

@@ -31,8 +31,8 @@ from benchmarks.candidates import (
     half_width,
 )
 from benchmarks.noise import LIMITS, NOISES, cells_of, spread
+from stages.common.files import write_whole
 from stages.compare.intervals import TARGET, Array
-from stages.files import write_whole
 
 PASSES = (5, 7, 12)
 PAIRS = ((5, 5), (5, 7), (7, 7), (12, 12))

@@ -1,7 +1,7 @@
-"""Stage ``nonce``: draw what tells this comparison's requests from those of every other one.
+"""Stage ``nonce``: draw the random number that makes this comparison's requests unique.
 
-Writes ``data/nonce/nonce.json``. DVC draws another one when the workload, the chunk sizes or the
-number of sweep passes change, and `make remeasure` does each time.
+Writes ``data/nonce/nonce.json``. DVC draws a new one when the workload, the chunk sizes or the
+number of sweep passes change. `make remeasure` draws a new one each time.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from stages.errors import one_line_errors
-from stages.run_nonce import NONCE_FILE, draw_nonce, write_nonce
+from stages.common.errors import one_line_errors
+from stages.documents.nonce import NONCE_FILE, draw_nonce, write_nonce
 
 
 @click.command()

@@ -1,7 +1,7 @@
-"""Stage ``workload``: draw or tokenize the query and the items, and write the canonical workload.
+"""Stage ``workload``: draw or tokenize the query and the items.
 
-Writes ``data/workload/canonical_workload.json``, which depends on the parameters alone,
-and ``provenance.json`` beside it, which says when and from which commit.
+Writes ``data/workload/canonical_workload.json``, which depends on the parameters alone, and
+``provenance.json`` beside it, with the time and the commit.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Protocol
 
 import click
 
-from stages.canonical import WORKLOAD_VERSION, CanonicalWorkload, draw_ids
+from stages.common.errors import ContractError, one_line_errors
+from stages.common.files import sha256, write_whole
+from stages.common.git import code_version
 from stages.contract import (
     SALT_TOKENS,
     DrawnWorkload,
@@ -24,17 +26,15 @@ from stages.contract import (
     load_contract,
     ordinary_ids,
 )
-from stages.errors import ContractError, one_line_errors
-from stages.files import sha256, write_whole
-from stages.git import code_version
+from stages.documents.matrix import WORKLOAD_FILE
+from stages.documents.workload import WORKLOAD_VERSION, CanonicalWorkload, draw_ids
 from stages.packaged.fetch import fetch_gguf
 from stages.packaged.gguf_file import GgufFile
 from stages.packaged.tokenizer import TextTokenizer, tokenizer_json
-from stages.schema import WORKLOAD_FILE
 
 
 class Tokenizer(Protocol):
-    """What a workload of texts needs of a tokenizer."""
+    """The part of a tokenizer that a text workload needs."""
 
     def encode(self, text: str) -> list[int]:
         """The token ids of a text."""
@@ -46,7 +46,7 @@ class Tokenizer(Protocol):
 
 
 def build_workload(parameters: DrawnWorkload, vocabulary: Vocabulary) -> CanonicalWorkload:
-    """The workload that ``parameters`` draw; a pure function of its arguments."""
+    """The workload that ``parameters`` draw; depends on the arguments alone."""
     pool = _ranges(ordinary_ids(vocabulary, parameters.label_token_ids))
     return CanonicalWorkload(
         version=WORKLOAD_VERSION,
@@ -63,14 +63,14 @@ def build_workload(parameters: DrawnWorkload, vocabulary: Vocabulary) -> Canonic
 def tokenize_workload(
     parameters: TextWorkload, vocabulary: Vocabulary, tokenizer: Tokenizer
 ) -> CanonicalWorkload:
-    """The workload whose texts ``parameters`` say; a pure function of its arguments.
+    """The workload of the texts in ``parameters``; depends on the arguments alone.
 
-    The query stands behind 8 ids that every pass replaces by its salt. Query and items are
-    tokenized apart, as a server that is sent them as texts would.
+    The query follows 8 ids that every pass replaces by its salt. Query and items are tokenized
+    separately, like a server tokenizes them.
 
     Raises:
-        ContractError: a label is not the text of its id, or a text cannot be written in
-            ordinary ids.
+        ContractError: a label is not the text of its id, or a text needs other than ordinary
+            ids.
     """
     labels = parameters.label_token_ids
     for i, (text, label) in enumerate(zip(parameters.label_texts, labels, strict=True)):
@@ -80,7 +80,7 @@ def tokenize_workload(
     query = _text_ids("workload.query_text", parameters.query_text, vocabulary, tokenizer)
     pool = _ranges(ordinary_ids(vocabulary, labels))
     salt = list(islice(draw_ids(f"query/{parameters.seed}", pool), SALT_TOKENS))
-    # The texts are distinct and none loses anything, so the items are distinct too.
+    # The texts are distinct and tokenized without loss, so the items are distinct, too.
     items = [
         _text_ids(f"workload.item_texts[{i}]", text, vocabulary, tokenizer)
         for i, text in enumerate(parameters.item_texts)
@@ -99,12 +99,12 @@ def tokenize_workload(
 
 def _text_ids(key: str, text: str, vocabulary: Vocabulary, tokenizer: Tokenizer) -> list[int]:
     ids = tokenizer.encode(text)
-    # A tokenizer without a token for a byte leaves it out and says nothing.
+    # A tokenizer silently drops a byte for which it has no token.
     if tokenizer.decode(ids) != text:
         raise ContractError(key, text, "text that the model's tokenizer has tokens for")
     ordinary = range(vocabulary.first_ordinary, vocabulary.end_ordinary)
     for token in ids:
-        # A special token or a server's delimiter in a prompt would not be read as text.
+        # A server would not read a special token or its delimiter as text.
         if token not in ordinary or token in vocabulary.reserved_token_ids:
             raise ContractError(key, text, f"text of ordinary tokens; id {token} is none")
     return ids
@@ -115,7 +115,7 @@ def read_tokenizer(pinned: PackagedTokenizer) -> TextTokenizer:
 
     Raises:
         ContractError: the package's tokenizer is another one.
-        UserError: the package cannot be had or read.
+        UserError: the package cannot be downloaded or read.
     """
     path = fetch_gguf("workload.tokenizer", pinned.package, pinned.version)
     document = tokenizer_json(GgufFile(path))
@@ -126,7 +126,7 @@ def read_tokenizer(pinned: PackagedTokenizer) -> TextTokenizer:
 
 
 def smallest_period(tokens: list[int]) -> int:
-    """Smallest p such that ``tokens`` repeats every p positions (its length if it does not)."""
+    """Smallest p such that ``tokens`` repeats every p positions; its length if it does not."""
     # The failure function of Knuth, Morris and Pratt: length of the longest proper border.
     border = [0] * len(tokens)
     for i in range(1, len(tokens)):
@@ -147,14 +147,14 @@ def _query(parameters: DrawnWorkload, pool: list[tuple[int, int]]) -> list[int]:
     draws = draw_ids(f"query/{parameters.seed}", pool)
     while True:
         query = list(islice(draws, parameters.query_tokens))
-        # A repeated period would let a backend that mixes up positions look right.
+        # With a repeated period, a backend that mixes up positions would look right.
         if smallest_period(query) > len(query) // 2:
             return query
 
 
 def _items(parameters: DrawnWorkload, pool: list[tuple[int, int]]) -> list[list[int]]:
     draws = draw_ids(f"items/{parameters.seed}", pool)
-    # Distinct items, or a result shifted by the repeat would look perfect.
+    # Items are distinct: with repeated ones, shifted results would look right.
     items: dict[tuple[int, ...], None] = {}
     while len(items) < parameters.items:
         items[tuple(islice(draws, parameters.item_tokens))] = None

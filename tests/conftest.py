@@ -13,8 +13,8 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from stages.measure import server
-from stages.shell import kind_of
+from stages.common.shell import kind_of
+from stages.measure.servers import launched as server
 
 # Beside the other tools' caches, where git and a reader's eye do not meet it.
 set_hypothesis_home_dir(ROOT / ".venv" / ".cache" / "hypothesis")

@@ -14,15 +14,16 @@ import comparisons
 import pytest
 import yaml
 from bench import inside
+from contracts import BACKENDS
 from project import Project, make_project
 from targets import COMMIT
 
-from stages.combine.locks import PREPARED
-from stages.compose import composed
-from stages.contract import BACKENDS, VIEWS, Backend
-from stages.doctor.devices import find_tpu
-from stages.doctor.facts import Tpu
+from stages.contract import VIEWS, Backend
 from stages.report.render import render_all
+from tools.combine.locks import PREPARED
+from tools.compose import composed
+from tools.doctor.devices import find_tpu
+from tools.doctor.facts import Tpu
 
 # Only what the reader's own shell and machine would do: `make` never touches the environment that
 # these tests run in, and nothing is measured or built.
@@ -140,8 +141,8 @@ def test_what_goes_on_without_a_backend_changes_nothing_else_of_the_contract(
         with inside(project.folder):
             anew = yaml.safe_load(composed([*choices, *shlex.split(argument)]))
         assert anew == project.params()
-    # As long as the reason holds, nothing takes it back.
-    assert "Not taken back" in typed(project, "make doctor CLEAR=1 BACKEND=jax")
+    # As long as the reason holds, it is not cleared.
+    assert "Not cleared" in typed(project, "make doctor CLEAR=1 BACKEND=jax")
     assert project.params() == with_reason(before, "jax", reason)
 
 
@@ -168,7 +169,7 @@ def test_a_machine_that_is_ready_for_one_half_is_told_to_measure_that_half(
     said = typed(project, "make doctor BACKEND=jax", check=False)
     (command,) = re.findall(r"^Ready: (.+) measures JAX here\.$", said, re.MULTILINE)
     runs = typed(project, f"command make --dry-run --silent HARNESS= RUN= {command[5:]}")
-    assert runs.strip() == "python -m stages.combine.half 'jax'"
+    assert runs.strip() == "python -m tools.combine.half 'jax'"
 
 
 def test_a_half_is_handed_over_by_the_commands_that_are_printed(project: Project) -> None:
@@ -205,12 +206,12 @@ def test_a_comparison_of_another_version_is_made_anew_only_where_that_is_possibl
     path.parent.mkdir(parents=True)
     path.write_text('{"version": 1}')
     project.commit("an old result")
-    line = project.refused("report")
+    line = project.refused("stages.report")
     (stage,) = re.findall(r"`dvc repro (\w+)` makes it anew", line)
     outs = yaml.safe_load((project.folder / "dvc.yaml").read_text())["stages"][stage]["outs"]
     assert {"data/compare/comparison.json": {"cache": False}} in outs
     # What a revision holds stays what it is.
-    assert "dvc" not in project.refused("report.diff", "HEAD")
+    assert "dvc" not in project.refused("tools.diff", "HEAD")
 
 
 def test_a_target_without_a_commit_is_told_which_key_to_set_in_the_contract_in_force(
@@ -218,9 +219,9 @@ def test_a_target_without_a_commit_is_told_which_key_to_set_in_the_contract_in_f
 ) -> None:
     typed(project, "make params TARGET=tpu_vs_gpu SET='prices_usd_per_hour.jax=2.5'")
     before = project.params()
-    line = project.refused("environment", "sglang_jax_tpu")
+    line = project.refused("stages.environments", "sglang_jax_tpu")
     (key,) = re.findall(r"set it in params\.yaml: (\S+)$", line)
     project.set_param(key, COMMIT)
-    assert "no commit is set" not in project.refused("environment", "sglang_jax_tpu")
+    assert "no commit is set" not in project.refused("stages.environments", "sglang_jax_tpu")
     before["backends"]["jax"]["launch"]["source"]["commit"] = COMMIT
     assert project.params() == before

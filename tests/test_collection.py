@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from contracts import ROOT
 
-# Each has a conftest.py that its tests import from.
+# Each has a conftest.py of its own.
 FOLDERS = ("tests/adversarial", "tests/pipeline")
 
 

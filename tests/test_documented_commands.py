@@ -12,11 +12,11 @@ import pytest
 import yaml
 from bench import inside
 from commands import Command, documented, told
-from contracts import ROOT
+from contracts import ROOT, pipeline
 from dvc.cli import DvcParserError, parse_args
 
-from stages.compose import composed
 from stages.contract import parse_contract
+from tools.compose import composed
 
 ALL = [*documented(), *told()]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -34,7 +34,7 @@ def identify(command: Command) -> str:
 def stage_names() -> frozenset[str]:
     """The stages, those of the matrix one by one."""
     names = set()
-    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+    for name, stage in pipeline()["stages"].items():
         matrix = stage.get("matrix")
         names |= (
             {f"{name}@{b}-{v}" for b in matrix["backend"] for v in matrix["view"]}
@@ -65,7 +65,7 @@ def test_commands_are_found_on_every_page_and_in_messages() -> None:
         "docs/two-machines.md",
         "deploy/README.md",
     } <= found
-    assert {"stages/combine/halves.py", "stages/schema.py"} <= found
+    assert {"tools/combine/halves.py", "stages/documents/matrix.py"} <= found
 
 
 def dry(text: str) -> str:
@@ -88,8 +88,8 @@ def test_a_make_command_has_its_target_which_uses_each_of_its_variables(command:
             others = shlex.join(other for other in words if other != word)
             assert dry(others) != runs, f"{word} changes nothing"
     for line in runs.replace("\\\n", " ").splitlines():
-        if re.search(r"stages\.(compose|dry_run)", line):
-            measurable(shlex.split(line.partition("stages.")[2])[1:])
+        if re.search(r"tools\.(compose|plan)\b", line):
+            measurable(shlex.split(line.partition("tools.")[2])[1:])
 
 
 @pytest.mark.parametrize("command", of("dvc"), ids=identify)

@@ -11,7 +11,7 @@ import pytest
 from contracts import ROOT
 from hostile import hostile, plain
 
-from stages.shell import uv_environ
+from stages.common.shell import uv_environ
 
 TELLS = """\
 #!/bin/bash -p
@@ -78,7 +78,7 @@ def test_a_hostile_shell_reaches_no_program_of_make_s(tree: Tree, tmp_path: Path
         "MAKEFLAGS": "j8",
     }
     got = tree.make(environ, "plan")
-    assert got["ARGUMENTS"] == "-m stages.dry_run"
+    assert got["ARGUMENTS"] == "-m tools.plan"
     assert {n for n in got if n.startswith("PYTHON")} == {"PYTHONHASHSEED", "PYTHONUNBUFFERED"}
     assert not {n for n in got if n.startswith(("UV_", "GIT_TRACE"))}
     elsewhere = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
@@ -126,11 +126,11 @@ def test_uv_gets_what_the_harness_lets_it_have(tree: Tree) -> None:
 @pytest.mark.parametrize(
     ("target", "wanted"),
     [
-        ("doctor", "-m stages.doctor"),
-        ("measure", "-m stages.combine.half "),
-        ("params", "-m stages.compose"),
-        ("diff", "-m stages.report.diff HEAD workspace"),
-        ("combine", "-m stages.combine"),
+        ("doctor", "-m tools.doctor"),
+        ("measure", "-m tools.combine.half "),
+        ("params", "-m tools.compose"),
+        ("diff", "-m tools.diff HEAD workspace"),
+        ("combine", "-m tools.combine"),
     ],
 )
 def test_a_variable_of_the_shell_is_no_argument(tree: Tree, target: str, wanted: str) -> None:
@@ -141,4 +141,4 @@ def test_a_variable_of_the_shell_is_no_argument(tree: Tree, target: str, wanted:
 
 def test_what_stands_behind_make_is_one(tree: Tree) -> None:
     got = tree.make(plain(), "doctor", "BACKEND=jax", "JSON=1")
-    assert got["ARGUMENTS"].split() == ["-m", "stages.doctor", "--backend", "jax", "--json"]
+    assert got["ARGUMENTS"].split() == ["-m", "tools.doctor", "--backend", "jax", "--json"]

@@ -1,41 +1,5 @@
-"""Stage ``checkpoint``: the model under test, built from a seed, from a package, or pinned.
+"""`python -m stages.checkpoint`: see :mod:`stages.checkpoint.command`."""
 
-Writes ``data/checkpoint/``: ``model.json`` says what the model is and ``config.json`` is
-its architecture. The weights of a synthetic and of a packaged model lie beside them, a hub
-model's do not (the servers fetch them at the pinned revision); a packaged model's
-``tokenizer.json`` does too.
-"""
+from stages.checkpoint.command import main
 
-from __future__ import annotations
-
-from pathlib import Path
-
-import click
-
-from stages.checkpoint.hub import resolve_hub
-from stages.checkpoint.packaged import write_packaged
-from stages.checkpoint.synthetic import write_synthetic
-from stages.contract import HubModel, SyntheticModel, load_contract
-from stages.errors import one_line_errors
-from stages.files import write_whole
-from stages.schema import CHECKPOINT_FOLDER
-
-
-@click.command()
-@click.option("--output", type=click.Path(path_type=Path), default=CHECKPOINT_FOLDER)
-@one_line_errors
-def main(output: Path) -> None:
-    """Build or pin the model under test."""
-    contract = load_contract()
-    if isinstance(contract.model, SyntheticModel):
-        model = write_synthetic(contract.model, contract.vocabulary, output)
-    elif isinstance(contract.model, HubModel):
-        model = resolve_hub(contract.model, contract.vocabulary, output)
-    else:
-        model = write_packaged(contract.model, contract.vocabulary, output)
-    write_whole(output / "model.json", (model.model_dump_json(indent=2) + "\n").encode())
-    click.echo(f"checkpoint: {model.title}, sha256 {model.sha256[:12]}")
-
-
-if __name__ == "__main__":
-    main()
+main()

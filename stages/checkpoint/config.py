@@ -1,4 +1,4 @@
-"""The bytes of a ``config.json`` that is written here."""
+"""Serializes a ``config.json``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention heads in another layout: the file's order undone, and heads made wider. Pure.
+"""Converts attention heads: from GGUF's order to transformers', and to wider heads.
 
 A rotary embedding turns each pair of a head's numbers by position x base^(-2j/D), j being the
 pair's number and D the head's size. transformers pairs j with j + D/2; the converter to GGUF
@@ -7,9 +7,8 @@ puts a pair's two numbers side by side.
 Wider heads give the same scores. In a head of kD numbers the pair kj turns at
 base^(-2kj/(kD)) = base^(-2j/D): the same. So pair j becomes pair kj and the others are zero,
 which adds nothing to any product of a query and a key. A server divides that product by
-sqrt(kD) instead of sqrt(D), so the queries are multiplied by sqrt(k). Values get zeros behind
-them, and the output projection zeros for those. All that changes is the rounding of the
-queries.
+sqrt(kD) instead of sqrt(D), so the queries are multiplied by sqrt(k). Values are padded with zeros,
+and so is the output projection. Only the rounding of the queries changes.
 """
 
 from __future__ import annotations

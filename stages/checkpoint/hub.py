@@ -1,18 +1,18 @@
-"""A model of the Hugging Face hub, resolved to a commit; its weights stay there."""
+"""Resolves a model of the Hugging Face hub to a commit, without its weights."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+from stages.common.errors import UserError
+from stages.common.files import sha256, write_whole
 from stages.contract import HubModel, Vocabulary
-from stages.errors import UserError
-from stages.files import sha256, write_whole
-from stages.schema import Model
+from stages.documents.matrix import Model
 
 
 def resolve_hub(model: HubModel, vocabulary: Vocabulary, folder: Path) -> Model:
-    """Resolve a hub model to its commit, keep its ``config.json``, and say what it is.
+    """Resolve a hub model to its commit, store its ``config.json``, and describe it.
 
     Raises:
         UserError: the hub or the model cannot be reached, or the contract's vocabulary

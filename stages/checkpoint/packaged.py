@@ -1,4 +1,4 @@
-"""A trained Llama model from the GGUF file of a Python package, dequantized to float32."""
+"""Builds a trained Llama model from the GGUF file of a package, dequantized to float32."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from stages.checkpoint.heads import (
     widen_rotary,
     widen_values,
 )
+from stages.common.errors import ContractError, UserError
+from stages.common.files import write_whole
 from stages.contract import PackagedModel, Vocabulary
-from stages.errors import ContractError, UserError
-from stages.files import write_whole
+from stages.documents.matrix import Model
 from stages.packaged.fetch import fetch_gguf
 from stages.packaged.gguf_file import GgufFile
 from stages.packaged.tokenizer import TOKENIZER_FILE, tokenizer_json
-from stages.schema import Model
 
-# The file's names of a layer's tensors that are taken as they are.
+# Tensors of a layer that are copied unchanged, by their names in the file.
 _TAKEN = {
     "attn_norm": "input_layernorm",
     "ffn_norm": "post_attention_layernorm",
@@ -39,7 +39,7 @@ _TAKEN = {
 
 @dataclass(frozen=True, slots=True)
 class Llama:
-    """The sizes of a Llama model, as its GGUF file says them."""
+    """The sizes of a Llama model, from its GGUF file."""
 
     layers: int
     hidden: int
@@ -73,7 +73,7 @@ class Llama:
             return int(file.number(key))
 
         def single(key: str) -> float:
-            # Stored in single precision; 1e-5 must not become 9.999999747378752e-06.
+            # Stored in single precision: 1e-5 must not become 9.999999747378752e-06.
             return float(str(np.float32(file.number(key))))
 
         return cls(
@@ -120,7 +120,7 @@ def build_weights(file: GgufFile, llama: Llama, factor: int) -> dict[str, Tensor
     """Float32 weights under transformers' names, heads ``factor`` times as wide.
 
     Raises:
-        UserError: a tensor is missing, or there is one that a plain Llama does not have.
+        UserError: a tensor is missing, or is not part of a plain Llama.
     """
     left = set(file.tensors)
 
@@ -153,11 +153,11 @@ def build_weights(file: GgufFile, llama: Llama, factor: int) -> dict[str, Tensor
 
 
 def write_packaged(model: PackagedModel, vocabulary: Vocabulary, folder: Path) -> Model:
-    """Build the checkpoint in ``folder`` and say what it is; nothing is written if it is another.
+    """Build the checkpoint in ``folder`` and describe it. Writes nothing if the hash differs.
 
     Raises:
         ContractError: the contract does not fit the model, or pins another checkpoint.
-        UserError: the package cannot be had or read.
+        UserError: the package cannot be downloaded or read.
     """
     file = GgufFile(fetch_gguf("model", model.package, model.version))
     llama = Llama.of(file)

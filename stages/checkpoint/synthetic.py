@@ -1,4 +1,4 @@
-"""A small untrained Qwen3 checkpoint, built from a seed."""
+"""Builds a small untrained Qwen3 checkpoint from a seed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy.typing as npt
 from safetensors.numpy import save
 
 from stages.checkpoint.config import config_bytes
+from stages.common.files import sha256, write_whole
 from stages.contract import SyntheticModel, Vocabulary
-from stages.files import sha256, write_whole
-from stages.schema import Model
+from stages.documents.matrix import Model
 
 type Tensor = npt.NDArray[np.float32]
 
@@ -45,8 +45,8 @@ def build_weights(model: SyntheticModel, vocabulary: Vocabulary) -> dict[str, Te
     """Random float32 weights under transformers' Qwen3 names.
 
     Linear layers are N(0, 1/sqrt(fan_in)), norms 1. Embeddings are N(0, 2/sqrt(hidden)):
-    at that scale the label scores spread over (0, 1), so a wrong score is far from a
-    right one and the correctness gate has something to see.
+    at that scale the label scores spread over (0, 1), so the correctness gate can tell wrong scores
+    from right ones.
     """
     random = np.random.Generator(np.random.PCG64(model.seed))
 

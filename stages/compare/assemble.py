@@ -1,17 +1,20 @@
-"""From four matrices to the comparison. Pure: no disk, no network, no clock."""
+"""From four matrices to the comparison. No disk, no network, no clock."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
-from stages.canonical import CanonicalWorkload
+from stages.backends.registry import declared
+from stages.common.errors import UserError
 from stages.compare.cells import build_cell, reported_seconds
 from stages.compare.elsewhere import elsewhere_flags, server_host
 from stages.compare.gate import judge
-from stages.compare.oracle import against_oracle, oracle_verdict
+from stages.compare.oracle import against_oracle, sides_with
 from stages.compare.passes import passes_of
 from stages.compare.prefix_cache import prefix_cache
 from stages.compare.probes import change_limit, isolation, noise_floor
@@ -25,31 +28,31 @@ from stages.compare.selection import (
 )
 from stages.compare.series import chunk_ratios, item_differences, pass_times
 from stages.compare.turning import turning
-from stages.compare.wording import answer, deferred_sentence
-from stages.comparison import (
+from stages.contract import VIEWS, Backend, Contract, Gate, View
+from stages.documents.cell import MatrixKey, matrix_keys
+from stages.documents.comparison import (
     BUSY,
     COMPARISON_VERSION,
     NOISY,
+    TITLE,
     Cell,
     Comparison,
+    Flag,
     Isolation,
+    Named,
     NoiseFloor,
     OracleResult,
+    Pair,
     PrefixCache,
     Scope,
     Source,
     Turning,
     ViewComparison,
 )
-from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE, VIEWS, Backend, Contract, Gate, View
-from stages.numbers import difference, percent
-from stages.oracle_table import OracleTable
-from stages.probe_table import Probes
-from stages.schema import TIMED_PHASES, Matrix, Provenance
-
-type Key = tuple[Backend, View]
-
-GATED: Backend = next(b for b in BACKENDS if b != REFERENCE)
+from stages.documents.matrix import TIMED_PHASES, Matrix, Provenance
+from stages.documents.oracle import OracleTable
+from stages.documents.probes import Probes
+from stages.documents.workload import CanonicalWorkload
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,8 @@ class Evidence:
         oracle: the independent scorer's sample.
     """
 
-    matrices: Mapping[Key, Matrix]
-    probes: Mapping[Key, Probes]
+    matrices: Mapping[MatrixKey, Matrix]
+    probes: Mapping[MatrixKey, Probes]
     oracle: OracleTable
 
 
@@ -71,7 +74,7 @@ def assemble(
 ) -> Comparison:
     """Compare both backends in both views."""
     matrices = evidence.matrices
-    first = matrices[REFERENCE, "portable"].provenance
+    first = matrices[MatrixKey(contract.reference, "portable")].provenance
     passes = {key: passes_of(matrix.calls) for key, matrix in matrices.items()}
     caches = {
         key: prefix_cache(passes[key], workload, matrix.provenance.contract)
@@ -79,11 +82,10 @@ def assemble(
     }
     views = {view: _view(contract, view, evidence, passes, caches) for view in VIEWS}
     planned = first.contract.passes
-    unavailable = _unavailable(contract)
     return Comparison(
         version=COMPARISON_VERSION,
-        answer=answer([views[view] for view in VIEWS], unavailable),
-        unavailable=unavailable,
+        pair=_pair(contract),
+        unavailable=_unavailable(contract),
         scope=Scope(
             identity=contract.identity,
             model=first.model,
@@ -102,14 +104,36 @@ def assemble(
         ),
         gate=contract.gate,
         selection=contract.selection,
-        sources=[_source(matrices[b, v], passes[b, v]) for v in VIEWS for b in BACKENDS],
+        sources=[
+            _source(matrices[key], passes[key])
+            for view in VIEWS
+            for key in matrix_keys(contract.pair)
+            if key.view == view
+        ],
         portable=views["portable"],
         best_native=views["best_native"],
     )
 
 
+def _pair(contract: Contract) -> Pair:
+    return Pair(candidate=_named(contract.candidate), reference=_named(contract.reference))
+
+
+def _named(backend: Backend) -> Named:
+    its = declared(backend)
+    if not re.fullmatch(TITLE, its.title):
+        allowed = "up to 24 ASCII letters, digits, spaces and '._+-' are allowed"
+        raise UserError(f"backends/{backend}/backend.py: title {its.title!r}: {allowed}")
+    return Named(
+        key=backend,
+        title=its.title,
+        package=its.package,
+        tpu_mask_flag=its.tpu_masks.mask if its.tpu_masks else None,
+    )
+
+
 def _unavailable(contract: Contract) -> dict[Backend, str]:
-    reasons = {b: contract.backends.of(b).unavailable for b in BACKENDS}
+    reasons = {b: contract.backends[b].unavailable for b in contract.pair.both}
     return {b: reason for b, reason in reasons.items() if reason is not None}
 
 
@@ -117,38 +141,45 @@ def _view(
     contract: Contract,
     view: View,
     evidence: Evidence,
-    passes: Mapping[Key, pl.DataFrame],
-    caches: Mapping[Key, PrefixCache],
+    passes: Mapping[MatrixKey, pl.DataFrame],
+    caches: Mapping[MatrixKey, PrefixCache],
 ) -> ViewComparison:
+    both, reference = contract.pair.both, contract.reference
+    keys = {b: MatrixKey(b, view) for b in both}
     matrices = evidence.matrices
-    labels = len(matrices[REFERENCE, view].provenance.label_token_ids)
-    noise = {b: noise_floor(evidence.probes[b, view].frame) for b in BACKENDS}
+    labels = len(matrices[keys[reference]].provenance.label_token_ids)
+    noise = {b: noise_floor(evidence.probes[keys[b]].frame) for b in both}
     isolations = {
-        b: _isolation(evidence.probes[b, view], matrices[b, view].provenance, noise[b], contract)
-        for b in BACKENDS
+        b: _isolation(
+            evidence.probes[keys[b]],
+            matrices[keys[b]].provenance,
+            noise[b],
+            contract,
+        )
+        for b in both
     }
     oracle = {
-        b: against_oracle(passes[b, view], evidence.oracle.frame, labels, contract.gate)
-        for b in BACKENDS
+        b: against_oracle(passes[keys[b]], evidence.oracle.frame, labels, contract.gate)
+        for b in both
     }
     cells: list[Cell] = []
     seconds = {}
-    for backend in BACKENDS:
-        provenance = matrices[backend, view].provenance
+    for backend in both:
+        provenance = matrices[keys[backend]].provenance
         for chunk in provenance.contract.chunk_sizes:
-            mine = passes[backend, view].filter(pl.col("chunk_size") == chunk)
-            gated = backend != REFERENCE
-            gate = judge(mine, passes[REFERENCE, view], contract.gate, labels) if gated else None
-            price = getattr(contract.prices_usd_per_hour, backend)
-            allowed = caches[backend, view].allowed_tokens
+            mine = passes[keys[backend]].filter(pl.col("chunk_size") == chunk)
+            gated = backend != reference
+            gate = judge(mine, passes[keys[reference]], contract.gate, labels) if gated else None
+            price = contract.prices_usd_per_hour[backend]
+            allowed = caches[keys[backend]].allowed_tokens
             leaks = isolations[backend]
             cells.append(build_cell(mine, provenance, chunk, gate, leaks, price, allowed))
             seconds[backend, chunk] = reported_seconds(mine)
     unavailable = _unavailable(contract)
     guardrail = contract.selection.guardrail
     cells = mark_guardrail(cells, guardrail)
-    chosen = selected(cells, guardrail)
-    sources = [matrices[b, view].provenance for b in BACKENDS]
+    chosen = selected(cells, guardrail, both)
+    sources = [matrices[keys[b]].provenance for b in both]
     standing = [
         *_standing_flags(contract, sources),
         *elsewhere_flags(sources, cells),
@@ -156,27 +187,30 @@ def _view(
         *_noise_flags(noise, contract.gate),
     ]
     return ViewComparison(
+        pair=_pair(contract),
         view=view,
         cells=cells,
-        scoring={b: matrices[b, view].provenance.scoring for b in BACKENDS},
+        scoring={b: matrices[keys[b]].provenance.run.scoring for b in both},
         selected={b: c.chunk_size if c else None for b, c in chosen.items()},
-        passed_over=passed_over(cells, chosen),
+        passed_over=passed_over(cells, both),
         isolation=isolations,
         noise=noise,
         oracle=oracle,
-        oracle_verdict=oracle_verdict(oracle),
-        prefix_cache={b: caches[b, view] for b in BACKENDS},
-        winner=without_winner("deferred", deferred_sentence(unavailable, cells))
+        oracle_sides_with=sides_with(oracle),
+        prefix_cache={b: caches[keys[b]] for b in both},
+        winner=without_winner("deferred")
         if unavailable
         else decide(
             [Samples(c, seconds[c.backend, c.chunk_size]) for c in cells if c.eligible],
-            cells,
             contract.selection,
+            both,
             lambda decisive: [*standing, *_cell_flags(decisive)],
         ),
-        ratios=chunk_ratios(cells, seconds),
-        passes={b: pass_times(passes[b, view]) for b in BACKENDS},
-        item_differences=item_differences(passes[GATED, view], passes[REFERENCE, view], labels),
+        ratios=chunk_ratios(cells, seconds, contract.pair),
+        passes={b: pass_times(passes[keys[b]]) for b in both},
+        item_differences=item_differences(
+            passes[keys[contract.candidate]], passes[keys[reference]], labels
+        ),
         turning=Turning(guardrail=None, eligibility=None)
         if unavailable
         else turning(cells, guardrail),
@@ -190,63 +224,55 @@ def _isolation(
     return isolation(probes.frame, probes.provenance.targets, served.items, limit)
 
 
-def _oracle_flags(results: Mapping[Backend, OracleResult]) -> list[str]:
+def _oracle_flags(results: Mapping[Backend, OracleResult]) -> list[Flag]:
     return [
-        f"{BACKEND_NAMES[backend]} differs from the oracle by up to"
-        f" {difference(result.max_abs_diff)}"
-        if result.agrees is False
-        else f"the oracle has nothing to compare {BACKEND_NAMES[backend]} with"
+        Flag(
+            code="oracle_not_compared" if result.agrees is None else "oracle_differs",
+            backend=backend,
+            difference=result.max_abs_diff,
+        )
         for backend, result in results.items()
         if not result.agrees
     ]
 
 
-def _noise_flags(floors: Mapping[Backend, NoiseFloor], gate: Gate) -> list[str]:
+def _noise_flags(floors: Mapping[Backend, NoiseFloor], gate: Gate) -> list[Flag]:
     """Noise near the gate's limit makes the gate's verdict a matter of luck."""
     return [
-        f"{BACKEND_NAMES[backend]}'s answers to one identical request differ by up to"
-        f" {difference(floor.max_abs_diff)}"
+        Flag(code="noise", backend=backend, difference=floor.max_abs_diff)
         for backend, floor in floors.items()
         if floor.max_abs_diff is not None and floor.max_abs_diff > NOISY * gate.max_abs_diff
     ]
 
 
-def _standing_flags(contract: Contract, sources: list[Provenance]) -> list[str]:
+def _standing_flags(contract: Contract, sources: list[Provenance]) -> list[Flag]:
     flags = []
     if not all(s.model.trained for s in sources):
-        flags.append("the model is small and untrained")
-    prices = contract.prices_usd_per_hour
-    if len({server_host(s) for s in sources}) > 1 and None in (prices.jax, prices.pytorch):
-        flags.append("the backends ran on different hosts and no cost is given for both")
-    busy = [(s.backend, s.foreign_cpu) for s in sources if s.foreign_cpu is not None]
-    flags += [
-        f"other work took {percent(share, BUSY)} of the machine's CPU time while"
-        f" {BACKEND_NAMES[backend]} was timed"
-        for backend, share in busy
-        if share >= BUSY
+        flags.append(Flag(code="untrained_model"))
+    costs = [contract.prices_usd_per_hour[b] for b in contract.pair.both]
+    if len({server_host(s) for s in sources}) > 1 and None in costs:
+        flags.append(Flag(code="hosts_without_cost"))
+    return flags + [
+        Flag(code="other_work", backend=source.backend, share=source.run.foreign_cpu)
+        for source in sources
+        if source.run.foreign_cpu is not None and source.run.foreign_cpu >= BUSY
     ]
-    return flags
 
 
-def _cell_flags(cells: list[Cell]) -> list[str]:
+def _cell_flags(cells: list[Cell]) -> list[Flag]:
     flags = []
     for cell in cells:
-        name = f"{BACKEND_NAMES[cell.backend]} at chunk {cell.chunk_size}"
+        of = partial(Flag, backend=cell.backend, chunk_size=cell.chunk_size)
         if cell.instability:
-            flags.append(f"{name} is unstable: {', '.join(cell.instability)}")
+            flags.append(of(code="unstable", instability=cell.instability))
         if cell.compiled_passes:
-            flags.append(f"{name} compiled in {_timed_passes(cell.compiled_passes)}")
+            flags.append(of(code="compiled", passes=cell.compiled_passes))
         if cell.excess_passes:
-            passes = _timed_passes(cell.excess_passes)
-            flags.append(f"{name} took more from its prefix cache than allowed in {passes}")
+            flags.append(of(code="prefix_cache", passes=cell.excess_passes))
         if cell.gate is not None and cell.gate.left_out and not cell.gate.controls:
-            only = " and ".join(dict.fromkeys(cell.gate.left_out.values()))
-            flags.append(f"nothing could test the gate's power for {name}: there is {only}")
+            only = list(dict.fromkeys(cell.gate.left_out.values()))
+            flags.append(of(code="gate_untested", only=only))
     return flags
-
-
-def _timed_passes(count: int) -> str:
-    return "1 timed pass" if count == 1 else f"{count} timed passes"
 
 
 def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:
@@ -257,33 +283,14 @@ def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:
         backend=found.backend,
         view=found.view,
         unavailable=found.unavailable,
-        backend_version=found.backend_version,
         backend_commit=found.contract.launch.commit,
         segment_mask_mended=found.contract.launch.segment_mask_mended,
-        environment_sha256=found.environment_sha256,
-        repaired=found.repaired,
         dtype=found.contract.launch.dtype,
-        argv=found.argv,
-        shell=found.shell,
         base_url=found.contract.base_url,
-        elsewhere=found.elsewhere,
-        round_trip=found.round_trip,
-        devices=found.devices,
-        host=found.host,
-        started_at=found.started_at,
-        finished_at=found.finished_at,
-        git_commit=found.git_commit,
-        git_dirty=found.git_dirty,
-        restarts=found.restarts,
-        sessions=found.sessions,
-        interruptions=found.interruptions,
-        requests_repeated=found.requests_repeated,
-        foreign_cpu=found.foreign_cpu,
-        compile_cache_entries=found.compile_cache_entries,
         planned_passes=0
         if found.unavailable
         else planned.sweep * len(found.contract.chunk_sizes)
         + planned.confirm * len(found.confirm_chunk_sizes),
         good_passes=timed.filter(pl.col("status") == "ok").height,
-        seconds=found.seconds,
+        run=found.run,
     )

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import polars as pl
 
+from stages.common.errors import UserError
 from stages.contract import Backend, Contract, View
-from stages.errors import UserError
-from stages.oracle_table import OracleTable
-from stages.probe_table import Probes
-from stages.schema import ROW_SUM_TOLERANCE, Matrix
+from stages.documents.matrix import ROW_SUM_TOLERANCE, Matrix
+from stages.documents.oracle import OracleTable
+from stages.documents.probes import Probes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def check_matrix(
         UserError: naming the file, what it is and what it should be.
     """
     found, contract = matrix.provenance, expected.contract
-    section = contract.backends.of(backend)
+    section = contract.backends[backend]
     _same(path, "backend", found.backend, backend)
     _same(path, "view", found.view, view)
     _same(path, "workload", found.workload_sha256, expected.workload_sha256)
@@ -54,10 +54,10 @@ def check_matrix(
     _same(path, f"contract (backends.{backend}.{view}.base_url)", found.contract.base_url, base_url)
     # A server started elsewhere has an environment that nobody here knows.
     environment = expected.environment_sha256[backend] if base_url is None else None
-    _same(path, "environment", found.environment_sha256, environment)
+    _same(path, "environment", found.run.environment_sha256, environment)
     _same(path, "unavailability", found.unavailable, section.unavailable)
     elsewhere = base_url is not None and section.unavailable is None
-    _same(path, "server's own account", found.elsewhere is not None, elsewhere)
+    _same(path, "server's own account", found.run.elsewhere is not None, elsewhere)
     measured = found.contract
     for key in ("chunk_sizes", "passes", "limits", "probes"):
         _same(path, f"contract ({key})", getattr(measured, key), getattr(contract, key))

@@ -10,9 +10,8 @@ import polars as pl
 
 from stages.compare.intervals import mean_interval, median_interval, rate_interval
 from stages.compare.prefix_cache import excess_passes
-from stages.comparison import Cell, ControlName, GateResult, Isolation
-from stages.numbers import difference
-from stages.schema import TIMED_PHASES, Phase, Provenance
+from stages.documents.comparison import Cell, GateResult, Isolation, Reason, Unsteady
+from stages.documents.matrix import TIMED_PHASES, Phase, Provenance
 
 UNSTABLE_STD = 0.10
 UNSTABLE_EXTREME = 0.50
@@ -44,16 +43,17 @@ def latency(seconds: Seconds) -> LatencyFigures:
     )
 
 
-def instability(figures: LatencyFigures) -> list[str]:
-    """Why latency is called unstable, in words; empty when it is not."""
-    said = []
+def instability(figures: LatencyFigures) -> list[Unsteady]:
+    """Why latency is called unstable; empty when it is not."""
     mean = figures.mean_s
+    found = []
     if figures.std_s >= UNSTABLE_STD * mean:
-        said.append(f"standard deviation {figures.std_s / mean:.0%} of the mean")
-    for name, value in (("fastest", figures.min_s), ("slowest", figures.max_s)):
-        if abs(value - mean) >= UNSTABLE_EXTREME * mean:
-            said.append(f"{name} pass {abs(value - mean) / mean:.0%} from the mean")
-    return said
+        found.append(Unsteady(code="deviation", share=figures.std_s / mean))
+    if abs(figures.min_s - mean) >= UNSTABLE_EXTREME * mean:
+        found.append(Unsteady(code="fastest", share=abs(figures.min_s - mean) / mean))
+    if abs(figures.max_s - mean) >= UNSTABLE_EXTREME * mean:
+        found.append(Unsteady(code="slowest", share=abs(figures.max_s - mean) / mean))
+    return found
 
 
 def reported_phase(passes: pl.DataFrame) -> Phase:
@@ -97,7 +97,7 @@ def build_cell(
     planned = _planned(provenance, chunk_size)
     failures = timed.filter(pl.col("status") != "ok").group_by("status").len().sort("status")
     reasons = (
-        [f"unavailable: {provenance.unavailable}"]
+        [Reason(code="unavailable", detail=provenance.unavailable)]
         if provenance.unavailable
         else [
             *_figure_reasons(good.height, planned, figures),
@@ -152,52 +152,42 @@ def _planned(provenance: Provenance, chunk_size: int) -> int:
     return passes.sweep + (passes.confirm if confirmed else 0)
 
 
-def _figure_reasons(good: int, planned: int, figures: LatencyFigures | None) -> list[str]:
+def _figure_reasons(good: int, planned: int, figures: LatencyFigures | None) -> list[Reason]:
     reasons = []
     if good < planned:
-        reasons.append(f"only {good} of {planned} timed passes succeeded")
+        reasons.append(Reason(code="failed_passes", good=good, planned=planned))
     if figures is None:
-        reasons.append("no figures")
+        reasons.append(Reason(code="no_figures"))
     elif not np.isfinite([figures.mean_s, figures.p95_s]).all() or figures.mean_s <= 0:
-        reasons.append("figures are not finite")
+        reasons.append(Reason(code="not_finite"))
     return reasons
 
 
-_CONTROLS: dict[ControlName, str] = {
-    "items_rotated": "items rotated by one",
-    "labels_swapped": "swapped labels",
-    "mean_score": "the mean score for every item",
-}
-
-
-def gate_reasons(gate: GateResult | None) -> list[str]:
+def gate_reasons(gate: GateResult | None) -> list[Reason]:
     """Why the gate makes a cell ineligible; empty when it does not."""
     if gate is None or gate.verdict == "pass":
         return []
     if gate.verdict == "fail":
-        return ["the scores fail the correctness gate"]
+        return [Reason(code="gate_failed")]
     if gate.verdict == "not_compared":
-        return ["no pass could be compared with the reference"]
-    missed = [_CONTROLS[c.name] for c in gate.controls if not c.caught]
-    return [
-        "the gate is inconclusive: the scores are so flat that it would also pass "
-        + " and ".join(missed)
-    ]
+        return [Reason(code="not_compared")]
+    missed = [control.name for control in gate.controls if not control.caught]
+    return [Reason(code="gate_inconclusive", controls=missed)]
 
 
-def isolation_reasons(isolation: Isolation) -> list[str]:
+def isolation_reasons(isolation: Isolation) -> list[Reason]:
     """Why the isolation probe makes a cell ineligible; empty when it does not."""
     if isolation.verdict in ("isolated", "no_neighbours"):
         return []
-    if isolation.verdict == "not_probed":
-        return ["isolation between items could not be probed"]
-    if isolation.verdict == "lengths_not_probed":
-        return ["isolation from items of other lengths could not be probed"]
-    *most, last = map(str, isolation.leaking_targets)
-    items = f"items {', '.join(most)} and {last}" if most else f"item {last}"
+    if isolation.verdict != "leaks":
+        return [Reason(code=isolation.verdict)]
     return [
-        f"scores depend on neighbouring items: those of {items} moved by up to"
-        f" {difference(isolation.largest_change)} (limit {difference(isolation.limit)})"
+        Reason(
+            code="leaks",
+            items=isolation.leaking_targets,
+            change=isolation.largest_change,
+            limit=isolation.limit,
+        )
     ]
 
 
@@ -217,7 +207,7 @@ def _compiled_passes(timed: pl.DataFrame) -> int | None:
 def _client_share(
     provenance: Provenance, chunk_size: int, figures: LatencyFigures | None
 ) -> float | None:
-    costs = {c.chunk_size: c.seconds_per_pass for c in provenance.client_costs}
+    costs = {c.chunk_size: c.seconds_per_pass for c in provenance.run.client_costs}
     if figures is None or chunk_size not in costs:
         return None
     return costs[chunk_size] / figures.mean_s
@@ -226,7 +216,7 @@ def _client_share(
 def _round_trip_share(
     provenance: Provenance, chunk_size: int, figures: LatencyFigures | None
 ) -> float | None:
-    if figures is None or provenance.round_trip is None or figures.p50_s <= 0:
+    if figures is None or provenance.run.round_trip is None or figures.p50_s <= 0:
         return None
     calls = -(-provenance.items // chunk_size)
-    return calls * provenance.round_trip.largest_s / figures.p50_s
+    return calls * provenance.run.round_trip.largest_s / figures.p50_s

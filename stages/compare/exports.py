@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from stages.comparison import Cell, Comparison, ViewComparison
-from stages.contract import BACKENDS, Backend, Gate
+from stages.contract import Backend, Gate
+from stages.documents.comparison import Cell, Comparison, ViewComparison
 
 type Figure = float | int | str | None
 type Figures = dict[str, Figure | dict[str, Figure]]
@@ -34,7 +34,7 @@ def metrics(comparison: Comparison) -> Metrics:
 
 def _uncommitted_changes(comparison: Comparison) -> bool | None:
     """Whether any code that measured differed from its commit; ``None`` where nobody knows."""
-    known = {s.git_dirty for s in comparison.sources if s.unavailable is None}
+    known = {s.run.git_dirty for s in comparison.sources if s.unavailable is None}
     return True if True in known else False if known == {False} else None
 
 
@@ -42,8 +42,11 @@ def _view_metrics(view: ViewComparison, limits: Gate) -> Figures:
     return {
         "winner": view.winner.outcome,
         "winner_confidence": view.winner.confidence,
-        **{backend: _scoring(view, backend) | _selected(view, backend) for backend in BACKENDS},
-        "jax_over_pytorch": _jax_over_pytorch(view),
+        **{
+            backend: _scoring(view, backend) | _selected(view, backend)
+            for backend in view.pair.both
+        },
+        "candidate_over_reference": _candidate_over_reference(view),
         "gate": _gate(view, limits),
     }
 
@@ -70,11 +73,11 @@ def _selected(view: ViewComparison, backend: Backend) -> dict[str, Figure]:
     }
 
 
-def _jax_over_pytorch(view: ViewComparison) -> float | None:
-    jax, pytorch = (view.selected_cell(backend) for backend in ("jax", "pytorch"))
-    if not (jax and jax.items_per_s and pytorch and pytorch.items_per_s):
+def _candidate_over_reference(view: ViewComparison) -> float | None:
+    one, other = (view.selected_cell(backend) for backend in view.pair.both)
+    if not (one and one.items_per_s and other and other.items_per_s):
         return None
-    return _rounded(jax.items_per_s / pytorch.items_per_s)
+    return _rounded(one.items_per_s / other.items_per_s)
 
 
 def _gate(view: ViewComparison, limits: Gate) -> dict[str, Figure]:
@@ -109,17 +112,18 @@ def _rounded(value: float | None) -> float | None:
 
 
 def plot_table(view: ViewComparison) -> bytes:
-    """CSV: a row a chunk size, a column a backend and figure, for `dvc plots`.
+    """CSV: a row a chunk size, a column a role and figure, for `dvc plots`.
 
     The field of an absent figure is empty, and the plot's line has a gap there.
     """
     rows = []
     for chunk in sorted({c.chunk_size for c in view.cells}):
         row: dict[str, float | int | None] = {"chunk_size": chunk}
-        for backend in BACKENDS:
+        for backend in view.pair.both:
             cell: Cell = view.cell(backend, chunk)
-            row[f"{backend}_items_per_s"] = _rounded(cell.items_per_s)
-            row[f"{backend}_p95_ms"] = _rounded(_milliseconds(cell.p95_s))
+            role = view.pair.role(backend)
+            row[f"{role}_items_per_s"] = _rounded(cell.items_per_s)
+            row[f"{role}_p95_ms"] = _rounded(_milliseconds(cell.p95_s))
         rows.append(row)
     sink = io.BytesIO()
     pl.DataFrame(rows).write_csv(sink)

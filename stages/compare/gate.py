@@ -1,4 +1,4 @@
-"""The correctness gate: JAX's scores against the reference's for the identical request."""
+"""The correctness gate: the candidate's scores against the reference's, request by request."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from stages.compare.passes import KEY
-from stages.comparison import ControlName, ControlResult, GateResult, Verdict
 from stages.contract import Gate
-from stages.schema import TIMED_PHASES
+from stages.documents.cell import PASS_COLUMNS
+from stages.documents.comparison import ControlName, ControlResult, GateResult, Only, Verdict
+from stages.documents.matrix import TIMED_PHASES
 
 type Array = npt.NDArray[np.float64]
 
@@ -21,7 +21,7 @@ def judge(candidate: pl.DataFrame, reference: pl.DataFrame, gate: Gate, labels: 
     """Judge one cell by all its successful timed passes; the worst pass counts.
 
     Args:
-        candidate: passes of one JAX cell, as ``passes_of`` returns them.
+        candidate: passes of one cell of the candidate, as ``passes_of`` returns them.
         reference: passes of the reference; rows of other cells do no harm.
         gate: the largest differences that pass.
         labels: scores per item.
@@ -63,13 +63,13 @@ def identical_requests(candidate: pl.DataFrame, reference: pl.DataFrame) -> pl.D
     """
     counterparts = reference.filter(pl.col("status") == "ok").select(
         pl.col("phase").replace("answer", "confirm"),
-        *KEY[1:],
+        *(column for column in PASS_COLUMNS if column != "phase"),
         "salt",
         pl.col("scores").alias("reference_scores"),
     )
     # Joined by key and compared by salt: a row's place in the file means nothing.
-    paired = _good_timed(candidate).join(counterparts, on=[*KEY, "salt"], how="inner")
-    return paired.sort(*KEY)
+    paired = _good_timed(candidate).join(counterparts, on=[*PASS_COLUMNS, "salt"], how="inner")
+    return paired.sort(*PASS_COLUMNS)
 
 
 def _good_timed(passes: pl.DataFrame) -> pl.DataFrame:
@@ -127,8 +127,8 @@ def power_controls(reference: list[list[float]], labels: int, gate: Gate) -> lis
     return results
 
 
-def no_controls(reference: list[list[float]], labels: int) -> dict[ControlName, str]:
-    """The controls that would equal the original whatever the scores are, and why.
+def no_controls(reference: list[list[float]], labels: int) -> dict[ControlName, Only]:
+    """The controls that would equal the original, and of what there is only one.
 
     Scores that happen to be equal are no reason: such a control is made, passes the gate, and
     shows that the scores are too flat. All items of a pass count, however many calls it took.
@@ -137,11 +137,11 @@ def no_controls(reference: list[list[float]], labels: int) -> dict[ControlName, 
         reference: scores of each compared pass, item by item.
         labels: scores per item.
     """
-    same: dict[ControlName, str] = {}
+    same: dict[ControlName, Only] = {}
     if reference and all(len(scores) == labels for scores in reference):
-        same |= {"items_rotated": "one item", "mean_score": "one item"}
+        same |= {"items_rotated": "item", "mean_score": "item"}
     if reference and labels == 1:
-        same["labels_swapped"] = "one label"
+        same["labels_swapped"] = "label"
     return same
 
 

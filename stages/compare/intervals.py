@@ -1,4 +1,4 @@
-"""95 % intervals for pass latency and items/s at the few passes a cell has. Pure.
+"""95 % intervals for pass latency and items/s at the few passes a cell has.
 
 The mean gets Student's t on the raw seconds, at its 97 % quantile: at the 95 % quantile the
 worst of the simulated kinds of noise is covered in only 94 % of cases. The median gets order
@@ -17,8 +17,8 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from stages.comparison import Interval
-from stages.student import relative_error, student_quantile, welch
+from stages.common.student import relative_error, student_quantile, welch
+from stages.documents.comparison import Interval
 
 TARGET = 0.95
 """The level that is asked for; no interval is ever printed with a higher one."""
@@ -97,8 +97,8 @@ def median_interval(seconds: Array) -> Interval | None:
 def ratio_interval(numerator: Array, denominator: Array) -> Interval | None:
     """The interval of mean(``numerator``) / mean(``denominator``), seconds of two cells' passes.
 
-    With PyTorch's seconds over JAX's this is JAX / PyTorch in items/s. The two need not have
-    the same number of passes; the smaller one sets the level.
+    With the reference's seconds over the candidate's this is candidate / reference in items/s.
+    The two need not have the same number of passes; the smaller one sets the level.
 
     Args:
         numerator: shape ``(passes,)``.

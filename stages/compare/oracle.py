@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 
-from stages.comparison import OracleResult, OracleVerdict
-from stages.contract import BACKEND_NAMES, Backend, Gate
-from stages.numbers import difference
-
-_KEY = ("phase", "chunk_size", "run")
+from stages.contract import Backend, Gate
+from stages.documents.cell import PASS_COLUMNS
+from stages.documents.comparison import OracleResult, OracleSide
 
 
 def against_oracle(
@@ -23,8 +23,10 @@ def against_oracle(
         labels: scores per item.
         gate: within its limits the backend agrees with the oracle.
     """
-    good = passes.filter(pl.col("status") == "ok").select(*_KEY, pl.col("scores").alias("all"))
-    pairs = sample.join(good, on=list(_KEY), how="inner")
+    good = passes.filter(pl.col("status") == "ok").select(
+        *PASS_COLUMNS, pl.col("scores").alias("all")
+    )
+    pairs = sample.join(good, on=list(PASS_COLUMNS), how="inner")
     found = [
         np.abs(np.asarray(row["all"][row["item"] * labels :][:labels]) - np.asarray(row["scores"]))
         for row in pairs.iter_rows(named=True)
@@ -45,30 +47,11 @@ def against_oracle(
     )
 
 
-def oracle_verdict(results: dict[Backend, OracleResult]) -> OracleVerdict:
-    """Which backend the oracle sides with, in a word and in a sentence."""
-    if any(r.agrees is None for r in results.values()):
-        unknown = [BACKEND_NAMES[b] for b, r in results.items() if r.agrees is None]
-        return OracleVerdict(
-            sides_with=None,
-            sentence=f"The oracle has nothing to compare {' and '.join(unknown)} with.",
-        )
-    agreeing = [b for b, r in results.items() if r.agrees]
-    far = ", ".join(
-        f"{BACKEND_NAMES[b]} by up to {difference(r.max_abs_diff)}" for b, r in results.items()
-    )
+def sides_with(results: Mapping[Backend, OracleResult]) -> OracleSide | None:
+    """Which backend the oracle sides with; ``None`` where one could not be compared."""
+    if any(result.agrees is None for result in results.values()):
+        return None
+    agreeing = [backend for backend, result in results.items() if result.agrees]
     if len(agreeing) == len(results):
-        return OracleVerdict(
-            sides_with="both",
-            sentence=f"The oracle agrees with both backends (it differs from {far}).",
-        )
-    if not agreeing:
-        return OracleVerdict(
-            sides_with="neither",
-            sentence=f"The oracle agrees with neither backend: it differs from {far}.",
-        )
-    (right,) = agreeing
-    return OracleVerdict(
-        sides_with=right,
-        sentence=f"The oracle sides with {BACKEND_NAMES[right]}: it differs from {far}.",
-    )
+        return "both"
+    return agreeing[0] if agreeing else "neither"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-KEY = ("phase", "chunk_size", "run")
+from stages.documents.cell import PASS_COLUMNS
 
 
 def passes_of(calls: pl.DataFrame) -> pl.DataFrame:
@@ -25,7 +25,7 @@ def passes_of(calls: pl.DataFrame) -> pl.DataFrame:
     ok = (pl.col("status") == "ok").all()
     return (
         calls.sort("position", "call")
-        .group_by(*KEY, maintain_order=True)
+        .group_by(*PASS_COLUMNS, maintain_order=True)
         .agg(
             pl.col("position", "session", "salt").first(),
             pl.when(ok)

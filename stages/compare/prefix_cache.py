@@ -1,7 +1,7 @@
 """What a timed pass may take from its server's prefix cache, and what the server says it took.
 
 A view without a prefix cache allows nothing. With one, a pass may share with itself whatever its
-prompts have in common, and take nothing that an earlier pass left: its salt is new. Pure.
+prompts have in common, and take nothing that an earlier pass left: its salt is new.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from stages.canonical import CanonicalWorkload
-from stages.comparison import PrefixCache
 from stages.contract import SALT_TOKENS
-from stages.schema import TIMED_PHASES, Measured
+from stages.documents.comparison import PrefixCache
+from stages.documents.matrix import TIMED_PHASES, Measured
+from stages.documents.workload import CanonicalWorkload
 
 
 def prompt_tokens(workload: CanonicalWorkload) -> int:

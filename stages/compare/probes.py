@@ -7,9 +7,9 @@ import math
 import numpy as np
 import polars as pl
 
-from stages.comparison import Isolation, IsolationVerdict, NoiseFloor
 from stages.contract import Gate
-from stages.probe_table import OTHER_LENGTHS
+from stages.documents.comparison import Isolation, IsolationVerdict, NoiseFloor
+from stages.documents.probes import OTHER_LENGTHS
 
 NOISE_FACTOR = 10.0
 """Times the noise floor, a score may move when its neighbours change."""

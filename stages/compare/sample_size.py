@@ -1,11 +1,11 @@
-"""How many passes would tell two cells apart. Pure."""
+"""How many passes would tell two cells apart."""
 
 from __future__ import annotations
 
 import math
 from statistics import NormalDist
 
-from stages.comparison import Cell
+from stages.documents.comparison import Cell
 
 LEVEL = 0.95
 POWER = 0.80

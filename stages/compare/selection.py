@@ -10,10 +10,17 @@ import numpy.typing as npt
 
 from stages.compare.intervals import ratio_interval
 from stages.compare.sample_size import passes_to_decide
-from stages.compare.wording import no_winner_sentence, winner_sentence
-from stages.comparison import SURE, VERY_SURE, Cell, Confidence, Interval, Outcome, Winner
-from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Selection
-from stages.numbers import factor
+from stages.contract import Backend, Selection
+from stages.documents.comparison import (
+    SURE,
+    VERY_SURE,
+    Cell,
+    Confidence,
+    Flag,
+    Interval,
+    Outcome,
+    Winner,
+)
 
 type Array = npt.NDArray[np.float64]
 
@@ -67,33 +74,26 @@ def mark_guardrail(cells: Sequence[Cell], guardrail: float) -> list[Cell]:
     return [c.model_copy(update={"inside_guardrail": id(c) in inside}) for c in cells]
 
 
-def selected(cells: Sequence[Cell], guardrail: float) -> dict[Backend, Cell | None]:
+def selected(
+    cells: Sequence[Cell], guardrail: float, both: Sequence[Backend]
+) -> dict[Backend, Cell | None]:
     """For each backend the cell it would be deployed with, judged among its own cells."""
-    return {b: choose([c for c in cells if c.backend == b], guardrail) for b in BACKENDS}
+    return {b: choose([c for c in cells if c.backend == b], guardrail) for b in both}
 
 
-def passed_over(cells: Sequence[Cell], chosen: dict[Backend, Cell | None]) -> list[str]:
-    """A sentence for each backend whose fastest measured cell was not eligible."""
-    sentences = []
-    for backend, cell in chosen.items():
+def passed_over(cells: Sequence[Cell], both: Sequence[Backend]) -> dict[Backend, int]:
+    """The chunk size of each backend's fastest measured cell, where that is not eligible."""
+    found = {}
+    for backend in both:
         measured = [c for c in cells if c.backend == backend and c.items_per_s is not None]
-        if not measured:
-            continue
-        fastest = min(measured, key=_rank)
-        if fastest.eligible:
-            continue
-        instead = (
-            f"chunk {cell.chunk_size} was taken instead" if cell else "no other chunk is eligible"
-        )
-        sentences.append(
-            f"{BACKEND_NAMES[backend]}: its fastest chunk size, {fastest.chunk_size},"
-            f" is not eligible ({'; '.join(fastest.reasons)}); {instead}."
-        )
-    return sentences
+        fastest = min(measured, key=_rank, default=None)
+        if fastest is not None and not fastest.eligible:
+            found[backend] = fastest.chunk_size
+    return found
 
 
 def resampled_shares(
-    samples: Sequence[Samples], leader: Cell, selection: Selection
+    samples: Sequence[Samples], leader: Cell, selection: Selection, both: Sequence[Backend]
 ) -> tuple[float, float]:
     """How often the leader still leads when its passes and the others' are drawn anew.
 
@@ -104,7 +104,7 @@ def resampled_shares(
         Share of resamples led by the leader's backend, and by the leader's very cell.
     """
     # Figures are compared per item, so the item count cancels out of items/s.
-    draws = [_resample(s, selection) for s in samples]
+    draws = [_resample(s, selection, both.index(s.cell.backend)) for s in samples]
     mean = np.stack([d.mean(axis=1) for d in draws])
     p95 = np.stack([np.quantile(d, 0.95, axis=1) for d in draws])
     allowed = p95 <= selection.guardrail * p95.min(axis=0)
@@ -114,9 +114,9 @@ def resampled_shares(
     return float(backends[leads].mean()), float(cells[leads].mean())
 
 
-def _resample(samples: Samples, selection: Selection) -> Array:
+def _resample(samples: Samples, selection: Selection, place: int) -> Array:
     cell = samples.cell
-    seed = [selection.seed, BACKENDS.index(cell.backend), len(cell.view), cell.chunk_size]
+    seed = [selection.seed, place, len(cell.view), cell.chunk_size]
     random = np.random.Generator(np.random.PCG64(seed))
     count = samples.seconds.size
     drawn = samples.seconds[random.integers(0, count, (selection.resamples, count))]
@@ -125,27 +125,27 @@ def _resample(samples: Samples, selection: Selection) -> Array:
 
 def decide(
     samples: Sequence[Samples],
-    everyone: Sequence[Cell],
     selection: Selection,
-    standing_flags: Callable[[list[Cell]], list[str]],
+    both: Sequence[Backend],
+    standing_flags: Callable[[list[Cell]], list[Flag]],
 ) -> Winner:
     """The winner of one view.
 
     Args:
         samples: every eligible cell of the view with its passes.
-        everyone: every cell of the view, eligible or not.
         selection: guardrail and resampling.
+        both: the candidate and the reference.
         standing_flags: what lowers the confidence in a decision between these cells.
     """
     cells = [s.cell for s in samples]
     leader = choose(cells, selection.guardrail)
     if leader is None:
-        return without_winner("tie" if cells else "none", no_winner_sentence(everyone))
+        return without_winner("tie" if cells else "none")
     rival = _rival(cells, leader, selection.guardrail)
-    same_backend, same_cell = resampled_shares(samples, leader, selection)
+    same_backend, same_cell = resampled_shares(samples, leader, selection, both)
     flags = standing_flags([leader, *([rival] if rival else [])])
     if rival is None:
-        flags = ["the other backend has no eligible cell", *flags]
+        flags = [Flag(code="no_rival"), *flags]
     tie = same_backend < SURE
     outcome: Outcome = "tie" if tie else leader.backend
     ratio = _known(leader.items_per_s) / _known(rival.items_per_s) if rival else None
@@ -154,11 +154,12 @@ def decide(
         ratio = None
     interval = _ratio_interval(samples, leader, rival) if ratio is not None else None
     if interval is not None and interval.low <= 1 and not tie:
-        flags = [f"the interval of the lead includes 1 ({_span(interval)})", *flags]
-    single = [c for c in (leader, rival) if c is not None and c.good_passes < 2]
-    if single and not tie:
-        named = " and ".join(f"{BACKEND_NAMES[c.backend]} at chunk {c.chunk_size}" for c in single)
-        flags = [f"a single pass shows no noise, and that is all there is of {named}", *flags]
+        flags = [Flag(code="lead_includes_one", low=interval.low, high=interval.high), *flags]
+    single = [c for c in (leader, rival) if c is not None and c.good_passes < 2 and not tie]
+    flags = [
+        *(Flag(code="single_pass", backend=c.backend, chunk_size=c.chunk_size) for c in single),
+        *flags,
+    ]
     # Behind the guardrail it is not the means that leave the winner open.
     needed = passes_to_decide(leader, rival) if tie and rival and ratio is not None else None
     return Winner(
@@ -176,7 +177,6 @@ def decide(
         passes_to_decide=needed,
         confidence=_confidence(same_backend, flags),
         flags=flags,
-        sentence=winner_sentence(leader, rival, ratio, same_backend, tie, needed, everyone),
     )
 
 
@@ -191,11 +191,6 @@ def _ratio_interval(
     )
 
 
-def _span(interval: Interval) -> str:
-    high = "any" if interval.high is None else factor(interval.high)
-    return f"{factor(interval.low)} to {high}"
-
-
 def _rival(cells: Sequence[Cell], leader: Cell, guardrail: float) -> Cell | None:
     """The other backend's best cell: inside the view's guardrail if it has one there."""
     theirs = [c for c in mark_guardrail(cells, guardrail) if c.backend != leader.backend]
@@ -203,7 +198,7 @@ def _rival(cells: Sequence[Cell], leader: Cell, guardrail: float) -> Cell | None
     return choose(inside or theirs, guardrail)
 
 
-def _confidence(share: float, flags: list[str]) -> Confidence:
+def _confidence(share: float, flags: list[Flag]) -> Confidence:
     if share < SURE:
         return "none"
     if flags:
@@ -211,7 +206,7 @@ def _confidence(share: float, flags: list[str]) -> Confidence:
     return "high" if share >= VERY_SURE else "medium"
 
 
-def without_winner(outcome: Outcome, sentence: str) -> Winner:
+def without_winner(outcome: Outcome) -> Winner:
     """No backend leads: ``outcome`` is ``tie``, ``none`` or ``deferred``."""
     return Winner(
         outcome=outcome,
@@ -228,5 +223,4 @@ def without_winner(outcome: Outcome, sentence: str) -> Winner:
         passes_to_decide=None,
         confidence="none",
         flags=[],
-        sentence=sentence,
     )

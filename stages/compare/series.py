@@ -1,4 +1,4 @@
-"""What is told besides the cells' figures: single passes, items and ratios. Pure."""
+"""What is told besides the cells' figures: single passes, items and ratios."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import polars as pl
 
 from stages.compare.gate import identical_requests
 from stages.compare.intervals import ratio_interval
-from stages.comparison import Cell, ItemDifference, PassTime, Ratio
-from stages.contract import REFERENCE, Backend
-from stages.schema import TIMED_PHASES
+from stages.contract import Backend, Pair
+from stages.documents.comparison import Cell, ItemDifference, PassTime, Ratio
+from stages.documents.matrix import TIMED_PHASES
 
 type Array = npt.NDArray[np.float64]
 
@@ -46,7 +46,7 @@ def item_differences(
     """How far each item's scores are from the reference's, by rising item.
 
     Args:
-        candidate: passes of every JAX cell of one view, as ``passes_of`` returns them.
+        candidate: passes of every cell of the candidate of one view, as ``passes_of`` returns them.
         reference: passes of the reference in that view.
         labels: scores per item; a pass holds so many for each item, all of them finite
             (``compare/belonging.py`` refuses a matrix of which this is not true).
@@ -77,26 +77,27 @@ def item_differences(
 
 
 def chunk_ratios(
-    cells: Sequence[Cell], seconds: Mapping[tuple[Backend, int], Array]
+    cells: Sequence[Cell], seconds: Mapping[tuple[Backend, int], Array], pair: Pair
 ) -> list[Ratio]:
-    """JAX / PyTorch at every chunk size, rising.
+    """Candidate / reference at every chunk size, rising.
 
     Args:
         cells: of both backends in one view.
         seconds: backend and chunk size -> the passes that cell's figures come from.
+        pair: that is compared.
     """
     found = {(cell.backend, cell.chunk_size): cell for cell in cells}
     ratios = []
     for size in sorted({cell.chunk_size for cell in cells}):
-        jax, reference = found["jax", size], found[REFERENCE, size]
+        one, other = (found[backend, size] for backend in pair.both)
         # Seconds go the other way round: fewer of them are more items per second.
-        interval = ratio_interval(seconds[REFERENCE, size], seconds["jax", size])
+        interval = ratio_interval(seconds[pair.reference, size], seconds[pair.candidate, size])
         ratios.append(
             Ratio(
                 chunk_size=size,
-                items_per_s=_over(jax.items_per_s, reference.items_per_s),
+                items_per_s=_over(one.items_per_s, other.items_per_s),
                 items_per_s_interval=interval,
-                p95_s=_over(jax.p95_s, reference.p95_s),
+                p95_s=_over(one.p95_s, other.p95_s),
             )
         )
     return ratios

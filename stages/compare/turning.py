@@ -1,4 +1,4 @@
-"""What would change the leading backend of a view: another guardrail, or eligible cells. Pure."""
+"""What would change the leading backend of a view: another guardrail, or eligible cells."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from stages.compare.selection import choose
-from stages.comparison import Alternative, Cell, Turning
+from stages.documents.comparison import Alternative, Cell, Turning
 
 
 def turning(cells: Sequence[Cell], guardrail: float) -> Turning:

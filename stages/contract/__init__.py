@@ -4,20 +4,16 @@ Nothing past this package reads ``params.yaml`` or sees a dictionary of strings.
 Every error names the key, what was found and what is allowed.
 """
 
+from stages.backends.declared import FlagValue
 from stages.contract.basics import (
-    BACKEND_NAMES,
-    BACKENDS,
-    REFERENCE,
     SALT_TOKENS,
     VIEWS,
     Backend,
-    FlagValue,
     View,
 )
-from stages.contract.estimates import RoughRates
 from stages.contract.measuring import Gate, Identity, Limits, Passes, Probes, Selection
 from stages.contract.parse import PARAMS, Contract, load_contract, parse_contract
-from stages.contract.serving import Launch, MultiItem
+from stages.contract.serving import Launch, MultiItem, Pair
 from stages.contract.subject import (
     DrawnWorkload,
     HubModel,
@@ -31,10 +27,7 @@ from stages.contract.subject import (
 )
 
 __all__ = [
-    "BACKENDS",
-    "BACKEND_NAMES",
     "PARAMS",
-    "REFERENCE",
     "SALT_TOKENS",
     "VIEWS",
     "Backend",
@@ -49,9 +42,9 @@ __all__ = [
     "MultiItem",
     "PackagedModel",
     "PackagedTokenizer",
+    "Pair",
     "Passes",
     "Probes",
-    "RoughRates",
     "Selection",
     "SyntheticModel",
     "TextWorkload",

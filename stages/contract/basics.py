@@ -1,4 +1,4 @@
-"""The vocabulary of the contract's sections: backends, views, and bounded values."""
+"""The vocabulary of the contract's sections: views, and bounded values."""
 
 from __future__ import annotations
 
@@ -8,18 +8,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from stages.contract.characters import unprintable
 
-type Backend = Literal["jax", "pytorch"]
+type Backend = str
+"""The key of a declared backend."""
 type View = Literal["portable", "best_native"]
-type FlagValue = bool | int | float | str | list[int]
 
-BACKENDS: tuple[Backend, ...] = get_args(Backend.__value__)
 VIEWS: tuple[View, ...] = get_args(View.__value__)
-
-BACKEND_NAMES: dict[Backend, str] = {"jax": "JAX", "pytorch": "PyTorch"}
-"""How sentences name the backends."""
-
-# The frozen baseline: JAX is gated against it, never the other way round.
-REFERENCE: Backend = "pytorch"
 
 
 def _printable(text: str) -> str:

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from stages.errors import ContractError, UserError, one_line
+from stages.common.errors import ContractError, UserError, one_line
 
 # 1.1 reads it as octal, 1.2 as decimal.
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stages.contract.basics import Count, Difference, Price, Seconds, Seed, Strict, Text
-from stages.errors import ContractError
+from stages.common.errors import ContractError
+from stages.contract.basics import Count, Difference, Seconds, Seed, Strict, Text
 
 
 class Identity(Strict):
@@ -91,13 +91,6 @@ class Oracle(Strict):
     samples_per_chunk: Annotated[
         Count, Field(description="pairs of (sweep run, item) for every chunk size")
     ]
-
-
-class Prices(Strict):
-    """USD per hour of the host each backend runs on, where known."""
-
-    jax: Price | None
-    pytorch: Price | None
 
 
 def check_passes(passes: Passes) -> None:

@@ -1,69 +1,51 @@
 """What packed items ask of the servers, and what a TPU cannot do: refused before a start.
 
-Segment masks failed at a TPU's kernel lowering until sglang-jax mended that in February 2026.
-Which builds hold the mend cannot be told from here, so the contract says it of its commit.
+Each backend declares which flags of its server this concerns.
 """
 
 from __future__ import annotations
 
-from stages.contract.basics import BACKENDS, VIEWS, FlagValue
+from stages.backends.declared import DeclaredBackend, TpuMasks
+from stages.backends.registry import declared, query_keeping_flags
+from stages.common.errors import ContractError
+from stages.contract.basics import VIEWS
 from stages.contract.serving import Backends, ServerView
 from stages.contract.subject import Vocabulary
-from stages.errors import ContractError
-
-_SERVER_CHUNK = "multi-item-scoring-chunk-size"
-
-KEEPS_QUERY = ("multi-item-enable-prefill-extend", "enable-scoring-cache")
-"""By either flag sglang-jax computes the query once, keeps it and continues it with every item.
-
-Builds from 18 March 2026 on always do, and do not start without the second.
-"""
 
 _WHY_ORDER = (
     "the server computes the query first and ignores item_first, so it would score other prompts"
     " than the other servers and the oracle"
 )
 
-_MASK = "multi-item-mask-impl"
-_THRESHOLD = "multi-item-segment-fallback-threshold"
-
-_ON_TPU: dict[str, FlagValue] = {_MASK: "dense", _THRESHOLD: 0}
-_WHY_ON_TPU = (
-    "on a TPU: a segment mask fails there (Cannot do int indexing on TPU during kernel lowering);"
-    " if the commit holds the mend, say so in {}.launch.source.segment_mask_mended"
-)
-_MASKS = ("auto", "dense", "segment")
-
 
 def check_packing(backends: Backends, vocabulary: Vocabulary, items: int) -> None:
     """Make sure that what the views say of packed items can be served and compared.
 
     Args:
-        backends: the servers of both backends.
+        backends: their servers.
         vocabulary: its reserved ids are in no prompt, so a delimiter must be one of them.
         items: of the workload.
 
     Raises:
         ContractError: naming the key, what was found and what is allowed.
     """
-    for backend in BACKENDS:
-        section = backends.of(backend)
+    for backend, section in backends.items():
+        its = declared(backend)
         on_tpu = section.launch.device.partition(":")[0] == "tpu"
         for view in VIEWS:
             key = f"backends.{backend}.{view}"
             _check_delimiter(key, section.view(view), vocabulary)
-            if on_tpu and section.launch.segment_mask_mended:
-                _check_any_mask(key, section.view(view))
-            elif on_tpu:
-                _check_dense_mask(key, section.view(view), f"backends.{backend}")
-        _check_server_chunk(f"backends.{backend}.portable", section.portable, items, on_tpu)
+            if on_tpu and its.tpu_masks is not None:
+                mended = section.launch.segment_mask_mended
+                _check_masks(key, section.view(view), its.tpu_masks, mended)
+        _check_server_chunk(f"backends.{backend}.portable", section.portable, items, its, on_tpu)
 
 
 def check_item_order(backends: Backends, item_first: bool) -> None:
     """Make sure that every server puts the items where the workload wants them.
 
     Args:
-        backends: the servers of both backends.
+        backends: their servers.
         item_first: whether the workload wants each item before the query.
 
     Raises:
@@ -71,9 +53,9 @@ def check_item_order(backends: Backends, item_first: bool) -> None:
     """
     if not item_first:
         return
-    for backend in BACKENDS:
+    for backend, section in backends.items():
         for view in VIEWS:
-            asked_by = _query_first(backends.of(backend).view(view))
+            asked_by = _query_first(section.view(view))
             if asked_by is not None:
                 key = f"backends.{backend}.{view}.{asked_by}"
                 raise ContractError("workload.item_first", True, f"false with {key}: {_WHY_ORDER}")
@@ -83,7 +65,7 @@ def _query_first(view: ServerView) -> str | None:
     """The key that makes the server compute the query once, before any item."""
     if view.multi_item is not None:
         return "multi_item"
-    return next((f"flags.{flag}" for flag in KEEPS_QUERY if view.flags.get(flag)), None)
+    return next((f"flags.{flag}" for flag in query_keeping_flags() if view.flags.get(flag)), None)
 
 
 def _check_delimiter(key: str, view: ServerView, vocabulary: Vocabulary) -> None:
@@ -95,29 +77,42 @@ def _check_delimiter(key: str, view: ServerView, vocabulary: Vocabulary) -> None
         raise ContractError(f"{key}.multi_item.delimiter_token_id", found, allowed)
 
 
-def _check_dense_mask(key: str, view: ServerView, backend: str) -> None:
-    for flag, required in _ON_TPU.items():
+def _check_masks(key: str, view: ServerView, masks: TpuMasks, mended: bool) -> None:
+    if mended:
+        _check_any_mask(key, view, masks)
+        return
+    backend = key.rpartition(".")[0]
+    for flag, required in masks.required.items():
         found = view.flags.get(flag)
         if found != required or type(found) is not type(required):
-            allowed = f"{required} {_WHY_ON_TPU.format(backend)}"
+            allowed = (
+                f"{required} on a TPU: {masks.why}; if the commit holds the mend, say so in"
+                f" {backend}.launch.source.segment_mask_mended"
+            )
             raise ContractError(f"{key}.flags.{flag}", found, allowed)
 
 
-def _check_any_mask(key: str, view: ServerView) -> None:
+def _check_any_mask(key: str, view: ServerView, masks: TpuMasks) -> None:
     # Left out, the server's own defaults stand: it has mended them.
-    mask, threshold = view.flags.get(_MASK, "auto"), view.flags.get(_THRESHOLD, 0)
-    if mask not in _MASKS:
-        raise ContractError(f"{key}.flags.{_MASK}", mask, "auto, dense or segment")
+    mask, threshold = view.flags.get(masks.mask, masks.masks[0]), view.flags.get(masks.threshold, 0)
+    if mask not in masks.masks:
+        *others, last = masks.masks
+        raise ContractError(f"{key}.flags.{masks.mask}", mask, f"{', '.join(others)} or {last}")
     if not isinstance(threshold, int) or isinstance(threshold, bool) or threshold < 0:
-        raise ContractError(f"{key}.flags.{_THRESHOLD}", threshold, "a whole number from 0 on")
+        raise ContractError(f"{key}.flags.{masks.threshold}", threshold, "a whole number from 0 on")
 
 
-def _check_server_chunk(key: str, view: ServerView, items: int, on_tpu: bool) -> None:
+def _check_server_chunk(
+    key: str, view: ServerView, items: int, its: DeclaredBackend, on_tpu: bool
+) -> None:
+    flag = its.server_chunk_flag
+    if flag is None:
+        return
     # Left out on a TPU, the server splits into chunks of two.
     left_out_on_tpu = on_tpu and view.multi_item is not None
-    if _SERVER_CHUNK not in view.flags and not left_out_on_tpu:
+    if flag not in view.flags and not left_out_on_tpu:
         return
-    found = view.flags.get(_SERVER_CHUNK)
+    found = view.flags.get(flag)
     if not isinstance(found, int) or isinstance(found, bool) or found < items:
         allowed = f"at least {items} (workload.items): the portable view allows no hidden splitting"
-        raise ContractError(f"{key}.flags.{_SERVER_CHUNK}", found, allowed)
+        raise ContractError(f"{key}.flags.{flag}", found, allowed)

@@ -6,29 +6,28 @@ import difflib
 import re
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Self, get_args, get_origin
 
 import pydantic
 from pydantic import BaseModel, Field
 from pydantic_core import ErrorDetails
 
-from stages.contract.basics import Strict
+from stages.common.errors import ContractError, UserError, one_line
+from stages.contract.basics import Backend, Price, Strict
 from stages.contract.characters import unfit
 from stages.contract.document import read_yaml
-from stages.contract.estimates import RoughRates
 from stages.contract.measuring import (
     Gate,
     Identity,
     Limits,
     Oracle,
     Passes,
-    Prices,
     Probes,
     Selection,
     check_passes,
 )
 from stages.contract.packing import check_item_order, check_packing
-from stages.contract.serving import Backends, check_backends
+from stages.contract.serving import BackendContract, Pair, check_backends, check_keys, check_pair
 from stages.contract.subject import (
     DrawnWorkload,
     HubModel,
@@ -38,7 +37,6 @@ from stages.contract.subject import (
     Vocabulary,
     check_subject,
 )
-from stages.errors import ContractError, UserError, one_line
 
 PARAMS = Path("params.yaml")
 
@@ -46,7 +44,14 @@ _PARAMS_BYTES = 1 << 20
 
 
 class Contract(Strict):
-    """Everything that is measured and how; the whole of ``params.yaml``."""
+    """Everything that is measured and how; the whole of ``params.yaml``.
+
+    Attributes:
+        prices_usd_per_hour: of the host each backend runs on; ``None`` where not known.
+        pair: which backends are compared.
+        backends: at least those of the pair; others are checked and not measured.
+        rough_rates: for `make plan` alone, which reads it strictly; a measurement does not.
+    """
 
     identity: Identity
     model: Annotated[SyntheticModel | HubModel | PackagedModel, Field(discriminator="kind")]
@@ -59,9 +64,32 @@ class Contract(Strict):
     selection: Selection
     probes: Probes
     oracle: Oracle
-    prices_usd_per_hour: Prices
-    backends: Backends
-    rough_rates: RoughRates | None = None
+    prices_usd_per_hour: dict[Backend, Price | None]
+    pair: Pair
+    backends: dict[Backend, BackendContract]
+    rough_rates: dict[Any, Any] | None = None
+
+    @property
+    def candidate(self) -> Backend:
+        """Whose scores the gate judges."""
+        return self.pair.candidate
+
+    @property
+    def reference(self) -> Backend:
+        """The frozen baseline."""
+        return self.pair.reference
+
+    def paired(self, backend: str) -> Backend:
+        """``backend``, which must be one of the pair.
+
+        Raises:
+            UserError: it is not.
+        """
+        if backend not in self.pair.both:
+            raise UserError(
+                f"backend {one_line(backend)!r}: {' and '.join(self.pair.both)} are compared here"
+            )
+        return backend
 
     def checked(self) -> Self:
         """Return the contract itself if its parts fit together.
@@ -71,6 +99,8 @@ class Contract(Strict):
         """
         check_subject(self.model, self.vocabulary, self.workload, self.chunk_sizes)
         check_passes(self.passes)
+        check_pair(self.pair, self.backends)
+        check_keys("prices_usd_per_hour", self.prices_usd_per_hour, self.pair)
         check_backends(self.backends)
         check_packing(self.backends, self.vocabulary, self.workload.items)
         check_item_order(self.backends, self.workload.item_first)
@@ -108,7 +138,7 @@ def parse_contract(raw: object) -> Contract:
     try:
         contract = Contract.model_validate(raw)
     except pydantic.ValidationError as error:
-        raise _first_error(error) from None
+        raise first_error(error, Contract) from None
     return contract.checked()
 
 
@@ -125,13 +155,19 @@ def _check_kinds(raw: object) -> None:
             raise ContractError(f"{name}.kind", found, " or ".join(map(repr, kinds)))
 
 
-def _first_error(error: pydantic.ValidationError) -> ContractError:
+def first_error(error: pydantic.ValidationError, document: type[BaseModel]) -> ContractError:
+    """The complaint about the first key that is wrong: what was found, and what is allowed.
+
+    Args:
+        error: of validating ``params.yaml``, or a part of it.
+        document: the class that it was validated by; its fields are keys of the file.
+    """
     # A misspelt key yields two errors, unknown and missing; the unknown one explains both.
     errors = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     first = errors[0]
     key = _dotted(first["loc"])
     if first["type"] == "extra_forbidden":
-        return _unknown_key(key, str(first["loc"][-1]), _known_keys(first["loc"]))
+        return _unknown_key(key, str(first["loc"][-1]), _known_keys(document, first["loc"]))
     if first["type"] == "union_tag_not_found":
         return ContractError(f"{key}.kind", "nothing", "this key is required")
     if first["type"] == "missing":
@@ -178,6 +214,8 @@ def _dotted(location: tuple[int | str, ...]) -> str:
         # Behind a flag's name stand the types pydantic tried, which are no keys.
         location = location[: location.index("flags") + 2]
     for part in location:
+        if part == "[key]":  # said of the key that stands before it
+            continue
         if part in _UNION_TAGS and text in {"model", "workload"}:
             continue
         if isinstance(part, str) and re.fullmatch(r"[\w-]+", part):
@@ -187,13 +225,22 @@ def _dotted(location: tuple[int | str, ...]) -> str:
     return text
 
 
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    section: Any = Contract
+def _below(section: Any, part: int | str) -> Any:
+    """The class of what stands at ``part`` of ``section``."""
+    if get_origin(section) is dict:
+        return get_args(section)[1]
+    below = section.model_fields[part].annotation
+    if get_origin(below) is dict:
+        return below
+    # A section that may be null.
+    return next((one for one in get_args(below) if hasattr(one, "model_fields")), below)
+
+
+def _known_keys(document: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    section: Any = document
     for part in location[:-1]:
         if part in _UNION_TAGS:
             section = _UNION_TAGS[str(part)]
             continue
-        section = section.model_fields[part].annotation
-        # A section that may be null.
-        section = next((a for a in get_args(section) if hasattr(a, "model_fields")), section)
+        section = _below(section, part)
     return list(section.model_fields)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import urllib.parse
-from typing import Annotated, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from stages.contract.basics import BACKENDS, VIEWS, Backend, FlagValue, Strict, Text, View
+from stages.backends.declared import FlagValue
+from stages.backends.registry import declared_backends, environment, environment_names
+from stages.common.errors import ContractError, one_line
+from stages.contract.basics import VIEWS, Backend, Strict, Text, View
 from stages.contract.characters import unprintable
-from stages.errors import ContractError
 
 
 class Source(Strict):
@@ -18,11 +22,19 @@ class Source(Strict):
 
     Attributes:
         commit: ``None`` where it has not been set yet: enough to plan, not to measure.
-        segment_mask_mended: whether that commit of sglang-jax serves segment masks on a TPU.
+        segment_mask_mended: whether that commit serves segment masks on a TPU.
     """
 
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None
     segment_mask_mended: bool = False
+
+
+def _declared_environment(name: object) -> object:
+    names = environment_names()
+    if name not in names:
+        *others, last = map(repr, names)
+        raise ValueError(f"{', '.join(others)} or {last}" if others else last)
+    return name
 
 
 class Launch(Strict):
@@ -32,7 +44,7 @@ class Launch(Strict):
         source: of a backend that is installed from a checkout; ``None`` for a release.
     """
 
-    environment: Literal["sglang_jax", "sglang_jax_tpu", "sglang_pytorch", "sglang_pytorch_gpu"]
+    environment: Annotated[str, BeforeValidator(_declared_environment)]
     entry: Annotated[list[Text], Field(min_length=1, description="arguments to its Python")]
     environ: dict[str, Text]
     device: Annotated[str, Field(pattern=r"^\w[\w.:,-]*$")]
@@ -89,15 +101,61 @@ class BackendContract(Strict):
         return self.portable if view == "portable" else self.best_native
 
 
-class Backends(Strict):
-    """Both backends under test."""
+class Pair(Strict):
+    """The two backends that are compared, by their keys.
 
-    jax: BackendContract
-    pytorch: BackendContract
+    Attributes:
+        candidate: whose scores the gate judges.
+        reference: the frozen baseline that they are judged by, never the other way round.
+    """
 
-    def of(self, backend: Backend) -> BackendContract:
-        """The contract of ``backend``."""
-        return self.jax if backend == "jax" else self.pytorch
+    candidate: Backend
+    reference: Backend
+
+    @property
+    def both(self) -> tuple[Backend, Backend]:
+        """The candidate, then the reference."""
+        return (self.candidate, self.reference)
+
+
+type Backends = Mapping[Backend, BackendContract]
+
+
+def check_pair(pair: Pair, backends: Backends) -> None:
+    """Make sure that the pair is two different backends, each with its section.
+
+    Raises:
+        ContractError: naming the key, what was found and what is allowed.
+    """
+    known = sorted(declared_backends())
+    for role, backend in pair.model_dump().items():
+        if backend not in known:
+            raise ContractError(f"pair.{role}", backend, " or ".join(map(repr, known)))
+    if pair.candidate == pair.reference:
+        allowed = f"another backend than pair.candidate = {pair.candidate}"
+        raise ContractError("pair.reference", pair.reference, allowed)
+    check_keys("backends", backends, pair)
+
+
+def check_keys(section: str, found: Iterable[str], pair: Pair) -> None:
+    """Make sure that ``section`` names declared backends alone, and both of the pair.
+
+    Raises:
+        ContractError: naming the key, what was found and what is allowed.
+    """
+    names, known = list(found), sorted(declared_backends())
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            allowed = f"{hint}known here: {', '.join(known)}"
+            # Any text can be a key of a mapping.
+            plain = re.fullmatch(r"[\w-]{1,60}", name, re.ASCII)
+            key = f"{section}.{name}" if plain else f"{section}[{one_line(repr(name), 60)}]"
+            raise ContractError(key, "an unknown key", allowed)
+    for backend in pair.both:
+        if backend not in names:
+            raise ContractError(f"{section}.{backend}", "nothing", "this key is required")
 
 
 def check_backends(backends: Backends) -> None:
@@ -106,8 +164,8 @@ def check_backends(backends: Backends) -> None:
     Raises:
         ContractError: naming the key, what was found and what is allowed.
     """
-    for backend in BACKENDS:
-        section, key = backends.of(backend), f"backends.{backend}"
+    for backend, section in backends.items():
+        key = f"backends.{backend}"
         _check_launch(f"{key}.launch", section.launch)
         for view in VIEWS:
             _check_flags(f"{key}.{view}.flags", section.view(view).flags)
@@ -130,25 +188,21 @@ _GIVEN_ELSEWHERE: dict[str, str] = {
     "api-key": _NO_KEYS,
     "admin-api-key": _NO_KEYS,
     "config": "nothing: every setting stands in the contract itself",
-    "enable-mis": "nothing: multi_item says whether items are packed",
-    "multi-item-scoring-delimiter": "nothing: multi_item.delimiter_token_id says it",
 }
 
 
 def _given_elsewhere(name: str) -> str | None:
-    matches = (reason for flag, reason in _GIVEN_ELSEWHERE.items() if flag.startswith(name))
-    return next(matches, None)
-
-
-# Their requirements hold what the backend needs, not the backend.
-_FROM_CHECKOUT = ("sglang_jax_tpu",)
+    packing = {f: why for one in declared_backends().values() for f, why in one.packs_by.items()}
+    given = _GIVEN_ELSEWHERE | packing
+    return next((reason for flag, reason in given.items() if flag.startswith(name)), None)
 
 
 def _check_launch(key: str, launch: Launch) -> None:
-    if launch.environment in _FROM_CHECKOUT and launch.source is None:
+    from_checkout = environment(launch.environment).checkout_variable is not None
+    if from_checkout and launch.source is None:
         allowed = f"a commit: {launch.environment} is installed from a git checkout"
         raise ContractError(f"{key}.source", None, allowed)
-    if launch.environment not in _FROM_CHECKOUT and launch.source is not None:
+    if not from_checkout and launch.source is not None:
         allowed = f"null: {launch.environment} is installed from a release"
         raise ContractError(f"{key}.source", launch.source.commit, allowed)
     if launch.segment_mask_mended and launch.commit is None:

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from stages.common.errors import ContractError
 from stages.contract.basics import SALT_TOKENS, Count, Seed, Size, Strict, Text
 from stages.contract.characters import unfit
-from stages.errors import ContractError
 
 
 def _lines(text: str) -> str:

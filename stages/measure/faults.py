@@ -1,19 +1,15 @@
 """When to give up: on a chunk size that keeps ending the server, and on the server itself.
 
-Three limits keep a measurement finite, and keep one bad chunk size from spoiling the others:
+Three limits keep a measurement finite and isolate a bad chunk size:
 
-- A chunk size in whose passes (warm-up included) the server ran out of memory, died or began
-  to hang ``limits.deaths_per_chunk_size`` times is given up; the others go on.
-- A server that lets ``HANGING_AFTER`` passes in a row end in ``timeout`` hangs: it is stopped
-  and started anew like one that died, for each further pass would wait the whole
-  ``limits.call_timeout_s``. The first of these passes is blamed.
-- ``limits.restarts`` bounds the restarts of one matrix. Those a given-up chunk size was to
-  blame for do not count once a pass of another chunk size went well: the chunk size was the
-  fault, and it is gone. All others count, starts that fail among them, so a server that dies
-  whatever it is asked is given up as soon as if nobody were blamed. In all there are at most
-  ``limits.restarts`` + ``limits.deaths_per_chunk_size`` x (number of chunk sizes) restarts.
-
-Pure: no server, no clock.
+- A chunk size is given up after ``limits.deaths_per_chunk_size`` faults in its passes, warm-up
+  included. A fault is a death, a lack of memory or the start of a hang.
+- A server hangs when ``HANGING_AFTER`` passes in a row end in ``timeout``. It is restarted like
+  one that died, because each further pass would wait for ``limits.call_timeout_s``. The first of
+  these passes is blamed.
+- ``limits.restarts`` bounds the restarts of one matrix, failed starts included. Restarts that a
+  given-up chunk size caused do not count once a pass of another chunk size was ok. So there are at
+  most ``limits.restarts`` + ``limits.deaths_per_chunk_size`` x (number of chunk sizes) restarts.
 """
 
 from __future__ import annotations
@@ -25,8 +21,8 @@ from dataclasses import dataclass, field
 from pydantic import Field
 
 from stages.contract import Limits
-from stages.schema import Status
-from stages.tables import Record
+from stages.documents.matrix import Status
+from stages.documents.tables import Record
 
 HANGING_AFTER = 3
 """Timed-out passes in a row that make a server a hanging one."""
@@ -35,14 +31,14 @@ _BLAMED: tuple[Status, ...] = ("server_died", "oom")
 
 
 class FaultCounts(Record):
-    """What is counted, as the journal keeps it.
+    """The counts, as the journal keeps them.
 
     Attributes:
         deaths: chunk size -> times the server died, hung or ran out of memory in its passes.
-        kinds: chunk size -> how its last fault showed.
-        restarts: chunk size -> restarts it was to blame for.
-        other_restarts: restarts no chunk size was to blame for.
-        answered: the chunk sizes of which a pass went well.
+        kinds: chunk size -> the kind of its last fault.
+        restarts: chunk size -> restarts that it caused.
+        other_restarts: restarts that no chunk size caused.
+        answered: the chunk sizes with a pass that was ok.
     """
 
     deaths: dict[int, int] = Field(default_factory=dict)
@@ -53,7 +49,7 @@ class FaultCounts(Record):
 
     @property
     def all_restarts(self) -> int:
-        """Restarts, whoever was to blame."""
+        """All restarts, whatever caused them."""
         return sum(self.restarts.values()) + self.other_restarts
 
 
@@ -97,7 +93,7 @@ class Faults:
 
     @property
     def hanging(self) -> bool:
-        """Whether the server lets one pass after the other time out."""
+        """Whether too many passes in a row timed out."""
         return len(self._timed_out) >= HANGING_AFTER
 
     def _blame(self, chunk_size: int, kind: Status) -> None:
@@ -111,7 +107,7 @@ class Faults:
         )
 
     def given_up(self, chunk_size: int) -> Status | None:
-        """How the faults of a given-up chunk size showed; ``None`` if it is measured on."""
+        """The last fault's kind of a given-up chunk size; ``None`` if it is not given up."""
         if self.counts.deaths.get(chunk_size, 0) < self.limits.deaths_per_chunk_size:
             return None
         return self.counts.kinds[chunk_size]
@@ -124,13 +120,13 @@ class Faults:
         return counted + self.counts.other_restarts < self.limits.restarts
 
     def _was_the_fault(self, chunk_size: int) -> bool:
-        """Whether the chunk size is given up, and another one shows that the server can work."""
+        """Whether the chunk size is given up and the server can answer another one."""
         return self.given_up(chunk_size) is not None and bool(self.counts.answered - {chunk_size})
 
     def note_restart(self) -> None:
         """Count one restart, before it is tried."""
         counts, culprit = self.counts, self._culprit
-        # Should the start fail, the chunk size is not to blame for the next one.
+        # If this start fails, the chunk size did not cause the next one.
         self._culprit = None
         if culprit is None:
             update: dict[str, object] = {"other_restarts": counts.other_restarts + 1}
@@ -139,7 +135,7 @@ class Faults:
         self.counts = counts.model_copy(update=update)
 
     def bound(self, chunk_sizes: Iterable[int]) -> Bound | None:
-        """What may be sent at once without ending the server; ``None`` where anything may."""
+        """The largest request that does not end the server; ``None`` where any size may be sent."""
         sizes = list(chunk_sizes)
         bad = [(size, kind) for size in sizes if (kind := self.given_up(size)) is not None]
         if not bad:

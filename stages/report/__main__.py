@@ -1,41 +1,5 @@
-"""Stage ``report``: read the comparison and write the report, its short form and its figures.
+"""`python -m stages.report`: see :mod:`stages.report.command`."""
 
-Writes to ``data/report/``: ``report.md``, ``comparison.md``, ``report.html`` (the report as one
-page) and ``figures/*.svg``.
-"""
+from stages.report.command import main
 
-from __future__ import annotations
-
-from pathlib import Path
-
-import click
-
-from stages.comparison import load_comparison
-from stages.errors import one_line_errors
-from stages.files import write_whole
-from stages.report.figures import draw_all
-from stages.report.html import PAGE, render_html
-from stages.report.render import render_all
-from stages.schema import COMPARISON_FILE
-
-
-@click.command()
-@click.option("--comparison", type=click.Path(path_type=Path), default=COMPARISON_FILE)
-@click.option("--output", type=click.Path(path_type=Path), default=Path("data") / "report")
-@one_line_errors
-def main(comparison: Path, output: Path) -> None:
-    """Write the report."""
-    found = load_comparison(comparison)
-    # Everything is made before anything is written, so a bug leaves the old report whole.
-    pages = render_all(found)
-    figures = draw_all(found)
-    pages[PAGE] = render_html(found, pages["report.md"], figures)
-    for name, text in pages.items():
-        write_whole(output / name, text.encode())
-    for name, drawing in figures.items():
-        write_whole(output / "figures" / name, drawing)
-    click.echo(f"{output / 'report.md'}: {len(pages)} pages, {len(figures)} figures")
-
-
-if __name__ == "__main__":
-    main()
+main()

@@ -1,4 +1,4 @@
-"""What each check of the scores says in one view. Pure: a comparison's parts in, text out.
+"""What each check of the scores says in one view. A comparison's parts in, text out.
 
 Rules:
 
@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from stages.comparison import (
+from stages.contract import Backend, Gate
+from stages.documents.comparison import (
     BUSY,
     NOISY,
     ControlResult,
@@ -27,8 +28,8 @@ from stages.comparison import (
     Verdict,
     ViewComparison,
 )
-from stages.contract import Backend, Gate
 from stages.report import format as f
+from stages.report.prose.oracle import oracle
 
 _WORST_FIRST: dict[Verdict, str] = {
     "fail": "fail",
@@ -36,8 +37,6 @@ _WORST_FIRST: dict[Verdict, str] = {
     "not_compared": "not compared",
 }
 _SIDES: dict[OracleSide | None, str] = {
-    "jax": "sides with JAX",
-    "pytorch": "sides with PyTorch",
     "both": "both agree",
     "neither": "neither agrees",
     None: "not known",
@@ -72,19 +71,20 @@ def _at(of: _Gated, every: _Gated) -> str:
 
 
 def gate_answer(view: ViewComparison, limits: Gate) -> Answer:
-    """How many JAX cells pass, which do not, and the largest differences."""
-    gated = _gated(view)
+    """How many cells of the candidate pass, which do not, and the largest differences."""
+    gated, mine = _gated(view), view.pair.candidate
     if not gated:
-        return Answer("not compared", "no JAX cell was measured")
+        return Answer("not compared", f"no {mine.title} cell was measured")
     by = {v: [one for one in gated if one[1].verdict == v] for v in _WORST_FIRST}
     passed = len(gated) - sum(map(len, by.values()))
-    text = f"{passed} of {f.count(len(gated), 'JAX cell')} {'passes' if passed == 1 else 'pass'}"
+    of = f.count(len(gated), f"{mine.title} cell")
+    text = f"{passed} of {of} {'passes' if passed == 1 else 'pass'}"
     text += "".join(f"; {_WORST_FIRST[v]} at {_at(some, gated)}" for v, some in by.items() if some)
     lost = [one for one in gated if one[1].uncompared_passes]
     missing = f.count(sum(g.uncompared_passes for _, g in lost), "pass", "passes")
     against = (
-        f"{f.backend_view('jax', view.view)}, {_at(lost, gated)}: {missing} could not be compared,"
-        " because the reference's counterpart is missing."
+        f"{f.backend_view(mine.key, view.view, view.pair)}, {_at(lost, gated)}: {missing} could"
+        " not be compared, because the reference's counterpart is missing."
     )
     return Answer(
         next((_WORST_FIRST[v] for v, some in by.items() if some), "pass"),
@@ -125,7 +125,7 @@ def power_answer(view: ViewComparison, limits: Gate) -> Answer:
         verb = "passes" if len(missed) == 1 else "pass"
         count = f"{len(missed)} of {f.count(len(tried), 'wrong answer')}"
         text = f"{count} {verb} the gate, so a pass there means nothing: {named}{rest}"
-        return _barring(view, "jax", "not all caught", text)
+        return _barring(view, view.pair.candidate.key, "not all caught", text)
     size, closest = min(tried, key=lambda one: _over(one[1], limits)[0])
     text = f"{f.count(len(tried), 'wrong answer')} (the closest to passing: "
     return Answer(
@@ -136,13 +136,13 @@ def power_answer(view: ViewComparison, limits: Gate) -> Answer:
 def left_out_controls(gates: Iterable[GateResult]) -> list[str]:
     """Wrong answers that would equal the right one: ``labels swapped (there is one label)``."""
     why = {name: only for gate in gates for name, only in gate.left_out.items()}
-    return [f"{words} (there is {why[n]})" for n, words in f.CONTROL_NAMES.items() if n in why]
+    return [f"{words} (there is one {why[n]})" for n, words in f.CONTROL_NAMES.items() if n in why]
 
 
 def _no_control(view: ViewComparison, left_out: list[str]) -> Answer:
     """The gate's pass still says that the scores are equal, but not that it would notice."""
     text = f"no wrong answer would differ from the right one: {f.join(left_out)}"
-    where = f.backend_view("jax", view.view)
+    where = f.backend_view(view.pair.candidate.key, view.view, view.pair)
     against = f"{where}: nothing could test the gate's power, so its pass is worth less."
     return Answer("could not be tested", text, [against])
 
@@ -181,7 +181,7 @@ def _factor(difference: float | None, limit: float) -> float:
 
 def noise_answer(view: ViewComparison, backend: Backend, limits: Gate) -> Answer:
     """How far one backend's answers to one identical request differ."""
-    floor, where = view.noise[backend], f.backend_view(backend, view.view)
+    floor, where = view.noise[backend], f.backend_view(backend, view.view, view.pair)
     answers, limit = f.count(floor.repeats, "answer"), f.plain(limits.max_abs_diff)
     if floor.max_abs_diff is None:
         against = [f"{where}: the noise floor is not known."]
@@ -204,7 +204,7 @@ def noise_answer(view: ViewComparison, backend: Backend, limits: Gate) -> Answer
 
 def isolation_answer(view: ViewComparison, backend: Backend) -> Answer:
     """Whether one backend's scores depend on neighbouring items, and where most."""
-    found, where = view.isolation[backend], f.backend_view(backend, view.view)
+    found, where = view.isolation[backend], f.backend_view(backend, view.view, view.pair)
     failed, worst, limit = _failed(found), _worst(found), f.plain(found.limit)
     also = f"; {failed}" if failed else ""
     if found.verdict == "no_neighbours":
@@ -245,7 +245,7 @@ def _left_out(found: Isolation) -> str:
 def _barring(view: ViewComparison, backend: Backend, word: str, figure: str) -> Answer:
     """A bad answer; it is told against the scores where no barred cell's reasons can tell it."""
     told = any(not cell.eligible for cell in view.cells if cell.backend == backend)
-    sentence = f"{f.backend_view(backend, view.view)}: {word}, {figure}."
+    sentence = f"{f.backend_view(backend, view.view, view.pair)}: {word}, {figure}."
     return Answer(word, figure, [] if told else [sentence])
 
 
@@ -276,14 +276,17 @@ def oracle_answer(view: ViewComparison, backend: Backend, limits: Gate) -> Answe
 
 def verdict_answer(view: ViewComparison) -> Answer:
     """Which backend the oracle sides with; anything but both stands against the scores."""
-    found = view.oracle_verdict
-    against = [] if found.sides_with == "both" else [f.in_view(view.view, found.sentence)]
-    return Answer(_SIDES[found.sides_with], found.sentence, against)
+    side, told = view.oracle_sides_with, oracle(view)
+    return Answer(
+        _SIDES.get(side) or f"sides with {view.pair.title(str(side))}",
+        told,
+        [] if side == "both" else [f.in_view(view.view, told)],
+    )
 
 
 def prefix_cache_answer(view: ViewComparison, backend: Backend) -> Answer:
     """How much one backend took from its prefix cache in a timed pass, against what is allowed."""
-    found, where = view.prefix_cache[backend], f.backend_view(backend, view.view)
+    found, where = view.prefix_cache[backend], f.backend_view(backend, view.view, view.pair)
     if found.most_tokens is None:
         return _prefix_cache_untold(found, where)
     told = f"the most in one pass was {found.most_tokens:,}"
@@ -316,15 +319,17 @@ def _prefix_cache_untold(found: PrefixCache, where: str) -> Answer:
 
 def load_answer(view: ViewComparison, backend: Backend, source: Source | None) -> Answer:
     """How much of the machine other work took while one backend was timed."""
-    where = f.backend_view(backend, view.view)
-    share = source.foreign_cpu if source else None
-    if source is not None and source.elsewhere is not None:
+    where = f.backend_view(backend, view.view, view.pair)
+    share = source.run.foreign_cpu if source else None
+    if source is not None and source.run.elsewhere is not None:
         here = f"; on the client's, {f.percent(share)} of the CPU time" if share else ""
         why = f"the server was started elsewhere, and its machine is not watched{here}"
         against = [f"{where}: how much other work the server's machine did is not known."]
         return Answer("not known", why, against)
     if share is None:
-        why = "the server was restarted" if source and source.restarts else "it was not measured"
+        why = (
+            "the server was restarted" if source and source.run.restarts else "it was not measured"
+        )
         against = [f"{where}: how much other work the machine did is not known."]
         return Answer("not known", why, against)
     text = f"{f.percent(share, BUSY)} of the machine's CPU time"

@@ -1,4 +1,4 @@
-"""What follows from the findings, by stated rules. Pure: a comparison in, plain text out.
+"""What follows from the findings, by stated rules. A comparison in, plain text out.
 
 Rules:
 
@@ -10,7 +10,7 @@ Rules:
 * A tie or the absence of a winner is said as such; with a tie, items per USD decides
   where a cost is given for both backends, else nothing is preferred.
 * The confidence is that of the best-native winner, and none where no decision can be drawn.
-* What would change it: see ``turning``. JAX's priorities: see ``priorities``.
+* What would change it: see ``turning``. The candidate's priorities: see ``priorities``.
 * A backend without one good pass in a view makes the whole result partial.
 """
 
@@ -18,12 +18,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.comparison import Comparison, ViewComparison, Winner
-from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.contract import Backend
+from stages.documents.comparison import Comparison, Pair, ViewComparison, Winner
 from stages.report import format as f
 from stages.report import modes
 from stages.report.devices import measured, ran_on, undeployed
 from stages.report.priorities import priorities
+from stages.report.prose.flags import flag
+from stages.report.prose.winner import Unavailable, leads, result
 from stages.report.turning import turning_points
 
 
@@ -37,7 +39,7 @@ class Conclusion:
         recommendation: sentences.
         confidence: sentences, best-native view first.
         turning: what would change the conclusion.
-        priorities: for optimising JAX, the most urgent first.
+        priorities: for optimising the candidate, the most urgent first.
     """
 
     partial: list[str]
@@ -63,15 +65,15 @@ def conclude(comparison: Comparison) -> Conclusion:
 def partial(comparison: Comparison) -> list[str]:
     """Which backend is unavailable and how to complete the report; which has no good pass."""
     missing = [
-        f"{BACKEND_NAMES[backend]} is unavailable: {reason.rstrip('.')}. Where it can run, two"
-        f" commands complete the report: make doctor CLEAR=1 BACKEND={backend}, then make repro"
+        f"{comparison.pair.title(backend)} is unavailable: {reason.rstrip('.')}. Where it can run,"
+        f" two commands complete the report: make doctor CLEAR=1 BACKEND={backend}, then make repro"
         " (with two machines: docs/two-machines.md)"
         for backend, reason in comparison.unavailable.items()
     ]
     return missing + [
-        f"{f.backend_view(backend, view.view)}: no timed pass succeeded."
+        f"{f.backend_view(backend, view.view, comparison.pair)}: no timed pass succeeded."
         for view in comparison.views()
-        for backend in BACKENDS
+        for backend in comparison.pair.both
         if backend not in comparison.unavailable
         and not any(c.mean_s is not None for c in view.cells if c.backend == backend)
     ]
@@ -81,9 +83,9 @@ def caveat(comparison: Comparison) -> str | None:
     """Why no deployment decision can be drawn from what was measured, if none can."""
     sources = measured(comparison)
     if not comparison.scope.model.trained:
-        return f"an untrained small model {ran_on(sources)}".rstrip()
-    because = undeployed(sources)
-    return f"a trained model {ran_on(sources)}, {because}" if because else None
+        return f"an untrained small model {ran_on(sources, comparison.pair)}".rstrip()
+    because = undeployed(sources, comparison.pair)
+    return f"a trained model {ran_on(sources, comparison.pair)}, {because}" if because else None
 
 
 def recommendation(comparison: Comparison) -> list[str]:
@@ -94,7 +96,12 @@ def recommendation(comparison: Comparison) -> list[str]:
         decision = f"No deployment decision can be drawn from this run: it measures {because}."
     else:
         decision = _decision(native)
-    return [decision, _standing(native), _explanation(native.winner, portable.winner, portable)]
+    return [
+        decision,
+        _standing(native, comparison.unavailable),
+        *_explanation(native, portable),
+        _standing(portable, comparison.unavailable),
+    ]
 
 
 def _decision(view: ViewComparison) -> str:
@@ -105,8 +112,8 @@ def _decision(view: ViewComparison) -> str:
     if winner.outcome == "tie":
         return _decision_by_cost(view)
     backend: Backend = winner.outcome
-    name, chunk = BACKEND_NAMES[backend], winner.chunk_size
-    verb = "Deploy" if backend == "jax" else "Stay with"
+    name, chunk = view.pair.title(backend), winner.chunk_size
+    verb = "Deploy" if backend == view.pair.candidate.key else "Stay with"
     if winner.confidence == "low":
         return (
             f"{verb} {name} at chunk size {chunk}, provisionally: the confidence is low, so"
@@ -116,80 +123,49 @@ def _decision(view: ViewComparison) -> str:
 
 
 def _decision_by_cost(view: ViewComparison) -> str:
-    chosen = [cell for b in BACKENDS if (cell := view.selected_cell(b)) is not None]
+    chosen = [cell for b in view.pair.both if (cell := view.selected_cell(b)) is not None]
     priced = sorted(
         ((cell.items_per_usd, cell) for cell in chosen if cell.items_per_usd is not None),
         key=lambda one: -one[0],
     )
-    if len(priced) < len(BACKENDS) or priced[0][0] == priced[1][0]:
+    if len(priced) < len(view.pair.both) or priced[0][0] == priced[1][0]:
         return "Speed gives no reason to prefer either backend; choose on cost or operations."
     (more, cheaper), (less, _) = priced
     return (
         f"Speed gives no reason to prefer either backend; cost does:"
-        f" {BACKEND_NAMES[cheaper.backend]} scores {f.number(more)} items per USD,"
+        f" {view.pair.title(cheaper.backend)} scores {f.number(more)} items per USD,"
         f" {f.factor(more / less)} the other's {f.number(less)}."
     )
 
 
-def _standing(view: ViewComparison) -> str:
-    """Who leads in ``view``, with the figures."""
-    winner, name = view.winner, f.VIEW_NAMES[view.view]
-    scored = f"(items scored: {modes.of_view(view)})"
-    if winner.leader is None:
-        if winner.outcome == "deferred":
-            return f"The winner of the {name} view is deferred."
-        kind = "a tie" if winner.outcome == "tie" else "without a winner"
-        return f"The {name} view is {kind}."
-    leader = f"{BACKEND_NAMES[winner.leader]} at chunk size {winner.chunk_size}"
-    speed = f"{f.number(winner.items_per_s)} items/s"
-    if winner.other is None:
-        against = "the other backend has no eligible cell"
-    elif winner.ratio is None:
-        against = (
-            f"since {BACKEND_NAMES[winner.other]} at chunk size {winner.other_chunk_size}"
-            f" ({f.number(winner.other_items_per_s)} items/s) is outside the guardrail"
-        )
-    else:
-        by = "level with" if winner.ratio == 1 else f.factor(winner.ratio)
-        against = (
-            f"{by} the {f.number(winner.other_items_per_s)} of"
-            f" {BACKEND_NAMES[winner.other]} at chunk size {winner.other_chunk_size}"
-        )
-    if winner.outcome == "tie":
-        return (
-            f"The {name} view {scored} is a tie: {leader} scores {speed}, {against}, but leads in"
-            f" only {f.resamples(winner.same_backend_share)} of the resamples."
-        )
-    if winner.outcome == "none":
-        return f"The {name} view {scored} has no winner; {leader} scores {speed}, {against}."
-    return f"{leader} leads the {name} view {scored} with {speed}, {against}."
+def _standing(view: ViewComparison, unavailable: Unavailable) -> str:
+    """The result of ``view``, and how its items were scored."""
+    name = f.VIEW_NAMES[view.view].capitalize()
+    return f"{name} view (items scored: {modes.of_view(view)}): {result(view, unavailable)}"
 
 
-def _explanation(native: Winner, portable: Winner, view: ViewComparison) -> str:
-    standing = _standing(view)
-    decided = {"jax", "pytorch"}
-    if native.outcome not in decided or portable.outcome not in decided:
-        return standing
-    if native.outcome == portable.outcome:
-        return f"The portable view agrees, so the lead does not hang on native settings: {standing}"
-    return f"The portable view disagrees, so native settings make the difference: {standing}"
+def _explanation(native: ViewComparison, portable: ViewComparison) -> list[str]:
+    if any(view.winner.outcome not in view.pair.both for view in (native, portable)):
+        return []
+    if native.winner.outcome == portable.winner.outcome:
+        return ["The portable view agrees, so the lead does not hang on native settings."]
+    return ["The portable view disagrees, so native settings make the difference."]
 
 
 def confidence(comparison: Comparison) -> list[str]:
     """How sure the result is, best-native view first."""
     said = ["For a deployment: none."] if caveat(comparison) else []
     return said + [
-        f"{f.VIEW_NAMES[view.view].capitalize()} view: {sureness(view.winner)}."
+        f"{f.VIEW_NAMES[view.view].capitalize()} view: {sureness(view.winner, view.pair)}."
         for view in (comparison.best_native, comparison.portable)
     ]
 
 
-def sureness(winner: Winner) -> str:
+def sureness(winner: Winner, pair: Pair) -> str:
     """A winner's confidence, the resamples behind it and what lowers it."""
     behind = []
-    if winner.same_backend_share is not None and winner.leader is not None:
-        share = f.resamples(winner.same_backend_share)
-        behind.append(f"{BACKEND_NAMES[winner.leader]} leads in {share} of the resamples")
+    if often := leads(winner, pair):
+        behind.append(often)
     if winner.flags:
-        behind.append(f"lowered by: {'; '.join(winner.flags)}")
+        behind.append(f"lowered by: {'; '.join(flag(one, pair) for one in winner.flags)}")
     return f"{winner.confidence} ({'; '.join(behind)})" if behind else winner.confidence

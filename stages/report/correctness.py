@@ -1,11 +1,11 @@
-"""How far the scores can be trusted, in sentences. Pure: a comparison in, plain text out.
+"""How far the scores can be trusted, in sentences. A comparison in, plain text out.
 
 Rules:
 
 * Outlier: a gated cell whose largest difference is both over ``OUTLIER`` times the median
   of at least ``OUTLIER_CELLS`` cells and over ``OUTLIER_GATE`` of the gate's limit; smaller
   drift is rounding, whatever its multiple.
-* "Agree within" is said only where every JAX cell was compared.
+* "Agree within" is said only where every cell of the candidate was compared.
 * In each view the drift is told beside the larger noise floor, as a multiple of it.
 """
 
@@ -15,10 +15,19 @@ import itertools
 import statistics
 from collections.abc import Iterator, Sequence
 
-from stages.comparison import Cell, Comparison, IsolationVerdict, Verdict, ViewComparison
-from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.contract import Backend
+from stages.documents.comparison import (
+    Cell,
+    Comparison,
+    IsolationVerdict,
+    Pair,
+    Verdict,
+    ViewComparison,
+)
 from stages.report import format as f
 from stages.report.checks import left_out_controls
+from stages.report.prose.oracle import oracle
+from stages.report.prose.reasons import also_passed, leak
 from stages.report.ratios import cells
 
 OUTLIER = 10.0
@@ -41,10 +50,15 @@ def correctness(comparison: Comparison) -> list[str]:
     """The gate, the drift beside the noise, isolation, and the oracle."""
     gated = [cell for cell in cells(comparison) if cell.gate]
     if comparison.unavailable:
-        names = f.join([BACKEND_NAMES[b] for b in BACKENDS if b in comparison.unavailable])
-        said = [f"None of {f.count(len(gated), 'JAX cell')} was compared: {names} unavailable."]
+        title = comparison.pair.candidate.title
+        names = f.join(
+            [comparison.pair.title(b) for b in comparison.pair.both if b in comparison.unavailable]
+        )
+        said = [
+            f"None of {f.count(len(gated), f'{title} cell')} was compared: {names} unavailable."
+        ]
         return [*said, *_noise(comparison), *_isolation(comparison), *_oracle(comparison)]
-    said = [_tally(gated, comparison), *_not_passing(gated), *_left_out(gated)]
+    said = [_tally(gated, comparison), *_not_passing(gated, comparison.pair), *_left_out(gated)]
     said += _drift(gated, comparison)
     return [*said, *_noise(comparison), *_isolation(comparison), *_oracle(comparison)]
 
@@ -54,25 +68,27 @@ def _tally(gated: Sequence[Cell], comparison: Comparison) -> str:
         f"(limits: max {f.plain(comparison.gate.max_abs_diff)},"
         f" mean {f.plain(comparison.gate.mean_abs_diff)})"
     )
+    title = comparison.pair.candidate.title
     verdicts = [cell.gate.verdict for cell in gated if cell.gate]
     counts = {verdict: verdicts.count(verdict) for verdict in _VERBS}
     told = [f"{n} {_VERBS[verdict][n != 1]}" for verdict, n in counts.items() if n]
     if counts["pass"] == len(gated) > 1:
-        return f"All {len(gated)} gated JAX cells pass {limits}."
-    return f"Of {f.count(len(gated), 'gated JAX cell')}, {f.join(told) or 'none passes'} {limits}."
+        return f"All {len(gated)} gated {title} cells pass {limits}."
+    many = f.count(len(gated), f"gated {title} cell")
+    return f"Of {many}, {f.join(told) or 'none passes'} {limits}."
 
 
-def _not_passing(gated: Sequence[Cell]) -> Iterator[str]:
+def _not_passing(gated: Sequence[Cell], pair: Pair) -> Iterator[str]:
     for cell in gated:
         if cell.gate and cell.gate.verdict == "fail":
-            yield _failed_gate(cell)
+            yield _failed_gate(cell, pair)
     for cell in gated:
         if cell.gate and cell.gate.verdict == "inconclusive":
-            missed = [f.CONTROL_NAMES[c.name] for c in cell.gate.controls if not c.caught]
-            yield f"Inconclusive: {f.at(cell)} (the gate would also pass {f.join(missed)})."
+            passed = also_passed(cell.gate)
+            yield f"Inconclusive: {f.at(cell, pair)} (the gate would also pass {passed})."
     missing = [cell for cell in gated if cell.gate and cell.gate.verdict == "not_compared"]
     if missing:
-        yield f"Not compared: {'; '.join(_where(missing, gated))}."
+        yield f"Not compared: {'; '.join(_where(missing, gated, pair))}."
 
 
 def _left_out(gated: Sequence[Cell]) -> Iterator[str]:
@@ -84,14 +100,14 @@ def _left_out(gated: Sequence[Cell]) -> Iterator[str]:
         yield f"Not among the wrong answers that the gate must catch: {left_out}."
 
 
-def _where(some: Sequence[Cell], every: Sequence[Cell]) -> Iterator[str]:
+def _where(some: Sequence[Cell], every: Sequence[Cell], pair: Pair) -> Iterator[str]:
     for view, mine in itertools.groupby(some, key=lambda cell: cell.view):
         listed = sorted(cell.chunk_size for cell in every if cell.view == view)
         sizes = f.chunk_sizes([cell.chunk_size for cell in mine], listed)
-        yield f"{f.backend_view('jax', view)}, {sizes}"
+        yield f"{f.backend_view(pair.candidate.key, view, pair)}, {sizes}"
 
 
-def _failed_gate(cell: Cell) -> str:
+def _failed_gate(cell: Cell, pair: Pair) -> str:
     assert cell.gate is not None  # noqa: S101  the caller filtered
     where = f", worst in {cell.gate.worst_pass}" if cell.gate.worst_pass else ""
     figures = (
@@ -100,7 +116,7 @@ def _failed_gate(cell: Cell) -> str:
     )
     if cell.gate.max_abs_diff is None:
         figures = "no finite difference"
-    return f"Fails the gate: {f.at(cell)} ({figures}{where})."
+    return f"Fails the gate: {f.at(cell, pair)} ({figures}{where})."
 
 
 def _drift(gated: Sequence[Cell], comparison: Comparison) -> list[str]:
@@ -108,15 +124,16 @@ def _drift(gated: Sequence[Cell], comparison: Comparison) -> list[str]:
     mean = _largest(gated, "mean_abs_diff")
     if highest is None or mean is None:
         return []
+    where = [f.at(cell, comparison.pair) for _, cell in (highest, mean)]
     said = [
-        f"The largest difference of one score is {f.difference(highest[0])} ({f.at(highest[1])});"
-        f" the largest mean difference is {f.difference(mean[0])} ({f.at(mean[1])})."
+        f"The largest difference of one score is {f.difference(highest[0])} ({where[0]});"
+        f" the largest mean difference is {f.difference(mean[0])} ({where[1]})."
     ]
     diffs = [c.gate.max_abs_diff for c in gated if c.gate and c.gate.max_abs_diff is not None]
     if len(diffs) == len(gated):
         said.append(f"Both backends' scores agree within {f.difference(highest[0])} in every cell.")
     if len(diffs) >= OUTLIER_CELLS:
-        said.append(_outliers(gated, statistics.median_low(diffs), comparison.gate.max_abs_diff))
+        said.append(_outliers(gated, statistics.median_low(diffs), comparison))
     return said
 
 
@@ -125,10 +142,11 @@ def _largest(gated: Sequence[Cell], field: str) -> tuple[float, Cell] | None:
     return max(known, key=lambda one: one[0], default=None)
 
 
-def _outliers(gated: Sequence[Cell], median: float, limit: float) -> str:
+def _outliers(gated: Sequence[Cell], median: float, comparison: Comparison) -> str:
+    limit = comparison.gate.max_abs_diff
     bar = max(OUTLIER * median, OUTLIER_GATE * limit)
     found = [
-        f"{f.at(c)} ({f.difference(c.gate.max_abs_diff)})"
+        f"{f.at(c, comparison.pair)} ({f.difference(c.gate.max_abs_diff)})"
         for c in gated
         if c.gate and c.gate.max_abs_diff is not None and c.gate.max_abs_diff > bar
     ]
@@ -142,10 +160,12 @@ def _outliers(gated: Sequence[Cell], median: float, limit: float) -> str:
 
 def _noise(comparison: Comparison) -> Iterator[str]:
     for view in comparison.views():
-        floors = {b: view.noise[b].max_abs_diff for b in BACKENDS}
-        known = [(value, BACKEND_NAMES[b]) for b, value in floors.items() if value is not None]
-        measured = [b for b in BACKENDS if b not in comparison.unavailable]
-        unknown = [BACKEND_NAMES[b] for b in measured if floors[b] is None]
+        floors = {b: view.noise[b].max_abs_diff for b in comparison.pair.both}
+        known = [
+            (value, comparison.pair.title(b)) for b, value in floors.items() if value is not None
+        ]
+        measured = [b for b in comparison.pair.both if b not in comparison.unavailable]
+        unknown = [comparison.pair.title(b) for b in measured if floors[b] is None]
         if known:
             floor, name = max(known, key=lambda one: one[0])
             differ = f"differ by up to {f.difference(floor)} ({name})" if floor else "are identical"
@@ -167,13 +187,13 @@ def _beside(view: ViewComparison, floor: float) -> str:
 
 
 def _isolation(comparison: Comparison) -> Iterator[str]:
-    every = [(view.isolation[b], f.backend_view(b, view.view)) for view, b in _sides(comparison)]
+    every = [
+        (view.isolation[b], f.backend_view(b, view.view, comparison.pair))
+        for view, b in _sides(comparison)
+    ]
     for found, where in every:
         if found.verdict == "leaks":
-            yield (
-                f"Scores depend on neighbouring items: {where} ({f.items(found.leaking_targets)},"
-                f" by up to {f.difference(found.largest_change)}, limit {f.plain(found.limit)})."
-            )
+            yield f"{where}: {leak(found)}."
     for verdict, what in _UNPROBED.items():
         missing = [where for found, where in every if found.verdict == verdict]
         if missing:
@@ -193,9 +213,9 @@ def _isolation(comparison: Comparison) -> Iterator[str]:
 
 def _oracle(comparison: Comparison) -> Iterator[str]:
     for view in comparison.views():
-        yield f.in_view(view.view, view.oracle_verdict.sentence)
+        yield f.in_view(view.view, oracle(view))
 
 
 def _sides(comparison: Comparison) -> list[tuple[ViewComparison, Backend]]:
-    measured = [b for b in BACKENDS if b not in comparison.unavailable]
+    measured = [b for b in comparison.pair.both if b not in comparison.unavailable]
     return [(view, backend) for view in comparison.views() for backend in measured]

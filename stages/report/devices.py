@@ -1,4 +1,4 @@
-"""On what the servers ran, as far as a conclusion hangs on it. Pure.
+"""On what the servers ran, as far as a conclusion hangs on it.
 
 What a target or a contract is called says nothing: a server is judged by the devices of its
 measurement, and one started elsewhere also by the device that it reports.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stages.comparison import Comparison, Source
-from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.contract import Backend
+from stages.documents.comparison import Comparison, Pair, Source
 from stages.report import format as f
 
 _CPU = "a CPU"
@@ -23,8 +23,8 @@ def measured(comparison: Comparison) -> list[Source]:
 
 def devices(source: Source) -> list[str]:
     """The devices its server ran on, and the one it reports where it was started elsewhere."""
-    told = source.elsewhere.settings.get("device") if source.elsewhere else None
-    return [*source.devices, *([told] if isinstance(told, str) else [])]
+    told = source.run.elsewhere.settings.get("device") if source.run.elsewhere else None
+    return [*source.run.devices, *([told] if isinstance(told, str) else [])]
 
 
 def on_cpu(source: Source) -> bool:
@@ -41,14 +41,14 @@ def _is(kind: str, device: str) -> bool:
     return device.partition(":")[0].lower() == kind
 
 
-def ran_on(sources: Sequence[Source]) -> str:
+def ran_on(sources: Sequence[Source], pair: Pair) -> str:
     """On what they ran: ``on a CPU``, ``on tpu (JAX) and on cuda (PyTorch)``."""
     found: dict[str, list[Source]] = {}
-    for source in sorted(sources, key=lambda source: BACKENDS.index(source.backend)):
+    for source in sorted(sources, key=lambda source: pair.both.index(source.backend)):
         found.setdefault(_named(source), []).append(source)
     if len(found) == 1:
         return f"on {next(iter(found))}"
-    return f.join([f"on {name} ({whose(some, sources)})" for name, some in found.items()])
+    return f.join([f"on {name} ({whose(some, sources, pair)})" for name, some in found.items()])
 
 
 def _named(source: Source) -> str:
@@ -57,36 +57,38 @@ def _named(source: Source) -> str:
     return f.join(list(dict.fromkeys(devices(source)))) or _UNKNOWN
 
 
-def whose(some: Sequence[Source], everyone: Sequence[Source]) -> str:
+def whose(some: Sequence[Source], everyone: Sequence[Source], pair: Pair) -> str:
     """Measurements in words: a backend's name alone where they are all that it has."""
     names = []
-    for backend in BACKENDS:
+    for backend in pair.both:
         mine = [source for source in some if source.backend == backend]
         if mine and mine == [source for source in everyone if source.backend == backend]:
-            names.append(BACKEND_NAMES[backend])
+            names.append(pair.title(backend))
         else:
-            names += [f.backend_view(source.backend, source.view) for source in mine]
+            names += [f.backend_view(source.backend, source.view, pair) for source in mine]
     return f.join(names)
 
 
-def undeployed(sources: Sequence[Source]) -> str | None:
+def undeployed(sources: Sequence[Source], pair: Pair) -> str | None:
     """Why nothing can be deployed as it ran there; ``None`` where every device may be."""
-    on_one = _backends([source for source in sources if on_cpu(source)])
+    on_one = _backends([source for source in sources if on_cpu(source)], pair)
     if on_one:
-        return f"where {_either(on_one, 'neither backend')} would{_not(on_one)} be deployed"
-    unknown = _backends([source for source in sources if not devices(source)])
+        who = _either(on_one, "neither backend", pair)
+        return f"where {who} would{_not(on_one, pair)} be deployed"
+    unknown = _backends([source for source in sources if not devices(source)], pair)
     if unknown:
-        return f"so nothing says that {_either(unknown, 'either backend')} would be deployed there"
+        who = _either(unknown, "either backend", pair)
+        return f"so nothing says that {who} would be deployed there"
     return None
 
 
-def _backends(sources: Sequence[Source]) -> list[Backend]:
-    return [b for b in BACKENDS if any(source.backend == b for source in sources)]
+def _backends(sources: Sequence[Source], pair: Pair) -> list[Backend]:
+    return [b for b in pair.both if any(source.backend == b for source in sources)]
 
 
-def _either(some: Sequence[Backend], both: str) -> str:
-    return both if len(some) == len(BACKENDS) else f.join([BACKEND_NAMES[b] for b in some])
+def _either(some: Sequence[Backend], both: str, pair: Pair) -> str:
+    return both if len(some) == len(pair.both) else f.join([pair.title(b) for b in some])
 
 
-def _not(some: Sequence[Backend]) -> str:
-    return "" if len(some) == len(BACKENDS) else " not"
+def _not(some: Sequence[Backend], pair: Pair) -> str:
+    return "" if len(some) == len(pair.both) else " not"

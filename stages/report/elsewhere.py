@@ -1,4 +1,4 @@
-"""What the report says of where a server was: launched here or started elsewhere. Pure.
+"""What the report says of where a server was: launched here or started elsewhere.
 
 What a server says of itself is its own word; nothing here vouches for it.
 """
@@ -8,12 +8,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from stages.comparison import Comparison, Source
-from stages.contract import BACKEND_NAMES, BACKENDS, REFERENCE
-from stages.errors import one_line
+from stages.common.errors import one_line
+from stages.documents.comparison import Comparison, Source
+from stages.documents.matrix import ModelCheck
 from stages.report import format as f
 from stages.report.ratios import cells
-from stages.schema import ModelCheck
 
 _MODEL_CHECKS: dict[ModelCheck, str] = {
     "revision": "by repository and revision",
@@ -31,35 +30,35 @@ def where(source: Source) -> str:
 
 def client_at(source: Source) -> str:
     """Where the client was, seen from the server."""
-    if source.elsewhere is None:
+    if source.run.elsewhere is None:
         return "on the server's machine" if source.base_url is None else f.ABSENT
-    here = source.elsewhere.same_machine
+    here = source.run.elsewhere.same_machine
     return "on the server's machine, by its address" if here else "on another machine"
 
 
 def model_checked(source: Source) -> str:
     """How it was made sure that the server has the model."""
-    if source.elsewhere is None:
+    if source.run.elsewhere is None:
         return "given at launch" if source.base_url is None else f.ABSENT
-    return _MODEL_CHECKS[source.elsewhere.model_check]
+    return _MODEL_CHECKS[source.run.elsewhere.model_check]
 
 
 def round_trip(source: Source) -> str:
     """What a round trip took before and after the passes."""
-    if source.round_trip is None:
+    if source.run.round_trip is None:
         return "not known"
-    after = source.round_trip.after_s
-    before = f"{f.milliseconds(source.round_trip.before_s)} ms before the passes"
+    after = source.run.round_trip.after_s
+    before = f"{f.milliseconds(source.run.round_trip.before_s)} ms before the passes"
     return before if after is None else f"{before}, {f.milliseconds(after)} ms after"
 
 
 def command(source: Source) -> str:
     """The command line of a server launched here; what one started elsewhere says it has."""
     if source.base_url is None:
-        return shlex.join(source.argv)
-    if source.elsewhere is None:
+        return shlex.join(source.run.argv)
+    if source.run.elsewhere is None:
         return f"not asked: {source.base_url}"
-    told = source.elsewhere
+    told = source.run.elsewhere
     lines = [f"{name}: {_value(value)}" for name, value in told.settings.items()]
     return "\n".join(
         [
@@ -77,31 +76,38 @@ def _value(value: bool | int | float | str | None) -> str:
 
 def frozen(comparison: Comparison) -> str:
     """In which sense the baseline is frozen."""
-    said = "The PyTorch baseline is frozen: its version and every dependency are pinned by hash,"
+    name = comparison.pair.reference.title
+    said = f"The {name} baseline is frozen: its version and every dependency are pinned by hash,"
     said += " and its scoring code is not changed."
-    foreign = [s for s in comparison.sources if s.backend == REFERENCE and s.base_url is not None]
+    foreign = [
+        s
+        for s in comparison.sources
+        if s.backend == comparison.pair.reference.key and s.base_url is not None
+    ]
     if not foreign:
         return said
     names = f.join([f"{f.VIEW_NAMES[source.view]} view" for source in foreign])
-    versions = f.join(sorted({source.backend_version or "not known" for source in foreign}))
+    versions = f.join(sorted({source.run.backend_version or "not known" for source in foreign}))
     return (
-        f"The PyTorch baseline was started elsewhere in the {names}: it says it is version"
+        f"The {name} baseline was started elsewhere in the {names}: it says it is version"
         f" {versions}; what it depends on, and whether its code was changed, is not known here."
     )
 
 
 def hidden_compiles(comparison: Comparison) -> Iterator[str]:
     """A sentence for each backend whose compilations could not be seen."""
-    for backend in BACKENDS:
+    for backend in comparison.pair.both:
         views = [
             f"{f.VIEW_NAMES[s.view]} view"
             for s in comparison.sources
-            if s.backend == backend and s.elsewhere is not None and s.elsewhere.compiles_hidden
+            if s.backend == backend
+            and s.run.elsewhere is not None
+            and s.run.elsewhere.compiles_hidden
         ]
         if views:
             yield (
-                f"Whether {BACKEND_NAMES[backend]}'s server compiled inside timed passes could not"
-                f" be seen in the {f.join(views)}: its log is on its own machine."
+                f"Whether {comparison.pair.title(backend)}'s server compiled inside timed passes"
+                f" could not be seen in the {f.join(views)}: its log is on its own machine."
             )
 
 
@@ -111,15 +117,17 @@ def round_trips(comparison: Comparison) -> str:
     if not known:
         return "What a round trip between client and server takes is not known."
     most = max(known, key=lambda cell: cell.round_trip_share or 0)
-    took = max(s.round_trip.largest_s for s in comparison.sources if s.round_trip is not None)
+    took = max(
+        s.run.round_trip.largest_s for s in comparison.sources if s.run.round_trip is not None
+    )
     far = [
-        f.backend_view(s.backend, s.view)
+        f.backend_view(s.backend, s.view, comparison.pair)
         for s in comparison.sources
-        if s.elsewhere is not None and not s.elsewhere.same_machine
+        if s.run.elsewhere is not None and not s.run.elsewhere.same_machine
     ]
     client = f" The client was not on the server's machine: {'; '.join(far)}." if far else ""
     return (
         f"The longest round trip between client and server took {f.milliseconds(took)} ms; one for"
         f" each call is at most {f.percent_at_most(most.round_trip_share)} of a median pass"
-        f" ({f.at(most)}).{client}"
+        f" ({f.at(most, comparison.pair)}).{client}"
     )

@@ -1,11 +1,12 @@
-"""What the figures say, in sentences. Pure: a comparison in, plain text out.
+"""What the figures say, in sentences. A comparison in, plain text out.
 
 Rules (every number is one of the comparison's, or a count of them):
 
 * Better, worse: see ``ratios``; a ratio is told with its interval where it has one. Ratios
-  not told apart from 1 are told as such, after those that are better. Where JAX is nowhere
-  better (or worse), one sentence says so and names where it comes closest in items/s. A
-  faster JAX cell that is not eligible is named with the reason and does not count as better.
+  not told apart from 1 are told as such, after those that are better. Where the candidate is
+  nowhere better (or worse), one sentence says so and names where it comes closest in items/s. A
+  faster cell of the candidate that is not eligible is named with the reason and does not count
+  as better.
 * p95 has no interval: its ratio is told as one of these passes.
 * A finding that stands on unsteady cells (unstable, or compiling in a timed pass) says at
   which chunk sizes.
@@ -17,11 +18,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from stages.comparison import Comparison
-from stages.contract import BACKENDS
+from stages.documents.comparison import Comparison, Pair, Role
 from stages.report import format as f
 from stages.report.correctness import correctness
-from stages.report.ratios import QUANTITIES, Factor, Group, Pair, Side, barred, groups, pairs
+from stages.report.prose.reasons import reasons
+from stages.report.ratios import QUANTITIES, AtOneSize, Factor, Group, Side, barred, groups, pairs
 from stages.report.stability import client, stability
 
 _OPENING: dict[Side, str] = {"better": "", "open": "not told apart, ", "worse": ""}
@@ -52,39 +53,42 @@ def find(comparison: Comparison) -> Findings:
 
 
 def better(comparison: Comparison) -> list[str]:
-    """Where JAX is better, by view and figure."""
+    """Where the candidate is better, by view and figure."""
     views = [pairs(view) for view in comparison.views()]
     if not any(pair.known for view in views for pair in view):
         return ["No chunk size has figures of both backends, so there is nothing to compare."]
-    said = [s for view in views for s in _grouped(view, "better")]
+    said = [s for view in views for s in _grouped(view, comparison.pair, "better")]
     if not said:
-        said = [_nowhere(views, "better")]
-    said += [s for view in views for s in _grouped(view, "open")]
-    said += [_barred(pair) for view in views for pair in barred(view)]
-    return said + [s for view in views for s in _only(view, "jax")]
+        said = [_nowhere(views, comparison.pair, "better")]
+    said += [s for view in views for s in _grouped(view, comparison.pair, "open")]
+    said += [_barred(pair, comparison.pair) for view in views for pair in barred(view)]
+    return said + [s for view in views for s in _only(view, comparison.pair, "candidate")]
 
 
 def worse(comparison: Comparison) -> list[str]:
-    """Where JAX is worse, by view and figure."""
+    """Where the candidate is worse, by view and figure."""
     views = [pairs(view) for view in comparison.views()]
     if not any(pair.known for view in views for pair in view):
         return ["No chunk size has figures of both backends, so there is nothing to compare."]
-    said = [s for view in views for s in _grouped(view, "worse")] or [_nowhere(views, "worse")]
-    return said + [s for view in views for s in _only(view, "pytorch")]
+    said = [s for view in views for s in _grouped(view, comparison.pair, "worse")] or [
+        _nowhere(views, comparison.pair, "worse")
+    ]
+    return said + [s for view in views for s in _only(view, comparison.pair, "reference")]
 
 
-def _grouped(view: Sequence[Pair], side: Side) -> Iterator[str]:
+def _grouped(view: Sequence[AtOneSize], of: Pair, side: Side) -> Iterator[str]:
+    mine, other = of.candidate.title, of.reference.title
     every = [pair.chunk_size for pair in view]
     throughput, latency = (list(groups(view, quantity, side)) for quantity in QUANTITIES)
     for group in throughput:
         same = next((one for one in latency if one.chunk_sizes == group.chunk_sizes), None)
-        text = f"{_OPENING[side]}JAX scores {_span(group)} PyTorch's items/s"
-        text += f"; its p95 latency in these passes is {_span(same)} PyTorch's" if same else ""
+        text = f"{_OPENING[side]}{mine} scores {_span(group)} {other}'s items/s"
+        text += f"; its p95 latency in these passes is {_span(same)} {other}'s" if same else ""
         yield _told(group, every, text)
     told = [group.chunk_sizes for group in throughput]
     for group in latency:
         if group.chunk_sizes not in told:
-            text = f"JAX's p95 latency in these passes is {_span(group)} PyTorch's"
+            text = f"{mine}'s p95 latency in these passes is {_span(group)} {other}'s"
             yield _told(group, every, text + (", which is level" if side == "open" else ""))
 
 
@@ -107,14 +111,15 @@ def _told(group: Group, every: Sequence[int], text: str) -> str:
     return f"{where}: {text}{unsteady}."
 
 
-def _nowhere(views: Sequence[Sequence[Pair]], side: Side) -> str:
-    text = f"Nowhere: at no chunk size of either view is JAX {side} in items/s or p95 latency"
+def _nowhere(views: Sequence[Sequence[AtOneSize]], of: Pair, side: Side) -> str:
+    mine, other = of.candidate.title, of.reference.title
+    text = f"Nowhere: at no chunk size of either view is {mine} {side} in items/s or p95 latency"
     text += " with a cell that is eligible" if side == "better" else ""
     known = [
         (factor, pair)
         for view in views
         for pair in view
-        if (pair.jax.eligible or side == "worse")
+        if (pair.candidate.eligible or side == "worse")
         and (factor := pair.factor("items_per_s")) is not None
     ]
     if not known:
@@ -122,39 +127,40 @@ def _nowhere(views: Sequence[Sequence[Pair]], side: Side) -> str:
     nearest = max if side == "better" else min
     factor, pair = nearest(known, key=lambda one: one[0].value)
     where = f"chunk size {pair.chunk_size} ({f.VIEW_NAMES[pair.view]} view)"
-    return f"{text}; it comes closest at {where} with {_factor(factor)} PyTorch's items/s."
+    return f"{text}; it comes closest at {where} with {_factor(factor)} {other}'s items/s."
 
 
-def _barred(pair: Pair) -> str:
+def _barred(pair: AtOneSize, of: Pair) -> str:
     items, p95 = (pair.factor(quantity) for quantity in QUANTITIES)
-    figures = [f"{_factor(items)} PyTorch's items/s"] if items else []
+    figures = [f"{_factor(items)} {of.reference.title}'s items/s"] if items else []
     figures += [f"{_factor(p95)} its p95 latency in these passes"] if p95 else []
-    reasons = "; ".join(pair.jax.reasons) or "the cell is not eligible"
-    return f"{f.at(pair.jax)}: {', '.join(figures)}, but it does not count: {reasons}."
+    why = reasons(pair.candidate, "the cell is not eligible")
+    return f"{f.at(pair.candidate, of)}: {', '.join(figures)}, but it does not count: {why}."
 
 
-def _only(view: Sequence[Pair], backend: str) -> Iterator[str]:
-    mine, theirs = ("jax", "pytorch") if backend == "jax" else ("pytorch", "jax")
+def _only(view: Sequence[AtOneSize], of: Pair, role: Role) -> Iterator[str]:
+    """Where the backend in ``role`` alone has figures."""
+    both = {"candidate": of.candidate, "reference": of.reference}
     sizes = [
         pair.chunk_size
         for pair in view
-        if getattr(pair, mine).items_per_s is not None and getattr(pair, theirs).items_per_s is None
+        if not pair.known and pair.cell(role).items_per_s is not None
     ]
     if sizes:
         where = f.chunk_sizes(sizes, [pair.chunk_size for pair in view])
         name = f.VIEW_NAMES[view[0].view].capitalize()
-        yield f"{name} view, {where}: only {'JAX' if mine == 'jax' else 'PyTorch'} has figures."
+        yield f"{name} view, {where}: only {both[role].title} has figures."
 
 
 def cost(comparison: Comparison) -> list[str]:
     """What the selected cells cost, where an hourly price is given."""
     said = []
     for view in comparison.views():
-        for backend in BACKENDS:
+        for backend in comparison.pair.both:
             cell = view.selected_cell(backend)
             if cell and cell.usd_per_pass is not None and cell.items_per_usd is not None:
                 said.append(
-                    f"{f.at(cell)}: {f.usd(cell.usd_per_pass)} USD per pass,"
+                    f"{f.at(cell, comparison.pair)}: {f.usd(cell.usd_per_pass)} USD per pass,"
                     f" {f.usd(cell.usd_per_million_items)} USD per million items,"
                     f" {f.number(cell.items_per_usd)} items per USD."
                 )

@@ -1,4 +1,4 @@
-"""The first screen of the HTML report: what a reader learns in ten seconds. Pure.
+"""The first screen of the HTML report: what a reader learns in ten seconds.
 
 It replaces the opening of ``report.md``, up to its first figure, and says no less.
 """
@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from stages.comparison import Comparison, Confidence, Source, ViewComparison
-from stages.contract import BACKEND_NAMES, Backend
+from stages.contract import Backend
+from stages.documents.comparison import Comparison, Confidence, Pair, Source, ViewComparison
 from stages.report import format as f
 from stages.report import modes
 from stages.report.checks import gate_answer
 from stages.report.conclusion import conclude
 from stages.report.devices import whose
+from stages.report.prose.flags import flag
+from stages.report.prose.winner import Unavailable, answer, leads, result
 from stages.report.render import date_of
 from stages.report.trust import trust
 
@@ -100,39 +102,35 @@ def first_screen(comparison: Comparison) -> FirstScreen:
         caveat=conclusion.caveat,
         scored=modes.remarks(comparison),
         model=comparison.scope.model.title,
-        answer=comparison.answer,
-        views=[_view_card(view) for view in native_first],
+        answer=answer(comparison.views(), comparison.unavailable),
+        views=[_view_card(view, comparison.unavailable) for view in native_first],
         gate=_gate_card(comparison, native_first),
         against=len(trust(comparison).against),
         measured=_measured(comparison),
     )
 
 
-def _view_card(view: ViewComparison) -> ViewCard:
-    winner = view.winner
-    share = None
-    if winner.same_backend_share is not None and winner.leader is not None:
-        leads = f.resamples(winner.same_backend_share)
-        share = f"{BACKEND_NAMES[winner.leader]} leads in {leads} of the resamples."
+def _view_card(view: ViewComparison, unavailable: Unavailable) -> ViewCard:
+    winner, often = view.winner, leads(view.winner, view.pair)
     return ViewCard(
         name=_heading(view),
         scored=modes.of_view(view),
-        sentence=winner.sentence,
+        sentence=result(view, unavailable),
         confidence=Badge(winner.confidence, _CONFIDENCE_TONES[winner.confidence]),
-        share=share,
-        flags=winner.flags,
+        share=often and f"{often}.",
+        flags=[flag(one, view.pair) for one in winner.flags],
     )
 
 
 def _gate_card(comparison: Comparison, views: Sequence[ViewComparison]) -> GateCard:
     answers = {f.VIEW_NAMES[view.view]: gate_answer(view, comparison.gate) for view in views}
-    words = {name: answer.word for name, answer in answers.items()}
+    words = {name: found.word for name, found in answers.items()}
     return GateCard(
         verdicts=[
             Badge(f"{word} in {where}", {"pass": "good", "fail": "bad"}.get(word, "poor"))
             for word, where in _where(words)
         ],
-        figures=[f"{name.capitalize()}: {answer.figure}." for name, answer in answers.items()],
+        figures=[f"{name.capitalize()}: {found.figure}." for name, found in answers.items()],
     )
 
 
@@ -148,7 +146,7 @@ def _heading(view: ViewComparison) -> str:
 
 
 def _measured(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    scope, sources = comparison.scope, comparison.sources
+    scope, sources, pair = comparison.scope, comparison.sources, comparison.pair
     good, planned = (
         sum(getattr(source, name) for source in sources)
         for name in ("good_passes", "planned_passes")
@@ -156,8 +154,11 @@ def _measured(comparison: Comparison) -> list[tuple[str, list[str]]]:
     return [
         ("Model", [scope.model.title]),
         ("How items are scored", [modes.of_both_views(comparison)]),
-        ("Versions", [f"{whose(of, sources)}: {text}" for text, of in _by(sources, _version)]),
-        ("Host", _hosts(sources)),
+        (
+            "Versions",
+            [f"{whose(of, sources, pair)}: {text}" for text, of in _by(sources, _version)],
+        ),
+        ("Host", _hosts(sources, pair)),
         ("Target and contract", [f"{scope.identity.target}, {scope.identity.contract}"]),
         (
             "Workload",
@@ -179,22 +180,22 @@ def _by(sources: list[Source], told: Callable[[Source], str]) -> Iterator[tuple[
     return ((text, of) for (_, text), of in said.items())
 
 
-def _hosts(sources: list[Source]) -> list[str]:
+def _hosts(sources: list[Source], pair: Pair) -> list[str]:
     """One line where every measurement shares its host."""
     every = list(dict.fromkeys(map(_host, sources)))
     if len(every) == 1:
         return every
-    return [f"{whose(of, sources)}: {text}" for text, of in _by(sources, _host)]
+    return [f"{whose(of, sources, pair)}: {text}" for text, of in _by(sources, _host)]
 
 
 def _version(source: Source) -> str:
-    repaired = " (repaired at launch)" if source.repaired else ""
+    repaired = " (repaired at launch)" if source.run.repaired else ""
     started = "" if source.base_url is None else f", started elsewhere, at {source.base_url}"
-    return f"{source.backend_version or 'not available'}{repaired}{started}"
+    return f"{source.run.backend_version or 'not available'}{repaired}{started}"
 
 
 def _host(source: Source) -> str:
-    host = source.host
+    host = source.run.host
     return (
         f"{host.name}: {host.processor}, {host.cpus} CPUs in use,"
         f" {f.gibibytes(host.memory_bytes)}, {host.system}"

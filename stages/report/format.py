@@ -1,13 +1,11 @@
-"""How the report writes numbers, names and lists. Pure; absent figures are never zero."""
+"""How the report writes numbers, names and lists. Absent figures are never zero."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
 
-from stages.comparison import Cell, ControlName, Interval, Source, Verdict
-from stages.contract import BACKEND_NAMES, Backend, View
-from stages.numbers import (
+from stages.common.numbers import (
     ABSENT,
     about,
     between,
@@ -22,7 +20,17 @@ from stages.numbers import (
     plain,
     plain_percent,
     ratio,
-    resamples,
+)
+from stages.contract import Backend, View
+from stages.documents.comparison import (
+    SURE,
+    VERY_SURE,
+    Cell,
+    ControlName,
+    Interval,
+    Pair,
+    Source,
+    Verdict,
 )
 
 # What `compare` writes too: these names are this module's as well.
@@ -39,7 +47,6 @@ __all__ = [
     "percentage",
     "plain",
     "plain_percent",
-    "resamples",
 ]
 
 TO = "\N{EN DASH}"
@@ -121,6 +128,11 @@ def minute(text: str) -> str:
     return f"{instant(text):%Y-%m-%d %H:%M} UTC"
 
 
+def yes_no(answer: bool | None) -> str:
+    """An answer in words; ``None`` where nobody knows it."""
+    return {True: "yes", False: "no", None: "not known"}[answer]
+
+
 def join(parts: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     if len(parts) < 2:
@@ -162,17 +174,17 @@ def sizes(of: Sequence[int], every: Sequence[int]) -> str:
     return join(words)
 
 
-def backend_view(backend: Backend, view: View) -> str:
+def backend_view(backend: Backend, view: View, pair: Pair) -> str:
     """``JAX, portable view``."""
-    return f"{BACKEND_NAMES[backend]}, {VIEW_NAMES[view]} view"
+    return f"{pair.title(backend)}, {VIEW_NAMES[view]} view"
 
 
 def commit(source: Source, digits: int) -> str:
     """The commit that was measured with, and whether the code was that of the commit."""
-    if source.git_commit is None:
+    if source.run.git_commit is None:
         return ABSENT
     changes = {True: " with uncommitted changes", None: ", uncommitted changes not known"}
-    return source.git_commit[:digits] + changes.get(source.git_dirty, "")
+    return source.run.git_commit[:digits] + changes.get(source.run.git_dirty, "")
 
 
 def in_view(view: View, sentence: str) -> str:
@@ -180,11 +192,16 @@ def in_view(view: View, sentence: str) -> str:
     return f"{VIEW_NAMES[view].capitalize()} view: {sentence[:1].lower()}{sentence[1:]}"
 
 
-def place(backend: Backend, view: View, chunk_size: int) -> str:
+def place(backend: Backend, view: View, chunk_size: int, pair: Pair) -> str:
     """``JAX, portable view, chunk size 8``."""
-    return f"{backend_view(backend, view)}, chunk size {chunk_size}"
+    return f"{backend_view(backend, view, pair)}, chunk size {chunk_size}"
 
 
-def at(cell: Cell) -> str:
+def at(cell: Cell, pair: Pair) -> str:
     """Where a cell is, in words."""
-    return place(cell.backend, cell.view, cell.chunk_size)
+    return place(cell.backend, cell.view, cell.chunk_size, pair)
+
+
+def resamples(share: float | None) -> str:
+    """A share of resamples; only one that decides reads as if it did."""
+    return percent(share, SURE, VERY_SURE)

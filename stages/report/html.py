@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing beside itself. Pure.
+"""The report as one HTML page that needs nothing beside itself.
 
 It is made from the text of ``report.md``, so both say the same: a first screen of its own (see
 ``first_screen``) stands for what precedes the Markdown's first figure, the rest is parsed and
@@ -20,10 +20,10 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup, escape
 
-from stages.comparison import Comparison
+from stages.documents.comparison import Comparison
 from stages.report.figures.theme import DARK, LIGHT, themed
 from stages.report.first_screen import first_screen
-from stages.report.render import QUESTION, TEMPLATES, one_line
+from stages.report.render import TEMPLATES, one_line, question_of
 
 PAGE = "report.html"
 
@@ -64,7 +64,7 @@ def render_html(comparison: Comparison, markdown: str, figures: Mapping[str, byt
     tokens = _PARSER.parse(markdown)
     return environment.get_template(f"{PAGE}.j2").render(
         title=_title(tokens),
-        question=QUESTION,
+        question=question_of(comparison.pair),
         screen=first_screen(comparison),
         sections=list(_sections(tokens, figures)),
         light=_variables(LIGHT),

@@ -1,10 +1,10 @@
-"""The table of latency in detail: p50, mean and p95 of both backends, as text. Pure."""
+"""The table of latency in detail: p50, mean and p95 of both backends, as text."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.comparison import Cell, Interval, ViewComparison
+from stages.documents.comparison import Cell, Interval, ViewComparison
 from stages.report import format as f
 from stages.report.levels import of_latency
 from stages.report.ratios import pairs
@@ -28,7 +28,7 @@ class LatencyTable:
 
     Attributes:
         p95: the heading of p95, which says where it is descriptive.
-        rows: chunk size, JAX and PyTorch, by rising chunk size.
+        rows: chunk size, candidate and reference, by rising chunk size.
         levels: what the brackets are, in a sentence.
     """
 
@@ -42,7 +42,8 @@ def latency_table(view: ViewComparison) -> LatencyTable:
     return LatencyTable(
         p95="p95 (ms), descriptive" if any_descriptive(view.cells) else "p95 (ms)",
         rows=[
-            (pair.chunk_size, _latency(pair.jax), _latency(pair.pytorch)) for pair in pairs(view)
+            (pair.chunk_size, _latency(pair.candidate), _latency(pair.reference))
+            for pair in pairs(view)
         ],
         levels=of_latency(view),
     )

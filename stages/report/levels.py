@@ -1,16 +1,16 @@
-"""What the brackets beside the figures are: their level by the passes they stand on. Pure."""
+"""Confidence levels of the printed intervals, by the number of passes behind them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from stages.comparison import Cell, Interval, ViewComparison
+from stages.documents.comparison import Cell, Interval, ViewComparison
 from stages.report import format as f
 from stages.report.ratios import pairs
 
 
 def of_items_per_s(view: ViewComparison) -> str:
-    """What the brackets beside items/s are, in a sentence."""
+    """The level of the intervals of items/s, in a sentence."""
     told = levels((cell.good_passes, cell.items_per_s_interval) for cell in view.cells)
     if not told:
         return "No cell has passes enough for an interval of its items/s."
@@ -18,7 +18,7 @@ def of_items_per_s(view: ViewComparison) -> str:
 
 
 def of_latency(view: ViewComparison) -> str:
-    """What the brackets beside p50 and the mean are, in a sentence."""
+    """The levels of the intervals of p50 and the mean, in a sentence."""
     median = levels((cell.good_passes, cell.p50_s_interval) for cell in view.cells)
     mean = levels((cell.good_passes, cell.mean_s_interval) for cell in view.cells)
     if not median or not mean:
@@ -29,9 +29,10 @@ def of_latency(view: ViewComparison) -> str:
 
 
 def of_ratio(view: ViewComparison) -> str:
-    """What the brackets beside the ratios of items/s are, in a sentence."""
+    """The level of the intervals of the ratio, in a sentence."""
     told = levels(
-        (_fewer(pair.jax, pair.pytorch), pair.stated.items_per_s_interval) for pair in pairs(view)
+        (_fewer(pair.candidate, pair.reference), pair.stated.items_per_s_interval)
+        for pair in pairs(view)
     )
     if not told:
         return "No chunk size has passes enough for an interval of the items/s ratio."

@@ -1,4 +1,4 @@
-"""How the items of a request were scored, in the report's words. Pure: a comparison in, text out.
+"""How the items of a request were scored, in the report's words. A comparison in, text out.
 
 The modes are named as the contract names them; ``MEANS`` says what each is. Where a backend was
 not measured nothing is said of it.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stages.comparison import Comparison, ViewComparison
-from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.backends.declared import ScoringMode
+from stages.contract import Backend
+from stages.documents.comparison import Comparison, ViewComparison
+from stages.documents.matrix import MULTI_ITEM_MODES, Scoring
 from stages.report import format as f
-from stages.schema import MULTI_ITEM_MODES, Scoring, ScoringMode
 
 MEANS: dict[ScoringMode, str] = {
     "separate": "n prompts, the query repeated in each",
@@ -23,7 +24,10 @@ MEANS: dict[ScoringMode, str] = {
 
 def of_view(view: ViewComparison) -> str:
     """``both separate``; ``JAX packed, PyTorch separate``; ``—`` where nothing was measured."""
-    return view.items_scored or f.ABSENT
+    found = {b: scoring.mode for b in view.pair.both if (scoring := view.scoring[b]) is not None}
+    if len(found) == len(view.pair.both) and len(set(found.values())) == 1:
+        return f"both {next(iter(found.values()))}"
+    return ", ".join(f"{view.pair.title(b)} {mode}" for b, mode in found.items()) or f.ABSENT
 
 
 def of_backend(view: ViewComparison, backend: Backend) -> str:
@@ -45,11 +49,15 @@ def remarks(comparison: Comparison) -> list[str]:
 
 
 def _without(comparison: Comparison) -> Iterator[str]:
-    plain = [b for b in BACKENDS if (used := _used(comparison, b)) and not _multi_item(used)]
+    plain = [
+        b for b in comparison.pair.both if (used := _used(comparison, b)) and not _multi_item(used)
+    ]
     if not plain:
         return
     who = (
-        "Neither server did" if len(plain) == len(BACKENDS) else f"{BACKEND_NAMES[plain[0]]} did no"
+        "Neither server did"
+        if len(plain) == len(comparison.pair.both)
+        else f"{comparison.pair.title(plain[0])} did no"
     )
     yield f"{who} multi-item scoring in this run: each item was scored as a prompt of its own."
 
@@ -74,7 +82,7 @@ def _unlike(portable: ViewComparison) -> Iterator[str]:
 
 def explained(comparison: Comparison) -> list[tuple[str, str]]:
     """Every mode that occurs, and what it is."""
-    used = {mode for backend in BACKENDS for mode in _used(comparison, backend)}
+    used = {mode for backend in comparison.pair.both for mode in _used(comparison, backend)}
     return [(mode, means) for mode, means in MEANS.items() if mode in used]
 
 

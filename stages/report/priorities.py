@@ -1,9 +1,9 @@
-"""What to work on in JAX, the most urgent first. Pure: a comparison in, plain text out.
+"""What to work on in the candidate, the most urgent first. A comparison in, plain text out.
 
 Rules, in this order:
 
-* Scores: cells that fail the gate (where the oracle sides with JAX, the reference is to be
-  looked at first), views in which a score depends on its neighbours, views in which the
+* Scores: cells that fail the gate (where the oracle sides with the candidate, the reference is
+  to be looked at first), views in which a score depends on its neighbours, views in which the
   oracle disagrees, cells the gate cannot judge, cells not compared.
 * Failed passes.
 * The ``WORST`` chunk sizes with the lowest items/s ratio below level, per view.
@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stages.comparison import Cell, Comparison, ViewComparison
+from stages.documents.comparison import Cell, Comparison, ViewComparison
 from stages.report import format as f
+from stages.report.prose.reasons import also_passed, instability, leak
 from stages.report.ratios import cells, pairs
 
 WORST = 2
@@ -24,7 +25,7 @@ PENALTY = 10.0
 
 
 def priorities(comparison: Comparison) -> Iterator[str]:
-    """What to work on in JAX, the most urgent first; one sentence if there is nothing."""
+    """What to work on in the candidate, the most urgent first; one sentence if there is nothing."""
     found = [
         *_wrong(comparison),
         *_failing(comparison),
@@ -33,28 +34,30 @@ def priorities(comparison: Comparison) -> Iterator[str]:
         *_compiling(comparison),
         *_unsteady(comparison),
     ]
-    if "jax" in comparison.unavailable:
-        yield f"JAX first of all: it could not be measured ({comparison.unavailable['jax']})."
+    mine = comparison.pair.candidate
+    if mine.key in comparison.unavailable:
+        why = comparison.unavailable[mine.key]
+        yield f"{mine.title} first of all: it could not be measured ({why})."
         return
-    yield from found or ["Nothing measured here calls for work on JAX."]
+    yield from found or [f"Nothing measured here calls for work on {mine.title}."]
 
 
-def _jax(comparison: Comparison) -> list[Cell]:
-    return [cell for cell in cells(comparison) if cell.backend == "jax"]
+def _mine(comparison: Comparison) -> list[Cell]:
+    return [cell for cell in cells(comparison) if _is_mine(cell, comparison)]
+
+
+def _is_mine(cell: Cell, comparison: Comparison) -> bool:
+    return cell.backend == comparison.pair.candidate.key
 
 
 def _wrong(comparison: Comparison) -> Iterator[str]:
     for view in comparison.views():
         yield from _failing_gate(view, comparison)
     for view in comparison.views():
-        isolation, oracle = view.isolation["jax"], view.oracle["jax"]
-        where = f.backend_view("jax", view.view)
+        mine = comparison.pair.candidate.key
+        isolation, oracle, where = view.isolation[mine], view.oracle[mine], _where(view)
         if isolation.verdict == "leaks":
-            yield (
-                f"Isolation: {where}, the scores of {f.items(isolation.leaking_targets)} move by"
-                f" up to {f.difference(isolation.largest_change)} with their neighbours"
-                f" (limit {f.plain(isolation.limit)})."
-            )
+            yield f"Isolation: {where}, {leak(isolation)}."
         if oracle.agrees is False:
             yield (
                 f"Correct scores: {where}, differs from the oracle by up to"
@@ -65,13 +68,14 @@ def _wrong(comparison: Comparison) -> Iterator[str]:
 
 def _failing_gate(view: ViewComparison, comparison: Comparison) -> Iterator[str]:
     limits = comparison.gate
-    sided = view.oracle_verdict.sides_with == "jax"
-    first = "; the oracle sides with JAX, so look at PyTorch's scores first" if sided else ""
+    mine, other = comparison.pair.candidate, comparison.pair.reference
+    sided = f"; the oracle sides with {mine.title}, so look at {other.title}'s scores first"
+    first = sided if view.oracle_sides_with == mine.key else ""
     for cell in view.cells:
         gate = cell.gate
         if gate and gate.verdict == "fail":
             yield (
-                f"Correct scores: {f.at(cell)} fails the gate"
+                f"Correct scores: {f.at(cell, comparison.pair)} fails the gate"
                 f" (max {f.difference(gate.max_abs_diff)} against {f.plain(limits.max_abs_diff)},"
                 f" mean {f.difference(gate.mean_abs_diff)} against"
                 f" {f.plain(limits.mean_abs_diff)}){first}."
@@ -79,25 +83,26 @@ def _failing_gate(view: ViewComparison, comparison: Comparison) -> Iterator[str]
 
 
 def _unjudged(comparison: Comparison) -> Iterator[str]:
-    gated = [(cell, cell.gate) for cell in _jax(comparison) if cell.gate]
+    gated = [(cell, cell.gate) for cell in _mine(comparison) if cell.gate]
     for cell, gate in gated:
         if gate.verdict == "inconclusive":
-            missed = [f.CONTROL_NAMES[c.name] for c in gate.controls if not c.caught]
             yield (
-                f"Telling scores: {f.at(cell)} cannot be judged, because the gate would also pass"
-                f" {f.join(missed)}; measure with scores that differ more from item to item."
+                f"Telling scores: {f.at(cell, comparison.pair)} cannot be judged, because the gate"
+                f" would also pass {also_passed(gate)}; measure with scores that differ more from"
+                " item to item."
             )
     for cell, gate in gated:
         # A cell that failed altogether is told under its failures.
         if gate.verdict == "not_compared" and not cell.failures and not comparison.unavailable:
-            yield f"Comparable scores: {f.at(cell)} could not be compared with the reference."
+            where = f.at(cell, comparison.pair)
+            yield f"Comparable scores: {where} could not be compared with the reference."
 
 
 def _failing(comparison: Comparison) -> Iterator[str]:
-    for cell in _jax(comparison):
+    for cell in _mine(comparison):
         if cell.failures:
             kinds = f.join([f"{n} {kind}" for kind, n in sorted(cell.failures.items())])
-            yield f"Failures: {f.at(cell)}, timed passes that failed: {kinds}."
+            yield f"Failures: {f.at(cell, comparison.pair)}, timed passes that failed: {kinds}."
 
 
 def _slow(comparison: Comparison) -> Iterator[str]:
@@ -109,8 +114,9 @@ def _slow(comparison: Comparison) -> Iterator[str]:
             and (factor := pair.factor("items_per_s")) is not None
         ]
         for factor, pair in sorted(behind, key=lambda one: one[0].value)[:WORST]:
+            where, title = f.at(pair.candidate, comparison.pair), comparison.pair.reference.title
             reached = f.bounded(factor.value, factor.interval, "x")
-            yield f"Throughput: {f.at(pair.jax)} reaches {reached} PyTorch's items/s."
+            yield f"Throughput: {where} reaches {reached} {title}'s items/s."
 
 
 def _first_runs(comparison: Comparison) -> Iterator[str]:
@@ -118,35 +124,40 @@ def _first_runs(comparison: Comparison) -> Iterator[str]:
         slow = [
             (c.first_run_penalty, c)
             for c in view.cells
-            if c.backend == "jax" and (c.first_run_penalty or 0) > PENALTY
+            if _is_mine(c, comparison) and (c.first_run_penalty or 0) > PENALTY
         ]
         for penalty, cell in sorted(slow, key=lambda one: -(one[0] or 0))[:1]:
             times = f.factor(penalty or 0)
-            yield f"First runs: {f.at(cell)}, the first pass takes {times} a timed one."
+            where = f.at(cell, comparison.pair)
+            yield f"First runs: {where}, the first pass takes {times} a timed one."
 
 
 def _compiling(comparison: Comparison) -> Iterator[str]:
     for view in comparison.views():
-        found = [c for c in view.cells if c.backend == "jax" and c.compiled_passes]
+        found = [c for c in view.cells if _is_mine(c, comparison) and c.compiled_passes]
         if found:
             passes = sum(cell.compiled_passes or 0 for cell in found)
             yield (
-                f"Compilations: {f.backend_view('jax', view.view)} compiled in"
+                f"Compilations: {_where(view)} compiled in"
                 f" {f.count(passes, 'timed pass', 'timed passes')}, at {_sizes(found, view)}."
             )
 
 
 def _unsteady(comparison: Comparison) -> Iterator[str]:
     for view in comparison.views():
-        mine = [c for c in view.cells if c.backend == "jax"]
+        mine = [c for c in view.cells if _is_mine(c, comparison)]
         found = [c for c in mine if c.instability]
         if found:
             worst = max(found, key=_spread)
             yield (
-                f"Steadiness: {f.backend_view('jax', view.view)} is unstable in {len(found)} of"
+                f"Steadiness: {_where(view)} is unstable in {len(found)} of"
                 f" {f.count(len(mine), 'cell')}, at {_sizes(found, view)}; the widest spread is at"
-                f" chunk size {worst.chunk_size} ({', '.join(worst.instability)})."
+                f" chunk size {worst.chunk_size} ({instability(worst.instability)})."
             )
+
+
+def _where(view: ViewComparison) -> str:
+    return f.backend_view(view.pair.candidate.key, view.view, view.pair)
 
 
 def _spread(cell: Cell) -> float:

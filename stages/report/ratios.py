@@ -1,15 +1,15 @@
-"""JAX next to PyTorch at each chunk size, and neighbouring chunk sizes told as one.
+"""The candidate next to the reference at each chunk size, and neighbouring chunk sizes told as one.
 
 Rules:
 
-* A ratio is JAX / PyTorch at the same chunk size of the same view, as the comparison states
+* A ratio is candidate / reference at the same chunk size of the same view, as the comparison states
   it. More items/s is better, a lower p95 is better.
 * A ratio whose interval holds 1 is open: neither backend is better there. So is one of items/s
   that has no interval, since a single pass cannot tell a difference from noise. That of p95
   never has one, describes these passes only, and is open within ``LEVEL`` of 1.
 * Chunk sizes that follow one another in the contract and fall on the same side are one
   group, told with its smallest and largest ratio.
-* Being better counts only where JAX's cell is eligible (every pass succeeded, the scores
+* Being better counts only where the candidate's cell is eligible (every pass succeeded, the scores
   pass the gate). Being worse counts wherever there are figures.
 """
 
@@ -20,8 +20,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from stages.comparison import Cell, Comparison, Interval, Ratio, ViewComparison
 from stages.contract import View
+from stages.documents.comparison import Cell, Comparison, Interval, Ratio, Role, ViewComparison
 
 LEVEL = 0.01
 
@@ -51,23 +51,23 @@ class Factor:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class AtOneSize:
     """Both backends at one chunk size of one view.
 
     Attributes:
         view, chunk_size: where.
-        jax, pytorch: the two cells.
+        candidate, reference: the two cells.
         stated: the comparison's ratios of the two.
     """
 
     view: View
     chunk_size: int
-    jax: Cell
-    pytorch: Cell
+    candidate: Cell
+    reference: Cell
     stated: Ratio
 
     def factor(self, quantity: Quantity) -> Factor | None:
-        """JAX / PyTorch with its interval, where both have the figure."""
+        """Candidate / reference with its interval, where both have the figure."""
         ratio = self.ratio(quantity)
         if ratio is None:
             return None
@@ -75,11 +75,11 @@ class Pair:
         return Factor(ratio, interval)
 
     def ratio(self, quantity: Quantity) -> float | None:
-        """JAX / PyTorch, where both have the figure."""
+        """Candidate / reference, where both have the figure."""
         return self.stated.items_per_s if quantity == "items_per_s" else self.stated.p95_s
 
     def side(self, quantity: Quantity) -> Side | None:
-        """On which side JAX is, where there is a ratio."""
+        """On which side the candidate is, where there is a ratio."""
         factor = self.factor(quantity)
         if factor is None:
             return None
@@ -87,6 +87,10 @@ class Pair:
         if unbounded or factor.excess == 0:
             return "open"
         return "better" if (factor.excess > 0) == (quantity == "items_per_s") else "worse"
+
+    def cell(self, role: Role) -> Cell:
+        """That of the backend in ``role``."""
+        return self.candidate if role == "candidate" else self.reference
 
     @property
     def known(self) -> bool:
@@ -96,7 +100,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Neighbouring chunk sizes at which JAX is on the same side.
+    """Neighbouring chunk sizes at which the candidate is on the same side.
 
     Attributes:
         view, quantity: of which figure.
@@ -123,25 +127,25 @@ def cells(comparison: Comparison) -> list[Cell]:
     return [cell for view in comparison.views() for cell in view.cells]
 
 
-def pairs(view: ViewComparison) -> list[Pair]:
+def pairs(view: ViewComparison) -> list[AtOneSize]:
     """Both backends at every chunk size of ``view``, by rising chunk size."""
     return [
-        Pair(
+        AtOneSize(
             view=view.view,
             chunk_size=stated.chunk_size,
-            jax=view.cell("jax", stated.chunk_size),
-            pytorch=view.cell("pytorch", stated.chunk_size),
+            candidate=view.cell(view.pair.candidate.key, stated.chunk_size),
+            reference=view.cell(view.pair.reference.key, stated.chunk_size),
             stated=stated,
         )
         for stated in view.ratios
     ]
 
 
-def groups(of: Sequence[Pair], quantity: Quantity, side: Side) -> Iterator[Group]:
-    """The groups of ``of`` (rising chunk sizes of one view) where JAX is on ``side``."""
-    run: list[Pair] = []
+def groups(of: Sequence[AtOneSize], quantity: Quantity, side: Side) -> Iterator[Group]:
+    """The groups of ``of`` (rising chunk sizes of one view) where the candidate is on ``side``."""
+    run: list[AtOneSize] = []
     for pair in of:
-        counts = pair.side(quantity) == side and (side != "better" or pair.jax.eligible)
+        counts = pair.side(quantity) == side and (side != "better" or pair.candidate.eligible)
         if counts:
             run.append(pair)
         elif run:
@@ -151,7 +155,7 @@ def groups(of: Sequence[Pair], quantity: Quantity, side: Side) -> Iterator[Group
         yield _group(run, quantity)
 
 
-def _group(run: Sequence[Pair], quantity: Quantity) -> Group:
+def _group(run: Sequence[AtOneSize], quantity: Quantity) -> Group:
     factors = [factor for pair in run if (factor := pair.factor(quantity)) is not None]
     factors.sort(key=lambda factor: factor.value)
     return Group(
@@ -160,14 +164,15 @@ def _group(run: Sequence[Pair], quantity: Quantity) -> Group:
         chunk_sizes=[pair.chunk_size for pair in run],
         low=factors[0],
         high=factors[-1],
-        unsteady=[p.chunk_size for p in run if flagged(p.jax) or flagged(p.pytorch)],
+        unsteady=[p.chunk_size for p in run if flagged(p.candidate) or flagged(p.reference)],
     )
 
 
-def barred(of: Sequence[Pair]) -> list[Pair]:
-    """Where JAX is better in a figure but its cell is not eligible."""
+def barred(of: Sequence[AtOneSize]) -> list[AtOneSize]:
+    """Where the candidate is better in a figure but its cell is not eligible."""
     return [
         pair
         for pair in of
-        if not pair.jax.eligible and "better" in [pair.side(quantity) for quantity in QUANTITIES]
+        if not pair.candidate.eligible
+        and "better" in [pair.side(quantity) for quantity in QUANTITIES]
     ]

@@ -1,4 +1,4 @@
-"""The report's pages as Markdown. Pure: a comparison in, text out.
+"""The report's pages as Markdown. A comparison in, text out.
 
 Every value a template prints is escaped unless it is wrapped in :class:`Verbatim`, so a
 host name or an error message cannot break a table or smuggle markup into the report.
@@ -11,24 +11,22 @@ from pathlib import Path
 
 import jinja2
 
-from stages.comparison import Comparison
+from stages.documents.comparison import Comparison, Pair
 from stages.report import format as f
 from stages.report import modes, tables
 from stages.report.conclusion import conclude, sureness
 from stages.report.elsewhere import frozen
 from stages.report.findings import find
 from stages.report.latency import DESCRIPTIVE_BELOW
-from stages.report.limitation import holds
-from stages.report.trust import PROVES, trust
+from stages.report.limitation import holds, masked
+from stages.report.prose.winner import answer
+from stages.report.trust import proves, trust
 
 TEMPLATES = Path(__file__).parent / "templates"
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~$#])")
 # What would open a list, a rule or a heading at the start of a line.
 _OPENING = re.compile(r"^([-+=]|\d+(?=[.)](?: |$)))")
 
-QUESTION = (
-    "How well does sglang-jax multi-item scoring perform next to a frozen PyTorch sglang baseline?"
-)
 
 PAGES = ("report.md", "comparison.md")
 
@@ -88,6 +86,15 @@ def _printed(value: object) -> str:
     raise TypeError(f"a template prints {value!r}; format it first")
 
 
+def question_of(pair: Pair) -> str:
+    """What the report answers."""
+    one, other = pair.candidate, pair.reference
+    return (
+        f"How well does {one.package} multi-item scoring perform next to a frozen {other.title}"
+        f" {other.package} baseline?"
+    )
+
+
 def render_all(comparison: Comparison) -> dict[str, str]:
     """Every page, by file name."""
     environment = jinja2.Environment(
@@ -106,19 +113,24 @@ def render_all(comparison: Comparison) -> dict[str, str]:
 
 def date_of(comparison: Comparison) -> str:
     """The day the latest measurement ended, in UTC."""
-    finished = [f.instant(source.finished_at) for source in comparison.sources]
+    finished = [f.instant(source.run.finished_at) for source in comparison.sources]
     return f"{max(finished):%Y-%m-%d}" if finished else f.ABSENT
 
 
 def _context(comparison: Comparison) -> dict[str, object]:
-    scope, sources = comparison.scope, comparison.sources
-    view_tables = [tables.view_tables(view, comparison.gate) for view in comparison.views()]
+    scope = comparison.scope
+    view_tables = [
+        tables.view_tables(view, comparison.gate, comparison.unavailable)
+        for view in comparison.views()
+    ]
     return {
         "date": date_of(comparison),
-        "question": QUESTION,
+        "question": question_of(comparison.pair),
+        "pair": comparison.pair,
         "scope": scope,
         "frozen": frozen(comparison),
         "limitation": holds(comparison),
+        "masked": masked(comparison.pair),
         "labels": ", ".join(map(str, scope.label_token_ids)),
         "chunk_sizes": ", ".join(map(str, scope.chunk_sizes)),
         "timeout": f.plain(scope.call_timeout_s),
@@ -130,23 +142,23 @@ def _context(comparison: Comparison) -> dict[str, object]:
         "resamples": comparison.selection.resamples,
         "portable": view_tables[0],
         "best_native": view_tables[1],
-        "answer": comparison.answer,
+        "answer": answer(comparison.views(), comparison.unavailable),
         "scoring": {
             "views": modes.of_both_views(comparison),
             "remarks": modes.remarks(comparison),
             "explained": modes.explained(comparison),
         },
         "answers": [
-            (table.name, table.scored, table.sentence, sureness(view.winner))
+            (table.name, table.scored, table.sentence, sureness(view.winner, view.pair))
             for table, view in zip(view_tables, comparison.views(), strict=True)
         ],
         "trust": trust(comparison),
-        "proves": PROVES,
+        "proves": proves(comparison.pair),
         "findings": find(comparison),
         "conclusion": conclude(comparison),
         "time_rows": tables.time_rows(comparison),
         "provenance": tables.provenance_rows(comparison),
-        "commands": tables.commands(sources),
+        "commands": tables.commands(comparison),
         "artifacts": list(tables.artifacts(comparison)),
         "phases": tables.phases(comparison),
         "descriptive": tables.descriptive(comparison),

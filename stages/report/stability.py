@@ -1,4 +1,4 @@
-"""How steadily the servers answered, in sentences. Pure: a comparison in, plain text out.
+"""How steadily the servers answered, in sentences. A comparison in, plain text out.
 
 Rules:
 
@@ -13,10 +13,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-from stages.comparison import Cell, Comparison, Source
-from stages.contract import BACKEND_NAMES, BACKENDS
+from stages.documents.comparison import Cell, Comparison, Pair, Source
 from stages.report import format as f
 from stages.report.elsewhere import hidden_compiles, round_trips
+from stages.report.prose.reasons import instability
 from stages.report.ratios import cells
 
 
@@ -28,14 +28,14 @@ def stability(comparison: Comparison) -> list[str]:
         *_sessions(comparison),
         *_spread(comparison),
         *_compiles(comparison),
-        *_first_runs(cells(comparison)),
+        *_first_runs(comparison),
     ]
 
 
 def _failures(comparison: Comparison) -> list[str]:
     said = []
     for view in comparison.views():
-        for backend in BACKENDS:
+        for backend in comparison.pair.both:
             found = [
                 f"{kind} in {f.count(passes, 'pass', 'passes')} at chunk size {cell.chunk_size}"
                 for cell in view.cells
@@ -43,9 +43,11 @@ def _failures(comparison: Comparison) -> list[str]:
                 for kind, passes in sorted(cell.failures.items())
             ]
             if found:
-                said.append(f"{f.backend_view(backend, view.view)}: {f.join(found)}.")
+                said.append(
+                    f"{f.backend_view(backend, view.view, comparison.pair)}: {f.join(found)}."
+                )
     short = [
-        f"{f.at(c)} ({f.percent(c.success_rate)})"
+        f"{f.at(c, comparison.pair)} ({f.percent(c.success_rate)})"
         for c in cells(comparison)
         if c.success_rate < 1 and not c.failures and c.backend not in comparison.unavailable
     ]
@@ -62,26 +64,26 @@ def _failures(comparison: Comparison) -> list[str]:
 
 def _restarts(comparison: Comparison) -> str:
     found = [
-        f"{f.backend_view(source.backend, source.view)} ({_times_gone(source)})"
+        f"{f.backend_view(source.backend, source.view, comparison.pair)} ({_times_gone(source)})"
         for source in comparison.sources
-        if source.restarts
+        if source.run.restarts
     ]
     return f"Servers restarted: {'; '.join(found)}." if found else "No server was restarted."
 
 
 def _times_gone(source: Source) -> str:
     waited = "" if source.base_url is None else ", it was waited for"
-    return f"{source.restarts}{waited}"
+    return f"{source.run.restarts}{waited}"
 
 
 def _sessions(comparison: Comparison) -> Iterator[str]:
     for source in comparison.sources:
-        if source.sessions > 1:
-            name = f.backend_view(source.backend, source.view)
-            resumed = f.count(source.interruptions, "interruption")
+        if source.run.sessions > 1:
+            name = f.backend_view(source.backend, source.view, comparison.pair)
+            resumed = f.count(source.run.interruptions, "interruption")
             yield (
-                f"{name}: its passes come from {source.sessions} server sessions"
-                f" ({f.count(source.restarts, 'restart')}, {resumed}), each warmed up anew."
+                f"{name}: its passes come from {source.run.sessions} server sessions"
+                f" ({f.count(source.run.restarts, 'restart')}, {resumed}), each warmed up anew."
             )
 
 
@@ -92,14 +94,14 @@ def _spread(comparison: Comparison) -> Iterator[str]:
         yield "No cell is unstable."
         return
     yield f"Unstable cells: {len(found)} of {len(every)}."
-    for name, mine in _by_matrix(found):
-        told = [f"chunk size {c.chunk_size} ({', '.join(c.instability)})" for c in mine]
+    for name, mine in _by_matrix(found, comparison.pair):
+        told = [f"chunk size {c.chunk_size} ({instability(c.instability)})" for c in mine]
         yield f"Unstable, {name}: {f.join(told)}."
 
 
 def _compiles(comparison: Comparison) -> Iterator[str]:
     every = cells(comparison)
-    for name, mine in _by_matrix([cell for cell in every if cell.compiled_passes]):
+    for name, mine in _by_matrix([cell for cell in every if cell.compiled_passes], comparison.pair):
         told = [
             f"{f.count(c.compiled_passes or 0, 'pass', 'passes')} at chunk size {c.chunk_size}"
             for c in mine
@@ -109,32 +111,33 @@ def _compiles(comparison: Comparison) -> Iterator[str]:
     hidden = {
         (s.backend, s.view)
         for s in comparison.sources
-        if s.elsewhere is not None and s.elsewhere.compiles_hidden
+        if s.run.elsewhere is not None and s.run.elsewhere.compiles_hidden
     }
     seen = [cell for cell in every if (cell.backend, cell.view) not in hidden]
-    for backend in (b for b in BACKENDS if b not in comparison.unavailable):
+    for backend in (b for b in comparison.pair.both if b not in comparison.unavailable):
         counts = [cell.compiled_passes for cell in seen if cell.backend == backend]
         if not counts:
             continue
         if all(count is None for count in counts):
-            yield f"{BACKEND_NAMES[backend]}'s server reports no compilations."
+            yield f"{comparison.pair.title(backend)}'s server reports no compilations."
         elif not any(counts):
-            yield f"No timed pass of {BACKEND_NAMES[backend]} compiled anything."
+            yield f"No timed pass of {comparison.pair.title(backend)} compiled anything."
 
 
-def _by_matrix(of: Sequence[Cell]) -> Iterator[tuple[str, list[Cell]]]:
+def _by_matrix(of: Sequence[Cell], pair: Pair) -> Iterator[tuple[str, list[Cell]]]:
     for key, mine in itertools.groupby(of, key=lambda cell: (cell.backend, cell.view)):
-        yield f.backend_view(*key), list(mine)
+        yield f.backend_view(*key, pair), list(mine)
 
 
-def _first_runs(every: Sequence[Cell]) -> Iterator[str]:
-    for backend in BACKENDS:
+def _first_runs(comparison: Comparison) -> Iterator[str]:
+    every = cells(comparison)
+    for backend in comparison.pair.both:
         known = [c for c in every if c.backend == backend and c.first_run_penalty is not None]
         if known:
             most = max(known, key=lambda cell: cell.first_run_penalty or 0)
             penalty = f.factor(most.first_run_penalty or 0)
-            name = BACKEND_NAMES[backend]
-            yield f"Largest first-run penalty of {name}: {penalty} ({f.at(most)})."
+            name = comparison.pair.title(backend)
+            yield f"Largest first-run penalty of {name}: {penalty} ({f.at(most, comparison.pair)})."
 
 
 def client(comparison: Comparison) -> list[str]:
@@ -149,5 +152,5 @@ def _own_work(comparison: Comparison) -> str:
     most = max(known, key=lambda cell: cell.client_share or 0)
     return (
         "The client's own work, measured against a server that answers at once, is at most"
-        f" {f.percent_at_most(most.client_share)} of a pass ({f.at(most)})."
+        f" {f.percent_at_most(most.client_share)} of a pass ({f.at(most, comparison.pair)})."
     )

@@ -1,18 +1,20 @@
-"""The rows of the report's tables, as text. Pure: a comparison in, rows out."""
+"""The rows of the report's tables, as text. A comparison in, rows out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stages.comparison import BUSY, Cell, Comparison, Source, ViewComparison
-from stages.contract import BACKEND_NAMES, BACKENDS, Backend, Gate
+from stages.contract import Backend, Gate
+from stages.documents.comparison import BUSY, Cell, Comparison, Source, ViewComparison
+from stages.documents.matrix import MATRIX_FILE, SERVER_LOG_FILE, folder_of
 from stages.report import elsewhere, levels, modes
 from stages.report import format as f
 from stages.report.latency import LatencyTable, any_descriptive, latency_table
+from stages.report.prose.reasons import passed_over
+from stages.report.prose.winner import Unavailable, result
 from stages.report.ratios import cells, flagged, pairs
 from stages.report.trust import ineligible
-from stages.schema import MATRIX_FILE, SERVER_LOG_FILE, folder_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,8 @@ class Row:
     """One chunk size of the results table, as text; the ratio of items/s with its interval."""
 
     chunk_size: int
-    jax: Figure
-    pytorch: Figure
+    candidate: Figure
+    reference: Figure
     max_abs_diff: str
     mean_abs_diff: str
     verdict: str
@@ -69,7 +71,7 @@ class ViewTables:
             are, in a sentence.
         latency: p50, mean and p95 in detail.
         selected: one a backend.
-        gate: max, mean and verdict of JAX's selected cell, as text.
+        gate: max, mean and verdict of the candidate's selected cell, as text.
     """
 
     name: str
@@ -87,7 +89,7 @@ class ViewTables:
     sentence: str
 
 
-def view_tables(view: ViewComparison, gate: Gate) -> ViewTables:
+def view_tables(view: ViewComparison, gate: Gate, unavailable: Unavailable) -> ViewTables:
     """The tables of one view."""
     return ViewTables(
         name=f.VIEW_NAMES[view.view],
@@ -99,23 +101,23 @@ def view_tables(view: ViewComparison, gate: Gate) -> ViewTables:
         intervals=levels.of_items_per_s(view),
         ratio_intervals=levels.of_ratio(view),
         latency=latency_table(view),
-        selected=[_selected(view, backend) for backend in BACKENDS],
+        selected=[_selected(view, backend) for backend in view.pair.both],
         gate=_gate_of_selected(view, gate),
-        passed_over=view.passed_over,
-        sentence=view.winner.sentence,
+        passed_over=list(passed_over(view)),
+        sentence=result(view, unavailable),
     )
 
 
 def _rows(view: ViewComparison) -> list[Row]:
     rows = []
     for pair in pairs(view):
-        gate = pair.jax.gate
+        gate = pair.candidate.gate
         items, p95 = pair.stated.items_per_s, pair.stated.p95_s
         rows.append(
             Row(
                 chunk_size=pair.chunk_size,
-                jax=_figure(view, pair.jax),
-                pytorch=_figure(view, pair.pytorch),
+                candidate=_figure(view, pair.candidate),
+                reference=_figure(view, pair.reference),
                 max_abs_diff=f.difference(gate.max_abs_diff if gate else None),
                 mean_abs_diff=f.difference(gate.mean_abs_diff if gate else None),
                 verdict=f.VERDICT_NAMES[gate.verdict] if gate else f.ABSENT,
@@ -137,7 +139,7 @@ def _figure(view: ViewComparison, cell: Cell) -> Figure:
 def _selected(view: ViewComparison, backend: Backend) -> Selected:
     cell = view.selected_cell(backend)
     return Selected(
-        backend=BACKEND_NAMES[backend],
+        backend=view.pair.title(backend),
         scored=modes.of_backend(view, backend),
         chunk_size=str(cell.chunk_size) if cell else f.ABSENT,
         p95_ms=f.milliseconds(cell.p95_s if cell else None),
@@ -147,9 +149,9 @@ def _selected(view: ViewComparison, backend: Backend) -> Selected:
 
 
 def _gate_of_selected(view: ViewComparison, limits: Gate) -> tuple[str, str, str]:
-    cell = view.selected_cell("jax")
+    cell = view.selected_cell(view.pair.candidate.key)
     if cell is None or cell.gate is None:
-        return (f.ABSENT, f.ABSENT, "no JAX cell is eligible")
+        return (f.ABSENT, f.ABSENT, f"no {view.pair.candidate.title} cell is eligible")
     return (
         f"{f.difference(cell.gate.max_abs_diff)} (limit {f.plain(limits.max_abs_diff)})",
         f"{f.difference(cell.gate.mean_abs_diff)} (limit {f.plain(limits.mean_abs_diff)})",
@@ -161,8 +163,8 @@ def time_rows(comparison: Comparison) -> list[list[str]]:
     """A row a measurement: name, its seconds by what they were spent on, their sum."""
     rows = []
     for source in comparison.sources:
-        spent = list(source.seconds.model_dump().values())
-        name = f.backend_view(source.backend, source.view)
+        spent = list(source.run.seconds.model_dump().values())
+        name = f.backend_view(source.backend, source.view, comparison.pair)
         rows.append([name, *map(f.seconds, spent), f.seconds(sum(spent))])
     return rows
 
@@ -173,33 +175,33 @@ def provenance_rows(comparison: Comparison) -> list[list[str]]:
     views = {view.view: view for view in comparison.views()}
     scored = [modes.recorded(views[s.view].scoring[s.backend]) for s in sources]
     return [
-        ["", *(f.backend_view(s.backend, s.view) for s in sources)],
+        ["", *(f.backend_view(s.backend, s.view, comparison.pair) for s in sources)],
         ["Measured", *(_measured(s) for s in sources)],
         ["Server", *(elsewhere.where(s) for s in sources)],
-        ["Server version", *(s.backend_version or f.ABSENT for s in sources)],
+        ["Server version", *(s.run.backend_version or f.ABSENT for s in sources)],
         ["How items are scored", *scored],
         ["Model", *(elsewhere.model_checked(s) for s in sources)],
-        ["Environment SHA-256", *((s.environment_sha256 or f.ABSENT)[:12] for s in sources)],
-        ["Release repaired at launch", *(_repaired(s.repaired) for s in sources)],
+        ["Environment SHA-256", *((s.run.environment_sha256 or f.ABSENT)[:12] for s in sources)],
+        ["Release repaired at launch", *(_repaired(s.run.repaired) for s in sources)],
         *_shell_rows(sources),
         ["dtype", *(s.dtype for s in sources)],
-        ["Devices", *(f.join(s.devices) or f.ABSENT for s in sources)],
+        ["Devices", *(f.join(s.run.devices) or f.ABSENT for s in sources)],
         ["Client", *(elsewhere.client_at(s) for s in sources)],
         ["Round trip", *(elsewhere.round_trip(s) for s in sources)],
-        ["Host of the client", *(s.host.name for s in sources)],
-        ["System", *(f"{s.host.system}, {s.host.machine}" for s in sources)],
-        ["Processor", *(f"{s.host.processor}, {s.host.cpus} in use" for s in sources)],
-        ["Memory", *(f.gibibytes(s.host.memory_bytes) for s in sources)],
-        ["Started", *(f.minute(s.started_at) for s in sources)],
-        ["Finished", *(f.minute(s.finished_at) for s in sources)],
+        ["Host of the client", *(s.run.host.name for s in sources)],
+        ["System", *(f"{s.run.host.system}, {s.run.host.machine}" for s in sources)],
+        ["Processor", *(f"{s.run.host.processor}, {s.run.host.cpus} in use" for s in sources)],
+        ["Memory", *(f.gibibytes(s.run.host.memory_bytes) for s in sources)],
+        ["Started", *(f.minute(s.run.started_at) for s in sources)],
+        ["Finished", *(f.minute(s.run.finished_at) for s in sources)],
         ["Commit", *(f.commit(s, 12) for s in sources)],
         ["Good timed passes", *(f"{s.good_passes} of {s.planned_passes}" for s in sources)],
-        ["Server restarts", *(str(s.restarts) for s in sources)],
-        ["Server sessions", *(str(s.sessions) for s in sources)],
-        ["Interrupted and resumed", *(_times(s.interruptions) for s in sources)],
-        ["Requests sent twice", *("yes" if s.requests_repeated else "no" for s in sources)],
-        ["CPU time taken by other work", *(_foreign(s.foreign_cpu) for s in sources)],
-        ["Compile cache at the start", *(_cache(s.compile_cache_entries) for s in sources)],
+        ["Server restarts", *(str(s.run.restarts) for s in sources)],
+        ["Server sessions", *(str(s.run.sessions) for s in sources)],
+        ["Interrupted and resumed", *(_times(s.run.interruptions) for s in sources)],
+        ["Requests sent twice", *(f.yes_no(s.run.requests_repeated) for s in sources)],
+        ["CPU time taken by other work", *(_foreign(s.run.foreign_cpu) for s in sources)],
+        ["Compile cache at the start", *(_cache(s.run.compile_cache_entries) for s in sources)],
     ]
 
 
@@ -212,10 +214,10 @@ def _shell_rows(sources: list[Source]) -> list[list[str]]:
 
 
 def _of_shell(source: Source) -> tuple[str, str]:
-    if source.shell is None:
+    if source.run.shell is None:
         return "", ""
-    passed = [f"{name}={value}" for name, value in source.shell.passed.items()]
-    return f.join(passed), f.join(source.shell.left_out)
+    passed = [f"{name}={value}" for name, value in source.run.shell.passed.items()]
+    return f.join(passed), f.join(source.run.shell.left_out)
 
 
 def _measured(source: Source) -> str:
@@ -240,9 +242,12 @@ def _cache(entries: int | None) -> str:
     return f"{entries} entries" if entries else "empty"
 
 
-def commands(sources: list[Source]) -> list[tuple[str, str]]:
+def commands(comparison: Comparison) -> list[tuple[str, str]]:
     """Each measurement's name and server command line, as a shell would take it."""
-    return [(f.backend_view(s.backend, s.view), elsewhere.command(s)) for s in sources]
+    return [
+        (f.backend_view(s.backend, s.view, comparison.pair), elsewhere.command(s))
+        for s in comparison.sources
+    ]
 
 
 def artifacts(comparison: Comparison) -> Iterator[tuple[str, str]]:
@@ -250,8 +255,8 @@ def artifacts(comparison: Comparison) -> Iterator[tuple[str, str]]:
     yield "data/workload/canonical_workload.json", "the query, the items and the labels"
     yield "data/nonce/nonce.json", "what tells this comparison's requests from any other one's"
     for view in comparison.views():
-        for backend in BACKENDS:
-            name = f.backend_view(backend, view.view)
+        for backend in comparison.pair.both:
+            name = f.backend_view(backend, view.view, comparison.pair)
             folder = folder_of(backend, view.view)
             yield str(folder / MATRIX_FILE), f"every call: {name}"
             yield str(folder / "probes.parquet"), f"repeated and isolation probes: {name}"
@@ -267,12 +272,14 @@ def phases(comparison: Comparison) -> str:
     confirmed: dict[str, str] = {}
     for view in comparison.views():
         every = sorted({cell.chunk_size for cell in view.cells})
-        for backend in BACKENDS:
+        for backend in comparison.pair.both:
             sizes = [
                 c.chunk_size for c in view.cells if c.backend == backend and c.phase == "confirm"
             ]
             if sizes:
-                confirmed[f.backend_view(backend, view.view)] = f.chunk_sizes(sizes, every)
+                confirmed[f.backend_view(backend, view.view, comparison.pair)] = f.chunk_sizes(
+                    sizes, every
+                )
     if not confirmed:
         return "Every figure comes from the sweep passes."
     told = "; ".join(f"{name}: {sizes}" for name, sizes in confirmed.items())

@@ -1,4 +1,4 @@
-"""Can the scores be trusted? Every check on them, for both views. Pure: text out.
+"""Can the scores be trusted? Every check on them, for both views. Text out.
 
 What stands against the scores is told once: a cell's own reasons say it where they do, and
 every other check whose answer is not the good one adds its sentences (see ``checks``).
@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from stages.comparison import Cell, Comparison, ViewComparison
-from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.contract import Backend
+from stages.documents.comparison import Cell, Comparison, Pair, Reason, ViewComparison
 from stages.report import checks as say
 from stages.report import format as f
 from stages.report.checks import Answer
+from stages.report.prose.reasons import reason
 
-PROVES = [
-    ("Gate", "JAX must give the frozen reference's scores for the identical requests."),
+_PROVES = [
     (
         "Power",
         "the same gate must catch wrong answers made from the measured scores, or passing it"
@@ -44,6 +44,12 @@ PROVES = [
     ),
     ("Other work on the machine", "a busy machine disturbs the times, not the scores."),
 ]
+
+
+def proves(pair: Pair) -> list[tuple[str, str]]:
+    """Each check, and what it proves."""
+    sentence = f"{pair.candidate.title} must give the frozen reference's scores for the identical"
+    return [("Gate", f"{sentence} requests."), *_PROVES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +82,14 @@ def trust(comparison: Comparison) -> Trust:
     unavailable = comparison.unavailable
 
     def each(name: str, answer: Callable[[ViewComparison, Backend], Answer]) -> Iterator[Check]:
-        for b in BACKENDS:
+        for b in comparison.pair.both:
             absent = Answer("unavailable", unavailable[b]) if b in unavailable else None
             yield Check(
-                f"{name}, {BACKEND_NAMES[b]}", [absent or answer(view, b) for view in views]
+                f"{name}, {comparison.pair.title(b)}", [absent or answer(view, b) for view in views]
             )
 
     def between(name: str, answer: Callable[[ViewComparison], Answer]) -> Check:
-        absent = Answer("not compared", f"{_names(unavailable)} unavailable")
+        absent = Answer("not compared", f"{_names(unavailable, comparison.pair)} unavailable")
         return Check(name, [absent if unavailable else answer(view) for view in views])
 
     sources = {(source.backend, source.view): source for source in comparison.sources}
@@ -102,13 +108,15 @@ def trust(comparison: Comparison) -> Trust:
     ]
     against = [s for view in views for s in ineligible(view, unavailable)]
     if unavailable:
-        against.insert(0, f"{_names(unavailable)} unavailable, so no scores were compared.")
+        against.insert(
+            0, f"{_names(unavailable, comparison.pair)} unavailable, so no scores were compared."
+        )
     against += [s for check in checks for answer in check.answers for s in answer.against]
     return Trust(checks, against)
 
 
-def _names(unavailable: Mapping[Backend, str]) -> str:
-    names = [BACKEND_NAMES[b] for b in BACKENDS if b in unavailable]
+def _names(unavailable: Mapping[Backend, str], pair: Pair) -> str:
+    names = pair.titles(unavailable)
     return f"{f.join(names)} {'is' if len(names) == 1 else 'are'}"
 
 
@@ -128,7 +136,8 @@ def ineligible(
             found.setdefault((cell.backend, reasons), []).append(cell.chunk_size)
     every = sorted({cell.chunk_size for cell in view.cells})
     return [
-        f"{f.backend_view(backend, view.view)}, {f.chunk_sizes(sizes, every)}: {reasons}."
+        f"{f.backend_view(backend, view.view, view.pair)},"
+        f" {f.chunk_sizes(sizes, every)}: {reasons}."
         for (backend, reasons), sizes in found.items()
     ]
 
@@ -137,7 +146,7 @@ def _why_not(cell: Cell) -> str:
     failures = f.join(
         [f"{kind} in {f.count(n, 'pass', 'passes')}" for kind, n in sorted(cell.failures.items())]
     )
-    reasons = [*cell.reasons, *([failures] if failures else [])]
-    if not reasons and cell.items_per_s is None:
-        reasons = ["no figures"]
-    return "; ".join(reasons)
+    told = [*map(reason, cell.reasons), *([failures] if failures else [])]
+    if not told and cell.items_per_s is None:
+        told = [reason(Reason(code="no_figures"))]
+    return "; ".join(told)

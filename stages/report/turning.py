@@ -1,4 +1,4 @@
-"""What would change the conclusion, view by view. Pure: a comparison in, plain text out.
+"""What would change the conclusion, view by view. A comparison in, plain text out.
 
 Rules, in each view, best-native first:
 
@@ -14,15 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stages.comparison import Alternative, Comparison, ViewComparison
-from stages.contract import BACKEND_NAMES, BACKENDS
+from stages.documents.comparison import Alternative, Comparison, Pair, ViewComparison
 from stages.report import format as f
+from stages.report.prose.reasons import reasons
 
 
 def turning_points(comparison: Comparison) -> list[str]:
     """What would change the conclusion; at least one sentence."""
     if comparison.unavailable:
-        names = f.join([BACKEND_NAMES[b] for b in BACKENDS if b in comparison.unavailable])
+        names = f.join(
+            [comparison.pair.title(b) for b in comparison.pair.both if b in comparison.unavailable]
+        )
         return [f"Everything: without {names} there is nothing to compare with."]
     said = [
         f"In the {f.VIEW_NAMES[view.view]} view, {clause}."
@@ -51,11 +53,11 @@ def _passes(view: ViewComparison) -> Iterator[str]:
 
 def _speed(view: ViewComparison) -> Iterator[str]:
     winner = view.winner
-    if winner.outcome not in BACKENDS or winner.ratio is None or winner.other is None:
+    if winner.outcome not in view.pair.both or winner.ratio is None or winner.other is None:
         return
     assert winner.leader is not None  # noqa: S101  a ratio has two sides
-    behind = f"{BACKEND_NAMES[winner.other]} at chunk size {winner.other_chunk_size}"
-    ahead = f"{f.number(winner.items_per_s)} items/s of {BACKEND_NAMES[winner.leader]}"
+    behind = f"{view.pair.title(winner.other)} at chunk size {winner.other_chunk_size}"
+    ahead = f"{f.number(winner.items_per_s)} items/s of {view.pair.title(winner.leader)}"
     if winner.ratio == 1:
         yield f"{behind} is level with the {ahead}: any more would let it lead"
         return
@@ -73,7 +75,8 @@ def _guardrail(view: ViewComparison, guardrail: float) -> Iterator[str]:
             yield f"no other guardrail than {f.plain(guardrail)} lets the other backend lead"
         return
     reach = _reach(found.guardrail, found.guardrail_end, guardrail)
-    yield f"a guardrail {reach} (now {f.plain(guardrail)}) would let {_named(found)} lead"
+    who = _named(found, view.pair)
+    yield f"a guardrail {reach} (now {f.plain(guardrail)}) would let {who} lead"
 
 
 def _reach(near: float, far: float | None, guardrail: float) -> str:
@@ -89,23 +92,24 @@ def _eligibility(view: ViewComparison) -> Iterator[str]:
     found = view.turning.eligibility
     if found is not None:
         cell = view.cell(found.backend, found.chunk_size)
-        why = "; ".join(cell.reasons) or "a cell that set the guardrail is not eligible"
-        yield f"{_named(found)} would lead if every cell were eligible; it is not: {why}"
+        why = reasons(cell, "a cell that set the guardrail is not eligible")
+        yield f"{_named(found, view.pair)} would lead if every cell were eligible; it is not: {why}"
 
 
 def _cost(view: ViewComparison) -> Iterator[str]:
     winner = view.winner
-    if winner.outcome not in BACKENDS or winner.ratio is None or winner.other is None:
+    if winner.outcome not in view.pair.both or winner.ratio is None or winner.other is None:
         return
     assert winner.leader is not None  # noqa: S101  a ratio has two sides
     yield (
-        f"{BACKEND_NAMES[winner.other]} scores as many items per USD where an hour of"
-        f" {BACKEND_NAMES[winner.leader]}'s host costs {f.factor(winner.ratio)} an hour of its own"
+        f"{view.pair.title(winner.other)} scores as many items per USD where an hour of"
+        f" {view.pair.title(winner.leader)}'s host costs {f.factor(winner.ratio)} an hour of its"
+        " own"
     )
 
 
-def _named(found: Alternative) -> str:
+def _named(found: Alternative, pair: Pair) -> str:
     return (
-        f"{BACKEND_NAMES[found.backend]} at chunk size {found.chunk_size}"
+        f"{pair.title(found.backend)} at chunk size {found.chunk_size}"
         f" ({f.number(found.items_per_s)} items/s)"
     )

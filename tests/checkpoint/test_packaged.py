@@ -17,9 +17,9 @@ from packages import HEAD, PACKAGE, TOKENS, VERSION, tiny_package, tiny_weights
 from safetensors.numpy import load_file
 
 from stages.checkpoint.packaged import write_packaged
+from stages.common.errors import ContractError, UserError
 from stages.contract import PackagedModel, Vocabulary
-from stages.errors import ContractError, UserError
-from stages.model_record import read_model
+from stages.documents.model import read_model
 
 UNKNOWN = "0" * 64
 

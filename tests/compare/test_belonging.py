@@ -14,19 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner
-from contracts import NONCE, ROOT, contract
+from contracts import BACKENDS, NONCE, ROOT, contract
 from elsewhere import account, at_url
-from matrices import matrix, passes
+from matrices import matrix, passes, with_facts
 
-from stages.compare.__main__ import main
-from stages.contract import BACKENDS, VIEWS, Backend, MultiItem, View
+from stages.common.files import sha256, write_whole
+from stages.compare.command import main
+from stages.contract import VIEWS, Backend, MultiItem, View
 from stages.contract.serving import Source
-from stages.environment import requirements_sha256
-from stages.files import sha256, write_whole
-from stages.oracle_table import ORACLE_FILE, ORACLE_SCHEMA, ORACLE_TABLE, OracleProvenance
-from stages.probe_table import PROBE_SCHEMA, PROBE_TABLE, PROBES_FILE, ProbeProvenance, ProbeRecord
-from stages.run_nonce import NONCE_FILE, write_nonce
-from stages.schema import (
+from stages.documents.matrix import (
     MATRIX_FILE,
     MATRIX_TABLE,
     MODEL_FILE,
@@ -34,7 +30,17 @@ from stages.schema import (
     Provenance,
     folder_of,
 )
-from stages.tables import table_sha256
+from stages.documents.nonce import NONCE_FILE, write_nonce
+from stages.documents.oracle import ORACLE_FILE, ORACLE_SCHEMA, ORACLE_TABLE, OracleProvenance
+from stages.documents.probes import (
+    PROBE_SCHEMA,
+    PROBE_TABLE,
+    PROBES_FILE,
+    ProbeProvenance,
+    ProbeRecord,
+)
+from stages.documents.tables import table_sha256
+from stages.environments.build import requirements_sha256
 from stages.workload import build_workload
 
 MADE = contract(workload__items=4, chunk_sizes=[1, 2, 4], selection__resamples=100)
@@ -49,7 +55,7 @@ def write_matrix(
         view,
         passes({1: 1.0, 2: 0.8, 4: 0.9}),
         workload_sha256=sha256(WORKLOAD),
-        environment_sha256=requirements_sha256(MADE.backends.of(backend).launch.environment),
+        environment_sha256=requirements_sha256(MADE.backends[backend].launch.environment),
     )
     path = folder_of(backend, view) / MATRIX_FILE
     provenance = change(made.provenance)
@@ -134,7 +140,7 @@ def test_what_belongs_together_is_compared(tree: Path) -> None:
 
 
 def changed(**changes: Any) -> Callable[[Provenance], Provenance]:
-    return lambda provenance: provenance.model_copy(update=changes)
+    return lambda provenance: with_facts(provenance, changes)
 
 
 def measured(**changes: Any) -> Callable[[Provenance], Provenance]:
@@ -142,7 +148,7 @@ def measured(**changes: Any) -> Callable[[Provenance], Provenance]:
 
 
 JAX = "data/measure/jax-portable/matrix.parquet"
-LAUNCH = MADE.backends.jax.launch
+LAUNCH = MADE.backends["jax"].launch
 
 
 @pytest.mark.parametrize(
@@ -175,7 +181,7 @@ LAUNCH = MADE.backends.jax.launch
             "contract (backends.jax.portable.multi_item) is delimiter_token_id=9999",
         ),
         (
-            measured(flags={**MADE.backends.jax.portable.flags, "page-size": 64}),
+            measured(flags={**MADE.backends["jax"].portable.flags, "page-size": 64}),
             "contract (backends.jax.portable.flags.page-size) is 64",
         ),
     ],
@@ -227,7 +233,7 @@ def test_a_matrix_of_a_launched_server_is_not_one_from_a_url_nor_the_other_way_r
 )
 def test_a_matrix_from_a_url_that_says_too_little_or_too_much_is_refused(changes, what) -> None:
     at_url_in_the_contract()
-    write_matrix("jax", "portable", lambda p: from_elsewhere(p).model_copy(update=changes))
+    write_matrix("jax", "portable", lambda p: with_facts(from_elsewhere(p), changes))
     assert what in refusal()
 
 

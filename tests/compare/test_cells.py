@@ -8,8 +8,8 @@ from matrices import matrix, one_pass, passes
 
 from stages.compare.cells import build_cell, instability, latency
 from stages.compare.passes import passes_of
-from stages.comparison import Cell, ControlResult, GateResult, Interval, Isolation
-from stages.schema import CallRecord
+from stages.documents.comparison import Cell, ControlResult, GateResult, Interval, Isolation, Reason
+from stages.documents.matrix import CallRecord
 
 PASSED = GateResult(
     verdict="pass",
@@ -90,7 +90,7 @@ def test_confirm_figures_replace_sweep_figures_but_every_pass_counts_for_success
 def test_planned_passes_that_never_ran_count_as_missing() -> None:
     made = cell(passes({2: 1.0}, runs=3))
     assert made.success_rate == pytest.approx(3 / 5)
-    assert made.reasons == ["only 3 of 5 timed passes succeeded"]
+    assert made.reasons == [Reason(code="failed_passes", good=3, planned=5)]
     assert (made.timed_good, made.timed_planned) == (3, 5)
 
 
@@ -152,7 +152,7 @@ def test_the_gate_gates_and_its_absence_does_not() -> None:
     nothing = PASSED.model_copy(update={"verdict": "not_compared"})
     records = passes({2: 1.0})
     assert cell(records, gate=None).eligible
-    assert cell(records, gate=failed).reasons == ["the scores fail the correctness gate"]
+    assert cell(records, gate=failed).reasons == [Reason(code="gate_failed")]
     assert not cell(records, gate=nothing).eligible
 
 
@@ -172,7 +172,7 @@ def test_instability_is_said_from_ten_percent_deviation_or_fifty_percent_extreme
     assert instability(latency(np.array([1.0, 1.3, 1.0, 1.3])))
     lone = latency(np.array([1.0] * 40 + [1.6]))
     assert lone.std_s < 0.1 * lone.mean_s
-    assert [text.split()[0] for text in instability(lone)] == ["slowest"]
+    assert [one.code for one in instability(lone)] == ["slowest"]
 
 
 def test_an_inconclusive_gate_names_the_wrong_answers_it_would_have_passed() -> None:
@@ -183,32 +183,26 @@ def test_an_inconclusive_gate_names_the_wrong_answers_it_would_have_passed() -> 
     blunt = PASSED.model_copy(update={"verdict": "inconclusive", "controls": controls})
     made = cell(passes({2: 1.0}), gate=blunt)
     assert not made.eligible
-    (reason,) = made.reasons
-    assert "inconclusive" in reason
-    assert "items rotated by one" in reason
-    assert "swapped labels" not in reason
+    assert made.reasons == [Reason(code="gate_inconclusive", controls=["items_rotated"])]
 
 
 def test_a_leak_makes_the_backend_ineligible_and_names_items_and_size() -> None:
     leak = {"verdict": "leaks", "leaking_targets": [7, 12], "largest_change": 0.31}
     made = cell(passes({2: 1.0}), gate=None, isolation=ISOLATED.model_copy(update=leak))
-    assert made.reasons == [
-        "scores depend on neighbouring items: those of items 7 and 12 moved by up to 0.310"
-        " (limit 1.00e-04)"
-    ]
+    assert made.reasons == [Reason(code="leaks", items=[7, 12], change=0.31, limit=1e-4)]
 
 
 @pytest.mark.parametrize(
     ("verdict", "reasons"),
     [
-        ("not_probed", ["isolation between items could not be probed"]),
-        ("lengths_not_probed", ["isolation from items of other lengths could not be probed"]),
+        ("not_probed", [Reason(code="not_probed")]),
+        ("lengths_not_probed", [Reason(code="lengths_not_probed")]),
         # What cannot exist cannot leak: a workload of one item is not barred for ever.
         ("no_neighbours", []),
     ],
 )
 def test_what_was_not_probed_is_not_eligible_unless_there_was_nothing_to_probe(
-    verdict: str, reasons: list[str]
+    verdict: str, reasons: list[Reason]
 ) -> None:
     made = cell(passes({2: 1.0}), isolation=ISOLATED.model_copy(update={"verdict": verdict}))
     assert made.reasons == reasons

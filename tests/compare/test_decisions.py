@@ -10,23 +10,25 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
-from comparisons import scored
-from contracts import NONCE, contract
+from comparisons import PAIR, scored
+from contracts import BACKENDS, NONCE, contract
 from elsewhere import account, at_url
-from matrices import ITEMS, Score, matrix, one_pass, plain_score
+from matrices import ITEMS, Score, matrix, one_pass, plain_score, with_facts
 
 from stages.compare.assemble import Evidence, assemble
 from stages.compare.exports import metrics
-from stages.comparison import Comparison
-from stages.contract import BACKEND_NAMES, BACKENDS, VIEWS, Backend, Contract, View
+from stages.contract import VIEWS, Backend, Contract, View
 from stages.contract.serving import Source
-from stages.oracle_table import ORACLE_SCHEMA, OracleProvenance, OracleTable
-from stages.probe_table import PROBE_SCHEMA, ProbeProvenance, ProbeRecord, Probes
-from stages.report.diff.conditions import measured
+from stages.documents.comparison import Comparison, Flag, Reason
+from stages.documents.matrix import CallRecord, Host, Matrix, Model, Status
+from stages.documents.oracle import ORACLE_SCHEMA, OracleProvenance, OracleTable
+from stages.documents.probes import PROBE_SCHEMA, ProbeProvenance, ProbeRecord, Probes
 from stages.report.figures import draw_all
+from stages.report.prose.flags import flag as worded
+from stages.report.prose.winner import answer
 from stages.report.render import render_all
-from stages.schema import CallRecord, Host, Matrix, Model, Status
 from stages.workload import build_workload
+from tools.diff.conditions import measured
 
 CHUNKS = (1, 2, 4)
 COMMIT = "fedcba9876543210" * 2 + "fedcba98"
@@ -60,7 +62,8 @@ class Situation:
         checkout: what the contract says of the checkout that JAX is installed from, on a TPU.
         cached: backend and view -> prompt tokens of every pass that came from the prefix cache,
             by the server's account; 0 where nothing is said, as everywhere without one.
-        at_url: backend and view -> whether its server, started elsewhere, was sent requests twice.
+        at_url: backend and view -> whether its server, started elsewhere, was sent requests
+            twice; ``None`` where that is not known.
     """
 
     jax: Seconds = field(default_factory=lambda: steady(1.0))
@@ -84,7 +87,7 @@ class Situation:
 
     checkout: Source | None = None
     cached: Mapping[tuple[Backend, View], int | None] = field(default_factory=dict)
-    at_url: Mapping[tuple[Backend, View], bool] = field(default_factory=dict)
+    at_url: Mapping[tuple[Backend, View], bool | None] = field(default_factory=dict)
 
     def compare(self) -> Comparison:
         made = self._contract()
@@ -143,12 +146,12 @@ class Situation:
         if (backend, view) in self.at_url:
             remote = at_url(found, "http://127.0.0.1:1", account(same_machine=True), 0.001)
             repeated = {"requests_repeated": self.at_url[backend, view]}
-            return Matrix(made.calls, remote.model_copy(update=repeated))
+            return Matrix(made.calls, with_facts(remote, repeated))
         if backend != "jax" or self.checkout is None:
             return made
         launch = found.contract.launch.model_copy(update={"source": self.checkout})
         measured = found.contract.model_copy(update={"launch": launch})
-        on_tpu = found.model_copy(update={"contract": measured, "devices": ["tpu"]})
+        on_tpu = with_facts(found, {"contract": measured, "devices": ["tpu"]})
         return Matrix(made.calls, on_tpu)
 
     def _records(self, backend: Backend, series: Seconds, cached: int | None) -> list[CallRecord]:
@@ -356,7 +359,7 @@ TABLE = {
         "pytorch",
         "low",
         "In both views, PyTorch wins with 3.81 items/s, as JAX's 3.96 items/s are outside the"
-        " latency guardrail.",
+        " guardrail.",
         leader="pytorch",
         chunk_size=2,
     ),
@@ -413,7 +416,7 @@ def test_the_decision_table(name: str) -> None:
         assert view.winner.outcome == row.outcome
         assert view.winner.confidence == row.confidence
         assert (view.winner.leader, view.winner.chunk_size) == (row.leader, row.chunk_size)
-    assert without_shares(found.answer) == row.first
+    assert without_shares(answer(found.views(), found.unavailable)) == row.first
     report = render_all(found)["report.md"]
     first_line = report.splitlines()[0]
     nothing_there = row.situation.unavailable or name == "everything failed"
@@ -430,8 +433,10 @@ def test_jax_can_win_with_one_label_and_with_one_item(
     for view in found.views():
         assert all(cell.eligible for cell in view.cells)
         assert (view.winner.outcome, view.winner.confidence) == ("jax", confidence)
-    untested = "nothing could test the gate's power for JAX at chunk 1: there is one item and one"
-    assert any(untested in flag for flag in found.portable.winner.flags) == (confidence == "low")
+    untested = [one for one in found.portable.winner.flags if one.code == "gate_untested"]
+    assert [(one.backend, one.chunk_size, one.only) for one in untested] == (
+        [("jax", 1, ["item", "label"])] if confidence == "low" else []
+    )
     pages = render_all(found)
     for name, left_out in (("labels swapped", labels == 1), ("items rotated by one", items == 1)):
         reason = f"{name} (there is one {'label' if name == 'labels swapped' else 'item'})"
@@ -459,7 +464,7 @@ def without_shares(sentence: str) -> str:
 def test_the_views_may_disagree() -> None:
     found = Situation(native={"jax": steady(4.0)}).compare()
     assert (found.portable.winner.outcome, found.best_native.winner.outcome) == ("jax", "pytorch")
-    assert found.answer == (
+    assert answer(found.views(), found.unavailable) == (
         "In the portable view, JAX is faster with 2.00x PyTorch's items/s; in the best-native"
         " view, PyTorch is faster with 2.00x JAX's items/s."
     )
@@ -481,7 +486,7 @@ def test_one_backend_missing_leaves_the_others_figures_whole(missing: Backend) -
             for figure in ("items_per_s", "items_per_s_interval", "p50_s", "p95_s", "success_rate"):
                 assert getattr(mine, figure) == getattr(whole.cell(there, chunk), figure)
             assert (other.items_per_s, other.planned_passes, other.failures) == (None, 0, {})
-            assert other.reasons == ["unavailable: a quota of 0"]
+            assert other.reasons == [Reason(code="unavailable", detail="a quota of 0")]
 
 
 @pytest.mark.parametrize("missing", BACKENDS)
@@ -503,21 +508,16 @@ def test_an_unmeasured_backend_is_not_called_failing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("situation", "flag"),
+    ("situation", "flags"),
     [
-        (Situation(), None),
-        (Situation(hosts={"jax": "a", "pytorch": "b"}), "different hosts"),
-        (Situation(trained=False), "untrained"),
-        (
-            SINGLE,
-            "a single pass shows no noise, and that is all there is of JAX at chunk 2 and PyTorch"
-            " at chunk 2",
-        ),
+        (Situation(), []),
+        (Situation(hosts={"jax": "a", "pytorch": "b"}), [Flag(code="hosts_without_cost")]),
+        (Situation(trained=False), [Flag(code="untrained_model")]),
+        (SINGLE, [Flag(code="single_pass", backend=b, chunk_size=2) for b in BACKENDS]),
     ],
 )
-def test_what_lowers_the_confidence_is_named(situation: Situation, flag: str | None) -> None:
-    flags = situation.compare().portable.winner.flags
-    assert any(flag in f for f in flags) if flag else flags == []
+def test_what_lowers_the_confidence_is_named(situation: Situation, flags: list[Flag]) -> None:
+    assert situation.compare().portable.winner.flags == flags
 
 
 # Four prompts of 128 + 8 tokens: a pass can share three queries with itself, and 8 tokens of its
@@ -539,7 +539,7 @@ def test_a_winner_that_took_more_from_its_cache_than_its_view_allows_is_not_trus
 ) -> None:
     found = Situation(cached={("jax", view): tokens}).compare()
     of = next(v for v in found.views() if v.view == view)
-    flag = "JAX at chunk 2 took more from its prefix cache than allowed in 5 timed passes"
+    flag = Flag(code="prefix_cache", backend="jax", chunk_size=2, passes=5)
     assert of.winner.outcome == "jax"
     assert of.winner.flags == ([flag] if above else [])
     assert of.winner.confidence == ("low" if above else "high")
@@ -564,27 +564,31 @@ def test_a_server_that_tells_nothing_of_its_cache_lowers_no_confidence(view: Vie
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("view", "repeated", "lowers"),
-    [("best_native", True, True), ("best_native", False, False), ("portable", True, False)],
+    [
+        ("best_native", True, True),
+        ("best_native", None, True),
+        ("best_native", False, False),
+        ("portable", True, False),
+        ("portable", None, False),
+    ],
 )
 def test_a_server_that_may_have_answered_from_an_earlier_measurement_is_not_trusted(
-    backend: Backend, view: View, repeated: bool, lowers: bool
+    backend: Backend, view: View, repeated: bool | None, lowers: bool
 ) -> None:
     found = Situation(at_url={(backend, view): repeated}).compare()
     of = next(v for v in found.views() if v.view == view)
-    flag = (
-        f"{BACKEND_NAMES[backend]}'s server was sent requests twice, and its prefix cache may have"
-        " answered them"
-    )
+    flag = Flag(code="requests_repeated" if repeated else "repetition_unknown", backend=backend)
     assert of.winner.outcome == "jax"
     assert of.winner.flags == ([flag] if lowers else [])
     assert of.winner.confidence == ("low" if lowers else "high")
     (other,) = (v for v in found.views() if v.view != view)
     assert (other.winner.flags, other.winner.confidence) == ([], "high")
     report = render_all(found)["report.md"]
-    assert (flag in report) is lowers
+    assert (worded(flag, PAIR) in report) is lowers
     (row,) = [line for line in report.splitlines() if line.startswith("| Requests sent twice |")]
-    assert row.count(" yes ") == repeated
-    assert row.count(" no ") == 4 - repeated
+    said = {True: " yes ", None: " not known ", False: " no "}[repeated]
+    assert row.count(said) == (4 if repeated is False else 1)
+    assert row.count(" no ") == (4 if repeated is False else 3)
 
 
 def test_the_nonce_stands_beside_the_hash_of_the_workload() -> None:
@@ -642,3 +646,13 @@ def test_what_was_not_measured_has_no_code_to_be_changed() -> None:
     found = Situation(changed_code={"jax": True}, unavailable={"jax": "a quota of 0"}).compare()
     assert metrics(found)["uncommitted_changes"] is False
     assert "uncommitted" not in measured(found)
+
+
+def test_every_fact_of_a_run_reaches_the_report_as_the_matrix_has_it() -> None:
+    situation = Situation()
+    found = {(source.backend, source.view): source.run for source in situation.compare().sources}
+    assert found == {
+        (backend, view): situation._matrix(backend, view).provenance.run
+        for view in VIEWS
+        for backend in BACKENDS
+    }

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from elsewhere import account, at_url
-from matrices import ITEMS, matrix, passes
+from matrices import ITEMS, matrix, passes, with_facts
 
 from stages.compare.cells import build_cell
 from stages.compare.elsewhere import elsewhere_flags, server_host
 from stages.compare.passes import passes_of
-from stages.comparison import Cell, Isolation
-from stages.schema import Matrix
+from stages.documents.comparison import Cell, Flag, Isolation
+from stages.documents.matrix import Matrix
 
 ISOLATED = Isolation(
     verdict="isolated",
@@ -59,10 +59,10 @@ def test_the_share_of_the_way_is_a_round_trip_for_each_call_over_the_median_pass
 
 def test_a_client_far_from_the_server_is_told_with_what_a_round_trip_took() -> None:
     made = remote()
-    assert elsewhere_flags([made.provenance], cells(made)) == [
-        "the client was not on PyTorch's machine: a round trip took 12.0 ms, which over its calls"
-        " is 30% of the median pass at chunk 1"
-    ]
+    (flag,) = elsewhere_flags([made.provenance], cells(made))
+    assert (flag.code, flag.backend, flag.chunk_size) == ("client_elsewhere", "pytorch", 1)
+    assert flag.round_trip_s == pytest.approx(0.012)
+    assert flag.share == pytest.approx(0.3)
 
 
 def test_a_server_at_a_url_of_this_machine_costs_nothing_by_itself() -> None:
@@ -73,15 +73,15 @@ def test_a_server_at_a_url_of_this_machine_costs_nothing_by_itself() -> None:
 def test_compilations_that_nobody_could_see_are_told() -> None:
     made = remote(same_machine=True, compiles_hidden=True)
     (flag,) = elsewhere_flags([made.provenance], cells(made))
-    assert flag == "whether PyTorch compiled inside a timed pass could not be seen"
+    assert flag == Flag(code="compiles_hidden", backend="pytorch")
 
 
 def test_a_far_server_without_a_known_round_trip_is_still_told() -> None:
     made = remote()
-    unknown = made.provenance.model_copy(update={"round_trip": None})
+    unknown = with_facts(made.provenance, {"round_trip": None})
     made = Matrix(made.calls, unknown)
     (flag,) = elsewhere_flags([made.provenance], cells(made))
-    assert flag.endswith("machine: what a round trip took is not known")
+    assert (flag.code, flag.round_trip_s, flag.share) == ("client_elsewhere", None, None)
     assert cells(made)[0].round_trip_share is None
 
 

@@ -16,12 +16,12 @@ import comparisons as made
 import polars as pl
 import pytest
 import yaml
-from contracts import ROOT
+from contracts import BACKENDS, ROOT
 
-from stages.compare.__main__ import write_comparison
+from stages.compare.command import write_comparison
 from stages.compare.exports import metrics, plot_table
-from stages.comparison import Comparison, ViewComparison
-from stages.contract import BACKENDS, VIEWS
+from stages.contract import VIEWS
+from stages.documents.comparison import Comparison, ViewComparison
 
 JAX = {1: 40.0, 8: 123.456789}
 PYTORCH = {1: 50.0, 8: 400.0}
@@ -69,7 +69,7 @@ def test_a_view_shows_winner_selected_cells_noise_ratio_and_gate() -> None:
         "pytorch.items_per_s_high": 500.0,
         "pytorch.p95_ms": 80.0,
         "pytorch.success_rate": 1.0,
-        "jax_over_pytorch": 0.3086,
+        "candidate_over_reference": 0.3086,
         "gate.passed_cells": 2,
         "gate.cells": 2,
         # The largest difference 1e-6 of 0.02, the mean 1e-7 of 0.01.
@@ -86,7 +86,7 @@ def test_names_are_the_same_when_a_backend_has_no_figures() -> None:
     assert list(found) == list(portable(steady()))
     for name in ("chunk_size", "items_per_s", "items_per_s_low", "p95_ms", "success_rate"):
         assert found[f"jax.{name}"] is None
-    assert found["jax_over_pytorch"] is None
+    assert found["candidate_over_reference"] is None
     assert found["gate.max_abs_diff_pct_of_limit"] is None
     assert (found["gate.passed_cells"], found["gate.cells"]) == (0, 2)
 
@@ -113,10 +113,10 @@ def test_a_failed_cell_leaves_its_fields_of_the_plot_empty() -> None:
     table = pl.read_csv(io.BytesIO(plot_table(view)))
     assert table.row(0, named=True) == {
         "chunk_size": 1,
-        "jax_items_per_s": None,
-        "jax_p95_ms": None,
-        "pytorch_items_per_s": 50.0,
-        "pytorch_p95_ms": 640.0,
+        "candidate_items_per_s": None,
+        "candidate_p95_ms": None,
+        "reference_items_per_s": 50.0,
+        "reference_p95_ms": 640.0,
     }
     assert table["chunk_size"].to_list() == [1, 8]
 
@@ -164,7 +164,7 @@ def test_dvc_metrics_diff_shows_what_changed_and_only_that(repository: Path) -> 
         "portable.jax.items_per_s_low": (98.77, 400.0),
         "portable.jax.items_per_s_high": (154.3, 625.0),
         "portable.jax.p95_ms": (259.2, 64.0),
-        "portable.jax_over_pytorch": (0.3086, 1.25),
+        "portable.candidate_over_reference": (0.3086, 1.25),
         "uncommitted_changes": (False, True),
     }
 
@@ -180,7 +180,7 @@ def test_dvc_plots_diff_draws_both_revisions_of_both_backends(repository: Path) 
     assert values == {
         (rev, field)
         for rev in ("HEAD", "workspace")
-        for field in ("jax_items_per_s", "pytorch_items_per_s")
+        for field in ("candidate_items_per_s", "reference_items_per_s")
     }
     assert set(drawn["encoding"]["color"]["scale"]["domain"]) == {"HEAD", "workspace"}
     assert drawn["encoding"]["strokeDash"]["field"] == "field"

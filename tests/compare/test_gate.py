@@ -14,7 +14,7 @@ from matrices import matrix, one_pass, passes, plain_score
 from stages.compare.gate import differences, judge, verdict
 from stages.compare.passes import passes_of
 from stages.contract import Gate
-from stages.schema import CallRecord
+from stages.documents.matrix import CallRecord
 
 GATE = Gate(max_abs_diff=0.02, mean_abs_diff=0.01)
 
@@ -165,8 +165,8 @@ def test_scores_too_flat_to_tell_right_from_wrong_are_inconclusive_not_passed() 
     assert judge(flat(0.5), flat(0.5), GATE, 2).controls[1].caught is False
 
 
-ONE_LABEL = {"labels_swapped": "one label"}
-ONE_ITEM = {"items_rotated": "one item", "mean_score": "one item"}
+ONE_LABEL = {"labels_swapped": "label"}
+ONE_ITEM = {"items_rotated": "item", "mean_score": "item"}
 
 
 def shaped(items: int, labels: int, chunk: int = 1, flat: bool = False) -> pl.DataFrame:

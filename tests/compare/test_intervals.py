@@ -33,6 +33,7 @@ from benchmarks.coverage import (
     share_of_pairs,
 )
 from benchmarks.noise import NOISES, cells_of
+from stages.common.student import student_p, student_quantile, welch
 from stages.compare.intervals import (
     NOMINAL,
     ORDER_STATISTICS,
@@ -51,8 +52,7 @@ from stages.compare.intervals import (
     student_bounds,
     supported,
 )
-from stages.comparison import Interval
-from stages.student import student_p, student_quantile, welch
+from stages.documents.comparison import Interval
 
 DRAWS = 40_000
 PAIR_DRAWS = 8_000

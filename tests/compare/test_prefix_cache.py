@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from matrices import matrix, one_pass
 from scoring_server import PrefixMemory
 
-from stages.canonical import CanonicalWorkload
 from stages.compare.passes import passes_of
 from stages.compare.prefix_cache import (
     allowed_tokens,
@@ -22,7 +21,8 @@ from stages.compare.prefix_cache import (
     shareable_tokens,
 )
 from stages.contract import SALT_TOKENS, MultiItem
-from stages.schema import Measured
+from stages.documents.matrix import Measured
+from stages.documents.workload import CanonicalWorkload
 from stages.workload import build_workload
 
 # Ten tokens of query, the first eight of which are the salt's place.

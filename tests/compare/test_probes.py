@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from stages.compare.probes import change_limit, isolation, noise_floor
-from stages.comparison import Isolation, NoiseFloor
 from stages.contract import Gate
-from stages.probe_table import PROBE_SCHEMA, Layout, ProbeRecord
+from stages.documents.comparison import Isolation, NoiseFloor
+from stages.documents.probes import PROBE_SCHEMA, Layout, ProbeRecord
 
 GATE = Gate(max_abs_diff=0.02, mean_abs_diff=0.01)
 

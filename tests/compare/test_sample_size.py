@@ -6,7 +6,7 @@ import comparisons as build
 import pytest
 
 from stages.compare.sample_size import passes_to_decide
-from stages.comparison import Cell
+from stages.documents.comparison import Cell
 
 
 def cell(mean_s: float, std_s: float, passes: int = 7) -> Cell:

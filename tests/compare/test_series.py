@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from comparisons import cell, failed
+from contracts import PAIR
 from hypothesis import given
 from hypothesis import strategies as st
 from matrices import matrix, one_pass, passes, plain_score
@@ -16,9 +17,9 @@ from stages.compare.gate import judge
 from stages.compare.intervals import ratio_interval
 from stages.compare.passes import passes_of
 from stages.compare.series import chunk_ratios, item_differences, pass_times
-from stages.comparison import Cell, ItemDifference, PassTime
 from stages.contract import Backend, Gate
-from stages.schema import CallRecord, Phase
+from stages.documents.comparison import Cell, ItemDifference, PassTime
+from stages.documents.matrix import CallRecord, Phase
 
 
 def frame(records: list[CallRecord]) -> pl.DataFrame:
@@ -153,7 +154,7 @@ JAX_SECONDS = np.array([2.0, 4.0, 3.0])
 PYTORCH_SECONDS = np.array([1.0, 2.0])
 
 
-def test_ratios_are_jax_over_pytorch_by_rising_chunk_size() -> None:
+def test_ratios_are_candidate_over_reference_by_rising_chunk_size() -> None:
     cells = [
         # 32 items in 4, 3, 2 and 1.5 seconds a pass.
         cell("jax", "portable", 4, 8.0, p95_s=6.0),
@@ -167,7 +168,7 @@ def test_ratios_are_jax_over_pytorch_by_rising_chunk_size() -> None:
         ("jax", 2): JAX_SECONDS,
         ("pytorch", 2): PYTORCH_SECONDS,
     }
-    two, four = chunk_ratios(cells, steady)
+    two, four = chunk_ratios(cells, steady, PAIR)
 
     assert (two.chunk_size, two.items_per_s, two.p95_s) == (2, pytest.approx(0.5), 2.0)
     assert (four.chunk_size, four.items_per_s, four.p95_s) == (4, 0.5, 3.0)
@@ -184,6 +185,6 @@ def test_a_ratio_without_one_of_its_figures_is_absent(dead: Backend) -> None:
     alive: Backend = "pytorch" if dead == "jax" else "jax"
     cells: list[Cell] = [failed(dead, "portable", 1, "oom"), cell(alive, "portable", 1, 8.0)]
     none, some = np.array([]), np.array([4.0, 4.0])
-    (ratio,) = chunk_ratios(cells, {(dead, 1): none, (alive, 1): some})
+    (ratio,) = chunk_ratios(cells, {(dead, 1): none, (alive, 1): some}, PAIR)
 
     assert (ratio.items_per_s, ratio.items_per_s_interval, ratio.p95_s) == (None, None, None)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from stages.compare.selection import choose
 from stages.compare.turning import turning
-from stages.comparison import Cell
 from stages.contract import Backend
+from stages.documents.comparison import Cell
 from stages.report.turning import turning_points
 
 

@@ -10,9 +10,9 @@ import pytest
 from misbehaving import Exchange, http, misbehaving, says
 from patience import PATIENCE_S
 
-from stages.errors import UserError, one_line, one_line_errors
-from stages.measure.client import CallFailed, ScoreConnection
-from stages.measure.decode import decode_scores
+from stages.common.errors import UserError, one_line, one_line_errors
+from stages.measure.http.client import CallFailed, ScoreConnection
+from stages.measure.http.decode import decode_scores
 
 KEY = "sk-test-6bafe4a0c1e94d0b8f1c7e2d"
 GOOD = b'{"scores":[[0.5,0.5]]}'

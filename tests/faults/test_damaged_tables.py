@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stages.errors import UserError
-from stages.tables import TableKind, TableProvenance, table_sha256
+from stages.common.errors import UserError
+from stages.documents.tables import TableKind, TableProvenance, table_sha256
 
 
 class Note(TableProvenance):

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from contracts import ROOT, run_stage
 
-from stages.errors import UserError
-from stages.files import append_to, sha256_file, write_whole
+from stages.common.errors import UserError
+from stages.common.files import append_to, sha256_file, write_whole
 
 KIB = 1024
 
@@ -140,7 +140,7 @@ def test_an_interruption_leaves_the_old_file_and_nothing_else(tmp_path, monkeypa
     def interrupt(descriptor: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stages.files.os.fsync", interrupt)
+    monkeypatch.setattr("stages.common.files.os.fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_whole(tmp_path / "table", b"new")
     assert (tmp_path / "table").read_bytes() == b"old"

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from patience import PATIENCE_S
 
-from stages.measure.client import CallFailed, ScoreConnection
-from stages.measure.decode import Decoded, decode_scores
-from stages.schema import ROW_SUM_TOLERANCE, Status
+from stages.documents.matrix import ROW_SUM_TOLERANCE, Status
+from stages.measure.http.client import CallFailed, ScoreConnection
+from stages.measure.http.decode import Decoded, decode_scores
 
 LITERALS = ["NaN", "Infinity", "-Infinity", "-0.0", "1e999", "9" * 400, "9" * 5000, "null", "true"]
 TEXTS = ['"0.5"', '"\\ud800"', '"\\u0000"', "[]", "{}", "[[0.5]]", "[" * 3000]

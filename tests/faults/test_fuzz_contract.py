@@ -14,8 +14,8 @@ from contracts import ROOT, raw_contract, run_stage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.common.errors import UserError
 from stages.contract import Contract, load_contract, parse_contract
-from stages.errors import UserError
 
 COMMITTED = (ROOT / "params.yaml").read_bytes()
 TOO_MUCH = 10**9
@@ -50,8 +50,8 @@ def check(contract: Contract) -> None:
         assert abs(number) < 2**63
     for text in texts(contract.model_dump()):
         assert text.isprintable()
-    for backend in ("jax", "pytorch"):
-        section = getattr(contract.backends, backend)
+    for backend in contract.pair.both:
+        section = contract.backends[backend]
         for view in (section.portable, section.best_native):
             assert not {"host", "port", "model-path", "device"} & view.flags.keys()
         # What the kernel would refuse for the server's arguments and environment.

@@ -29,8 +29,8 @@ from misbehaving import (
 )
 from patience import PATIENCE_S
 
-from stages.measure.client import CallFailed, ScoreConnection
-from stages.measure.decode import Decoded, answer_bound, decode_scores
+from stages.measure.http.client import CallFailed, ScoreConnection
+from stages.measure.http.decode import Decoded, answer_bound, decode_scores
 
 SHORT_S = 1.0
 ITEMS, LABELS = 3, 2

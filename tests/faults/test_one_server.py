@@ -11,24 +11,25 @@ import pytest
 from contracts import NONCE, ROOT, contract
 from patience import PATIENCE_S, wait_for
 
-from stages.measure.client import ScoreConnection
-from stages.measure.drivers import DRIVERS
-from stages.measure.passes import probe_server, run_pass
-from stages.measure.schedule import PassKey
-from stages.measure.server import (
+from stages.backends.registry import declared
+from stages.documents.cell import PassKey
+from stages.documents.matrix import CallRecord
+from stages.measure.http.client import ScoreConnection
+from stages.measure.passes import run_pass
+from stages.measure.servers.health import probe_server
+from stages.measure.servers.launched import (
     Server,
     ServerDiedError,
     is_listening,
     last_useful_lines,
     server_environment,
 )
-from stages.measure.server_log import ServerLog
-from stages.schema import CallRecord
+from stages.measure.servers.log import ServerLog
 from stages.workload import build_workload
 
 MADE = contract(workload__items=4, workload__query_tokens=16, chunk_sizes=[1, 2, 4])
 WORKLOAD = build_workload(MADE.workload, MADE.vocabulary).in_run(NONCE)
-SCORING = str(ROOT / "tests" / "scoring_server.py")
+SCORING = str(ROOT / "tests" / "support" / "scoring_server.py")
 
 
 def server_of(tmp_path: Path, *command: str) -> Server:
@@ -55,7 +56,7 @@ def one_pass(server: Server, connection: ScoreConnection) -> list[CallRecord]:
         session=0,
         position=0,
         died_within=server.died_within,
-        log=ServerLog(server, DRIVERS["jax"]),
+        log=ServerLog(server, declared("jax")),
     )
 
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from targets import bare_folder, plans, raw_target
 
-from stages.canonical import CanonicalWorkload
+from stages.common.errors import ContractError
 from stages.contract import Probes
-from stages.errors import ContractError
-from stages.measure.probe import (
+from stages.documents.workload import CanonicalWorkload
+from stages.plan.probe_requests import (
     ProbeRequest,
     choose_targets,
     every_layout,

@@ -15,7 +15,7 @@ PATH = "/tmp/a/folder/whose/name/is/long" + "/and/longer" * 12 + "/server.log"
 
 SAYS = f"""
 from stages.measure.progress import PassProgress
-from stages.measure.schedule import PassKey
+from stages.documents.cell import PassKey
 with PassProgress("jax-portable", 2) as progress:
     progress.say("starting the server; its log is {PATH}")
     progress.notify("timeout: no whole answer; its log is {PATH}", PassKey("sweep", 4, 0))

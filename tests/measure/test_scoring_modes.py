@@ -11,22 +11,22 @@ from contracts import raw_contract
 from elsewhere import account
 from targets import bare_folder, plans, raw_target
 
+from stages.backends.registry import declared
 from stages.contract import Backend, View, load_contract
-from stages.measure.__main__ import measure, record_unavailable
-from stages.measure.drivers import DRIVERS
-from stages.measure.plan import Plan, make_plan
-from stages.schema import MATRIX_FILE, read_matrix
+from stages.documents.matrix import MATRIX_FILE, read_matrix
+from stages.measure.command import measure, record_unavailable
+from stages.plan.plan import Plan, make_plan
 
 EXTEND = {"multi_item_enable_prefill_extend": True, "enable_scoring_cache": True}
 V2 = {**EXTEND, "multi_item_enable_score_from_cache_v2": True}
 
 
 def mode(backend: Backend, item_first: bool = False, **settings: Any) -> str:
-    return DRIVERS[backend].scoring(settings, item_first=item_first, softmax=True)[0]
+    return declared(backend).scoring(settings, item_first=item_first, softmax=True)[0]
 
 
 def detail(**settings: Any) -> str | None:
-    return DRIVERS["jax"].scoring(settings, item_first=False, softmax=True)[1]
+    return declared("jax").scoring(settings, item_first=False, softmax=True)[1]
 
 
 @pytest.mark.parametrize("backend", ["jax", "pytorch"])
@@ -79,7 +79,7 @@ def test_the_variant_is_named_and_what_is_known_to_be_wrong_with_it() -> None:
         "score from cache v2, label-only logprobs: every build known takes the softmax over"
         " probabilities there, which gives wrong scores"
     )
-    plain = DRIVERS["jax"].scoring(labels_only, item_first=False, softmax=False)[1]
+    plain = declared("jax").scoring(labels_only, item_first=False, softmax=False)[1]
     assert plain == "score from cache v2, label-only logprobs"
 
 
@@ -118,7 +118,7 @@ def test_a_matrix_records_how_its_server_scored(tmp_path: Path) -> None:
     plan = planned(tmp_path, bench_contract(), "pytorch", "best_native")
     with inside(tmp_path):
         measure(plan, tmp_path / "out")
-    found = read_matrix(tmp_path / "out" / MATRIX_FILE).provenance.scoring
+    found = read_matrix(tmp_path / "out" / MATRIX_FILE).provenance.run.scoring
     assert found is not None
     assert (found.mode, found.told_by, found.detail, found.fallbacks) == (
         *("cached", "flags", None, None),
@@ -133,11 +133,11 @@ def test_a_matrix_counts_the_requests_that_fell_back(tmp_path: Path) -> None:
     with inside(tmp_path):
         measure(plan, tmp_path / "out")
     found = read_matrix(tmp_path / "out" / MATRIX_FILE)
-    assert found.provenance.scoring is not None
-    assert found.provenance.scoring.mode == "prefill_extend"
+    assert found.provenance.run.scoring is not None
+    assert found.provenance.run.scoring.mode == "prefill_extend"
     # The scoring server says so of every request of four items: passes and probes.
-    assert found.provenance.scoring.fallbacks is not None
-    assert found.provenance.scoring.fallbacks >= found.calls.height
+    assert found.provenance.run.scoring.fallbacks is not None
+    assert found.provenance.run.scoring.fallbacks >= found.calls.height
 
 
 def test_nothing_is_recorded_of_a_backend_that_did_not_run(tmp_path: Path) -> None:
@@ -146,4 +146,4 @@ def test_nothing_is_recorded_of_a_backend_that_did_not_run(tmp_path: Path) -> No
     plan = planned(tmp_path, raw, "jax", "portable")
     with inside(tmp_path):
         record_unavailable(plan, tmp_path / "out")
-    assert read_matrix(tmp_path / "out" / MATRIX_FILE).provenance.scoring is None
+    assert read_matrix(tmp_path / "out" / MATRIX_FILE).provenance.run.scoring is None

@@ -18,18 +18,18 @@ from contracts import NONCE, ROOT, contract
 from patience import PATIENCE_S
 from scoring_server import right_score
 
-from stages.canonical import CanonicalWorkload
+from stages.backends.registry import declared
+from stages.common.errors import UserError
 from stages.compare.probes import isolation
 from stages.contract import Contract
-from stages.errors import UserError
-from stages.measure.client import PreparedCall, Reply, ScoreConnection
-from stages.measure.drivers import DRIVERS
-from stages.measure.journal import Journal
-from stages.measure.ledger import Ledger
-from stages.measure.probe import choose_targets
-from stages.measure.server import Server, is_listening, server_environment
+from stages.documents.probes import OTHER_LENGTHS, PROBE_SCHEMA
+from stages.documents.workload import CanonicalWorkload
+from stages.measure.http.client import PreparedCall, Reply, ScoreConnection
+from stages.measure.record.journal import Journal
+from stages.measure.record.ledger import Ledger
+from stages.measure.servers.launched import Server, is_listening, server_environment
 from stages.measure.session import Session
-from stages.probe_table import OTHER_LENGTHS, PROBE_SCHEMA
+from stages.plan.probe_requests import choose_targets
 from stages.workload import build_workload
 
 SMALL = {
@@ -82,7 +82,7 @@ class Run:
         self.servers: list[Server] = []
 
         def new_server() -> Server:
-            program = str(ROOT / "tests" / "scoring_server.py")
+            program = str(ROOT / "tests" / "support" / "scoring_server.py")
             self.servers.append(
                 Server(
                     [sys.executable, program, *arguments],
@@ -102,7 +102,7 @@ class Run:
             limits=made.limits,
             probes=made.probes,
             answers_all=backend == "pytorch",
-            driver=DRIVERS[backend],  # type: ignore[index]
+            driver=declared(backend),
             new_server=new_server,
             ledger=Ledger(Journal(tmp_path / f"journal-{next(NUMBERS)}")),
             notify=lambda problem, key: self.messages.append(problem),
@@ -265,7 +265,7 @@ def test_a_chunk_size_that_ends_the_server_is_given_up_and_the_others_are_measur
 def test_a_hanging_server_is_restarted_and_the_chunk_size_that_hung_it_given_up(
     tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("stages.measure.passes._HEALTH_TIMEOUT_S", PATIENCE_S)
+    monkeypatch.setattr("stages.measure.servers.health._HEALTH_TIMEOUT_S", PATIENCE_S)
     run = Run(tmp_path, "--hang-items", "4", gives_up=lambda call: items_of(call) == 4)
     session = run.measure()
     assert session.restarts == 2

@@ -9,11 +9,11 @@ from bench import bench_contract, inside, make_bench
 from click.testing import CliRunner, Result
 
 from stages.contract import parse_contract
-from stages.environment import requirements_sha256
-from stages.measure.__main__ import main
-from stages.measure.plan import make_plan
-from stages.probe_table import read_probes
-from stages.schema import read_matrix
+from stages.documents.matrix import read_matrix
+from stages.documents.probes import read_probes
+from stages.environments.build import requirements_sha256
+from stages.measure.command import main
+from stages.plan.plan import make_plan
 
 REASON = "a quota of 0 GPUs"
 FOLDER = Path("data/measure/jax-portable")
@@ -42,11 +42,11 @@ def test_an_unavailable_backend_ends_in_empty_tables_that_carry_the_reason(bench
     matrix = read_matrix(bench / FOLDER / "matrix.parquet")
     assert matrix.calls.height == 0
     found = matrix.provenance
-    assert (found.unavailable, found.backend_version) == (REASON, None)
-    assert (found.devices, found.confirm_chunk_sizes, found.restarts) == ([], [], 0)
-    assert set(found.seconds.model_dump().values()) == {0}
-    assert found.argv[:2] == ["python", "no/such/program.py"]
-    assert "--chunked-prefill-size" in found.argv
+    assert (found.unavailable, found.run.backend_version) == (REASON, None)
+    assert (found.run.devices, found.confirm_chunk_sizes, found.run.restarts) == ([], [], 0)
+    assert set(found.run.seconds.model_dump().values()) == {0}
+    assert found.run.argv[:2] == ["python", "no/such/program.py"]
+    assert "--chunked-prefill-size" in found.run.argv
     assert (bench / FOLDER / "server.log").read_bytes() == b""
     probes = read_probes(bench / FOLDER / "probes.parquet")
     assert probes.frame.height == 0
@@ -67,5 +67,5 @@ def test_its_matrix_belongs_to_the_contract_it_was_planned_under(bench: Path) ->
     with inside(bench):
         available = make_plan(parse_contract(raw), "jax", "portable")
     assert found.contract == available.contract
-    assert found.environment_sha256 == requirements_sha256("sglang_jax")
+    assert found.run.environment_sha256 == requirements_sha256("sglang_jax")
     assert found.workload_sha256 == available.workload_sha256

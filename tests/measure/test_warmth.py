@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from matrices import one_pass
 
-from stages.measure.warmth import is_warm
-from stages.schema import CallRecord
+from stages.documents.matrix import CallRecord
+from stages.measure.warm_up import is_warm
 
 
 def warmups(*seconds: float, compiles: int | None = None, last: str = "ok") -> list[CallRecord]:

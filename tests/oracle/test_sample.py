@@ -12,12 +12,13 @@ from contracts import NONCE, ROOT, contract, raw_contract
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.canonical import CanonicalWorkload
+from stages.common.errors import ContractError
 from stages.contract import Contract, parse_contract
-from stages.errors import ContractError
+from stages.documents.cell import PassKey
+from stages.documents.workload import CanonicalWorkload
 from stages.measure.passes import encode_pass
-from stages.measure.schedule import PassKey, interleaved, salt_of
 from stages.oracle.sample import SampledItem, prompt_of, sample_items
+from stages.plan.schedule import interleaved, salt_of
 from stages.workload import build_workload
 
 shapes = st.fixed_dictionaries(
@@ -158,7 +159,7 @@ def test_a_prompt_is_what_the_request_of_that_pass_asks_for(item_first: bool) ->
     for s in sample:
         salt = salt_of(workload, PassKey(s.phase, s.chunk_size, s.run))
         call, at = divmod(s.item, s.chunk_size)
-        body = json.loads(encode_pass(workload, salt, s.chunk_size)[call])
+        body = json.loads(encode_pass(workload, salt, s.chunk_size)[call].body)
         query, item = body["query"], body["items"][at]
         assert body["item_first"] == item_first
         assert prompt_of(workload, s) == (item + query if item_first else query + item)

@@ -19,14 +19,14 @@ from contracts import ROOT, contract, raw_contract, run_stage
 from safetensors.numpy import load_file, save_file
 
 from stages.checkpoint.synthetic import build_config, build_weights
+from stages.common.errors import UserError
 from stages.contract import SyntheticModel
-from stages.environment import ensure_environment, scratch_folder
-from stages.errors import UserError
-from stages.oracle.__main__ import SCORER, run_scorer
+from stages.documents.nonce import NONCE_FILE, read_nonce
+from stages.documents.oracle import read_oracle
+from stages.environments.build import ensure_environment, scratch_folder
+from stages.oracle.command import SCORER, run_scorer
 from stages.oracle.sample import prompt_of, sample_items
 from stages.oracle.score import Answer, Job
-from stages.oracle_table import read_oracle
-from stages.run_nonce import NONCE_FILE, read_nonce
 
 type Array = npt.NDArray[np.float64]
 
@@ -297,14 +297,14 @@ def test_a_wrong_contract_ends_in_one_line_and_exit_code_2(tmp_path: Path) -> No
     assert done.returncode == 2
     assert done.stderr.startswith("error: params.yaml: oracle.sample_per_chunk: ")
     assert "did you mean 'samples_per_chunk'?" in done.stderr
-    assert [p.name for p in tmp_path.iterdir()] == ["params.yaml"]
+    assert {p.name for p in tmp_path.iterdir()} == {"params.yaml", "backends"}
 
 
 @pytest.mark.servers
 def test_the_stage_scores_its_sample_end_to_end_and_repeats_itself(tmp_path: Path) -> None:
-    from stages.canonical import read_workload
-    from stages.environment import requirements_sha256
-    from stages.model_record import read_model
+    from stages.documents.model import read_model
+    from stages.documents.workload import read_workload
+    from stages.environments.build import requirements_sha256
 
     tiny(tmp_path, workload__item_first=True)
     assert run_stage(tmp_path, "workload").returncode == 0

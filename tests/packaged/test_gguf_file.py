@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packages import tiny_weights, write_gguf
 
-from stages.errors import UserError
+from stages.common.errors import UserError
 from stages.packaged.gguf_file import GgufFile
 
 KINDS = [

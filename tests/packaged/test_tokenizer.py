@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packages import NO, SPECIAL, TOKENS, YES, tiny_weights, write_gguf
 
-from stages.errors import UserError
+from stages.common.errors import UserError
 from stages.packaged.gguf_file import GgufFile
 from stages.packaged.tokenizer import TextTokenizer, tokenizer_json
 

@@ -1,131 +1,20 @@
-"""A copy of the work tree with a tiny contract, run by the real dvc on the real servers."""
+"""The pipeline in a repository of its own, before and after everything ran."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-import yaml
-from contracts import ROOT
+from measuring import Measuring
 from patience import wait_for
+from pipelines import CACHES, MEASURE, OTHER_CHUNKS, TINY, Pipeline, copy_work_tree, tiny_contract
 
-from stages.environment import cache_root
-
-# Tests import from here, and `conftest` is whichever folder's was loaded last.
-sys.modules["pipeline_conftest"] = sys.modules[__name__]
-
-CACHES = ROOT / ".venv" / ".cache"
-
-TINY: dict[str, Any] = {
-    "workload": {"query_tokens": 24, "items": 4, "item_tokens": 4},
-    "chunk_sizes": [2, 4],
-    "passes": {"warmup_limit": 3, "sweep": 2, "confirm": 2},
-    "selection": {"resamples": 200},
-}
-OTHER_CHUNKS = [1, 4]
-
-MEASURE = [
-    f"measure@{backend}-{view}"
-    for backend in ("jax", "pytorch")
-    for view in ("portable", "best_native")
-]
-
-
-@dataclass(frozen=True)
-class Pipeline:
-    """A git and dvc repository of its own, so that no test touches the work tree."""
-
-    folder: Path
-
-    @property
-    def environ(self) -> dict[str, str]:
-        """The environment of its commands."""
-        binaries = str(Path(sys.executable).parent)
-        return {
-            **os.environ,
-            "PATH": binaries + os.pathsep + os.environ["PATH"],
-            "DVC_SITE_CACHE_DIR": str(self.folder.parent / "dvc-site-cache"),
-            "DVC_NO_ANALYTICS": "1",
-            # Whoever measures on this machine meanwhile is no concern of these tests.
-            "TMPDIR": str(self.folder.parent),
-        }
-
-    def run(self, *command: str, check: bool = True) -> str:
-        """Run a command in the repository; its output, with errors where it fails."""
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.environ, capture_output=True, text=True
-        )
-        assert not check or done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
-        return done.stdout + done.stderr
-
-    def ran(self, *command: str) -> list[str]:
-        """The stages a dvc command ran (or, with ``--dry``, would run), in order."""
-        return re.findall(r"Running stage '([^']+)'", self.run(*command))
-
-    def set_param(self, key: str, value: Any) -> None:
-        """Change one key of ``params.yaml``, as a user's editor would."""
-        path = self.folder / "params.yaml"
-        raw = yaml.safe_load(path.read_text())
-        *parts, last = key.split(".")
-        section = raw
-        for part in parts:
-            section = section[part]
-        section[last] = value
-        path.write_text(yaml.safe_dump(raw, sort_keys=False))
-
-    def commit(self, message: str) -> None:
-        """Commit everything git does not ignore."""
-        self.run("git", "add", "--all")
-        self.run("git", "commit", "--quiet", "--allow-empty", "-m", message)
-
-    def json(self, path: str) -> Any:
-        """A JSON output of the pipeline."""
-        return json.loads((self.folder / path).read_bytes())
-
-    def processes(self) -> list[str]:
-        """Command lines of the processes that work in this repository."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if Path(process.cwd()).is_relative_to(self.folder):
-                    found.append(" ".join(process.cmdline()))
-            except (psutil.Error, OSError):
-                continue
-        return found
-
-
-def copy_work_tree(target: Path) -> None:
-    """Copy what git knows or would know; caches and environments stay behind."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-        text=True,
-    ).stdout
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
-
-
-def tiny_contract(folder: Path) -> None:
-    """Shrink the default contract and compose ``params.yaml`` from it."""
-    path = folder / "conf" / "contract" / "quick.yaml"
-    raw = yaml.safe_load(path.read_text())
-    for key, value in TINY.items():
-        raw[key] = {**raw[key], **value} if isinstance(value, dict) else value
-    path.write_text("# @package _global_\n" + yaml.safe_dump(raw, sort_keys=False))
+from stages.environments.build import cache_root
 
 
 @pytest.fixture(scope="session")
@@ -139,7 +28,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     made.run("git", "init", "--quiet", "--initial-branch", "main")
     for key, value in (("user.name", "test"), ("user.email", "test@localhost")):
         made.run("git", "config", key, value)
-    made.run(sys.executable, "-m", "stages.compose")
+    made.run(sys.executable, "-m", "tools.compose")
     made.commit("a tiny contract")
     return made
 
@@ -190,8 +79,6 @@ def cache() -> Iterator[Path]:
 @pytest.fixture
 def measuring(tree: Pipeline, cache: Path, title: str) -> Iterator[Any]:
     """Measurements in the repository; what they write is undone afterwards."""
-    from measuring import Measuring
-
     tree.set_param("chunk_sizes", TINY["chunk_sizes"])
     tree.run("dvc", "repro", "workload", "checkpoint", "nonce")
     yield Measuring(tree, cache, title)

@@ -12,11 +12,11 @@ import pytest
 import yaml
 from contracts import ROOT
 from patience import PATIENCE_S
-from pipeline_conftest import MEASURE, OTHER_CHUNKS, Pipeline  # type: ignore[import-not-found]
+from pipelines import MEASURE, OTHER_CHUNKS, Pipeline
 from targets import raw_target
 
 from stages.contract import load_contract, parse_contract
-from stages.schema import read_matrix
+from stages.documents.matrix import read_matrix
 
 pytestmark = pytest.mark.servers
 
@@ -45,7 +45,12 @@ def test_an_experiment_with_other_chunk_sizes_is_measured_and_compared(
     page = pipeline.folder.parent / "plots"
     pipeline.run("dvc", "plots", "show", "--out", str(page))
     html = (page / "index.html").read_text()
-    for series in ("jax_items_per_s", "pytorch_items_per_s", "jax_p95_ms", "pytorch_p95_ms"):
+    for series in (
+        "candidate_items_per_s",
+        "reference_items_per_s",
+        "candidate_p95_ms",
+        "reference_p95_ms",
+    ):
         assert series in html
 
 
@@ -84,7 +89,7 @@ def test_the_scores_stand_every_check_in_both_views(pipeline: Pipeline) -> None:
             assert view["noise"][backend]["max_abs_diff"] < 1e-4
             assert view["oracle"][backend]["compared"] == 2 * 8
             assert view["oracle"][backend]["max_abs_diff"] < 1e-4
-        assert view["oracle_verdict"]["sides_with"] == "both"
+        assert view["oracle_sides_with"] == "both"
 
 
 def test_both_real_servers_tell_what_came_from_their_prefix_cache_and_it_is_allowed(
@@ -115,11 +120,12 @@ def test_the_matrices_hold_every_planned_pass_and_real_scores(pipeline: Pipeline
             assert scores.min() >= 0
             assert scores.max() <= 1
             assert (path.parent / "server.log").stat().st_size > 0
-            assert str(Path.home()) not in " ".join(matrix.provenance.argv)
+            assert str(Path.home()) not in " ".join(matrix.provenance.run.argv)
             assert (
-                matrix.provenance.backend_version == {"jax": "0.0.2", "pytorch": "0.5.23"}[backend]
+                matrix.provenance.run.backend_version
+                == {"jax": "0.0.2", "pytorch": "0.5.23"}[backend]
             )
-            assert matrix.provenance.repaired == (backend == "jax")
+            assert matrix.provenance.run.repaired == (backend == "jax")
 
 
 def test_the_report_is_complete_and_says_what_it_is(pipeline: Pipeline) -> None:
@@ -232,9 +238,9 @@ def test_the_seed_contract_composes_and_writes_its_workload(restored: Pipeline) 
 def test_the_committed_parameters_are_the_composition_of_the_defaults(tmp_path: Path) -> None:
     target = tmp_path / "tree"
     target.mkdir()
-    for name in ("conf", "stages"):
+    for name in ("conf", "stages", "tools"):
         (target / name).symlink_to(ROOT / name)
-    compose = [sys.executable, "-m", "stages.compose"]
+    compose = [sys.executable, "-m", "tools.compose"]
     subprocess.run([*compose, "target=tpu_vs_gpu", "chunk_sizes=[7]"], cwd=target, check=True)
     made = load_contract(target / "params.yaml")
     assert (made.identity.contract, made.chunk_sizes) == ("seed", [7])

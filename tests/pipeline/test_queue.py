@@ -13,11 +13,11 @@ import pytest
 import yaml
 from bench import hold
 from patience import PATIENCE_S
-from pipeline_conftest import Pipeline  # type: ignore[import-not-found]
+from pipelines import Pipeline
 
 from stages.contract import load_contract
-from stages.environment import cache_root
-from stages.run_nonce import NONCE_FILE, read_nonce
+from stages.documents.nonce import NONCE_FILE, read_nonce
+from stages.environments.build import cache_root
 
 STAGE = "measure@jax-portable"
 
@@ -32,11 +32,11 @@ def queueing(tree: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     path = made.folder / "conf" / "target" / "cpu.yaml"
     head, _, _ = path.read_text().partition("\n")
     raw = yaml.safe_load(path.read_text())
-    entry = ["tests/scoring_server.py", "--hold", str(made.folder.parent / "held")]
+    entry = ["tests/support/scoring_server.py", "--hold", str(made.folder.parent / "held")]
     launch = {"entry": entry, "environ": {}}
     raw["backends"]["jax"]["launch"] |= launch
     path.write_text(f"{head}\n{yaml.safe_dump(raw, sort_keys=False)}")
-    made.run(sys.executable, "-m", "stages.compose")
+    made.run(sys.executable, "-m", "tools.compose")
     made.run("dvc", "repro", "workload", "checkpoint", "nonce")
     made.commit("the scoring server")
     cache = tmp_path / "cache"

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from bench import inside
-from measuring import (  # type: ignore[import-not-found]
+from measuring import (
     Measuring,
     assert_every_planned_pass_once,
 )
@@ -21,11 +21,11 @@ from patience import PATIENCE_S, wait_for
 
 from stages.compare.prefix_cache import allowed_tokens, prompt_tokens
 from stages.contract import load_contract
-from stages.environment import python_of, scratch_folder
-from stages.measure.plan import Plan, make_plan
-from stages.measure.server import free_port, server_environment
-from stages.measure.server_log import count_prefilled
-from stages.run_nonce import NONCE_FILE, draw_nonce, write_nonce
+from stages.documents.nonce import NONCE_FILE, draw_nonce, write_nonce
+from stages.environments.build import python_of, scratch_folder
+from stages.measure.servers.launched import free_port, server_environment
+from stages.measure.servers.log import count_prefilled
+from stages.plan.plan import Plan, make_plan
 
 pytestmark = pytest.mark.servers
 
@@ -102,16 +102,16 @@ def test_a_real_server_started_by_hand_is_measured_checked_and_left_running(
         assert_every_planned_pass_once(matrix, [4], 2, 1)
         assert set(matrix.calls["status"]) == {"ok"}
         assert found.contract.base_url == url
-        assert found.backend_version == VERSIONS[backend]
-        assert found.elsewhere is not None
-        assert found.elsewhere.same_machine
-        assert found.elsewhere.model_check == "hash"
-        assert found.elsewhere.compiles_hidden is (backend == "jax")
-        assert found.elsewhere.settings["disable_radix_cache"] is True
-        assert found.elsewhere.settings["chunked_prefill_size"] == -1
-        assert found.elsewhere.settings["dtype"] == "float32"
-        assert found.round_trip is not None
-        assert found.round_trip.after_s is not None
+        assert found.run.backend_version == VERSIONS[backend]
+        assert found.run.elsewhere is not None
+        assert found.run.elsewhere.same_machine
+        assert found.run.elsewhere.model_check == "hash"
+        assert found.run.elsewhere.compiles_hidden is (backend == "jax")
+        assert found.run.elsewhere.settings["disable_radix_cache"] is True
+        assert found.run.elsewhere.settings["chunked_prefill_size"] == -1
+        assert found.run.elsewhere.settings["dtype"] == "float32"
+        assert found.run.round_trip is not None
+        assert found.run.round_trip.after_s is not None
         written = [p.read_bytes() for p in measuring.output.iterdir()]
         assert not any(KEY.encode() in data for data in (*written, said.encode()))
         # The other view wants a prefix cache, which this server has not.
@@ -165,7 +165,7 @@ def test_a_real_living_server_answers_a_new_comparison_anew_and_is_caught_where_
         assert set(matrix.calls["status"]) == {"ok"}
         passes = matrix.calls["position"].n_unique()
         told = log.read_bytes()[before:].decode()
-        return cached_by_pass(plan, told, passes), matrix.provenance.requests_repeated, said
+        return cached_by_pass(plan, told, passes), matrix.provenance.run.requests_repeated, said
 
     # With room for the prompts of all its measurements.
     with by_hand(plan, pipeline.folder, log, "--max-total-tokens", "8192") as (url, _):
@@ -181,5 +181,5 @@ def test_a_real_living_server_answers_a_new_comparison_anew_and_is_caught_where_
     assert max(second) <= allowed, "the salts are new"
     assert min(third) > allowed
     assert (first_repeated, second_repeated, third_repeated) == (False, False, True)
-    assert "was asked the same requests on" not in unaware
-    assert f"the server at {url} was asked the same requests on" in said
+    assert "was sent the same requests on" not in unaware
+    assert f"the server at {url} was sent the same requests on" in said

@@ -9,14 +9,14 @@ from typing import Any
 
 import psutil
 import pytest
-from measuring import (  # type: ignore[import-not-found]
+from measuring import (
     Family,
     Measuring,
     assert_every_planned_pass_once,
 )
 from patience import PATIENCE_S, wait_for
 
-from stages.schema import Matrix
+from stages.documents.matrix import Matrix
 
 pytestmark = pytest.mark.servers
 
@@ -89,8 +89,8 @@ def test_the_real_jax_server_killed_crippled_and_stopped_costs_few_passes(
     assert {c["phase"] for c in failed} == {"sweep"}
     assert said.count("the server is gone; restart") == 3
     assert said.count("the server hangs: /health does not answer either") == 1
-    assert (matrix.provenance.restarts, matrix.provenance.sessions) == (3, 4)
-    assert matrix.provenance.interruptions == 0
+    assert (matrix.provenance.run.restarts, matrix.provenance.run.sessions) == (3, 4)
+    assert matrix.provenance.run.interruptions == 0
     for family in (killed, crippled, stopped):
         measuring.assert_nothing_is_left(family)
     measuring.assert_no_journal()
@@ -114,6 +114,6 @@ def test_the_real_pytorch_server_ends_itself_without_its_scheduler(
     assert [(c["phase"], c["session"], c["status"], c["detail"]) for c in failed] == [
         ("sweep", 0, "server_died", "server killed by signal 9")
     ]
-    assert (matrix.provenance.restarts, matrix.provenance.sessions) == (1, 2)
+    assert (matrix.provenance.run.restarts, matrix.provenance.run.sessions) == (1, 2)
     measuring.assert_nothing_is_left(family)
     measuring.assert_no_journal()

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from measuring import (  # type: ignore[import-not-found]
+from measuring import (
     Family,
     Measuring,
     assert_every_planned_pass_once,
 )
 from patience import wait_for
 
-from stages.probe_table import read_probes
-from stages.schema import CallRecord
+from stages.documents.matrix import CallRecord
+from stages.documents.probes import read_probes
 
 pytestmark = pytest.mark.servers
 
@@ -97,7 +97,7 @@ def test_killed_at_ten_moments_every_pass_of_the_real_server_is_measured_once(
             kept.setdefault((record.phase, record.chunk_size, record.run), []).append(record)
         assert {name: kept[name] for name in measured} == measured
         # From the warm-up on every killed process had finished a pass, but for the last two.
-        assert matrix.provenance.interruptions >= 5
+        assert matrix.provenance.run.interruptions >= 5
     probes = read_probes(measuring.output / "probes.parquet")
     assert probes.provenance.matrix_sha256 == matrix.provenance.table_sha256
     assert set(probes.frame["status"]) == {"ok"}

@@ -12,22 +12,22 @@ from contracts import ROOT
 from dvc.utils.hydra import compose_and_dump
 from hypothesis import given
 from hypothesis import strategies as st
-from pipeline_conftest import Pipeline, copy_work_tree  # type: ignore[import-not-found]
+from pipelines import Pipeline, copy_work_tree
 
-from stages.canonical import read_workload
 from stages.compare.gate import judge
 from stages.compare.oracle import against_oracle
 from stages.compare.passes import passes_of
 from stages.compare.probes import change_limit, isolation, noise_floor
 from stages.contract import Contract, TextWorkload, parse_contract
-from stages.environment import ensure_environment
-from stages.model_record import read_model
-from stages.oracle.__main__ import run_scorer
+from stages.documents.matrix import Matrix, read_matrix
+from stages.documents.model import read_model
+from stages.documents.oracle import read_oracle
+from stages.documents.probes import OTHER_LENGTHS, read_probes
+from stages.documents.workload import read_workload
+from stages.environments.build import ensure_environment
+from stages.oracle.command import run_scorer
 from stages.oracle.score import Job
-from stages.oracle_table import read_oracle
 from stages.packaged.tokenizer import TextTokenizer
-from stages.probe_table import OTHER_LENGTHS, read_probes
-from stages.schema import Matrix, read_matrix
 
 pytestmark = pytest.mark.servers
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline_conftest import Pipeline  # type: ignore[import-not-found]
+from pipelines import Pipeline
 
-from stages.combine.locks import PREPARED, Entry, dump_lock, parse_lock
+from tools.combine.locks import PREPARED, Entry, dump_lock, parse_lock
 
 pytestmark = pytest.mark.servers
 
@@ -283,7 +283,7 @@ def test_code_that_nothing_was_measured_with_is_refused_by_name(
 ) -> None:
     jax = world.machines["jax"]
     jax.branch("jax-with-other-code", "jax")
-    with (jax.folder / "stages" / "measure" / "plan.py").open("a") as file:
+    with (jax.folder / "stages" / "measure" / "passes.py").open("a") as file:
         file.write("# measured otherwise\n")
     jax.push("other code")
     line = third.refused("origin/jax-with-other-code", "origin/pytorch")

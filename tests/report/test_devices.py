@@ -7,9 +7,10 @@ from typing import Any
 import comparisons as build
 import pytest
 from elsewhere import account
+from matrices import with_facts
 from report_words import plain_comparison
 
-from stages.comparison import Source
+from stages.documents.comparison import Source
 from stages.report.conclusion import conclude
 from stages.report.render import render_all
 
@@ -68,7 +69,7 @@ def test_the_device_that_a_server_elsewhere_reports_counts() -> None:
 
 
 def test_devices_that_nobody_recorded_decide_nothing() -> None:
-    sources = [s.model_copy(update={"devices": []}) for s in build.on("tpu", "cuda")]
+    sources = [with_facts(s, {"devices": []}) for s in build.on("tpu", "cuda")]
 
     assert caveat(sources) == (
         "a trained model on devices that are not known, so nothing says that either backend would"
@@ -78,7 +79,7 @@ def test_devices_that_nobody_recorded_decide_nothing() -> None:
 
 def test_a_backend_that_could_not_run_has_no_device_to_judge() -> None:
     sources = [
-        s.model_copy(update={"devices": [], "unavailable": "a quota of 0 TPUs"})
+        with_facts(s, {"devices": [], "unavailable": "a quota of 0 TPUs"})
         if s.backend == "jax"
         else s
         for s in build.on("tpu", "cuda")
@@ -86,7 +87,7 @@ def test_a_backend_that_could_not_run_has_no_device_to_judge() -> None:
     assert caveat(sources) is None
 
     on_a_laptop = [
-        s.model_copy(update={"devices": ["cpu"]}) if s.backend == "pytorch" else s for s in sources
+        with_facts(s, {"devices": ["cpu"]}) if s.backend == "pytorch" else s for s in sources
     ]
     assert caveat(on_a_laptop) == ("a trained model on a CPU, where PyTorch would not be deployed")
 

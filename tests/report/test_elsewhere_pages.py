@@ -7,16 +7,17 @@ from typing import Any
 import comparisons as build
 import pytest
 from elsewhere import account
+from matrices import with_facts
 
-from stages.comparison import Comparison
-from stages.report.diff.conditions import differences
+from stages.documents.comparison import Comparison
+from stages.documents.matrix import RoundTrip
 from stages.report.elsewhere import client_at, command, model_checked, where
 from stages.report.figures import draw_all
 from stages.report.html import render_html
 from stages.report.render import render_all
 from stages.report.stability import client, stability
 from stages.report.trust import trust
-from stages.schema import RoundTrip
+from tools.diff.conditions import differences
 
 URL = "http://192.0.2.1:30010"
 HOSTILE = "|`<script>alert(1)</script>`| [x](javascript:x) \n# TBD"
@@ -115,7 +116,7 @@ def test_the_way_to_the_server_stands_beside_the_clients_own_work() -> None:
 
 
 def test_a_server_that_came_back_was_not_restarted_but_waited_for() -> None:
-    gone = at_url("jax", "portable").model_copy(update={"restarts": 2})
+    gone = with_facts(at_url("jax", "portable"), {"restarts": 2})
     said = stability(whole(gone))
     assert "Servers restarted: JAX, portable view (2, it was waited for)." in said
 

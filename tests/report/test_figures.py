@@ -12,12 +12,13 @@ from xml.etree import ElementTree
 import comparisons as build
 import matplotlib as mpl
 import pytest
+from contracts import BACKENDS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from stages.comparison import Comparison, ItemDifference, PassTime, ViewComparison
-from stages.contract import BACKENDS, Backend
+from stages.contract import Backend
+from stages.documents.comparison import Comparison, ItemDifference, PassTime, ViewComparison
 from stages.report import figures
 from stages.report.figures.correctness import score_differences
 from stages.report.figures.drawing import chunk_axis

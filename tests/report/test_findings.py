@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.comparison import Comparison, Interval
+from stages.documents.comparison import Comparison, Flag, Interval
 from stages.report import format as f
 from stages.report.conclusion import conclude
 from stages.report.findings import find
@@ -165,7 +165,7 @@ def test_a_faster_cell_that_fails_the_gate_is_named_and_does_not_count() -> None
         300.0,
         gate=build.gate("fail", 0.03125, 0.004),
         eligible=False,
-        reasons=["the scores fail the correctness gate"],
+        reasons=[build.reason("gate_failed")],
     )
     comparison = with_portable(wrong)
     found = find(comparison)
@@ -181,7 +181,9 @@ def test_a_faster_cell_that_fails_the_gate_is_named_and_does_not_count() -> None
 
 
 def test_unsteady_cells_are_named_in_the_finding_that_stands_on_them() -> None:
-    shaky = build.cell("pytorch", "portable", 2, 150.0, instability=["slowest pass 60% off"])
+    shaky = build.cell(
+        "pytorch", "portable", 2, 150.0, instability=[build.unsteady(0.6, "slowest")]
+    )
     compiled = build.cell("jax", "portable", 4, 110.0, compiled_passes=3)
     found = find(with_portable(shaky, compiled))
 
@@ -258,15 +260,15 @@ def test_cost_is_told_where_a_price_is_given() -> None:
 
 
 def test_no_decision_is_drawn_from_an_untrained_model_on_a_cpu_but_the_leader_is_named() -> None:
-    decision, standing, explanation = conclude(mixed()).recommendation
+    decision, standing, explanation, portable = conclude(mixed()).recommendation
 
     assert "No deployment decision" in decision
     assert "untrained" in decision
     assert "CPU" in decision
     # 250 items/s against half of it.
-    assert all(words in standing for words in ("PyTorch", "best-native", "250.0", "2.00x", "125.0"))
+    assert all(words in standing for words in ("PyTorch", "Best-native", "250.0", "2.00x", "125.0"))
     assert "disagrees" in explanation
-    assert "JAX at chunk size 8 leads the portable view" in explanation
+    assert portable.startswith("Portable view (items scored: both separate): JAX at chunk 8 wins")
     assert about(conclude(mixed()).confidence, "For a deployment: none")
 
 
@@ -317,7 +319,7 @@ def decided(**changes: Any) -> list[str]:
 
 
 def test_low_confidence_makes_the_recommendation_provisional() -> None:
-    assert "provisionally" in decided(confidence="low", flags=["a flag"])[0]
+    assert "provisionally" in decided(confidence="low", flags=[Flag(code="untrained_model")])[0]
     assert "provisionally" not in decided()[0]
 
 
@@ -325,7 +327,7 @@ def test_a_tie_is_said_as_such() -> None:
     decision, standing, _ = decided(outcome="tie", confidence="none", same_backend_share=0.81)
 
     assert "no reason to prefer" in decision
-    assert "tie" in standing
+    assert "Not decisive" in standing
     assert "81%" in standing
 
 
@@ -340,7 +342,10 @@ def test_a_faster_backend_outside_the_guardrail_is_named_with_its_speed() -> Non
 def test_an_exact_tie_has_no_leader_to_name() -> None:
     exact = build.no_winner(outcome="tie").model_dump()
 
-    assert decided(**exact)[1] == "The best-native view is a tie."
+    assert decided(**exact)[1] == (
+        "Best-native view (items scored: both cached): A tie: both backends score exactly 250.0"
+        " items/s at chunk 8."
+    )
 
 
 def test_a_tie_is_decided_by_cost_where_both_have_one() -> None:
@@ -364,7 +369,7 @@ def test_without_a_winner_nothing_is_recommended() -> None:
     decision, standing, _ = decided(**build.no_winner().model_dump())
 
     assert decision == "No recommendation can be given."
-    assert "without a winner" in standing
+    assert "No winner: " in standing
 
 
 def test_priorities_put_failures_before_throughput_and_first_runs() -> None:
@@ -437,7 +442,7 @@ def is_known(text: str, known: list[float]) -> bool:
 
 def test_every_number_in_a_sentence_is_the_documents_or_a_ratio_or_a_count() -> None:
     odd = build.cell(
-        "jax", "portable", 2, 90.123, first_run_penalty=37.77, instability=["spread 23% wide"]
+        "jax", "portable", 2, 90.123, first_run_penalty=37.77, instability=[build.unsteady(0.23)]
     )
     wrong = build.cell("jax", "portable", 4, 113.7, gate=build.gate("fail", 0.0777, 0.0333))
     comparison = with_portable(odd, wrong, build.failed("pytorch", "portable", 1, "timeout"))

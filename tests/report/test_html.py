@@ -13,10 +13,11 @@ import pytest
 from markdown_it import MarkdownIt
 from report_words import HOSTILE, everywhere, plain_comparison, talkative
 
-from stages.comparison import Comparison
+from stages.documents.comparison import Comparison, Flag
 from stages.report.figures import draw_all
 from stages.report.figures.theme import DARK, LIGHT
 from stages.report.html import render_html
+from stages.report.prose.winner import answer, result
 from stages.report.render import one_line, render_all
 
 
@@ -99,15 +100,11 @@ def test_the_page_says_everything_the_markdown_says(broken: bool) -> None:
 
 
 def test_the_first_screen_says_the_opening_of_the_markdown() -> None:
-    flags = ["the model is untrained", "other work took 12% of the machine"]
+    flags = [Flag(code="untrained_model"), Flag(code="other_work", backend="jax", share=0.12)]
     base = plain_comparison()
-    lead = base.best_native.winner.model_copy(
-        update={"sentence": "PyTorch wins by 2.00x.", "flags": flags, "confidence": "low"}
-    )
+    lead = base.best_native.winner.model_copy(update={"flags": flags, "confidence": "low"})
     native = base.best_native.model_copy(update={"winner": lead})
-    comparison = base.model_copy(
-        update={"best_native": native, "answer": "PyTorch is faster in both views: 2.00x."}
-    )
+    comparison = base.model_copy(update={"best_native": native})
     opening = Reader(page(comparison)).text.split("Contents")[0]
 
     markdown = render_all(comparison)["report.md"]
@@ -117,14 +114,15 @@ def test_the_first_screen_says_the_opening_of_the_markdown() -> None:
     assert [block for block in said if block not in opening] == []
     for one in [
         "Report: JAX vs PyTorch multi-item comparison (2026-02-11)",
-        "PyTorch is faster in both views: 2.00x.",
+        answer(comparison.views(), {}),
         "an untrained small model on a CPU (untrained toy)",
         "not a deployment decision",
-        "PyTorch wins by 2.00x.",
+        result(native, {}),
         "Confidence: low",
         "Confidence: high",
         "PyTorch leads in 100% of the resamples",
-        *flags,
+        "the model is small and untrained",
+        "other work took 12% of the machine's CPU time while JAX was timed",
         "Gate: pass in both views",
         "2 of 2 JAX cells pass",
         "JAX: 1.2.3 (repaired at launch) PyTorch: 1.2.3",
@@ -160,7 +158,15 @@ def test_the_first_screen_says_how_the_items_were_scored() -> None:
 def test_a_gate_that_fails_in_one_view_is_said_for_that_view() -> None:
     base = plain_comparison()
     wrong = build.gate("fail", 0.5, 0.25)
-    drifted = build.cell("jax", "portable", 1, 40.0, gate=wrong, eligible=False, reasons=["gate"])
+    drifted = build.cell(
+        "jax",
+        "portable",
+        1,
+        40.0,
+        gate=wrong,
+        eligible=False,
+        reasons=[build.reason("gate_failed")],
+    )
     portable = build.replaced(base.portable, drifted)
     opening = Reader(page(base.model_copy(update={"portable": portable}))).text.split("Contents")[0]
 
@@ -181,7 +187,7 @@ def test_what_is_missing_is_said_before_everything_else() -> None:
 
 
 def test_two_hosts_and_two_versions_are_told_apart() -> None:
-    other = build.source("jax", "portable").host.model_copy(update={"name": "tpu-lab"})
+    other = build.source("jax", "portable").run.host.model_copy(update={"name": "tpu-lab"})
     sources = [
         build.source("jax", "portable", host=other, backend_version="9.9"),
         build.source("jax", "best_native", host=other),

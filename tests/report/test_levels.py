@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.compare.intervals import SUPPORTED_LEVELS, supported
-from stages.comparison import Cell, Comparison, Interval, ViewComparison
+from stages.documents.comparison import Cell, Comparison, Interval, ViewComparison
 from stages.report.format import ABSENT, TO
 from stages.report.latency import DESCRIPTIVE_BELOW, latency_table
 from stages.report.levels import levels, of_latency, of_ratio
@@ -120,7 +120,7 @@ def test_a_ratio_without_an_interval_is_told_without_one() -> None:
     view = view_with()
     bare = [r.model_copy(update={"items_per_s_interval": None}) for r in view.ratios]
     view = view.model_copy(update={"ratios": bare})
-    tables = view_tables(view, whole(view).gate)
+    tables = view_tables(view, whole(view).gate, {})
 
     assert [row.items_ratio for row in tables.rows] == [f"1.00x ({ABSENT})"] * 2
     assert tables.ratio_intervals.startswith("No chunk size has passes enough")

@@ -7,10 +7,11 @@ from typing import Any
 import comparisons as build
 import pytest
 from elsewhere import account
+from matrices import with_facts
 from report_words import plain_comparison
 
-from stages.comparison import Source
 from stages.contract import VIEWS
+from stages.documents.comparison import Source
 from stages.report.limitation import holds
 from stages.report.render import render_all
 
@@ -58,7 +59,7 @@ def test_without_the_mend_it_holds_and_names_the_commit() -> None:
 
 def test_with_the_mend_it_does_not_hold_and_the_masks_are_told() -> None:
     sources = of_jax("--multi-item-mask-impl", "segment", backend_commit=COMMIT)
-    sources[1] = sources[1].model_copy(update={"argv": ["python", "--multi-item-mask-impl=auto"]})
+    sources[1] = with_facts(sources[1], {"argv": ["python", "--multi-item-mask-impl=auto"]})
     sources = [
         s.model_copy(update={"segment_mask_mended": True}) if s.backend == "jax" else s
         for s in sources

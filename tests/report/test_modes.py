@@ -9,15 +9,16 @@ import comparisons as build
 import pytest
 from report_words import plain_comparison
 
-from stages.comparison import Comparison
+from stages.backends.declared import ScoringMode
 from stages.contract import Backend
+from stages.documents.comparison import Comparison
+from stages.documents.matrix import Scoring
 from stages.report import modes
 from stages.report.conclusion import conclude
-from stages.report.diff.conditions import differences
 from stages.report.first_screen import first_screen
 from stages.report.render import render_all
 from stages.report.tables import provenance_rows, view_tables
-from stages.schema import Scoring, ScoringMode
+from tools.diff.conditions import differences
 
 NEITHER = (
     "Neither server did multi-item scoring in this run:"
@@ -145,7 +146,7 @@ def test_every_table_of_speeds_names_them_or_stands_right_under_them(page: str) 
 
 
 def test_the_selected_cells_have_it_in_a_column() -> None:
-    selected = view_tables(UPSTREAM.best_native, UPSTREAM.gate).selected
+    selected = view_tables(UPSTREAM.best_native, UPSTREAM.gate, {}).selected
     assert [(row.backend, row.scored) for row in selected] == [
         ("JAX", "prefill_extend"),
         ("PyTorch", "packed"),
@@ -161,8 +162,8 @@ def test_the_report_says_what_the_modes_that_occur_are() -> None:
 
 def test_the_recommendation_names_it_beside_who_leads() -> None:
     said = " ".join(conclude(UPSTREAM).recommendation)
-    assert "leads the best-native view (items scored: JAX prefill_extend, PyTorch packed)" in said
-    assert "leads the portable view (items scored: JAX packed, PyTorch separate)" in said
+    assert "Best-native view (items scored: JAX prefill_extend, PyTorch packed): PyTorch" in said
+    assert "Portable view (items scored: JAX packed, PyTorch separate): PyTorch" in said
 
 
 def test_another_way_of_scoring_is_another_condition() -> None:

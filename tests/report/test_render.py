@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from report_words import plain_comparison
 
-from stages.comparison import Comparison
-from stages.oracle_table import ORACLE_FILE
-from stages.probe_table import PROBES_FILE
-from stages.report.__main__ import main
+from stages.documents.comparison import Comparison
+from stages.documents.matrix import folder_of
+from stages.documents.oracle import ORACLE_FILE
+from stages.documents.probes import PROBES_FILE
+from stages.report.command import main
+from stages.report.prose.winner import result
 from stages.report.render import code, md, render_all
 from stages.report.tables import artifacts
-from stages.schema import folder_of
 
 PARSER = MarkdownIt("commonmark").enable("table")
 
@@ -169,7 +170,7 @@ def test_the_answer_of_each_view_precedes_every_table() -> None:
     head = report(comparison).split("| | |")[0]
 
     for view in comparison.views():
-        assert view.winner.sentence in head
+        assert result(view, comparison.unavailable) in head
     assert head.count("Confidence: high") == 2
 
 
@@ -242,7 +243,7 @@ def test_the_date_is_that_of_the_latest_measurement() -> None:
 
 def hostile_comparison(text: str) -> Comparison:
     """Every place a server, a host or another stage may put words into."""
-    host = build.source("jax", "portable").host.model_copy(
+    host = build.source("jax", "portable").run.host.model_copy(
         update={"name": text, "processor": text, "system": text}
     )
     said = {"backend_version": text, "devices": [text], "argv": ["python", text], "host": host}
@@ -251,17 +252,18 @@ def hostile_comparison(text: str) -> Comparison:
         sources=[build.source("jax", "portable", **said), build.source("pytorch", "portable")],
     )
     cell = build.cell(
-        "jax", "portable", 1, 40.0, instability=[text], eligible=False, reasons=[text]
+        "jax",
+        "portable",
+        1,
+        40.0,
+        eligible=False,
+        reasons=[build.reason("unavailable", detail=text)],
     )
     portable = build.replaced(base.portable, cell)
-    winner = portable.winner.model_copy(update={"sentence": text, "flags": [text]})
     probed = build.isolation(worst_layout=text)
-    told = portable.oracle_verdict.model_copy(update={"sides_with": "neither", "sentence": text})
     changed = {
-        "winner": winner,
-        "passed_over": [text],
+        "passed_over": {"jax": 1},
         "isolation": {"jax": probed, "pytorch": probed},
-        "oracle_verdict": told,
     }
     portable = portable.model_copy(update=changed)
     return base.model_copy(update={"portable": portable})

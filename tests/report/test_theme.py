@@ -10,7 +10,7 @@ import pytest
 from stages.report.figures.theme import DARK, LIGHT, themed
 
 TEXT = ("--ink", "--muted")
-SERIES = ("--jax", "--pytorch", "--sky", "--green", "--amber", "--purple", "--grey")
+SERIES = ("--candidate", "--reference", "--sky", "--green", "--amber", "--purple", "--grey")
 
 DRAWING = b"""<?xml version="1.0" encoding="utf-8"?>
 <svg xmlns:xlink="http://www.w3.org/1999/xlink" width="9pt" height="6pt" viewBox="0 0 9 6"
@@ -62,8 +62,8 @@ def test_text_and_series_stand_out_from_the_page(theme: dict[str, str]) -> None:
 def test_every_colour_becomes_its_variable_with_the_light_colour_behind_it() -> None:
     inlined = themed(DRAWING, "f", "T")
 
-    assert 'style="stroke: var(--jax, #0072b2)"' in inlined
-    assert "fill: var(--jax, #0072b2); stroke: var(--ink, #222222)" in inlined
+    assert 'style="stroke: var(--candidate, #0072b2)"' in inlined
+    assert "fill: var(--candidate, #0072b2); stroke: var(--ink, #222222)" in inlined
     assert '<rect fill="var(--page, #ffffff)" />' in inlined
     assert not re.search(r"#[0-9a-f]{6}", re.sub(r"var\(--\w+, #[0-9a-f]{6}\)", "", inlined))
 

@@ -8,15 +8,15 @@ import comparisons as build
 import pytest
 from report_words import plain_comparison
 
-from stages.comparison import Comparison, OracleVerdict, ViewComparison
 from stages.contract import View
+from stages.documents.comparison import Comparison, ViewComparison
+from stages.documents.matrix import ShellVariables
 from stages.report import tables
 from stages.report.checks import Answer, prefix_cache_answer
 from stages.report.conclusion import conclude
 from stages.report.findings import find
 from stages.report.render import render_all
 from stages.report.trust import ineligible, trust
-from stages.schema import ShellVariables
 
 RATES = {1: 100.0, 4: 200.0, 8: 300.0}
 LEAK = build.isolation(
@@ -57,9 +57,13 @@ def against(comparison: Comparison) -> list[str]:
     return trust(comparison).against
 
 
-def sided(portable: ViewComparison, side: Any, sentence: str) -> ViewComparison:
-    told = OracleVerdict(sides_with=side, sentence=sentence)
-    return portable.model_copy(update={"oracle_verdict": told})
+def sided(portable: ViewComparison, side: Any) -> ViewComparison:
+    """The oracle sides with ``side``; whom it does not side with is 0.4 off."""
+    near, far = build.oracle(1e-7, 1e-8), build.oracle(0.4, 0.1, False)
+    found = {b: near if side in (b, "both") else far for b in ("jax", "pytorch")}
+    if side is None:
+        found["jax"] = build.oracle(None, None, None)
+    return portable.model_copy(update={"oracle_sides_with": side, "oracle": found})
 
 
 def of_jax(value: Any, other: Any) -> dict[str, Any]:
@@ -152,7 +156,7 @@ def flat_view() -> ViewComparison:
             RATES[size],
             gate=build.inconclusive(build.control("items_rotated", largest, 0.0012, False)),
             eligible=False,
-            reasons=["the gate is inconclusive: it would also pass items rotated by one"],
+            reasons=[build.reason("gate_inconclusive", controls=["items_rotated"])],
         )
 
     return view(flat(4, 0.0031), flat(8, 0.0047))
@@ -167,8 +171,8 @@ def test_a_wrong_answer_that_passes_is_named_with_its_cells_and_what_follows() -
         " at chunk sizes 4 and 8 (largest difference 0.00470, mean 0.00120)"
     )
     assert against(whole(flat_view())) == [
-        "JAX, portable view, chunk sizes 4 and 8: the gate is inconclusive:"
-        " it would also pass items rotated by one."
+        "JAX, portable view, chunk sizes 4 and 8: the gate is inconclusive: the scores are"
+        " so flat that it would also pass items rotated by one."
     ]
 
 
@@ -246,7 +250,7 @@ def test_the_drift_is_told_beside_the_noise_floor(floors: Any, expected: list[st
 
 
 def leaking_view() -> ViewComparison:
-    reason = "scores depend on neighbouring items: those of item 3, 15 moved by up to 0.34"
+    reason = build.reason("leaks", items=[3, 15], change=0.345, limit=1e-4)
     cells = [
         build.cell("jax", "portable", size, rate, eligible=False, reasons=[reason])
         for size, rate in RATES.items()
@@ -270,21 +274,22 @@ def test_a_leaking_backend_is_named_with_its_items_the_size_and_the_place() -> N
     # Three cells with one reason are one sentence.
     assert against(whole(leaking_view())) == [
         "JAX, portable view, chunk sizes 1 to 8: scores depend on neighbouring items:"
-        " those of item 3, 15 moved by up to 0.34."
+        " those of items 3 and 15 moved by up to 0.345 (limit 1.00e-04)."
     ]
 
 
 def test_a_leak_reaches_the_findings_and_the_priorities() -> None:
     comparison = whole(leaking_view())
 
-    assert (
-        "Scores depend on neighbouring items: JAX, portable view (items 3 and 15, by up to 0.345,"
-        " limit 0.0001)." in find(comparison).correctness
+    leak = (
+        "JAX, portable view: scores depend on neighbouring items: those of items 3 and 15 moved by"
+        " up to 0.345 (limit 1.00e-04)."
     )
+    assert leak in find(comparison).correctness
     assert not any(one.startswith("No probed score") for one in find(comparison).correctness)
     first = conclude(comparison).priorities[0]
     assert first.startswith("Isolation: JAX, portable view")
-    assert first.endswith("(limit 0.0001).")
+    assert first.endswith("(limit 1.00e-04).")
 
 
 @pytest.mark.parametrize(
@@ -393,7 +398,7 @@ def without_controls(*kept: Any, **left_out: str) -> ViewComparison:
 
 
 def test_a_control_that_would_change_nothing_is_named_with_the_reason() -> None:
-    portable = without_controls(build.CAUGHT[0], build.CAUGHT[2], labels_swapped="one label")
+    portable = without_controls(build.CAUGHT[0], build.CAUGHT[2], labels_swapped="label")
     said = answer(portable, "Power")
     assert said.word == "all caught"
     assert said.figure.startswith("6 wrong answers (")
@@ -408,7 +413,7 @@ def test_a_control_that_would_change_nothing_is_named_with_the_reason() -> None:
 
 
 def test_where_no_control_is_left_the_power_is_not_claimed() -> None:
-    only = {"items_rotated": "one item", "labels_swapped": "one label", "mean_score": "one item"}
+    only = {"items_rotated": "item", "labels_swapped": "label", "mean_score": "item"}
     portable = without_controls(**only)
     said = answer(portable, "Power")
     assert said.word == "could not be tested"
@@ -449,23 +454,36 @@ def test_an_isolation_that_was_not_probed_is_said_as_such() -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "word"),
+    ("side", "word", "told"),
     [
-        ("jax", "sides with JAX"),
-        ("pytorch", "sides with PyTorch"),
-        ("neither", "neither agrees"),
-        (None, "not known"),
+        (
+            "jax",
+            "sides with JAX",
+            "sides with JAX: it differs from JAX by up to 1.00e-07, PyTorch by up to 0.400.",
+        ),
+        (
+            "pytorch",
+            "sides with PyTorch",
+            "sides with PyTorch: it differs from JAX by up to 0.400, PyTorch by up to 1.00e-07.",
+        ),
+        (
+            "neither",
+            "neither agrees",
+            "agrees with neither backend: it differs from JAX by up to 0.400, PyTorch by up to"
+            " 0.400.",
+        ),
+        (None, "not known", "has nothing to compare JAX with."),
     ],
 )
 def test_anything_but_the_oracles_agreement_with_both_stands_against_the_scores(
-    side: Any, word: str
+    side: Any, word: str, told: str
 ) -> None:
-    portable = sided(view(), side, "The oracle says this.")
+    portable = sided(view(), side)
     said = answer(portable, "Oracle's verdict")
 
-    assert (said.word, said.figure) == (word, "The oracle says this.")
-    assert against(whole(portable)) == ["Portable view: the oracle says this."]
-    assert "Portable view: the oracle says this." in find(whole(portable)).correctness
+    assert (said.word, said.figure) == (word, f"The oracle {told}")
+    assert against(whole(portable)) == [f"Portable view: the oracle {told}"]
+    assert f"Portable view: the oracle {told}" in find(whole(portable)).correctness
 
 
 def test_each_backend_stands_beside_the_oracle_with_its_figures() -> None:
@@ -484,10 +502,8 @@ def test_each_backend_stands_beside_the_oracle_with_its_figures() -> None:
 
 def test_where_the_oracle_sides_with_jax_a_failed_gate_points_at_the_reference() -> None:
     wrong = build.cell("jax", "portable", 4, 200.0, gate=build.gate("fail", 0.41, 0.1))
-    right = sided(view(wrong), "jax", "The oracle sides with JAX.")
-    drifted = sided(view(wrong), "pytorch", "The oracle sides with PyTorch.").model_copy(
-        update={"oracle": of_jax(build.oracle(0.4, 0.1, False), build.oracle(1e-7, 1e-8))}
-    )
+    right = sided(view(wrong), "jax")
+    drifted = sided(view(wrong), "pytorch")
 
     assert "look at PyTorch's scores first" in conclude(whole(right)).priorities[0]
     first, second, *_ = conclude(whole(drifted)).priorities
@@ -584,7 +600,8 @@ def test_a_measurement_without_a_source_has_an_unknown_load() -> None:
 
 
 def test_reasons_are_told_together_only_where_backend_and_reasons_are_the_same() -> None:
-    def barred(backend: Any, size: int, reason: str) -> Any:
+    def barred(backend: Any, size: int, detail: str) -> Any:
+        reason = build.reason("unavailable", detail=detail)
         return build.cell(backend, "portable", size, 1.0, eligible=False, reasons=[reason])
 
     found = ineligible(
@@ -597,9 +614,9 @@ def test_reasons_are_told_together_only_where_backend_and_reasons_are_the_same()
     )
 
     assert found == [
-        "JAX, portable view, chunk sizes 1 and 8: a.",
-        "JAX, portable view, chunk size 4: b.",
-        "PyTorch, portable view, chunk size 1: a.",
+        "JAX, portable view, chunk sizes 1 and 8: unavailable: a.",
+        "JAX, portable view, chunk size 4: unavailable: b.",
+        "PyTorch, portable view, chunk size 1: unavailable: a.",
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import comparisons as build
 
-from stages.comparison import Alternative, Comparison, Turning, ViewComparison
+from stages.documents.comparison import Alternative, Comparison, Turning, ViewComparison
 from stages.report.turning import turning_points
 
 NOTHING = Turning(guardrail=None, eligibility=None)
@@ -44,7 +44,7 @@ def test_a_guardrail_that_would_turn_the_result_is_named_on_its_side() -> None:
 
 
 def test_a_faster_cell_shut_out_for_its_scores_is_named_with_the_reason() -> None:
-    wrong = build.cell("jax", "portable", 4, 900.0, eligible=False, reasons=["wrong scores"])
+    wrong = build.cell("jax", "portable", 4, 900.0, **build.BARRED)
     right = build.cell("pytorch", "portable", 8, 250.0)
     found = Alternative(backend="jax", chunk_size=4, items_per_s=900.0, guardrail=None)
     view = build.view_of(
@@ -58,7 +58,7 @@ def test_a_faster_cell_shut_out_for_its_scores_is_named_with_the_reason() -> Non
     said = of_portable(view.model_copy(update={"cells": cells}))
     assert (
         "JAX at chunk size 4 (900.0 items/s) would lead if every cell were eligible; it is not:"
-        " wrong scores." in said
+        " the scores fail the correctness gate." in said
     )
 
 

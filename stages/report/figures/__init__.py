@@ -11,8 +11,8 @@ from collections.abc import Callable
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from stages.comparison import Comparison, ViewComparison
 from stages.contract import VIEWS
+from stages.documents.comparison import Comparison, ViewComparison
 from stages.report import format as f
 from stages.report.figures.correctness import score_differences
 from stages.report.figures.drawing import STYLE, svg

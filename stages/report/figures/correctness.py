@@ -1,6 +1,6 @@
 """``correctness-VIEW.svg``: how far apart right and wrong scores are.
 
-Along the chunk sizes: JAX's largest difference from the reference, and those of the wrong
+Along the chunk sizes: the candidate's largest difference from the reference, and those of the wrong
 answers the gate must catch, against the gate's limit and both backends' noise floors.
 """
 
@@ -12,8 +12,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.comparison import Cell, Comparison, ControlName, ViewComparison
-from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.documents.comparison import Cell, Comparison, ControlName, Pair, Role, ViewComparison
 from stages.report.figures.drawing import (
     INK,
     LINES,
@@ -32,9 +31,9 @@ from stages.report.figures.drawing import (
 from stages.report.figures.theme import LIGHT
 
 # Short dashes in the gaps of long ones: where both floors are 0, both lines are seen.
-_NOISE_DASHES: dict[Backend, tuple[float, tuple[float, float]]] = {
-    "jax": (0, (2, 8)),
-    "pytorch": (6, (5, 5)),
+_NOISE_DASHES: dict[Role, tuple[float, tuple[float, float]]] = {
+    "candidate": (0, (2, 8)),
+    "reference": (6, (5, 5)),
 }
 # Name, colour, marker, and steps aside so that equal differences do not hide one another.
 _CONTROLS: dict[ControlName, tuple[str, str, str, float]] = {
@@ -65,7 +64,7 @@ def score_differences(comparison: Comparison, view: ViewComparison) -> Figure:
         only_say(axes, missing)
         return drawing
     if compared:
-        _measured(axes, cells)
+        _measured(axes, cells, view.pair)
     axes.axhline(limit, label="gate's limit", color=INK, linewidth=1.8)
     _noise(axes, view)
     _controls(axes, view)
@@ -87,30 +86,30 @@ def _drawn(comparison: Comparison) -> Iterator[float]:
 
 def _missing(comparison: Comparison) -> list[str]:
     """What a figure says where no scores were compared."""
-    missing = [absent(comparison, b) for b in BACKENDS if b in comparison.unavailable]
+    missing = [absent(comparison, b) for b in comparison.pair.both if b in comparison.unavailable]
     return missing or ["no scores compared"]
 
 
-def _measured(axes: Axes, cells: Sequence[Cell]) -> None:
+def _measured(axes: Axes, cells: Sequence[Cell], pair: Pair) -> None:
     axes.plot(
         [cell.chunk_size for cell in cells],
         [or_gap(cell.gate.max_abs_diff if cell.gate else None) for cell in cells],
-        label="JAX against PyTorch",
+        label=f"{pair.candidate.title} against {pair.reference.title}",
         linewidth=1.8,
         markersize=5.5,
-        **LINES["jax"],
+        **LINES["candidate"],
     )
 
 
 def _noise(axes: Axes, view: ViewComparison) -> None:
-    for backend in BACKENDS:
+    for backend in view.pair.both:
         floor = view.noise[backend].max_abs_diff
         if floor is not None:
             axes.axhline(
                 floor,
-                label=f"noise floor, {BACKEND_NAMES[backend]}",
-                color=LINES[backend]["color"],
-                linestyle=_NOISE_DASHES[backend],
+                label=f"noise floor, {view.pair.title(backend)}",
+                color=LINES[view.pair.role(backend)]["color"],
+                linestyle=_NOISE_DASHES[view.pair.role(backend)],
                 linewidth=1.5,
                 clip_on=False,
             )

@@ -26,8 +26,8 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
-from stages.comparison import Comparison, ViewComparison
-from stages.contract import BACKEND_NAMES, Backend
+from stages.contract import Backend
+from stages.documents.comparison import Comparison, Role, ViewComparison
 from stages.report import format as f
 from stages.report.figures.theme import LIGHT
 
@@ -37,15 +37,15 @@ WIDTH, HEIGHT = 4.8, 3.6
 INK, PAGE, GRID = LIGHT["--ink"], LIGHT["--page"], LIGHT["--grid"]
 
 # Told apart without colour too: by marker, by how it is filled, and by line.
-LINES: dict[Backend, dict[str, Any]] = {
-    "jax": {
-        "color": LIGHT["--jax"],
+LINES: dict[Role, dict[str, Any]] = {
+    "candidate": {
+        "color": LIGHT["--candidate"],
         "marker": "o",
         "linestyle": "-",
-        "markerfacecolor": LIGHT["--jax"],
+        "markerfacecolor": LIGHT["--candidate"],
     },
-    "pytorch": {
-        "color": LIGHT["--pytorch"],
+    "reference": {
+        "color": LIGHT["--reference"],
         "marker": "s",
         "linestyle": "--",
         "markerfacecolor": PAGE,
@@ -193,7 +193,7 @@ def _difference(value: float) -> str:
 def absent(comparison: Comparison, backend: Backend, otherwise: str = "no figures") -> str:
     """What a figure says of a backend it has nothing of."""
     why = "not measured" if backend in comparison.unavailable else otherwise
-    return f"{BACKEND_NAMES[backend]}: {why}"
+    return f"{comparison.pair.title(backend)}: {why}"
 
 
 def say(axes: Axes, lines: Sequence[str]) -> None:

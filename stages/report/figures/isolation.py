@@ -10,9 +10,9 @@ from typing import get_args
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.comparison import Comparison, ViewComparison
-from stages.contract import BACKEND_NAMES, BACKENDS, Backend
-from stages.probe_table import Layout
+from stages.contract import Backend
+from stages.documents.comparison import Comparison, Pair, Role, ViewComparison
+from stages.documents.probes import Layout
 from stages.report import format as f
 from stages.report.figures.drawing import (
     INK,
@@ -40,7 +40,7 @@ _LAYOUTS: dict[str, str] = {
 # An item alone is what the others are measured from.
 assert set(_LAYOUTS) | {"alone"} == set(get_args(Layout.__value__))  # noqa: S101
 
-_ASIDE: dict[Backend, float] = {"jax": -0.15, "pytorch": 0.15}
+_ASIDE: dict[Role, float] = {"candidate": -0.15, "reference": 0.15}
 
 
 def isolation_probe(comparison: Comparison, view: ViewComparison) -> Figure:
@@ -48,8 +48,8 @@ def isolation_probe(comparison: Comparison, view: ViewComparison) -> Figure:
     drawing = new_figure()
     axes = drawing.subplots()
     title_of(axes, "Isolation probe", view)
-    if not any(view.isolation[backend].changes for backend in BACKENDS):
-        only_say(axes, [_nothing(comparison, view, backend) for backend in BACKENDS])
+    if not any(view.isolation[backend].changes for backend in comparison.pair.both):
+        only_say(axes, [_nothing(comparison, view, backend) for backend in comparison.pair.both])
         return drawing
     probed = [isolation for one in comparison.views() for isolation in one.isolation.values()]
     found = {name for isolation in probed for name in isolation.changes}
@@ -58,11 +58,13 @@ def isolation_probe(comparison: Comparison, view: ViewComparison) -> Figure:
     axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     grid(axes)
     notes = [
-        note for backend in BACKENDS for note in _backend(axes, comparison, view, backend, rows)
+        note
+        for backend in comparison.pair.both
+        for note in _backend(axes, comparison, view, backend, rows)
     ]
-    limits = {b: view.isolation[b].limit for b in BACKENDS if view.isolation[b].changes}
+    limits = {b: view.isolation[b].limit for b in comparison.pair.both if view.isolation[b].changes}
     shared = len(set(limits.values())) == 1
-    _limits(axes, limits, shared)
+    _limits(axes, limits, shared, view.pair)
     changes = [value for isolation in probed for value in isolation.changes.values()]
     difference_axis(axes, "x", [*(isolation.limit for isolation in probed), *changes])
     axes.set_xlabel("largest change of a score, log scale")
@@ -70,7 +72,7 @@ def isolation_probe(comparison: Comparison, view: ViewComparison) -> Figure:
     return drawing
 
 
-def _limits(axes: Axes, limits: dict[Backend, float], shared: bool) -> None:
+def _limits(axes: Axes, limits: dict[Backend, float], shared: bool, pair: Pair) -> None:
     """A line for both backends where they share their limit, else one for each."""
     if shared:
         axes.axvline(next(iter(limits.values())), label="limit", color=INK, linewidth=1.8)
@@ -78,9 +80,9 @@ def _limits(axes: Axes, limits: dict[Backend, float], shared: bool) -> None:
     for backend, limit in limits.items():
         axes.axvline(
             limit,
-            label=f"limit, {BACKEND_NAMES[backend]}",
-            color=LINES[backend]["color"],
-            linestyle=LINES[backend]["linestyle"],
+            label=f"limit, {pair.title(backend)}",
+            color=LINES[pair.role(backend)]["color"],
+            linestyle=LINES[pair.role(backend)]["linestyle"],
             linewidth=1.8,
         )
 
@@ -94,19 +96,19 @@ def _backend(
     axes: Axes, comparison: Comparison, view: ViewComparison, backend: Backend, rows: list[str]
 ) -> list[str]:
     """Draw a backend's changes; what the figure cannot show comes back in words."""
-    isolation = view.isolation[backend]
+    isolation, role = view.isolation[backend], view.pair.role(backend)
     if not isolation.changes:
         return [_nothing(comparison, view, backend)]
     axes.plot(
         [isolation.changes[name] for name in rows if name in isolation.changes],
-        [at + _ASIDE[backend] for at, name in enumerate(rows) if name in isolation.changes],
-        label=BACKEND_NAMES[backend],
+        [at + _ASIDE[role] for at, name in enumerate(rows) if name in isolation.changes],
+        label=comparison.pair.title(backend),
         markersize=7,
         clip_on=False,
         zorder=3,
-        **{**LINES[backend], "linestyle": "none"},
+        **{**LINES[role], "linestyle": "none"},
     )
     if isolation.failed_probes:
         failed = f.count(isolation.failed_probes, "probe")
-        return [f"{BACKEND_NAMES[backend]}: {failed} failed"]
+        return [f"{comparison.pair.title(backend)}: {failed} failed"]
     return []

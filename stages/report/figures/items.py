@@ -1,4 +1,4 @@
-"""``items-VIEW.svg``: how far JAX's scores of each item are from the reference's."""
+"""``items-VIEW.svg``: how far the candidate's scores of each item are from the reference's."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from stages.comparison import Comparison, ItemDifference, ViewComparison
-from stages.contract import BACKENDS
+from stages.documents.comparison import Comparison, ItemDifference, ViewComparison
 from stages.report.figures.drawing import (
     INK,
     LINES,
@@ -35,7 +34,9 @@ def item_differences(comparison: Comparison, view: ViewComparison) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     grid(axes)
     if not view.item_differences:
-        missing = [absent(comparison, b) for b in BACKENDS if b in comparison.unavailable]
+        missing = [
+            absent(comparison, b) for b in comparison.pair.both if b in comparison.unavailable
+        ]
         only_say(axes, missing or ["no scores compared"])
         return drawing
     _items(axes, view.item_differences)
@@ -66,7 +67,7 @@ def _items(axes: Axes, items: list[ItemDifference]) -> None:
         linestyle="none",
         marker="o",
         markersize=size,
-        color=LINES["jax"]["color"],
+        color=LINES["candidate"]["color"],
         markeredgewidth=0,
         clip_on=False,
     )

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter
 
-from stages.comparison import Cell, Comparison, ViewComparison
-from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.contract import Backend
+from stages.documents.comparison import Cell, Comparison, Role, ViewComparison
 from stages.report.figures.drawing import (
     INK,
     LINES,
@@ -46,7 +46,7 @@ _RING: dict[str, Any] = {
     "markeredgewidth": 1.8,
 }
 # Steps aside on the chunk axis, so that the bars of equals do not hide one another.
-_ASIDE: dict[Backend, float] = {"jax": -1.0, "pytorch": 1.0}
+_ASIDE: dict[Role, float] = {"candidate": -1.0, "reference": 1.0}
 
 
 class _Quantity(NamedTuple):
@@ -114,10 +114,10 @@ def _draw(comparison: Comparison, view: ViewComparison, quantity: _Quantity) -> 
     title_of(axes, quantity.title, view, quantity.better)
     axes.set_ylabel(f"{quantity.label}{', log scale' if logarithmic else ''}")
     missing: list[str] = []
-    for backend in BACKENDS:
+    for backend in comparison.pair.both:
         cells = [cell for cell in view.cells if cell.backend == backend]
         if any(quantity.figure(cell) is not None for cell in cells):
-            _line(axes, backend, sorted(cells, key=lambda cell: cell.chunk_size), quantity)
+            _line(axes, view, backend, quantity)
         else:
             missing.append(absent(comparison, backend))
     _bars(axes, view, quantity, 2 * high)
@@ -127,7 +127,7 @@ def _draw(comparison: Comparison, view: ViewComparison, quantity: _Quantity) -> 
         log_numbers(axes)
     axes.set_ylim(low, high)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    if len(missing) == len(BACKENDS):
+    if len(missing) == len(comparison.pair.both):
         only_say(axes, missing)
     else:
         legend_below(drawing, missing)
@@ -148,17 +148,19 @@ def _limits(comparison: Comparison, quantity: _Quantity) -> tuple[float, float, 
     return min([least, *(low for low, _ in bars if low > 0)]) / 1.2, high, True
 
 
-def _line(axes: Axes, backend: Backend, cells: Sequence[Cell], quantity: _Quantity) -> None:
+def _line(axes: Axes, view: ViewComparison, backend: Backend, quantity: _Quantity) -> None:
+    mine = [cell for cell in view.cells if cell.backend == backend]
+    cells, role = sorted(mine, key=lambda cell: cell.chunk_size), view.pair.role(backend)
     sizes = [cell.chunk_size for cell in cells]
-    step = aside(sizes, _ASIDE[backend])
+    step = aside(sizes, _ASIDE[role])
     axes.plot(
         [size * step for size in sizes],
         [or_gap(quantity.figure(cell)) for cell in cells],
-        label=BACKEND_NAMES[backend],
+        label=view.pair.title(backend),
         linewidth=1.8,
         markersize=6,
         zorder=3,
-        **LINES[backend],
+        **LINES[role],
     )
 
 
@@ -167,12 +169,13 @@ def _bars(axes: Axes, view: ViewComparison, quantity: _Quantity, beyond: float) 
     barred = [(cell, bar) for cell in view.cells if (bar := quantity.bar(cell))]
     for cell, (low, top) in barred:
         high = beyond if top is None else min(top, beyond)
-        x = cell.chunk_size * aside(sizes_of(view), _ASIDE[cell.backend])
+        role = view.pair.role(cell.backend)
+        x = cell.chunk_size * aside(sizes_of(view), _ASIDE[role])
         axes.plot(
             [x, x],
             [low, high],
             label="_bar",
-            color=LINES[cell.backend]["color"],
+            color=LINES[role]["color"],
             linewidth=1.2,
             marker="_",
             markersize=6,
@@ -192,11 +195,11 @@ def _bars(axes: Axes, view: ViewComparison, quantity: _Quantity, beyond: float) 
 
 def _mark_winner(axes: Axes, view: ViewComparison, quantity: _Quantity) -> None:
     winner = view.winner
-    if winner.outcome not in BACKENDS or winner.leader is None or winner.chunk_size is None:
+    if winner.outcome not in view.pair.both or winner.leader is None or winner.chunk_size is None:
         return
     value = quantity.figure(view.cell(winner.leader, winner.chunk_size))
     axes.plot(
-        [winner.chunk_size * aside(sizes_of(view), _ASIDE[winner.leader])],
+        [winner.chunk_size * aside(sizes_of(view), _ASIDE[view.pair.role(winner.leader)])],
         [or_gap(value)],
         label="_winner",
         markersize=15,

@@ -1,4 +1,4 @@
-"""The figures' colours in light and in dark, and a figure as the HTML page inlines it. Pure.
+"""The figures' colours in light and in dark, and a figure as the HTML page inlines it.
 
 Every colour of a figure is one of ``LIGHT``. An ``.svg`` file holds those colours as they are;
 inlined, each becomes the CSS variable of its name, so that one drawing follows the page's theme.
@@ -15,8 +15,8 @@ LIGHT: dict[str, str] = {
     "--muted": "#595959",
     "--grid": "#dddddd",
     "--band": "#f0f0f0",
-    "--jax": "#0072b2",
-    "--pytorch": "#d55e00",
+    "--candidate": "#0072b2",
+    "--reference": "#d55e00",
     "--sky": "#2f8ac4",
     "--green": "#009e73",
     "--amber": "#a87400",
@@ -34,8 +34,8 @@ DARK: dict[str, str] = {
     "--muted": "#b4bac0",
     "--grid": "#363c42",
     "--band": "#22272c",
-    "--jax": "#56b4e9",
-    "--pytorch": "#ff9150",
+    "--candidate": "#56b4e9",
+    "--reference": "#ff9150",
     "--sky": "#9ad4f7",
     "--green": "#2fc79a",
     "--amber": "#f0b840",

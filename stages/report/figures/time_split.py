@@ -6,12 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from stages.comparison import Comparison, Source
-from stages.contract import BACKEND_NAMES
+from stages.documents.comparison import Comparison, Pair, Source
+from stages.documents.matrix import TimeSplit
 from stages.report import format as f
 from stages.report.figures.drawing import PAGE, new_figure, only_say
 from stages.report.figures.theme import LIGHT
-from stages.schema import TimeSplit
 
 # Name, colour and hatch: without colour the hatch tells.
 _PARTS: dict[str, tuple[str, str, str]] = {
@@ -33,7 +32,7 @@ def time_split(comparison: Comparison) -> Figure:
     rows = range(len(sources))
     start = [0.0] * len(sources)
     for part, (label, color, hatch) in _PARTS.items():
-        spent = [float(getattr(source.seconds, part)) for source in sources]
+        spent = [float(getattr(source.run.seconds, part)) for source in sources]
         axes.barh(
             rows,
             spent,
@@ -45,7 +44,7 @@ def time_split(comparison: Comparison) -> Figure:
             edgecolor=PAGE,
         )
         start = [before + more for before, more in zip(start, spent, strict=True)]
-    _name_rows(axes, sources)
+    _name_rows(axes, sources, comparison.pair)
     _write_totals(axes, sources, start)
     axes.set_xlabel("seconds of wall clock")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
@@ -56,10 +55,10 @@ def time_split(comparison: Comparison) -> Figure:
     return drawing
 
 
-def _name_rows(axes: Axes, sources: list[Source]) -> None:
+def _name_rows(axes: Axes, sources: list[Source], pair: Pair) -> None:
     axes.set_yticks(
         range(len(sources)),
-        [f"{BACKEND_NAMES[one.backend]}\n{f.VIEW_NAMES[one.view]}" for one in sources],
+        [f"{pair.title(one.backend)}\n{f.VIEW_NAMES[one.view]}" for one in sources],
     )
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(max(len(sources), 1) - 0.5, -0.5)

@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from stages.comparison import Comparison, PassTime, ViewComparison
-from stages.contract import BACKEND_NAMES, BACKENDS, Backend
+from stages.contract import Backend
+from stages.documents.comparison import Comparison, Pair, PassTime, ViewComparison
 from stages.report import format as f
 from stages.report.figures.drawing import (
     INK,
@@ -65,22 +65,24 @@ def timeline(comparison: Comparison, view: ViewComparison) -> Figure:
     if not any(view.passes.values()):
         axes = drawing.subplots()
         title_of(axes, _TITLE, view)
-        only_say(axes, [absent(comparison, backend, _NOTHING) for backend in BACKENDS])
+        only_say(axes, [absent(comparison, backend, _NOTHING) for backend in comparison.pair.both])
         return drawing
-    strips: Sequence[Axes] = drawing.subplots(len(BACKENDS), 1, sharex=True, sharey=True)
+    strips: Sequence[Axes] = drawing.subplots(
+        len(comparison.pair.both), 1, sharex=True, sharey=True
+    )
     drawing.suptitle(f"{_TITLE}, {f.VIEW_NAMES[view.view]} view", x=0.02, ha="left", fontsize=10.5)
     drawing.supylabel("time / its chunk size's median, log scale", fontsize=9.5)
     low, high = _limits(comparison)
-    for axes, backend in zip(strips, BACKENDS, strict=True):
+    for axes, backend in zip(strips, comparison.pair.both, strict=True):
         passes = view.passes.get(backend, [])
         _scale(axes, low, high)
         if passes:
-            _strip(axes, backend, passes)
+            _strip(axes, view.pair, backend, passes)
         else:
             say(axes, [absent(comparison, backend, _NOTHING)])
     strips[-1].set_xlabel("timed pass, in measuring order")
     strips[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    strips[-1].set_xlim(0, 1 + max(1, *(len(view.passes.get(b, [])) for b in BACKENDS)))
+    strips[-1].set_xlim(0, 1 + max(1, *(len(view.passes.get(b, [])) for b in comparison.pair.both)))
     legend_below(drawing)
     return drawing
 
@@ -110,10 +112,11 @@ def _scale(axes: Axes, low: float, high: float) -> None:
     axes.axhline(1.0, label="_median", color=INK, linewidth=0.8, zorder=1)
 
 
-def _strip(axes: Axes, backend: Backend, passes: Sequence[PassTime]) -> None:
+def _strip(axes: Axes, pair: Pair, backend: Backend, passes: Sequence[PassTime]) -> None:
+    line = LINES[pair.role(backend)]
     told = any(one.compiled is not None for one in passes)
     axes.set_title(
-        BACKEND_NAMES[backend] + ("" if told else " (does not report compilations)"), fontsize=10
+        pair.title(backend) + ("" if told else " (does not report compilations)"), fontsize=10
     )
     ratios = relative(passes)
     places = list(enumerate(ratios, start=1))
@@ -127,10 +130,10 @@ def _strip(axes: Axes, backend: Backend, passes: Sequence[PassTime]) -> None:
         axes,
         [(at, ratio) for at, ratio in places if ratio is not None],
         label="_passes",
-        marker=LINES[backend]["marker"],
+        marker=line["marker"],
         markersize=4.5,
-        color=LINES[backend]["color"],
-        markerfacecolor=LINES[backend]["markerfacecolor"],
+        color=line["color"],
+        markerfacecolor=line["markerfacecolor"],
     )
     low, high = axes.get_ylim()
     edge = low * (high / low) ** _TOP

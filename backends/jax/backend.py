@@ -1,0 +1,157 @@
+"""sglang-jax: everything that is only true of it.
+
+`launch_cpu.py` beside this file repairs the release on a CPU.
+"""
+
+from __future__ import annotations
+
+import re
+
+from stages.backends.declared import (
+    DeclaredBackend,
+    DeclaredEnvironment,
+    DevicePackages,
+    Flags,
+    Packing,
+    ScoringMode,
+    Settings,
+    Shape,
+    TpuMasks,
+    round_up,
+)
+from stages.backends.sglang import DELIMITER_FLAG, DELIMITER_SAID, PREFILL, prompts
+from stages.common.errors import UserError
+
+
+def powers_of_two(limit: int) -> list[int]:
+    """1, 2, 4, ... up to and including the first that reaches ``limit``."""
+    powers = [1]
+    while powers[-1] < limit:
+        powers.append(2 * powers[-1])
+    return powers
+
+
+class SglangJax(DeclaredBackend):
+    """sglang-jax (``sgl_jax``)."""
+
+    key = "jax"
+    title = "JAX"
+    package = "sglang-jax"
+    environments = (
+        DeclaredEnvironment("sglang_jax", "requirements.txt", disk_bytes=900_000_000),
+        # No release on the package index scores on a TPU, so its requirements hold what the
+        # backend needs and not the backend.
+        DeclaredEnvironment(
+            "sglang_jax_tpu",
+            "requirements-tpu.txt",
+            disk_bytes=1_600_000_000,
+            checkout_variable="SCOREPARITY_SGLANG_JAX_SOURCE",
+        ),
+    )
+    # Prefill lines carry the field only when something compiled, decode lines always.
+    compile_pattern = re.compile(r"#cache_miss: ([1-9]\d*)")
+    prefill_pattern = PREFILL
+    compile_cache_variable = "JAX_COMPILATION_CACHE_DIR"
+    fallback_pattern = re.compile(r"Fastpath v2 falling back to baseline")
+    packs_by = {DELIMITER_FLAG: DELIMITER_SAID}  # noqa: RUF012
+    # Builds from 18 March 2026 on always do, and do not start without the second.
+    keeps_query = ("multi-item-enable-prefill-extend", "enable-scoring-cache")
+    server_chunk_flag = "multi-item-scoring-chunk-size"
+    # Segment masks failed at a TPU's kernel lowering until sglang-jax mended that in February
+    # 2026. Which builds hold the mend cannot be told from here, so the contract says it of its
+    # commit.
+    tpu_masks = TpuMasks(
+        mask="multi-item-mask-impl",
+        threshold="multi-item-segment-fallback-threshold",
+        masks=("auto", "dense", "segment"),
+        required={"multi-item-mask-impl": "dense", "multi-item-segment-fallback-threshold": 0},
+        why="a segment mask fails there (Cannot do int indexing on TPU during kernel lowering)",
+    )
+    devices = DevicePackages(
+        needed={"tpu": ("libtpu",)},
+        telling=("sglang-jax", "jax", "jaxlib", "libtpu", "flax"),
+        platform_variables=("JAX_PLATFORMS", "JAX_PLATFORM_NAME"),
+    )
+
+    _MAX_RUNNING = 8
+    # One float32 score for each pair of padded token and key, all heads of a layer. Long prompts
+    # gain nothing from sharing a batch: each would be scored against the others' keys too.
+    _SCORE_BYTES = 64 << 20
+
+    def repaired(self, entry: list[str]) -> bool:
+        """The CPU launcher repairs the release in its process; the stock module does not."""
+        return any(part.endswith("launch_cpu.py") for part in entry)
+
+    def derived_flags(self, shape: Shape, device: str) -> Flags:
+        """Context, batch and padding sizes.
+
+        Native attention costs (padded tokens) x (context x running requests), whatever
+        is really in the batch, so on a CPU all of them are kept just large enough: paddings
+        for the prompts of passes, and no more than room for the longest probe. On other
+        devices the server's own defaults stand.
+        """
+        if device != "cpu":
+            return {}
+        running = self._running_requests(shape)
+        prompt = round_up(shape.prompt_tokens, 16)
+        paddings = {prompt * count for count in powers_of_two(running)}
+        if shape.prefix_cache:
+            # After the first prompt of a pass only the items are new.
+            paddings |= {round_up(shape.item_tokens * n, 16) for n in powers_of_two(running)}
+        if max(paddings) < shape.longest_tokens:
+            paddings.add(round_up(shape.longest_tokens, 16))
+        return {
+            "context-length": shape.context_tokens,
+            "max-running-requests": running,
+            # Two batches: the next one is placed before the last one is freed.
+            "max-total-tokens": 2 * running * round_up(shape.longest_tokens + 1, 32),
+            "max-prefill-tokens": max(paddings),
+            "precompile-token-paddings": sorted(paddings),
+            "precompile-bs-paddings": powers_of_two(running),
+        }
+
+    def packing(self, delimiter: int, pinned: str | None) -> Packing:  # noqa: ARG002
+        """One flag, which no release on the package index knows yet."""
+        return Packing({DELIMITER_FLAG: delimiter}, delimiter)
+
+    def scoring(
+        self, settings: Settings, *, item_first: bool, softmax: bool
+    ) -> tuple[ScoringMode, str | None]:
+        """Prefill and extend comes before packing, whatever the delimiter says."""
+        packs = settings.get("multi_item_scoring_delimiter") is not None
+        extends = settings.get("multi_item_enable_prefill_extend")
+        # From 18 March 2026 on it is on by itself, with the score from cache, and a server that
+        # has it does not start without the scoring cache. Before, that flag alone did nothing.
+        by_itself = extends is None and bool(settings.get("enable_scoring_cache")) and not packs
+        if extends or by_itself:
+            from_cache = by_itself or bool(settings.get("multi_item_enable_score_from_cache_v2"))
+            return "prefill_extend", _variant(settings, softmax) if from_cache else None
+        return ("packed" if packs else prompts(settings, item_first)), None
+
+    def _running_requests(self, shape: Shape) -> int:
+        """The most prompts in one batch whose attention scores fit the memory bound."""
+        if shape.attention_heads is None:
+            raise UserError(
+                "the model's attention heads are not known; run `dvc repro checkpoint` under this"
+                " contract"
+            )
+        running = 1
+        while running * 2 <= min(self._MAX_RUNNING, powers_of_two(shape.largest_chunk)[-1]):
+            keys = 2 * running * shape.context_tokens
+            if 4 * shape.attention_heads * keys * keys > self._SCORE_BYTES:
+                break
+            running *= 2
+        return running
+
+
+def _variant(settings: Settings, softmax: bool) -> str:
+    """Scoring from the cache, and the fault that every build with label-only logprobs has."""
+    if not settings.get("multi_item_score_label_only_logprob"):
+        return "score from cache v2"
+    fault = (
+        ": every build known takes the softmax over probabilities there, which gives wrong scores"
+    )
+    return f"score from cache v2, label-only logprobs{fault if softmax else ''}"
+
+
+BACKEND = SglangJax()

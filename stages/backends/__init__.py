@@ -1,0 +1,1 @@
+"""What a backend declares of itself, and the registry that finds the declarations."""

@@ -1,0 +1,215 @@
+"""What a backend declares of itself in ``backends/KEY/backend.py``.
+
+Everything that is only true of one backend stands there, in an instance ``BACKEND`` of a subclass
+of :class:`DeclaredBackend`. Nothing else in the pipeline branches on a backend.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+type FlagValue = bool | int | float | str | list[int]
+type Flags = dict[str, FlagValue]
+type Settings = Mapping[str, object]
+"""A server's settings, under the names it reports. A setting that is not set is absent."""
+
+type ScoringMode = Literal["separate", "cached", "packed", "prefill_extend"]
+"""How a server scores the items of one request.
+
+``separate``: as prompts of their own, the query in each. ``cached``: the same, with the query's
+keys and values from a prefix cache. ``packed``: as one sequence, a mask keeps the items apart.
+``prefill_extend``: the query is computed once and kept, and the items continue it.
+"""
+
+# Room after the prompt for the one token that a scoring request generates, and for alignment.
+_HEADROOM_TOKENS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredEnvironment:
+    """A Python environment in which a backend's server runs.
+
+    Attributes:
+        name: its name in a contract.
+        requirements: the file with its pinned, hashed packages, beside ``backend.py``.
+        disk_bytes: its measured size on disk; ``None`` where it is not known.
+        checkout_variable: the environment variable that names the git checkout from which the
+            backend is installed; ``None`` where it is installed from a release.
+        serves_oracle: whether the oracle may compute in it: it holds torch and transformers.
+    """
+
+    name: str
+    requirements: str
+    disk_bytes: int | None = None
+    checkout_variable: str | None = None
+    serves_oracle: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes from which server flags are derived.
+
+    Attributes:
+        prompt_tokens: query + item.
+        item_tokens: the rest of a prompt once the query is in a prefix cache.
+        largest_chunk: the most items in a request, hence prompts in flight.
+        attention_heads: of the model under test; ``None`` where it has not been resolved yet.
+        prefix_cache: whether the server may keep the query's keys and values.
+        probe_tokens: the longest prompt of a probe, which may exceed those of a pass.
+    """
+
+    prompt_tokens: int
+    item_tokens: int
+    largest_chunk: int
+    attention_heads: int | None
+    prefix_cache: bool
+    probe_tokens: int
+
+    @property
+    def longest_tokens(self) -> int:
+        """The longest prompt of any request."""
+        return max(self.prompt_tokens, self.probe_tokens)
+
+    @property
+    def context_tokens(self) -> int:
+        """The shortest context that holds every prompt, in steps of 32."""
+        return round_up(self.longest_tokens + _HEADROOM_TOKENS, 32)
+
+
+def round_up(value: int, step: int) -> int:
+    """The smallest multiple of ``step`` that is at least ``value``."""
+    return -(-value // step) * step
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """The flags that make a server pack all items of a request into one sequence.
+
+    Attributes:
+        flags: they switch packing on.
+        delimiter: the token that the server then puts between the items.
+    """
+
+    flags: Flags
+    delimiter: int
+
+
+@dataclass(frozen=True, slots=True)
+class TpuMasks:
+    """The masks between packed items, where a TPU serves only some of them.
+
+    Attributes:
+        mask: the flag that chooses the mask.
+        threshold: the flag with the length from which the server falls back to another mask.
+        masks: the values of ``mask``, the default first.
+        required: the flags without which a server fails on a TPU.
+        why: what happens without them.
+    """
+
+    mask: str
+    threshold: str
+    masks: tuple[str, ...]
+    required: Flags
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePackages:
+    """Packages by which a machine is checked for the device that a contract asks for.
+
+    Attributes:
+        needed: the packages that a server needs to reach a device, by kind (``tpu``, ``cuda``).
+        telling: those to name first where an installation differs from its pins.
+        platform_variables: the environment variables that list the kinds of device a server may
+            use.
+    """
+
+    needed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    telling: tuple[str, ...] = ()
+    platform_variables: tuple[str, ...] = ()
+
+
+class DeclaredBackend(ABC):
+    """Everything that is only true of one backend.
+
+    Attributes:
+        key: of its section in the contract, ``backends.KEY``.
+        title: its name in sentences.
+        package: the distribution whose version is the backend's version.
+        environments: in which its server can run.
+        compile_pattern: matches a log line and captures a number of compilations;
+            ``None`` where the server reports none.
+        prefill_pattern: matches a log line of a prefill batch and captures the prompt tokens that
+            it computed, then those from the prefix cache; ``None`` where there is no such line.
+        fallback_pattern: matches the log line of a request that is scored in another way than the
+            flags ask for; ``None`` where there is no such line.
+        compile_cache_variable: environment variable naming a folder of compiled programs.
+        packs_by: the flags that make the server pack items, and what a contract uses instead.
+        keeps_query: the flags that make the server compute the query once and continue it with
+            every item.
+        server_chunk_flag: the flag that bounds how many items the server packs at a time;
+            ``None`` where it has none.
+        tpu_masks: the masks that a TPU supports; ``None`` where it has no such flags.
+        devices: the packages that ``doctor`` checks.
+    """
+
+    key: ClassVar[str]
+    title: ClassVar[str]
+    package: ClassVar[str]
+    environments: ClassVar[tuple[DeclaredEnvironment, ...]]
+    compile_pattern: ClassVar[re.Pattern[str] | None] = None
+    prefill_pattern: ClassVar[re.Pattern[str] | None] = None
+    fallback_pattern: ClassVar[re.Pattern[str] | None] = None
+    compile_cache_variable: ClassVar[str | None] = None
+    packs_by: ClassVar[Mapping[str, str]] = {}
+    keeps_query: ClassVar[tuple[str, ...]] = ()
+    server_chunk_flag: ClassVar[str | None] = None
+    tpu_masks: ClassVar[TpuMasks | None] = None
+    devices: ClassVar[DevicePackages] = DevicePackages()
+
+    def repaired(self, entry: list[str]) -> bool:  # noqa: ARG002
+        """Whether a server started with ``entry`` runs repaired code (recorded, never silent)."""
+        return False
+
+    def reported_defaults(self, flags: Flags) -> Flags:  # noqa: ARG002
+        """The required values of flags that ``flags`` leaves to the server's defaults."""
+        return {"disable-radix-cache": False}
+
+    @abstractmethod
+    def derived_flags(self, shape: Shape, device: str) -> Flags:
+        """The server flags that are derived from the contract.
+
+        Raises:
+            UserError: they depend on the model's attention heads, which are not known.
+        """
+
+    @abstractmethod
+    def packing(self, delimiter: int, pinned: str | None) -> Packing:
+        """The flags that make the server pack the items of a request.
+
+        Args:
+            delimiter: the contract's.
+            pinned: the package's version; ``None`` where it comes from a checkout.
+
+        Raises:
+            UserError: the flags depend on the version, which is not known.
+        """
+
+    @abstractmethod
+    def scoring(
+        self, settings: Settings, *, item_first: bool, softmax: bool
+    ) -> tuple[ScoringMode, str | None]:
+        """How a server with these settings scores the items of one request.
+
+        Args:
+            settings: of the server.
+            item_first: whether each item precedes the query.
+            softmax: whether scores are normalised over the labels.
+
+        Returns:
+            The mode, and the name of its variant, if any.
+        """

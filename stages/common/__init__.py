@@ -1,0 +1,1 @@
+"""Helpers for every folder: errors, files, shell, git, numbers."""

@@ -1,0 +1,97 @@
+"""Stage ``compare``: read everything that was measured and write what it adds up to.
+
+Writes to ``data/compare/``: ``comparison.json``, ``metrics.json`` and, for `dvc plots`,
+``portable.csv`` and ``best_native.csv``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from stages.common.errors import one_line_errors
+from stages.common.files import write_whole
+from stages.common.numbers import number
+from stages.compare.assemble import Evidence, assemble
+from stages.compare.belonging import Expected, check_matrix, check_oracle, check_probes
+from stages.compare.exports import metrics, plot_table
+from stages.contract import Contract, load_contract
+from stages.documents.cell import matrix_keys
+from stages.documents.comparison import Comparison
+from stages.documents.matrix import (
+    COMPARISON_FILE,
+    MATRIX_FILE,
+    MODEL_FILE,
+    WORKLOAD_FILE,
+    folder_of,
+    read_matrix,
+)
+from stages.documents.model import read_model
+from stages.documents.nonce import NONCE_FILE, read_nonce
+from stages.documents.oracle import ORACLE_FILE, read_oracle
+from stages.documents.probes import PROBES_FILE, read_probes
+from stages.documents.workload import read_workload
+from stages.environments.build import environment_sha256
+
+
+def compare(contract: Contract) -> Comparison:
+    """Read, check and compare everything that was measured.
+
+    Raises:
+        UserError: a file is missing, damaged, or does not belong to the others.
+    """
+    workload, digest = read_workload(WORKLOAD_FILE)
+    launches = {b: contract.backends[b].launch for b in contract.pair.both}
+    expected = Expected(
+        contract=contract,
+        workload_sha256=digest,
+        nonce=read_nonce(NONCE_FILE),
+        model_sha256=read_model(MODEL_FILE).sha256,
+        environment_sha256={
+            b: environment_sha256(launch.environment, launch.commit)
+            for b, launch in launches.items()
+        },
+    )
+    matrices, probes = {}, {}
+    for key in matrix_keys(contract.pair):
+        folder = folder_of(*key)
+        matrix = read_matrix(folder / MATRIX_FILE)
+        check_matrix(folder / MATRIX_FILE, matrix, *key, expected)
+        matrices[key] = matrix
+        probes[key] = read_probes(folder / PROBES_FILE)
+        check_probes(folder / PROBES_FILE, probes[key], matrix)
+    oracle = read_oracle(ORACLE_FILE)
+    check_oracle(ORACLE_FILE, oracle, expected)
+    return assemble(contract, workload, digest, Evidence(matrices, probes, oracle))
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> None:
+    """Write the comparison and what `dvc metrics` and `dvc plots` read."""
+    document = comparison.model_dump_json(indent=1) + "\n"
+    write_whole(folder / COMPARISON_FILE.name, document.encode())
+    summary = json.dumps(metrics(comparison), indent=2) + "\n"
+    write_whole(folder / "metrics.json", summary.encode())
+    for view in comparison.views():
+        write_whole(folder / f"{view.view}.csv", plot_table(view))
+
+
+@click.command()
+@click.option("--output", type=click.Path(path_type=Path), default=COMPARISON_FILE.parent)
+@one_line_errors
+def main(output: Path) -> None:
+    """Compare both backends in both views."""
+    comparison = compare(load_contract())
+    write_comparison(comparison, output)
+    for view in comparison.views():
+        won = view.winner
+        found = {
+            "outcome": won.outcome,
+            "leader": won.leader,
+            "chunk_size": won.chunk_size,
+            "items_per_s": None if won.items_per_s is None else number(won.items_per_s),
+            "confidence": won.confidence,
+        }
+        told = " ".join(f"{name}={value}" for name, value in found.items() if value is not None)
+        click.echo(f"{view.view}: {told}")

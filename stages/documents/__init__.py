@@ -1,0 +1,1 @@
+"""Every table and document between stages, and their readers."""

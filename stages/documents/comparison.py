@@ -1,0 +1,771 @@
+"""What the ``compare`` stage found: the one document the report is written from.
+
+Every number in the report stands in this document; units are in the field names
+(``_s`` seconds, ``_per_s`` per second). Absent figures are ``None``, never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
+
+from stages.common.errors import UserError
+from stages.contract import VIEWS, Backend, Gate, Identity, Selection, View
+from stages.documents.matrix import (
+    COMPARISON_FILE,
+    Model,
+    Phase,
+    Run,
+    Scoring,
+    Status,
+)
+
+COMPARISON_VERSION = 7
+
+BUSY = 0.10
+"""Others' share of the machine's CPU time from which figures are called disturbed."""
+NOISY = 0.5
+"""Share of the gate's largest difference from which a noise floor is a warning."""
+SURE = 0.95
+"""Share of resamples in which the same backend must lead, or the result is a tie."""
+VERY_SURE = 0.99
+"""Share of resamples from which the confidence is high."""
+
+NO_WINNER = ("tie", "none", "deferred")
+"""Outcomes that name no backend."""
+
+type Verdict = Literal["pass", "fail", "inconclusive", "not_compared"]
+type ControlName = Literal["items_rotated", "labels_swapped", "mean_score"]
+type IsolationVerdict = Literal[
+    "isolated", "leaks", "not_probed", "lengths_not_probed", "no_neighbours"
+]
+type Role = Literal["candidate", "reference"]
+type OracleSide = Backend | Literal["both", "neither"]
+type Outcome = Backend | Literal["tie", "none", "deferred"]
+type Confidence = Literal["high", "medium", "low", "none"]
+type Only = Literal["item", "label"]
+type UnsteadyCode = Literal["deviation", "fastest", "slowest"]
+type ReasonCode = Literal[
+    "unavailable",
+    "failed_passes",
+    "no_figures",
+    "not_finite",
+    "gate_failed",
+    "not_compared",
+    "gate_inconclusive",
+    "not_probed",
+    "lengths_not_probed",
+    "leaks",
+]
+type FlagCode = Literal[
+    "single_pass",
+    "lead_includes_one",
+    "no_rival",
+    "untrained_model",
+    "hosts_without_cost",
+    "other_work",
+    "client_elsewhere",
+    "compiles_hidden",
+    "requests_repeated",
+    "repetition_unknown",
+    "oracle_differs",
+    "oracle_not_compared",
+    "noise",
+    "unstable",
+    "compiled",
+    "prefix_cache",
+    "gate_untested",
+]
+
+
+class Part(BaseModel):
+    """A part of the comparison: immutable, and an unknown field is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+TITLE = r"^[A-Za-z0-9][A-Za-z0-9 ._+-]{0,23}$"
+"""A backend's title: up to 24 ASCII letters, digits, spaces and ``._+-``."""
+
+
+class Named(Part):
+    """A backend, as far as sentences need it.
+
+    Attributes:
+        key: of its section in the contract.
+        title: how sentences, tables and figures name it; short, or the figures have no room.
+        package: the distribution that is measured.
+        tpu_mask_flag: the flag that chooses the mask between packed items, where a TPU serves
+            only some masks; ``None`` where the backend has no such flag.
+    """
+
+    key: Backend
+    title: Annotated[str, Field(pattern=TITLE)]
+    package: str
+    tpu_mask_flag: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")] | None = None
+
+
+class Pair(Part):
+    """The backends that are compared.
+
+    Attributes:
+        candidate: whose scores the gate judges.
+        reference: the frozen baseline that they are judged by.
+    """
+
+    candidate: Named
+    reference: Named
+
+    @property
+    def both(self) -> tuple[Backend, Backend]:
+        """The keys: the candidate's, then the reference's."""
+        return (self.candidate.key, self.reference.key)
+
+    def role(self, backend: Backend) -> Role:
+        """Which of the two it is."""
+        return "candidate" if backend == self.candidate.key else "reference"
+
+    def title(self, backend: Backend) -> str:
+        """How sentences name it."""
+        return self._of(backend).title
+
+    def other(self, backend: Backend) -> Backend:
+        """The one that ``backend`` is compared with."""
+        return next(key for key in self.both if key != backend)
+
+    def titles(self, some: Iterable[Backend]) -> list[str]:
+        """Those of ``some``, the candidate's first."""
+        wanted = set(some)
+        return [self.title(key) for key in self.both if key in wanted]
+
+    def check(self, named: Iterable[Backend | None]) -> None:
+        """Refuse any other backend.
+
+        Raises:
+            ValueError: naming it.
+        """
+        for backend in named:
+            if backend is not None and backend not in self.both:
+                raise ValueError(
+                    f"{backend[:60]!r} is none of the backends {' and '.join(self.both)}"
+                )
+
+    def _of(self, backend: Backend) -> Named:
+        return self.candidate if backend == self.candidate.key else self.reference
+
+
+class ControlResult(Part):
+    """A wrong answer made from the reference's scores, put through the same gate.
+
+    Attributes:
+        name: items rotated by one, labels swapped, or every item given the mean score.
+        caught: whether the gate fails it, as it must.
+        max_abs_diff, mean_abs_diff: as in :class:`GateResult`.
+    """
+
+    name: ControlName
+    caught: bool
+    max_abs_diff: float | None
+    mean_abs_diff: float | None
+
+
+class Isolation(Part):
+    """Does an item's score depend on its neighbours?
+
+    Attributes:
+        verdict: ``leaks`` when a change of neighbours moved a score by more than ``limit``;
+            ``not_probed`` when no probe of some target succeeded; ``lengths_not_probed`` when
+            none with neighbours of other lengths did; ``no_neighbours`` in a workload of one item.
+        limit: the largest change that is no leak; see :func:`stages.compare.probes.change_limit`.
+        targets: the items whose neighbours were changed.
+        changes: layout -> largest change of any target's score against the score it has
+            alone in a request.
+        largest_change: the largest of them; ``worst_target`` and ``worst_layout`` say where.
+        leaking_targets: targets a change of neighbours moved too far.
+        failed_probes: probe requests that failed; ``failed_layouts`` are those they belong to.
+        left_out: layouts of other lengths that some target cannot have: items of one token have
+            no shorter ones.
+    """
+
+    verdict: IsolationVerdict
+    limit: float
+    targets: list[int]
+    changes: dict[str, float]
+    largest_change: float | None
+    worst_target: int | None
+    worst_layout: str | None
+    leaking_targets: list[int]
+    failed_probes: int
+    failed_layouts: list[str] = []
+    left_out: list[str] = []
+
+
+class NoiseFloor(Part):
+    """The largest difference between answers to one identical request.
+
+    Attributes:
+        repeats: answers compared.
+        max_abs_diff: over all items and labels; ``None`` with fewer than two answers.
+    """
+
+    repeats: int
+    max_abs_diff: float | None
+
+
+class OracleResult(Part):
+    """One backend against the independent scorer.
+
+    Attributes:
+        compared: sampled (pass, item) pairs compared.
+        missing: sampled pairs whose pass did not succeed.
+        max_abs_diff, mean_abs_diff: over those pairs and all labels.
+        agrees: both within the gate's limits; ``None`` with nothing compared.
+    """
+
+    compared: int
+    missing: int
+    max_abs_diff: float | None
+    mean_abs_diff: float | None
+    agrees: bool | None
+
+
+class PrefixCache(Part):
+    """What one backend's server says it took from its prefix cache, in one view.
+
+    Attributes:
+        kept: whether the view lets the server take tokens from a prefix cache.
+        prompt_tokens: of all prompts of one pass, the query in each.
+        allowed_tokens: of them, how many may come from the cache: what a pass can share with
+            itself, or 0 where the view has no prefix cache.
+        timed_passes: timed passes on record; ``told_passes`` those the server tells it of.
+        most_tokens: the most that came from the cache in one of them; ``None`` where it tells
+            nothing.
+        excess_passes: those in which more came from it than allowed.
+    """
+
+    kept: bool
+    prompt_tokens: int
+    allowed_tokens: int
+    timed_passes: int
+    told_passes: int
+    most_tokens: int | None
+    excess_passes: int
+
+
+class GateResult(Part):
+    """The candidate's scores against the reference's for the identical requests.
+
+    Attributes:
+        verdict: ``pass``; ``fail``; ``not_compared`` when no pass had a counterpart; or
+            ``inconclusive`` when the gate would pass a control too, so that a pass means
+            nothing.
+        compared_passes: timed passes compared.
+        uncompared_passes: successful timed passes whose counterpart is missing.
+        max_abs_diff: largest difference of one score, over all compared passes.
+        mean_abs_diff: mean difference of the pass where it is largest.
+        worst_pass: phase and run of the pass with the largest difference.
+        controls: wrong answers the same gate must catch; empty when nothing was compared, or
+            when all of them are left out.
+        left_out: wrong answers that would equal the original whatever the scores are, and of
+            what there is only one.
+    """
+
+    verdict: Verdict
+    compared_passes: int
+    uncompared_passes: int
+    max_abs_diff: float | None
+    mean_abs_diff: float | None
+    worst_pass: str | None
+    controls: list[ControlResult]
+    left_out: dict[ControlName, Only] = {}
+
+
+class Interval(Part):
+    """Where a figure lies.
+
+    Attributes:
+        low, high: its ends, in the figure's unit. Items/s have no upper end (``None``) where
+            the interval of the mean pass reaches down to zero seconds.
+        level: the share of cases, 0 to 1, in which such an interval holds the truth at least,
+            over the kinds of noise it was simulated with.
+        method: how it was made.
+    """
+
+    low: float
+    high: float | None
+    level: float
+    method: str
+
+
+class Unsteady(Part):
+    """Why the latency of a cell is called unstable.
+
+    Attributes:
+        code: the standard deviation, or the fastest or slowest pass.
+        share: the deviation, or that pass's distance from the mean, as a share of the mean.
+    """
+
+    code: UnsteadyCode
+    share: float
+
+
+# What the words of a code need; a figure that is absent would read as none or as zero.
+_OF_REASON: dict[ReasonCode, tuple[str, ...]] = {
+    "unavailable": ("detail",),
+    "failed_passes": ("good", "planned"),
+    "gate_inconclusive": ("controls",),
+    "leaks": ("items", "change", "limit"),
+}
+_OF_FLAG: dict[FlagCode, tuple[str, ...]] = {
+    "single_pass": ("backend", "chunk_size"),
+    "lead_includes_one": ("low",),
+    "other_work": ("backend", "share"),
+    "client_elsewhere": ("backend", "chunk_size"),
+    "compiles_hidden": ("backend",),
+    "requests_repeated": ("backend",),
+    "repetition_unknown": ("backend",),
+    "oracle_differs": ("backend", "difference"),
+    "oracle_not_compared": ("backend",),
+    "noise": ("backend", "difference"),
+    "unstable": ("backend", "chunk_size", "instability"),
+    "compiled": ("backend", "chunk_size", "passes"),
+    "prefix_cache": ("backend", "chunk_size", "passes"),
+    "gate_untested": ("backend", "chunk_size", "only"),
+}
+
+
+def _check_complete(code: str, part: Part, needed: tuple[str, ...]) -> None:
+    missing = [name for name in needed if getattr(part, name) in (None, [])]
+    if missing:
+        raise ValueError(f"{code} has no {' and no '.join(missing)}")
+
+
+class Reason(Part):
+    """Why a cell may not be selected; ``stages/report/prose`` words it.
+
+    Attributes:
+        code: which reason; the figures that it does not have are ``None`` or empty.
+        detail: what the contract says of an unavailable backend.
+        good, planned: timed passes.
+        controls: wrong answers that the gate would also pass.
+        items: whose scores depend on their neighbours, by up to ``change`` against ``limit``.
+    """
+
+    code: ReasonCode
+    detail: str | None = None
+    good: int | None = None
+    planned: int | None = None
+    controls: list[ControlName] = []
+    items: list[int] = []
+    change: float | None = None
+    limit: float | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _complete(self) -> Self:
+        _check_complete(self.code, self, _OF_REASON.get(self.code, ()))
+        return self
+
+
+class Flag(Part):
+    """What lowers the confidence in a winner; ``stages/report/prose`` words it.
+
+    Attributes:
+        code: which flag; the figures that it does not have are ``None`` or empty.
+        backend, chunk_size: what it is about.
+        share: of the CPU time that other work took, or of the median pass that round trips take.
+        difference: of scores.
+        passes: timed passes.
+        round_trip_s: what a round trip to the server took.
+        low, high: ends of the lead's interval; ``high`` is ``None`` where it has no upper end.
+        instability: why the cell is unstable.
+        only: of what there is only one.
+    """
+
+    code: FlagCode
+    backend: Backend | None = None
+    chunk_size: int | None = None
+    share: float | None = None
+    difference: float | None = None
+    passes: int | None = None
+    round_trip_s: float | None = None
+    low: float | None = None
+    high: float | None = None
+    instability: list[Unsteady] = []
+    only: list[Only] = []
+
+    @pydantic.model_validator(mode="after")
+    def _complete(self) -> Self:
+        _check_complete(self.code, self, _OF_FLAG.get(self.code, ()))
+        return self
+
+
+class Cell(Part):
+    """The figures of one backend x view x chunk size.
+
+    Attributes:
+        phase: the passes the figures come from: ``confirm`` where there are any.
+        planned_passes: timed passes of that phase that were planned.
+        good_passes: those in which every call was ``ok``.
+        timed_planned, timed_good: the same over every timed phase of the cell.
+        success_rate: ``timed_good`` / ``timed_planned``.
+        failures: failure kind -> timed passes that failed with it.
+        mean_s, p50_s, p95_s, std_s, min_s, max_s: pass latency in seconds (p95 by linear
+            interpolation; descriptive at these pass counts).
+        items_per_s: items / mean_s.
+        mean_s_interval, p50_s_interval, items_per_s_interval: of the figures they are named
+            after; ``None`` with fewer than two good passes.
+        first_run_penalty: first warm-up pass / median timed pass.
+        warmup_passes: warm-up passes it took.
+        compiled_passes: timed passes in which the server compiled; ``None`` where the
+            server does not report compilations.
+        excess_passes: timed passes in which more prompt tokens came from the server's prefix
+            cache than the view allows; ``None`` where the server tells nothing.
+        instability: why the figures are called unstable; empty when they are not.
+        client_share: the client's own calibrated share of mean_s, 0 to 1.
+        round_trip_share: what a round trip takes, once for each call of a pass, over p50_s.
+        gate: only for the candidate; the reference is not gated.
+        eligible: whether the cell may be selected.
+        reasons: why it may not.
+        inside_guardrail: p95 within the guardrail of its view.
+        usd_per_pass, items_per_usd, usd_per_million_items: where an hourly price is given.
+    """
+
+    backend: Backend
+    view: View
+    chunk_size: int
+    phase: Phase
+    planned_passes: int
+    good_passes: int
+    timed_planned: int
+    timed_good: int
+    success_rate: float
+    failures: dict[str, int]
+    mean_s: float | None
+    p50_s: float | None
+    p95_s: float | None
+    std_s: float | None
+    min_s: float | None
+    max_s: float | None
+    items_per_s: float | None
+    mean_s_interval: Interval | None
+    p50_s_interval: Interval | None
+    items_per_s_interval: Interval | None
+    first_run_penalty: float | None
+    warmup_passes: int
+    compiled_passes: int | None
+    excess_passes: int | None
+    instability: list[Unsteady]
+    client_share: float | None
+    round_trip_share: float | None
+    gate: GateResult | None
+    eligible: bool
+    reasons: list[Reason]
+    inside_guardrail: bool
+    usd_per_pass: float | None
+    items_per_usd: float | None
+    usd_per_million_items: float | None
+
+
+class PassTime(Part):
+    """One timed pass.
+
+    Attributes:
+        chunk_size, phase, run: which pass.
+        session: the server session it ran in, from 0.
+        started_s: seconds from the start of the matrix's first timed pass; ``None`` if the
+            pass was never sent.
+        seconds: its latency; ``None`` unless ``ok``.
+        status: ``ok`` or the failure kind.
+        compiled: whether the server compiled during it; ``None`` where it does not report.
+    """
+
+    chunk_size: int
+    phase: Phase
+    run: int
+    session: int
+    started_s: float | None
+    seconds: float | None
+    status: Status
+    compiled: bool | None
+
+
+class ItemDifference(Part):
+    """How far the scores of one item are from the reference's, over all compared passes.
+
+    Attributes:
+        item: index in the workload.
+        max_abs_diff: the largest over labels, passes and chunk sizes; ``chunk_size`` says where.
+        mean_abs_diff: over all of them.
+    """
+
+    item: int
+    chunk_size: int
+    max_abs_diff: float
+    mean_abs_diff: float
+
+
+class Ratio(Part):
+    """Candidate / reference at one chunk size; ``None`` where either figure is absent.
+
+    Attributes:
+        items_per_s: above 1 the candidate scores more items per second.
+        items_per_s_interval: of that ratio; its end is ``None`` where it has no upper end.
+        p95_s: below 1 the candidate is faster; descriptive, as p95 is.
+    """
+
+    chunk_size: int
+    items_per_s: float | None
+    items_per_s_interval: Interval | None
+    p95_s: float | None
+
+
+class Alternative(Part):
+    """The cell that would lead if one rule were otherwise.
+
+    Attributes:
+        backend, chunk_size, items_per_s: of that cell.
+        guardrail: the guardrail nearest to the one in force from which on, or below which, it
+            would lead; ``None`` where another rule is meant.
+        guardrail_end: where that ends: a wider one is to be below it, a narrower one at least
+            that; ``None`` where it does not end.
+    """
+
+    backend: Backend
+    chunk_size: int
+    items_per_s: float
+    guardrail: float | None
+    guardrail_end: float | None = None
+
+
+class Turning(Part):
+    """What would change the leading backend of a view; ``None`` where a rule changes nothing.
+
+    Attributes:
+        guardrail: another guardrail.
+        eligibility: if every cell with figures were eligible (right scores, no failures).
+    """
+
+    guardrail: Alternative | None
+    eligibility: Alternative | None
+
+
+class Winner(Part):
+    """The winner of one view, or why there is none.
+
+    Attributes:
+        outcome: the winning backend, ``tie``, ``none``, or ``deferred`` while a backend is
+            unavailable.
+        leader: the backend with the highest items/s, also in a tie.
+        chunk_size, items_per_s: of the leading cell.
+        other, other_chunk_size, other_items_per_s: the other backend's selected cell.
+        ratio: items_per_s / other_items_per_s; ``None`` where the other cell has more items/s
+            but is outside the guardrail.
+        ratio_interval: of the ratio.
+        same_backend_share: share of resamples in which the same backend leads.
+        same_cell_share: share in which the same backend and chunk size lead.
+        passes_to_decide: when not decisive, how many passes per cell would tell the leading
+            cells of both backends apart at their noise; ``None`` when decisive, when their
+            means are equal, or when it is not their means that leave the winner open.
+        confidence: ``high``, ``medium`` or ``low``; ``none`` where there is no winner.
+        flags: what lowers the confidence.
+    """
+
+    outcome: Outcome
+    leader: Backend | None
+    chunk_size: int | None
+    items_per_s: float | None
+    other: Backend | None
+    other_chunk_size: int | None
+    other_items_per_s: float | None
+    ratio: float | None
+    ratio_interval: Interval | None
+    same_backend_share: float | None
+    same_cell_share: float | None
+    passes_to_decide: int | None
+    confidence: Confidence
+    flags: list[Flag]
+
+
+class Source(Part):
+    """Where one matrix came from, as far as a reader of the report needs it.
+
+    Attributes:
+        unavailable: why the backend could not run, if it could not; the matrix is then empty.
+        backend_commit, segment_mask_mended: as the contract has them: the commit of the checkout
+            that it is installed from, and whether that serves segment masks on a TPU.
+        base_url: where the server answered, if it was started elsewhere.
+        run: what the matrix says of its run.
+    """
+
+    backend: Backend
+    view: View
+    unavailable: str | None
+    backend_commit: str | None
+    segment_mask_mended: bool
+    dtype: str
+    base_url: str | None
+    planned_passes: int
+    good_passes: int
+    run: Run
+
+
+class ViewComparison(Part):
+    """Both backends in one view.
+
+    Attributes:
+        pair: of the comparison, which alone writes it down.
+        cells: every cell, by backend, then chunk size as the contract lists them.
+        scoring: backend -> how it scored a request's items; ``None`` where it was not measured.
+        selected: backend -> the chunk size it would be deployed with, if any is eligible.
+        passed_over: backend -> the chunk size of its fastest cell, where that is not eligible.
+        isolation, noise, oracle, prefix_cache: of each backend, in this view.
+        oracle_sides_with: whose scores are the oracle's within the gate's limits; ``None`` where
+            that cannot be told.
+        ratios: candidate / reference, by rising chunk size.
+        passes: backend -> every timed pass, in measuring order.
+        item_differences: a line per item; empty when nothing was compared.
+        turning: what would change the leading backend.
+    """
+
+    pair: Annotated[Pair, Field(exclude=True)]
+    view: View
+    cells: list[Cell]
+    scoring: dict[Backend, Scoring | None]
+    selected: dict[Backend, int | None]
+    passed_over: dict[Backend, int]
+    isolation: dict[Backend, Isolation]
+    noise: dict[Backend, NoiseFloor]
+    oracle: dict[Backend, OracleResult]
+    oracle_sides_with: OracleSide | None
+    prefix_cache: dict[Backend, PrefixCache]
+    winner: Winner
+    ratios: list[Ratio]
+    passes: dict[Backend, list[PassTime]]
+    item_differences: list[ItemDifference]
+    turning: Turning
+
+    @pydantic.model_validator(mode="after")
+    def _names_the_pair_alone(self) -> Self:
+        winner, turning = self.winner, self.turning
+        led = [one.backend for one in (turning.guardrail, turning.eligibility) if one is not None]
+        by_backend = (
+            *(self.scoring, self.selected, self.passed_over, self.isolation, self.noise),
+            *(self.oracle, self.prefix_cache, self.passes),
+        )
+        self.pair.check(cell.backend for cell in self.cells)
+        self.pair.check(backend for one in by_backend for backend in one)
+        self.pair.check(flag.backend for flag in winner.flags)
+        self.pair.check([winner.leader, winner.other, *led])
+        if winner.outcome not in NO_WINNER:
+            self.pair.check([winner.outcome])
+        if self.oracle_sides_with not in ("both", "neither"):
+            self.pair.check([self.oracle_sides_with])
+        return self
+
+    def cell(self, backend: Backend, chunk_size: int) -> Cell:
+        """The cell of ``backend`` at ``chunk_size``."""
+        return next(c for c in self.cells if c.backend == backend and c.chunk_size == chunk_size)
+
+    def selected_cell(self, backend: Backend) -> Cell | None:
+        """The cell ``backend`` would be deployed with, if any is eligible."""
+        chunk = self.selected[backend]
+        return None if chunk is None else self.cell(backend, chunk)
+
+
+class Scope(Part):
+    """What was measured.
+
+    Attributes:
+        nonce: in the salt of every request, drawn anew for each comparison.
+    """
+
+    identity: Identity
+    model: Model
+    workload_sha256: str
+    nonce: str
+    query_tokens: int
+    items: int
+    item_tokens: int
+    label_token_ids: list[int]
+    chunk_sizes: list[int]
+    warmup_passes: int
+    sweep_passes: int
+    confirm_passes: int
+    call_timeout_s: float
+    probe_items: int | None = None
+
+
+class Comparison(Part):
+    """The whole result.
+
+    Attributes:
+        pair: the backends that are compared.
+        unavailable: backend -> why it could not run.
+    """
+
+    version: int
+    pair: Pair
+    unavailable: dict[Backend, str]
+    scope: Scope
+    gate: Gate
+    selection: Selection
+    sources: list[Source]
+    portable: ViewComparison
+    best_native: ViewComparison
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _views_know_the_pair(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "pair" not in data:
+            return data
+        views = {name: data.get(name) for name in VIEWS}
+        told = {n: {**v, "pair": data["pair"]} for n, v in views.items() if isinstance(v, dict)}
+        return {**data, **told}
+
+    @pydantic.model_validator(mode="after")
+    def _names_the_pair_alone(self) -> Self:
+        self.pair.check(source.backend for source in self.sources)
+        self.pair.check(self.unavailable)
+        return self
+
+    def views(self) -> tuple[ViewComparison, ViewComparison]:
+        """The portable view, then the best-native view."""
+        return (self.portable, self.best_native)
+
+
+def _remedy(path: Path) -> str:
+    """Only the work tree's own can be made anew."""
+    if path == COMPARISON_FILE:
+        return "`dvc repro compare` makes it anew, and measures first what is out of date"
+    return "read it with the pipeline of the commit that wrote it"
+
+
+class _Versioned(BaseModel):
+    version: int
+
+
+def load_comparison(path: Path) -> Comparison:
+    """Read ``comparison.json``.
+
+    Raises:
+        UserError: it is missing, damaged or of another version.
+    """
+    try:
+        data = path.read_bytes()
+        version = pydantic.TypeAdapter(_Versioned).validate_json(data).version
+        if version != COMPARISON_VERSION:
+            raise UserError(
+                f"{path}: version {version}, but this pipeline reads {COMPARISON_VERSION};"
+                f" {_remedy(path)}"
+            )
+        return Comparison.model_validate_json(data)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: damaged at {where or 'its start'}: {first['msg']}") from error

@@ -1,0 +1,394 @@
+"""The tables between stages: Arrow schema, version, provenance, reading and writing.
+
+A matrix is all calls of one backend in one view, a row a call, in one Parquet
+file. Where it came from rides in the file's metadata and is checked by the reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+import pyarrow as pa
+from pydantic import Field
+
+from stages.backends.declared import ScoringMode
+from stages.backends.registry import query_keeping_flags
+from stages.contract import (
+    Backend,
+    FlagValue,
+    Launch,
+    Limits,
+    MultiItem,
+    Passes,
+    Probes,
+    View,
+)
+from stages.documents.tables import Record, TableKind, TableProvenance
+
+MATRIX_VERSION = 6
+
+type Phase = Literal["warmup", "sweep", "confirm", "answer"]
+"""``answer`` passes are not timed: the reference answers there what only JAX may confirm."""
+
+type Status = Literal[
+    "ok",
+    "timeout",
+    "connection_error",
+    "http_4xx",
+    "http_5xx",
+    "oom",
+    "server_died",
+    "bad_json",
+    "wrong_shape",
+    "bad_score",
+]
+
+TIMED_PHASES: tuple[Phase, ...] = ("sweep", "confirm")
+
+ROW_SUM_TOLERANCE = 1e-3
+"""How far a softmax row of scores may be from summing to 1; servers answer in float32."""
+
+MATRIX_SCHEMA = pa.schema(
+    [
+        pa.field("session", pa.int32(), nullable=False),
+        pa.field("position", pa.int32(), nullable=False),
+        pa.field("phase", pa.string(), nullable=False),
+        pa.field("chunk_size", pa.int32(), nullable=False),
+        pa.field("run", pa.int32(), nullable=False),
+        pa.field("call", pa.int32(), nullable=False),
+        pa.field("first_item", pa.int32(), nullable=False),
+        pa.field("item_count", pa.int32(), nullable=False),
+        pa.field("start_ns", pa.int64()),
+        pa.field("end_ns", pa.int64()),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),
+        pa.field("compiles", pa.int32()),
+        pa.field("cached_tokens", pa.int64()),
+        pa.field("salt", pa.list_(pa.int32()), nullable=False),
+        pa.field("scores", pa.list_(pa.float64())),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One ``POST /v1/score``.
+
+    Attributes:
+        session: which server session of this matrix answered it, from 0.
+        position: the pass's place in measuring order, from 0 (all its calls share it).
+        phase: ``warmup``, ``sweep`` or ``confirm``.
+        chunk_size: items per call asked for; the last call of a pass may hold fewer.
+        run: which pass of this phase and chunk size, from 0.
+        call: which call of the pass, from 0.
+        first_item: index of the call's first item in the workload.
+        item_count: items in the call.
+        start_ns: monotonic clock before the first byte was sent; ``None`` if never sent.
+        end_ns: monotonic clock after the answer was decoded and validated.
+        status: ``ok`` or the failure kind.
+        detail: what went wrong, in one short line; empty when ``ok``.
+        compiles: compilations the server logged during the pass; ``None`` where a
+            server reports none.
+        cached_tokens: prompt tokens of the pass that came from the server's prefix cache, by its
+            answers or its log (all calls of a pass share it); ``None`` where neither tells.
+        salt: the query ids redrawn for this pass.
+        scores: item_count x labels, item by item; ``None`` for a failed call.
+    """
+
+    session: int
+    position: int
+    phase: Phase
+    chunk_size: int
+    run: int
+    call: int
+    first_item: int
+    item_count: int
+    start_ns: int | None
+    end_ns: int | None
+    status: Status
+    detail: str
+    compiles: int | None
+    cached_tokens: int | None
+    salt: list[int]
+    scores: list[float] | None
+
+
+class Host(Record):
+    """The machine that measured."""
+
+    name: str
+    system: str
+    machine: str
+    processor: str
+    cpus: int
+    memory_bytes: int
+
+
+class Model(Record):
+    """The model under test, as the ``checkpoint`` stage recorded it."""
+
+    title: str
+    sha256: str
+    trained: bool
+    path: str
+    revision: str | None
+
+
+class ClientCost(Record):
+    """The client's own time for one pass of a chunk size, against a server that answers at once."""
+
+    chunk_size: int
+    seconds_per_pass: float
+
+
+class TimeSplit(Record):
+    """Where a measurement's wall-clock seconds went."""
+
+    server_start: float
+    warmup: float
+    sweep: float
+    confirm: float
+    other: float
+
+
+MULTI_ITEM_MODES: tuple[ScoringMode, ...] = ("packed", "prefill_extend")
+"""Those that are multi-item scoring."""
+
+
+class Scoring(Record):
+    """How a server scored the items of one request, as far as that is known.
+
+    Attributes:
+        told_by: what it follows from: the ``flags`` of a server launched here, or the settings
+            that a ``server`` started elsewhere reports.
+        detail: the variant, and what is known to be wrong with it; ``None`` where there is none.
+        fallbacks: requests for which the server left that variant, by its log; ``None`` where
+            there is no log to read, or nothing to fall back from.
+    """
+
+    mode: ScoringMode
+    told_by: Literal["flags", "server"]
+    detail: str | None
+    fallbacks: int | None
+
+    @property
+    def named(self) -> str:
+        """The mode with its variant: ``prefill_extend (score from cache v2)``."""
+        return f"{self.mode} ({self.detail})" if self.detail else self.mode
+
+
+type ModelCheck = Literal["revision", "hash", "none"]
+
+
+class Elsewhere(Record):
+    """A server that was started elsewhere: where the client was, and what the server says it is.
+
+    Every value is the server's own, bounded and cleaned; its secrets are not among them.
+
+    Attributes:
+        same_machine: whether its address is one of the client's machine; a tunnel has such an
+            address too.
+        compiles_hidden: whether it reports compilations in its log, which nobody here reads.
+        model_check: how the model was told: by repository and ``revision``, by the ``hash`` of
+            its folder, or not at all (``none``).
+        settings: the settings that were checked, or that explain a speed, by attribute; a list
+            as text.
+        settings_sha256: of everything it reports but secrets and what differs at each start.
+    """
+
+    same_machine: bool
+    compiles_hidden: bool
+    model_path: str
+    model_check: ModelCheck
+    settings: dict[str, bool | int | float | str | None]
+    settings_sha256: str
+
+
+class RoundTrip(Record):
+    """Median seconds of a request that costs the server next to nothing, on the connection used.
+
+    Attributes:
+        before_s: before the warm-up.
+        after_s: after the last probe; ``None`` where no server was left to answer.
+    """
+
+    before_s: float
+    after_s: float | None
+
+    @property
+    def largest_s(self) -> float:
+        """The longer of the two."""
+        return max(self.before_s, self.after_s or 0.0)
+
+
+class Measured(Record):
+    """The part of the contract a matrix was measured under."""
+
+    chunk_sizes: list[int]
+    passes: Passes
+    limits: Limits
+    probes: Probes
+    launch: Launch
+    base_url: str | None
+    flags: dict[str, FlagValue]
+    multi_item: MultiItem | None = None
+
+    @property
+    def allows_prefix_cache(self) -> bool:
+        """Whether the view lets its server take tokens from a prefix cache.
+
+        A server that packs a request into one sequence keeps none. One that computes the query
+        first and continues it does, whether or not a delimiter is named too.
+        """
+        if self.flags.get("disable-radix-cache"):
+            return False
+        packs = self.multi_item is not None or bool(self.flags.get("enable-mis"))
+        return not packs or any(self.flags.get(name) for name in query_keeping_flags())
+
+
+class ShellVariables(Record):
+    """What of the shell's environment could matter to the servers launched from it.
+
+    Attributes:
+        passed: what the machine, its driver or its scheduler says, as the servers got it.
+        left_out: names of variables that would have decided how they compute.
+    """
+
+    passed: dict[str, str]
+    left_out: list[str]
+
+
+_NO_TIME = TimeSplit(server_start=0, warmup=0, sweep=0, confirm=0, other=0)
+
+
+class Run(Record):
+    """The facts of one measurement's run, beyond what was planned.
+
+    ``measure`` finds them, the matrix keeps them, and ``compare`` passes them on whole. The
+    defaults are those of a run in which nothing was started.
+
+    Attributes:
+        backend_version: ``None`` where nothing was measured.
+        environment_sha256, repaired: ``None`` for a server that was started elsewhere.
+        argv, environ: what the server was launched with, its Python as ``python``, and the
+            contract's variables; empty for one started elsewhere.
+        shell: what it had of the shell's environment, and what not; ``None`` where nothing was
+            launched.
+        elsewhere: what a server started elsewhere says it is; ``None`` for one launched here.
+        scoring: how the items were scored; ``None`` where nothing was measured.
+        round_trip: between client and server; ``None`` where nothing was measured.
+        devices: what the server ran on.
+        compile_cache_entries: compiled programs in the cache before the first server started;
+            ``None`` where the backend has no such cache.
+        restarts: how often a dead or hanging server was started again or, elsewhere, waited for.
+        sessions: server sessions that have rows.
+        interruptions: how often the harness itself was stopped, and went on later.
+        requests_repeated: whether a server started elsewhere is known to have been sent requests
+            of this measurement twice: all of them in another measurement with this nonce, or the
+            pass in flight when the harness was stopped. ``False`` for one launched here: its
+            prefix cache is empty at each start. ``None`` where the record of what it was asked
+            could not be read.
+        foreign_cpu: share of the machine's CPU time that other processes took while passes
+            were timed, over all sessions; ``None`` where none was, or where a server started
+            elsewhere shares the machine, whose own work cannot be told apart.
+        seconds: over all interrupted runs together, each up to the last pass it finished.
+        started_at: when the first of them began, in UTC.
+        git_commit: that was checked out when the last of them began; ``None`` where no commit
+            is known to hold the code.
+        git_dirty: whether the code differed from it then; ``None`` where that is not known.
+    """
+
+    backend_version: str | None = None
+    environment_sha256: str | None
+    repaired: bool | None
+    argv: list[str]
+    environ: dict[str, str]
+    shell: ShellVariables | None = None
+    elsewhere: Elsewhere | None = None
+    scoring: Scoring | None = None
+    round_trip: RoundTrip | None = None
+    devices: list[str] = Field(default_factory=list)
+    host: Host
+    compile_cache_entries: int | None = None
+    restarts: int = 0
+    sessions: int = 0
+    interruptions: int = 0
+    requests_repeated: bool | None = False
+    foreign_cpu: float | None = None
+    client_costs: list[ClientCost] = Field(default_factory=list)
+    seconds: TimeSplit = _NO_TIME
+    started_at: str
+    finished_at: str
+    git_commit: str | None
+    git_dirty: bool | None
+
+
+class Provenance(TableProvenance):
+    """Everything needed to say what a matrix is, and to refuse one that does not belong.
+
+    Attributes:
+        nonce: of the comparison; every salt follows from it, in both backends' matrices alike.
+        unavailable: why nothing was measured; the matrix then has no rows.
+        run: what is known of the run itself.
+    """
+
+    backend: Backend
+    view: View
+    items: int
+    label_token_ids: list[int]
+    apply_softmax: bool
+    nonce: str
+    model: Model
+    contract: Measured
+    unavailable: str | None
+    confirm_chunk_sizes: list[int]
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """All calls of one backend in one view, and where they came from."""
+
+    calls: pl.DataFrame
+    provenance: Provenance
+
+
+def records_to_table(records: Iterable[CallRecord]) -> pa.Table:
+    """The Arrow table of ``records``, a row a call."""
+    return pa.Table.from_pylist([asdict(record) for record in records], schema=MATRIX_SCHEMA)
+
+
+MATRIX_TABLE = TableKind(
+    name="matrix",
+    version=MATRIX_VERSION,
+    schema=MATRIX_SCHEMA,
+    provenance=Provenance,
+    remedy="measure it with `dvc repro`",
+)
+
+
+def read_matrix(path: Path) -> Matrix:
+    """Read a matrix and check that it is whole and of this schema version.
+
+    Raises:
+        UserError: missing, truncated, of another schema version, or changed since it
+            was written.
+    """
+    return Matrix(*MATRIX_TABLE.read(path))
+
+
+def folder_of(backend: Backend, view: View) -> Path:
+    """The folder of one matrix and its server's log."""
+    return Path("data") / "measure" / f"{backend}-{view}"
+
+
+MATRIX_FILE = "matrix.parquet"
+SERVER_LOG_FILE = "server.log"
+WORKLOAD_FILE = Path("data") / "workload" / "canonical_workload.json"
+CHECKPOINT_FOLDER = Path("data") / "checkpoint"
+MODEL_FILE = CHECKPOINT_FOLDER / "model.json"
+COMPARISON_FILE = Path("data") / "compare" / "comparison.json"

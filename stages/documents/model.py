@@ -1,0 +1,48 @@
+"""What the ``checkpoint`` stage recorded about the model, read back by later stages."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pydantic
+
+from stages.common.errors import UserError
+from stages.documents.matrix import Model
+
+CHECKPOINT_FILES = ("config.json", "model.safetensors")
+_TOKENIZER_FILE = "tokenizer.json"
+
+
+def read_model(path: Path) -> Model:
+    """The model under test, as its record says.
+
+    Raises:
+        UserError: missing or damaged.
+    """
+    try:
+        return Model.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except pydantic.ValidationError as error:
+        raise UserError(f"{path}: damaged: {error.errors()[0]['msg']}") from error
+
+
+def checkpoint_sha256(folder: Path) -> str | None:
+    """What identifies a checkpoint that was built here; ``None`` where none can be read.
+
+    One that came out of a package has a tokenizer, which belongs to it.
+    """
+    digest = hashlib.sha256()
+    try:
+        tokenizer = [_TOKENIZER_FILE] if (folder / _TOKENIZER_FILE).exists() else []
+        for name in (*CHECKPOINT_FILES, *tokenizer):
+            # Only a file: a pipe would be waited for.
+            if not (folder / name).is_file():
+                return None
+            with (folder / name).open("rb") as file:
+                while piece := file.read(1 << 20):
+                    digest.update(piece)
+    except (OSError, ValueError):  # ValueError: a NUL in the path
+        return None
+    return digest.hexdigest()

@@ -1,0 +1,121 @@
+"""The probes of one server session: identical requests repeated, and neighbours changed.
+
+A row is one item of one probe request. The table stands beside the matrix it speaks for
+and was measured in the same server session, after the timed passes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+import pyarrow as pa
+
+from stages.contract import Backend, View
+from stages.documents.matrix import Status
+from stages.documents.tables import TableKind, TableProvenance
+
+PROBES_FILE = "probes.parquet"
+
+type Layout = Literal[
+    "alone",
+    "original",
+    "reversed",
+    "replaced",
+    "before_1",
+    "before_5",
+    "before_20",
+    "before_all",
+    "shorter",
+    "longer",
+]
+
+OTHER_LENGTHS: tuple[Layout, ...] = ("shorter", "longer")
+"""The layouts in which positions and paddings move; all others keep the items' lengths."""
+
+PROBE_SCHEMA = pa.schema(
+    [
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("layout", pa.string(), nullable=False),
+        pa.field("run", pa.int32(), nullable=False),
+        pa.field("item", pa.int32(), nullable=False),
+        pa.field("place", pa.int32(), nullable=False),
+        pa.field("items", pa.int32(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),
+        pa.field("scores", pa.list_(pa.float64())),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRecord:
+    """The scores of one item in one probe request.
+
+    Attributes:
+        kind: ``repeat`` (identical requests) or ``isolation`` (neighbours changed).
+        layout: how the request was built around the item.
+        run: which repetition, from 0; 0 for isolation probes.
+        item: index of the item in the workload.
+        place: items before it in the request.
+        items: items in the request.
+        status: how the call ended; ``detail`` says what went wrong.
+        scores: one per label; ``None`` for a failed call.
+    """
+
+    kind: Literal["repeat", "isolation"]
+    layout: Layout
+    run: int
+    item: int
+    place: int
+    items: int
+    status: Status
+    detail: str
+    scores: list[float] | None
+
+
+class ProbeProvenance(TableProvenance):
+    """Which matrix the probes speak for.
+
+    Attributes:
+        nonce: of the comparison whose requests the probes vary.
+        matrix_sha256: ``table_sha256`` of that matrix.
+        session: number of the server session they ran in.
+        targets: the items whose neighbours were changed.
+    """
+
+    backend: Backend
+    view: View
+    nonce: str
+    model_sha256: str
+    matrix_sha256: str
+    session: int
+    targets: list[int]
+
+
+PROBE_TABLE = TableKind(
+    name="probe table",
+    version=3,
+    schema=PROBE_SCHEMA,
+    provenance=ProbeProvenance,
+    remedy="measure it with `dvc repro`",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """The probes of one matrix."""
+
+    frame: pl.DataFrame
+    provenance: ProbeProvenance
+
+
+def read_probes(path: Path) -> Probes:
+    """Read the probes of one matrix.
+
+    Raises:
+        UserError: missing, truncated, of another version, or changed since.
+    """
+    return Probes(*PROBE_TABLE.read(path))

@@ -1,0 +1,1 @@
+"""The servers' Python environments: where they come from and how they are built."""

@@ -1,0 +1,1 @@
+"""The machine that measures: its lock, its other work, signals, and its description."""

@@ -1,0 +1,1 @@
+"""The client: requests, answers, and what they cost."""

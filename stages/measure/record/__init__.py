@@ -1,0 +1,1 @@
+"""What a measurement stores: the journal while it runs, the result at its end."""

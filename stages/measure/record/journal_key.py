@@ -1,0 +1,85 @@
+"""The key of a journal: everything that must be the same for earlier passes to count."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from stages import backends, measure
+from stages import plan as plan_room
+from stages.backends.registry import requirements_file
+from stages.common.files import sha256, sha256_file
+from stages.common.shell import server_variables
+from stages.documents import workload as canonical
+from stages.documents.matrix import MATRIX_VERSION, Host
+from stages.environments.build import cache_root, environment_sha256
+from stages.machine.host import this_host
+from stages.measure.servers.info import ServerIdentity
+from stages.plan.plan import Plan
+
+_JOURNALS = "journals"
+
+
+def journal_folder(plan: Plan, identity: ServerIdentity | None = None) -> Path:
+    """The folder of this measurement's journal, the same for every copy of the work tree.
+
+    Args:
+        plan: what is measured.
+        identity: of a server that was started elsewhere.
+
+    Raises:
+        UserError: a file of the measuring code cannot be read.
+    """
+    rooms = [Path(p).parent for p in (backends.__file__, measure.__file__, plan_room.__file__)]
+    code = [Path(canonical.__file__), *(p for room in rooms for p in room.rglob("*.py"))]
+    backend = requirements_file(plan.environment).parent
+    code += [p for p in backend.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    environment = environment_sha256(plan.environment, plan.commit)
+    passed = server_variables(plan.contract.launch.environ).passed if identity is None else {}
+    source = source_sha256(code)
+    key = journal_key(plan, this_host(), environment, source, identity, passed)
+    return cache_root() / _JOURNALS / key
+
+
+def source_sha256(files: Iterable[Path]) -> str:
+    """SHA-256 over file names and contents, independent of folders.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    return sha256(json.dumps(sorted((p.name, sha256_file(p)) for p in files)).encode())
+
+
+def journal_key(
+    plan: Plan,
+    host: Host,
+    environment_sha256: str,
+    source: str,
+    identity: ServerIdentity | None = None,
+    passed: Mapping[str, str] | None = None,
+) -> str:
+    """A hash of everything that decides what is measured and where, without git.
+
+    It includes the shell's variables that a server gets (``passed``), such as the choice of a GPU.
+    It leaves out the amount of memory, which a kernel reports slightly differently at each boot.
+    """
+    return sha256(
+        json.dumps(
+            {
+                "backend": plan.backend,
+                "view": plan.view,
+                "contract": plan.contract.model_dump(mode="json"),
+                "workload": plan.workload_sha256,
+                "nonce": plan.nonce,
+                "model": plan.model.sha256,
+                "environment": environment_sha256,
+                "schema": MATRIX_VERSION,
+                "source": source,
+                "server": identity.model_dump(mode="json") if identity else None,
+                "passed": dict(passed or {}),
+                "host": host.model_dump(mode="json", exclude={"memory_bytes"}),
+            },
+            sort_keys=True,
+        ).encode()
+    )[:32]

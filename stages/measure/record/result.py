@@ -1,0 +1,97 @@
+"""Writes the result of a measurement: the matrix and the probes, with their provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from stages.documents.matrix import (
+    MATRIX_FILE,
+    MATRIX_TABLE,
+    MATRIX_VERSION,
+    CallRecord,
+    Provenance,
+    Run,
+    records_to_table,
+)
+from stages.documents.probes import (
+    PROBE_SCHEMA,
+    PROBE_TABLE,
+    PROBES_FILE,
+    ProbeProvenance,
+    ProbeRecord,
+)
+from stages.documents.tables import table_sha256
+from stages.plan.plan import Plan
+from stages.plan.probe_requests import choose_targets
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementResult:
+    """The result of a measurement; empty where nothing was started.
+
+    Attributes:
+        run: facts about the run itself.
+        records: every call, in measuring order.
+        probe_records: every item of every probe request.
+        probe_session: the server session that was probed.
+        confirmed: the chunk sizes that were measured again.
+    """
+
+    run: Run
+    records: Sequence[CallRecord] = ()
+    probe_records: Sequence[ProbeRecord] = ()
+    probe_session: int = 0
+    confirmed: list[int] = field(default_factory=list)
+
+
+def write_result(plan: Plan, result: MeasurementResult, folder: Path) -> None:
+    """Write the matrix and the probes of one measurement into ``folder``.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    table = records_to_table(result.records)
+    provenance = _provenance(plan, result, table_sha256(table))
+    # The matrix comes last: its existence means that the measurement is finished.
+    _write_probes(plan, result, provenance.table_sha256, folder)
+    MATRIX_TABLE.write(folder / MATRIX_FILE, table, provenance)
+
+
+def _provenance(plan: Plan, result: MeasurementResult, digest: str) -> Provenance:
+    return Provenance(
+        schema_version=MATRIX_VERSION,
+        table_sha256=digest,
+        backend=plan.backend,
+        view=plan.view,
+        workload_sha256=plan.workload_sha256,
+        items=len(plan.workload.items),
+        label_token_ids=plan.workload.label_token_ids,
+        apply_softmax=plan.workload.apply_softmax,
+        nonce=plan.nonce,
+        model=plan.model,
+        contract=plan.contract,
+        unavailable=plan.unavailable,
+        confirm_chunk_sizes=result.confirmed,
+        run=result.run,
+    )
+
+
+def _write_probes(plan: Plan, result: MeasurementResult, matrix_sha256: str, folder: Path) -> None:
+    table = pa.Table.from_pylist([asdict(r) for r in result.probe_records], schema=PROBE_SCHEMA)
+    provenance = ProbeProvenance(
+        schema_version=PROBE_TABLE.version,
+        workload_sha256=plan.workload_sha256,
+        table_sha256=table_sha256(table),
+        backend=plan.backend,
+        view=plan.view,
+        nonce=plan.nonce,
+        model_sha256=plan.model.sha256,
+        matrix_sha256=matrix_sha256,
+        session=result.probe_session,
+        targets=choose_targets(plan.workload, plan.contract.probes),
+    )
+    PROBE_TABLE.write(folder / PROBES_FILE, table, provenance)

@@ -1,0 +1,1 @@
+"""The servers under test, launched here or reached at a URL."""

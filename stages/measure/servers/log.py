@@ -1,0 +1,147 @@
+"""Reads a server's log pass by pass: compilations, and tokens from the prefix cache.
+
+The log is read before the clock of a pass starts and after it stops.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Protocol
+
+from stages.backends.declared import DeclaredBackend
+
+_NOTICE_S = 0.5
+"""A server may log a batch after its answer: 12 ms later on a busy machine."""
+
+_POLL_S = 0.002
+
+
+class Logging(Protocol):
+    """A server with a log."""
+
+    def new_log(self) -> str | None:
+        """What it logged since the last call; ``None`` where its log cannot be read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What the log reports of a pass; ``None`` for what it does not report.
+
+    Attributes:
+        compiles: compilations.
+        cached_tokens: prompt tokens of the pass from the server's prefix cache.
+    """
+
+    compiles: int | None
+    cached_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prefilled:
+    """Prompt tokens in a part of a log: computed, and from the prefix cache."""
+
+    computed: int
+    cached: int
+
+    @property
+    def tokens(self) -> int:
+        """Both."""
+        return self.computed + self.cached
+
+
+class ServerLog:
+    """The log of one server session, read pass by pass.
+
+    Args:
+        server: a running server.
+        driver: its backend's declaration, which holds the log patterns.
+    """
+
+    def __init__(self, server: Logging, driver: DeclaredBackend) -> None:
+        self._server = server
+        self._driver = driver
+        self._reports_tokens = False
+
+    def start_pass(self) -> None:
+        """Skip what was logged between two passes: it belongs to neither."""
+        self._note(self._server.new_log())
+
+    def end_pass(self, prompt_tokens: int, *, whole: bool) -> Logged:
+        """What was logged since the pass started.
+
+        A server that logs prompt tokens gets a moment to log all those of the pass. The pass's
+        clock has stopped by then.
+
+        Args:
+            prompt_tokens: of the requests that were sent, the query once for each item.
+            whole: whether all of them were answered; only then it waits.
+        """
+        text = self._server.new_log()
+        if text is None:
+            return Logged(None, None)
+        self._note(text)
+        deadline = time.monotonic() + _NOTICE_S
+        while whole and self._awaits(text, prompt_tokens) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+            text += self._server.new_log() or ""
+        pattern, prefilled = self._driver.compile_pattern, self._prefilled(text, prompt_tokens)
+        return Logged(
+            compiles=None if pattern is None else count_compiles(text, pattern),
+            cached_tokens=None if prefilled is None else cached_tokens(prefilled, prompt_tokens),
+        )
+
+    def _note(self, text: str | None) -> None:
+        self._reports_tokens |= self._prefilled(text or "", 0) is not None
+
+    def _awaits(self, text: str, prompt_tokens: int) -> bool:
+        prefilled = self._prefilled(text, prompt_tokens)
+        logged = 0 if prefilled is None else prefilled.tokens
+        return self._reports_tokens and logged < prompt_tokens
+
+    def _prefilled(self, text: str, prompt_tokens: int) -> Prefilled | None:
+        pattern = self._driver.prefill_pattern
+        return None if pattern is None else count_prefilled(text, pattern, prompt_tokens)
+
+
+def count_prefilled(log: str, pattern: re.Pattern[str], prompt_tokens: int) -> Prefilled | None:
+    """Count the prompt tokens in a part of a log; ``None`` where no line reports any.
+
+    Where every line is there twice and the sum is twice the prompt tokens, each counts once.
+    """
+    lines = Counter(line for line in log.splitlines() if pattern.search(line))
+    if not lines:
+        return None
+    counts = [(pattern.findall(line)[0], times) for line, times in lines.items()]
+    total = Prefilled(
+        computed=sum(int(new) * times for (new, _), times in counts),
+        cached=sum(int(cached) * times for (_, cached), times in counts),
+    )
+    copies = total.tokens // prompt_tokens if prompt_tokens else 1
+    if copies > 1 and all(times % copies == 0 for times in lines.values()):
+        return Prefilled(total.computed // copies, total.cached // copies)
+    return total
+
+
+def cached_tokens(prefilled: Prefilled, prompt_tokens: int) -> int:
+    """Those of ``prompt_tokens`` from the cache: at most as many as were not computed.
+
+    A server may log more tokens than the prompts hold: it computed the query separately, started a
+    request twice, or was still busy with one that timed out. Those tokens are not from the cache.
+    """
+    return max(0, min(prefilled.cached, prompt_tokens - prefilled.computed))
+
+
+def count_compiles(log: str, pattern: re.Pattern[str]) -> int:
+    """Compilations reported in a part of a server's log."""
+    return sum(int(match[1]) for match in pattern.finditer(log))
+
+
+def count_fallbacks(log: bytes, pattern: re.Pattern[str] | None) -> int | None:
+    """Requests that fell back to another way of scoring; ``None`` where no pattern is known."""
+    if pattern is None:
+        return None
+    return sum(1 for _ in pattern.finditer(log.decode("utf-8", errors="replace")))

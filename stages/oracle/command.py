@@ -1,0 +1,167 @@
+"""Stage ``oracle``: an independent score for a seeded sample of the prompts.
+
+Writes ``data/oracle/oracle.parquet``. Where the backends disagree, the oracle shows which one is
+wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import pyarrow as pa
+import pydantic
+
+from stages.backends.registry import oracle_environment
+from stages.common.errors import UserError, one_line_errors
+from stages.common.shell import clean_environ
+from stages.contract import load_contract
+from stages.documents.matrix import MODEL_FILE, WORKLOAD_FILE
+from stages.documents.model import read_model
+from stages.documents.nonce import NONCE_FILE, read_nonce
+from stages.documents.oracle import (
+    ORACLE_FILE,
+    ORACLE_SCHEMA,
+    ORACLE_TABLE,
+    ORACLE_VERSION,
+    OracleProvenance,
+)
+from stages.documents.tables import table_sha256
+from stages.documents.workload import read_workload
+from stages.environments.build import (
+    ensure_environment,
+    requirements_sha256,
+    scratch_folder,
+)
+from stages.oracle.sample import SampledItem, prompt_of, sample_items
+from stages.oracle.score import Answer, Job
+
+SCORER = Path(__file__).with_name("score.py")
+_SUM_TOLERANCE = 1e-9
+
+
+class _Failure(pydantic.BaseModel):
+    error: str
+
+
+_ANSWER: pydantic.TypeAdapter[Answer | _Failure] = pydantic.TypeAdapter(Answer | _Failure)
+
+
+def run_scorer(python: Path, job: Job, scorer: Path = SCORER) -> Answer:
+    """Run the scorer on ``job`` as a child process.
+
+    Raises:
+        UserError: the model cannot be loaded, or the scorer ended without an answer.
+    """
+    environ = clean_environ() | {
+        "CUDA_VISIBLE_DEVICES": "",
+        # With fewer threads under load a library would add in another order.
+        "MKL_DYNAMIC": "FALSE",
+        "OMP_DYNAMIC": "FALSE",
+        # Threads that spin while they wait slow a busy machine down a hundredfold.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONPYCACHEPREFIX": str(scratch_folder(oracle_environment(), "bytecode")),
+    }
+    done = subprocess.run(
+        # -P keeps this folder, which is the harness's, off the scorer's import path.
+        [str(python), "-P", str(scorer)],
+        input=json.dumps(asdict(job)).encode(),
+        stdout=subprocess.PIPE,
+        env=environ,
+        check=False,
+    )
+    try:
+        answer = _ANSWER.validate_json(done.stdout)
+    except pydantic.ValidationError:
+        raise UserError(
+            f"the oracle's scorer ended with exit code {done.returncode} and no answer;"
+            " see its message above"
+        ) from None
+    if isinstance(answer, _Failure):
+        raise UserError(answer.error)
+    return answer
+
+
+def check_scores(sample: list[SampledItem], scores: list[list[float]], job: Job) -> None:
+    """Check that every sampled item has one probability for each label.
+
+    Raises:
+        UserError: an item has not; names it.
+    """
+    if len(scores) != len(sample):
+        raise UserError(f"the oracle scored {len(scores)} prompts, not {len(sample)}")
+    for sampled, row in zip(sample, scores, strict=True):
+        where = f"chunk size {sampled.chunk_size}, run {sampled.run}, item {sampled.item}"
+        if len(row) != len(job.label_token_ids):
+            raise UserError(f"the oracle gave {len(row)} scores for {where}")
+        # NaN fails the comparison too.
+        if not all(0 <= value <= 1 for value in row):
+            raise UserError(f"the oracle's scores {row} for {where} are no probabilities")
+        if job.apply_softmax and abs(math.fsum(row) - 1) > _SUM_TOLERANCE:
+            raise UserError(f"the oracle's scores {row} for {where} do not sum to 1")
+
+
+def oracle_table(sample: list[SampledItem], scores: list[list[float]]) -> pa.Table:
+    """The Arrow table of the scores, one row for each sampled item."""
+    rows = [{**asdict(sampled), "scores": row} for sampled, row in zip(sample, scores, strict=True)]
+    return pa.Table.from_pylist(rows, schema=ORACLE_SCHEMA)
+
+
+def threads() -> int:
+    """The cores that this process may use: the same number in every run on one machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@click.command()
+@click.option("--output", type=click.Path(path_type=Path), default=ORACLE_FILE)
+@one_line_errors
+def main(output: Path) -> None:
+    """Score a seeded sample of the prompts without any serving stack."""
+    contract = load_contract()
+    canonical, workload_sha256 = read_workload(WORKLOAD_FILE)
+    nonce = read_nonce(NONCE_FILE)
+    workload = canonical.in_run(nonce)
+    model = read_model(MODEL_FILE)
+    sample = sample_items(
+        chunk_sizes=contract.chunk_sizes,
+        runs=contract.passes.sweep,
+        items=len(workload.items),
+        samples_per_chunk=contract.oracle.samples_per_chunk,
+        seed=contract.oracle.seed,
+    )
+    job = Job(
+        model=model.path,
+        revision=model.revision,
+        prompts=[prompt_of(workload, sampled) for sampled in sample],
+        label_token_ids=workload.label_token_ids,
+        apply_softmax=workload.apply_softmax,
+        threads=threads(),
+    )
+    answer = run_scorer(ensure_environment(oracle_environment()), job)
+    check_scores(sample, answer.scores, job)
+    table = oracle_table(sample, answer.scores)
+    provenance = OracleProvenance(
+        schema_version=ORACLE_VERSION,
+        workload_sha256=workload_sha256,
+        model_sha256=model.sha256,
+        label_token_ids=workload.label_token_ids,
+        apply_softmax=workload.apply_softmax,
+        nonce=nonce,
+        sample_seed=contract.oracle.seed,
+        samples_per_chunk=contract.oracle.samples_per_chunk,
+        dtype="float32",
+        torch_version=answer.torch_version,
+        transformers_version=answer.transformers_version,
+        threads=job.threads,
+        environment_sha256=requirements_sha256(oracle_environment()),
+        table_sha256=table_sha256(table),
+    )
+    ORACLE_TABLE.write(output, table, provenance)
+    click.echo(f"oracle: {len(sample)} prompts scored")

@@ -1,0 +1,1 @@
+"""What is measured, in which order, and how its servers are started."""

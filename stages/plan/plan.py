@@ -1,0 +1,234 @@
+"""The plan of a measurement: all its inputs, resolved before anything is started."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+from stages.backends.declared import DeclaredBackend, Flags, Shape
+from stages.backends.registry import declared
+from stages.common.errors import ContractError, UserError
+from stages.common.git import NOT_ASKED, CodeVersion, code_version
+from stages.contract import Backend, Contract, Launch, MultiItem, View
+from stages.documents.matrix import (
+    CHECKPOINT_FOLDER,
+    MODEL_FILE,
+    WORKLOAD_FILE,
+    Elsewhere,
+    Measured,
+    Model,
+    Scoring,
+)
+from stages.documents.model import read_model
+from stages.documents.nonce import NONCE_FILE, read_nonce
+from stages.documents.workload import CanonicalWorkload, read_workload
+from stages.environments.build import pinned_version
+from stages.plan.command_line import attribute, command_line
+from stages.plan.probe_requests import longest_probe_tokens, packed_probe_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The workload and the model under test.
+
+    Attributes:
+        attention_heads: of the model; ``None`` where it has not been resolved yet.
+    """
+
+    workload: CanonicalWorkload
+    workload_sha256: str
+    model: Model
+    attention_heads: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The plan of one matrix, and how its server is started.
+
+    Attributes:
+        is_reference: whether the other backend is judged by this one.
+        unavailable: why the backend cannot run. Then nothing is started.
+        origins: where each of the server's flags comes from, for messages that ask to change it.
+        code: the code that measures, at the start of this process.
+    """
+
+    backend: Backend
+    is_reference: bool
+    view: View
+    driver: DeclaredBackend
+    workload: CanonicalWorkload
+    workload_sha256: str
+    model: Model
+    contract: Measured
+    unavailable: str | None
+    origins: dict[str, str]
+    code: CodeVersion = NOT_ASKED
+
+    @property
+    def title(self) -> str:
+        """Name of the measurement in progress lines."""
+        return f"{self.backend}-{self.view}"
+
+    @property
+    def environment(self) -> str:
+        """The environment in which its server runs."""
+        return self.contract.launch.environment
+
+    @property
+    def commit(self) -> str | None:
+        """The commit of the checkout from which its backend is installed, if any."""
+        return self.contract.launch.commit
+
+    @property
+    def nonce(self) -> str:
+        """The nonce of the comparison.
+
+        Raises:
+            ValueError: there is none, as in a dry run. Then nothing may be sent.
+        """
+        if self.workload.nonce is None:
+            raise ValueError("nothing is measured without a nonce")
+        return self.workload.nonce
+
+    @property
+    def arguments(self) -> list[str]:
+        """The arguments of the environment's Python, without host and port."""
+        launch = self.contract.launch
+        revision = ["--revision", self.model.revision] if self.model.revision else []
+        return [
+            *launch.entry,
+            *("--model-path", self.model.path, *revision, "--skip-tokenizer-init"),
+            *("--device", launch.device, "--dtype", launch.dtype, "--skip-server-warmup"),
+            *command_line(self.contract.flags),
+        ]
+
+    def scoring(self, reported: Elsewhere | None = None, fallbacks: int | None = None) -> Scoring:
+        """How the items of a request are scored, by the server's report or else by its flags.
+
+        Args:
+            reported: what a server that was started elsewhere reports.
+            fallbacks: requests that the server scored in another way, by its log.
+        """
+        flags = {attribute(name): value for name, value in self.contract.flags.items()}
+        mode, detail = self.driver.scoring(
+            flags if reported is None else reported.settings,
+            item_first=self.workload.item_first,
+            softmax=self.workload.apply_softmax,
+        )
+        return Scoring(
+            mode=mode,
+            told_by="flags" if reported is None else "server",
+            detail=detail,
+            fallbacks=None if detail is None else fallbacks,
+        )
+
+    @property
+    def expected_passes(self) -> int:
+        """Estimated number of passes."""
+        passes, chunks = self.contract.passes, len(self.contract.chunk_sizes)
+        # Compiling servers need about three warm-up passes; four chunk sizes are confirmed, and
+        # the reference answers the confirm requests of the others too.
+        warmup = passes.warmup if self.driver.compile_pattern is None else 3
+        confirmed = chunks if self.is_reference else min(chunks, 4)
+        return chunks * (warmup + passes.sweep) + confirmed * passes.confirm
+
+
+def make_plan(contract: Contract, backend: Backend, view: View) -> Plan:
+    """Resolve the contract for one matrix.
+
+    Raises:
+        UserError: the workload, the nonce or the checkpoint is missing or damaged.
+    """
+    workload, digest = read_workload(WORKLOAD_FILE)
+    workload = workload.in_run(read_nonce(NONCE_FILE))
+    subject = Subject(workload, digest, read_model(MODEL_FILE), attention_heads())
+    return replace(plan_for(contract, backend, view, subject), code=code_version())
+
+
+def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject) -> Plan:
+    """The plan of one matrix; flags of the contract win over computed ones.
+
+    Raises:
+        UserError: a flag cannot be computed.
+        ContractError: the view's longest sequence has no room for the probes.
+    """
+    section, driver = contract.backends[backend], declared(backend)
+    server, key = section.view(view), f"backends.{backend}.{view}"
+    shape = Shape(
+        prompt_tokens=subject.workload.prompt_tokens,
+        item_tokens=max(len(item) for item in subject.workload.items),
+        largest_chunk=max(contract.chunk_sizes),
+        attention_heads=subject.attention_heads,
+        prefix_cache=not server.flags.get("disable-radix-cache", False),
+        probe_tokens=longest_probe_tokens(subject.workload, contract.probes),
+    )
+    # Sizes are derived for launched servers only. A remote one is checked against explicit flags.
+    sized_here = server.base_url is None
+    derived = driver.derived_flags(shape, section.launch.device) if sized_here else {}
+    packing = _packing(contract, section.launch, driver, server.multi_item)
+    if server.multi_item is not None:
+        _check_sequence(key, server.flags, packed_probe_tokens(subject.workload, contract.probes))
+    measured = Measured(
+        chunk_sizes=contract.chunk_sizes,
+        passes=contract.passes,
+        limits=contract.limits,
+        probes=contract.probes,
+        launch=section.launch,
+        base_url=server.base_url,
+        flags={**derived, **packing, **server.flags},
+        multi_item=server.multi_item,
+    )
+    return Plan(
+        backend=backend,
+        is_reference=backend == contract.reference,
+        view=view,
+        driver=driver,
+        workload=subject.workload,
+        workload_sha256=subject.workload_sha256,
+        model=subject.model,
+        contract=measured,
+        unavailable=section.unavailable,
+        origins=dict.fromkeys(derived, "computed from the contract")
+        | dict.fromkeys(packing, f"{key}.multi_item")
+        | {flag: f"{key}.flags.{flag}" for flag in server.flags},
+    )
+
+
+def _packing(
+    contract: Contract, launch: Launch, driver: DeclaredBackend, multi_item: MultiItem | None
+) -> Flags:
+    """The flags that pack the items of a request; empty where items are not packed."""
+    if multi_item is None:
+        return {}
+    pinned = pinned_version(launch.environment, driver.package)
+    packing = driver.packing(multi_item.delimiter_token_id, pinned)
+    reserved = contract.vocabulary.reserved_token_ids
+    if packing.delimiter not in reserved:
+        allowed = f"{packing.delimiter} among them: {driver.package} {pinned} puts it between items"
+        raise ContractError("vocabulary.reserved_token_ids", reserved, allowed)
+    return packing.flags
+
+
+_LONGEST_SEQUENCE = "max-multi-item-seq-len"
+
+
+def _check_sequence(key: str, flags: Flags, tokens: int) -> None:
+    """Refuse a limit that passes fit and probes do not: in the end no cell would be eligible."""
+    limit = flags.get(_LONGEST_SEQUENCE)
+    if isinstance(limit, int) and limit < tokens:
+        allowed = f"at least {tokens:,}: probe requests with longer items are that long, packed"
+        raise ContractError(f"{key}.flags.{_LONGEST_SEQUENCE}", limit, allowed)
+
+
+def attention_heads() -> int:
+    """The attention heads of the model that the stage ``checkpoint`` built or resolved.
+
+    Raises:
+        UserError: its ``config.json`` does not hold them.
+    """
+    path = CHECKPOINT_FOLDER / "config.json"
+    try:
+        heads = json.loads(path.read_bytes())["num_attention_heads"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: cannot tell the model's attention heads: {error}") from error
+    return int(heads)

@@ -1,0 +1,185 @@
+"""The oracle's table is read back exactly, or refused in one line."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stages.common.errors import UserError
+from stages.documents.oracle import (
+    ORACLE_SCHEMA,
+    ORACLE_TABLE,
+    ORACLE_VERSION,
+    OracleProvenance,
+    read_oracle,
+)
+from stages.documents.tables import table_sha256
+from stages.oracle.command import check_scores, oracle_table
+from stages.oracle.sample import SampledItem
+from stages.oracle.score import Job
+
+SAMPLE = [SampledItem("sweep", 1, 0, 3), SampledItem("sweep", 4, 1, 0)]
+SCORES = [[0.1, 0.9], [1 / 3, 2 / 3]]
+METADATA = f"scoreparity.{ORACLE_TABLE.name}".encode()
+
+
+def job(**changes: Any) -> Job:
+    plain: dict[str, Any] = {
+        "model": "data/checkpoint",
+        "revision": None,
+        "prompts": [[1], [2]],
+        "label_token_ids": [5, 6],
+        "apply_softmax": True,
+        "threads": 1,
+    }
+    return Job(**{**plain, **changes})
+
+
+def provenance(table: pa.Table, **changes: Any) -> OracleProvenance:
+    plain: dict[str, Any] = {
+        "schema_version": ORACLE_VERSION,
+        "workload_sha256": "a" * 64,
+        "model_sha256": "b" * 64,
+        "label_token_ids": [5, 6],
+        "apply_softmax": True,
+        "nonce": "0" * 16,
+        "sample_seed": 1,
+        "samples_per_chunk": 1,
+        "dtype": "float32",
+        "torch_version": "2.14.1",
+        "transformers_version": "5.19.0",
+        "threads": 1,
+        "environment_sha256": "c" * 64,
+        "table_sha256": table_sha256(table),
+    }
+    return OracleProvenance(**{**plain, **changes})
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    path = tmp_path / "oracle" / "oracle.parquet"
+    table = oracle_table(SAMPLE, SCORES)
+    ORACLE_TABLE.write(path, table, provenance(table))
+    return path
+
+
+def refused(path: Path, why: str) -> None:
+    with pytest.raises(UserError, match=why) as caught:
+        read_oracle(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def stored(path: Path) -> dict[bytes, bytes]:
+    metadata: dict[bytes, bytes] = pq.read_schema(path).metadata
+    return metadata
+
+
+def edit(path: Path, table: pa.Table) -> None:
+    """Put other rows under the metadata that is there."""
+    pq.write_table(table.replace_schema_metadata({METADATA: stored(path)[METADATA]}), path)
+
+
+def test_what_was_written_is_read(written: Path) -> None:
+    read = read_oracle(written)
+    assert read.provenance == provenance(oracle_table(SAMPLE, SCORES))
+    assert read.frame.schema == {
+        "phase": pl.String,
+        "chunk_size": pl.Int32,
+        "run": pl.Int32,
+        "item": pl.Int32,
+        "scores": pl.List(pl.Float64),
+    }
+    assert read.frame.rows() == [
+        ("sweep", 1, 0, 3, SCORES[0]),
+        ("sweep", 4, 1, 0, SCORES[1]),
+    ]
+    assert [p.name for p in written.parent.iterdir()] == ["oracle.parquet"]
+
+
+def test_the_same_scores_are_the_same_bytes(written: Path) -> None:
+    before = written.read_bytes()
+    table = oracle_table(SAMPLE, SCORES)
+    ORACLE_TABLE.write(written, table, provenance(table))
+    assert written.read_bytes() == before
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    refused(tmp_path / "oracle.parquet", "no such oracle table; make it with `dvc repro oracle`")
+
+
+def test_a_file_cut_off_anywhere_is_refused(written: Path) -> None:
+    data = written.read_bytes()
+    for length in [0, 3, *range(8, len(data), 97), len(data) - 1]:
+        written.write_bytes(data[:length])
+        refused(written, "not a readable Parquet file")
+
+
+def test_an_edited_score_is_refused(written: Path) -> None:
+    edit(written, oracle_table(SAMPLE, [[0.1, 0.9], [0.3334, 0.6666]]))
+    refused(written, "it was changed")
+
+
+def test_a_dropped_row_is_refused(written: Path) -> None:
+    edit(written, oracle_table(SAMPLE, SCORES).slice(0, 1))
+    refused(written, "it was changed")
+
+
+def test_rows_in_another_order_are_refused(written: Path) -> None:
+    edit(written, oracle_table(SAMPLE[::-1], SCORES[::-1]))
+    refused(written, "it was changed")
+
+
+def test_other_columns_are_refused(written: Path) -> None:
+    edit(written, oracle_table(SAMPLE, SCORES).drop_columns(["run"]))
+    refused(written, "its columns are not those of schema version")
+
+
+def test_another_schema_version_is_refused(written: Path) -> None:
+    table = oracle_table(SAMPLE, SCORES)
+    ORACLE_TABLE.write(written, table, provenance(table, schema_version=ORACLE_VERSION + 1))
+    refused(written, f"schema version {ORACLE_VERSION + 1}, but this pipeline reads")
+
+
+def test_a_table_without_provenance_is_refused(written: Path) -> None:
+    pq.write_table(oracle_table(SAMPLE, SCORES), written)
+    refused(written, "carries no provenance")
+
+
+@pytest.mark.parametrize("raw", [b"{", b"[]", b'{"schema_version": 2}'])
+def test_damaged_provenance_is_refused(written: Path, raw: bytes) -> None:
+    table = oracle_table(SAMPLE, SCORES).replace_schema_metadata({METADATA: raw})
+    pq.write_table(table, written)
+    refused(written, "its provenance is damaged")
+
+
+def test_no_value_may_be_missing() -> None:
+    assert not any(field.nullable for field in ORACLE_SCHEMA)
+    assert not ORACLE_SCHEMA.field("scores").type.value_field.nullable
+
+
+def test_good_scores_are_accepted() -> None:
+    check_scores(SAMPLE, SCORES, job())
+    check_scores(SAMPLE, [[0.1, 0.2], [0.0, 0.0]], job(apply_softmax=False))
+
+
+@pytest.mark.parametrize(
+    ("scores", "why"),
+    [
+        ([[0.1, 0.9]], "scored 1 prompts, not 2"),
+        ([[0.1, 0.9], [1.0]], "gave 1 scores for chunk size 4, run 1, item 0"),
+        ([[0.1, 0.9], [math.nan, 1.0]], "no probabilities"),
+        ([[math.inf, 0.0], [0.5, 0.5]], "for chunk size 1, run 0, item 3 are no probabilities"),
+        ([[-0.1, 1.1], [0.5, 0.5]], "no probabilities"),
+        ([[0.1, 0.8], [0.5, 0.5]], "do not sum to 1"),
+    ],
+)
+def test_scores_that_cannot_be_are_refused(scores: list[list[float]], why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        check_scores(SAMPLE, scores, job())

@@ -1,0 +1,65 @@
+"""The committed contract as a plain document that tests may bend, and a stage that reads one."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages.contract import Contract, parse_contract
+
+NONCE = "0123456789abcdef"
+"""Of every comparison that is made up in a test."""
+
+ROOT = Path(__file__).resolve().parents[2]
+_COMMITTED = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+PAIR = parse_contract(_COMMITTED).pair
+BACKENDS = PAIR.both
+REFERENCE = PAIR.reference
+
+
+def pipeline() -> dict[str, Any]:
+    """`dvc.yaml`, with the committed pair in its place."""
+    text = (ROOT / "dvc.yaml").read_text()
+    for role, backend in PAIR.model_dump().items():
+        text = text.replace(f"${{pair.{role}}}", backend)
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+def raw_contract(**changes: Any) -> dict[str, Any]:
+    """The committed ``params.yaml`` with dotted keys (``__`` for a dot) replaced."""
+    raw = copy.deepcopy(_COMMITTED)
+    for key, value in changes.items():
+        *path, last = key.split("__")
+        section = raw
+        for part in path:
+            section = section[part]
+        section[last] = value
+    return raw
+
+
+def contract(**changes: Any) -> Contract:
+    """The committed contract with some keys replaced."""
+    return parse_contract(raw_contract(**changes))
+
+
+def run_stage(folder: Path, name: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m stages.NAME` in ``folder``, on this tree's code, however it ends."""
+    with contextlib.suppress(FileExistsError):
+        (folder / "backends").symlink_to(ROOT / "backends")
+    return subprocess.run(
+        [sys.executable, "-m", f"stages.{name}"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        capture_output=True,
+        text=True,
+    )

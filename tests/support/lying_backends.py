@@ -1,0 +1,176 @@
+"""Lying backends, measured and compared by the real code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pyarrow as pa
+import yaml
+from bench import inside
+from contracts import BACKENDS, NONCE, ROOT, raw_contract
+from patience import PATIENCE_S
+from scoring_server import right_score
+
+from stages.common.files import sha256, write_whole
+from stages.compare.command import compare
+from stages.contract import VIEWS, Backend, Contract, View, parse_contract
+from stages.documents.comparison import Comparison
+from stages.documents.matrix import (
+    CHECKPOINT_FOLDER,
+    MODEL_FILE,
+    WORKLOAD_FILE,
+    Model,
+    folder_of,
+)
+from stages.documents.nonce import NONCE_FILE, write_nonce
+from stages.documents.oracle import ORACLE_FILE, ORACLE_SCHEMA, ORACLE_TABLE, OracleProvenance
+from stages.documents.tables import table_sha256
+from stages.documents.workload import CanonicalWorkload
+from stages.measure import session
+from stages.measure.command import make_plan, measure
+from stages.oracle.sample import sample_items
+from stages.workload import build_workload
+
+ITEMS = 30
+CHUNKS = [1, 5, 15, 30]
+# As if JAX had been fastest at chunk 5 and the reference at 30: what JAX confirms at 5, the
+# reference only answers untimed. Which is the fastest would depend on what else runs here.
+CONFIRMED: dict[Backend, list[int]] = {"jax": [1, 5, 15], "pytorch": [1, 15, 30]}
+
+
+def make_contract(flags: dict[Backend, dict[str, str]]) -> Contract:
+    """A small contract whose backends are scoring servers, with these flags when portable."""
+    raw: dict[str, Any] = raw_contract(
+        workload__items=ITEMS,
+        workload__query_tokens=16,
+        chunk_sizes=CHUNKS,
+        passes__sweep=2,
+        passes__confirm=2,
+        limits__start_timeout_s=PATIENCE_S,
+        limits__call_timeout_s=PATIENCE_S,
+        selection__resamples=200,
+        probes__repeats=4,
+        oracle__samples_per_chunk=20,
+    )
+    for backend in BACKENDS:
+        program = str(ROOT / "tests" / "support" / "scoring_server.py")
+        raw["backends"][backend]["launch"]["entry"] = [program]
+        raw["backends"][backend]["launch"]["environ"] = {}
+        raw["backends"][backend]["portable"]["flags"] |= flags.get(backend, {})
+    return parse_contract(raw)
+
+
+HONEST = make_contract({})
+WORKLOAD = build_workload(HONEST.workload, HONEST.vocabulary).in_run(NONCE)
+
+
+@dataclass
+class Bench:
+    """A folder like the repository's root, in which both backends are measured once.
+
+    Attributes:
+        folder: where ``data/`` lies.
+        measured: (backend, view, lie) -> the folder its matrix and probes are kept in.
+    """
+
+    folder: Path
+    measured: dict[tuple[Backend, View, str], Path] = field(default_factory=dict)
+
+    def result(self, lies: dict[Backend, str], salts: list[list[int]] | None = None) -> Comparison:
+        """The comparison when ``lies`` are told in the portable view and none otherwise."""
+        contract = make_contract({b: self._flags(lie, salts) for b, lie in lies.items()})
+        with inside(self.folder):
+            for backend in BACKENDS:
+                for view in VIEWS:
+                    lie = lies.get(backend, "") if view == "portable" else ""
+                    self._place(contract, backend, view, lie + "/some" * bool(salts and lie))
+            return compare(contract)
+
+    def _flags(self, lie: str, salts: list[list[int]] | None) -> dict[str, str]:
+        if salts is None:
+            return {"lie": lie}
+        path = self.folder / f"{lie}.json"
+        path.write_text(json.dumps(salts))
+        return {"lie": lie, "lie-salts": str(path)}
+
+    def _place(self, contract: Contract, backend: Backend, view: View, lie: str) -> None:
+        """Put the matrix where the pipeline looks for it, measuring it if it is new."""
+        kept = self.measured.get((backend, view, lie))
+        if kept is None:
+            kept = self.folder / "kept" / f"{len(self.measured)}"
+            confirmed = CONFIRMED[backend]
+            with mock.patch.object(session, "confirm_chunk_sizes", return_value=confirmed):
+                measure(make_plan(contract, backend, view), kept)
+            self.measured[backend, view, lie] = kept
+        place = self.folder / folder_of(backend, view)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        place.symlink_to(kept)
+
+
+def write_oracle(
+    workload: CanonicalWorkload,
+    digest: str,
+    made: Contract,
+    model_sha256: str = "b" * 64,
+    nonce: str = NONCE,
+) -> None:
+    """An oracle that knows the right scores of the scoring server."""
+    sample = sample_items(
+        chunk_sizes=made.chunk_sizes,
+        runs=made.passes.sweep,
+        items=len(workload.items),
+        samples_per_chunk=made.oracle.samples_per_chunk,
+        seed=made.oracle.seed,
+    )
+    rows = []
+    for s in sample:
+        query = workload.salted_query(workload.salt("sweep", s.chunk_size, s.run))
+        p = right_score(query, workload.items[s.item])
+        rows.append(
+            {
+                "phase": "sweep",
+                "chunk_size": s.chunk_size,
+                "run": s.run,
+                "item": s.item,
+                "scores": [p, 1 - p],
+            }
+        )
+    table = pa.Table.from_pylist(rows, schema=ORACLE_SCHEMA)
+    provenance = OracleProvenance(
+        schema_version=ORACLE_TABLE.version,
+        workload_sha256=digest,
+        model_sha256=model_sha256,
+        label_token_ids=workload.label_token_ids,
+        apply_softmax=True,
+        nonce=nonce,
+        sample_seed=made.oracle.seed,
+        samples_per_chunk=made.oracle.samples_per_chunk,
+        dtype="float32",
+        torch_version="none",
+        transformers_version="none",
+        threads=1,
+        environment_sha256="c" * 64,
+        table_sha256=table_sha256(table),
+    )
+    ORACLE_TABLE.write(ORACLE_FILE, table, provenance)
+
+
+def make_honest_bench(folder: Path) -> Bench:
+    """A bench in ``folder``, with everything in it but the matrices."""
+    (folder / "backends").symlink_to(ROOT / "backends")
+    (folder / "stages").symlink_to(ROOT / "stages")
+    with inside(folder):
+        (folder / "params.yaml").write_text(yaml.safe_dump(HONEST.model_dump(mode="json")))
+        data = WORKLOAD.canonical_bytes()
+        write_whole(WORKLOAD_FILE, data)
+        write_nonce(NONCE_FILE, NONCE)
+        model = Model(title="m", sha256="b" * 64, trained=True, path="nowhere", revision=None)
+        write_whole(MODEL_FILE, model.model_dump_json().encode())
+        write_whole(CHECKPOINT_FOLDER / "config.json", b'{"num_attention_heads": 4}')
+        write_oracle(WORKLOAD, sha256(data), HONEST)
+    return Bench(folder)

@@ -1,0 +1,117 @@
+"""A machine on which everything is ready, as hand-made facts that tests may spoil."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from contracts import BACKENDS, contract
+
+from stages.contract import VIEWS, Backend
+from tools.doctor.facts import Environment, Facts, Gpu, Nvidia, Room, Tpu
+from tools.doctor.finding import Diagnosis, Finding, Question
+from tools.doctor.judge import diagnose
+
+GB = 10**9
+
+JAX = Environment(
+    "sglang_jax",
+    "complete",
+    "3.12.4",
+    {"jax": "0.8.3", "sglang-jax": "0.0.2"},
+    frozenset({"libtpu"}),
+    (),
+)
+PYTORCH = Environment(
+    "sglang_pytorch",
+    "complete",
+    "3.12.4",
+    {"torch": "2.14.1", "sglang": "0.5.23", "nvidia-cuda-runtime": "13.0.96"},
+    frozenset({"sglang-kernel"}),
+    (),
+)
+JAX_ON_TPU = dataclasses.replace(
+    JAX, pinned={**JAX.pinned, "libtpu": "0.0.30"}, excluded=frozenset()
+)
+PYTORCH_ON_GPU = dataclasses.replace(
+    PYTORCH, pinned={**PYTORCH.pinned, "sglang-kernel": "0.4"}, excluded=frozenset()
+)
+H100 = Gpu("NVIDIA H100", 81559, 4, "580.65.06")
+WITH_GPU = Nvidia(1, ("/dev/nvidia0",), (), (H100,), None)
+WITH_TPU = Tpu(("v6e",), ("/dev/vfio/0",), (), ())
+
+# No JAX server may run a segment mask on a TPU; the contract refuses one that would.
+DENSE: dict[str, Any] = {
+    "multi-item-mask-impl": "dense",
+    "multi-item-segment-fallback-threshold": 0,
+}
+ASKS_FOR_TPU: dict[str, Any] = {
+    "backends__jax__launch__device": "tpu",
+    **{
+        f"backends__jax__{view}__flags": {**contract().backends["jax"].view(view).flags, **DENSE}
+        for view in VIEWS
+    },
+}
+
+
+def rooms(**free: int) -> tuple[Room, ...]:
+    """Every folder on a file system of its own, with 100 GB or as much as is said."""
+    places = ("cache", "installer", "work", "hub", "temporary")
+    return tuple(
+        Room(place, f"/{place}", number, free.get(place, 100 * GB), writable=True)
+        for number, place in enumerate(places)
+    )
+
+
+READY = Facts(
+    python="3.12.4",
+    wanted_python="3.12",
+    system="Linux",
+    machine="x86_64",
+    harness=(),
+    git="2.39.5",
+    repository=True,
+    unnamed=None,
+    dvc="3.67.1",
+    cpus=4,
+    load=0.2,
+    memory_bytes=64 * GB,
+    free_memory_bytes=60 * GB,
+    rooms=rooms(),
+    loopback=None,
+    measuring=None,
+    lock_complaint=None,
+    waits=False,
+    left_over=(),
+    environments={"sglang_jax": JAX, "sglang_pytorch": PYTORCH},
+    oracle="sglang_pytorch",
+    nvidia=Nvidia(complaint="there is no nvidia-smi"),
+    tpu=Tpu(),
+    hub=None,
+    checkpoint_there=False,
+    servers={},
+    variables={},
+    left_out=(),
+    elsewhere={},
+)
+
+
+def question(
+    changes: dict[str, Any] | None = None,
+    backends: tuple[Backend, ...] = BACKENDS,
+    **facts: Any,
+) -> Question:
+    """The committed contract on the ready machine, both with changes."""
+    return Question(contract(**(changes or {})), backends, dataclasses.replace(READY, **facts))
+
+
+def findings(asked: Question, backend: Backend | None = None) -> dict[str, Finding]:
+    """What the checks say, by their names: of the machine, or of one backend."""
+    found: Diagnosis = diagnose(asked)
+    told = found.machine
+    if backend is not None:
+        (told, other) = [v.findings for v in found.verdicts if v.backend == backend]
+        assert told == other, "both views"
+    names = [finding.check for finding in told]
+    assert len(set(names)) == len(names)
+    return dict(zip(names, told, strict=True))

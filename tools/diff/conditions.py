@@ -1,0 +1,222 @@
+"""Under which conditions two comparisons were measured, and what differs.
+
+What follows from nothing but starting anew (ports, paths, time, the nonce) is no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from stages.contract import VIEWS
+from stages.documents.cell import MatrixKey
+from stages.documents.comparison import BUSY, Comparison, Source, ViewComparison
+from stages.report import format as f
+from stages.report.elsewhere import where
+from stages.report.modes import named
+
+_STARTING_ANEW = frozenset({"--port", "--host", "--model-path"})
+_SHORT_HASH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One condition that is not the same.
+
+    Attributes:
+        name: what it is; a key of ``params.yaml`` where it is one.
+        where: which measurements it holds for; empty where for all.
+        before, after: its values; ``—`` where a side has none.
+        host: whether it is about the machine.
+    """
+
+    name: str
+    where: str
+    before: str
+    after: str
+    host: bool = False
+
+
+def differences(old: Comparison, new: Comparison) -> list[Difference]:
+    """Everything recorded that differs in what was measured, the contract first."""
+    one, other = _contract(old), _contract(new)
+    found = [
+        Difference(name, "", one[name], other[name]) for name in one if one[name] != other[name]
+    ]
+    sources = _by_key(old), _by_key(new)
+    rows: dict[tuple[str, str, str, bool], list[MatrixKey]] = {}
+    for key in _keys(new):
+        if key in sources[0] and key in sources[1]:
+            scored = _scored(old, key), _scored(new, key)
+            if scored[0] != scored[1]:
+                rows.setdefault(("how items are scored", *scored, False), []).append(key)
+            twice = _sent_twice(old, key), _sent_twice(new, key)
+            if twice[0] != twice[1]:
+                name = "requests sent twice to a prefix cache"
+                rows.setdefault((name, *twice, False), []).append(key)
+            for name, before, after, host in _source(sources[0][key], sources[1][key]):
+                rows.setdefault((name, before, after, host), []).append(key)
+    found += [
+        Difference(name, _where(keys, new), before, after, host)
+        for (name, before, after, host), keys in rows.items()
+    ]
+    return found
+
+
+def _keys(of: Comparison) -> list[MatrixKey]:
+    """Every matrix of a comparison, by backend."""
+    return [MatrixKey(backend, view) for backend in of.pair.both for view in VIEWS]
+
+
+def _view(of: Comparison, key: MatrixKey) -> ViewComparison:
+    (view,) = (view for view in of.views() if view.view == key.view)
+    return view
+
+
+def _scored(of: Comparison, key: MatrixKey) -> str:
+    return named(_view(of, key).scoring[key.backend])
+
+
+def _sent_twice(of: Comparison, key: MatrixKey) -> str:
+    kept = _view(of, key).prefix_cache[key.backend].kept
+    return f.yes_no(_by_key(of)[key].run.requests_repeated if kept else False)
+
+
+def _by_key(of: Comparison) -> dict[MatrixKey, Source]:
+    return {MatrixKey(source.backend, source.view): source for source in of.sources}
+
+
+def _where(keys: list[MatrixKey], of: Comparison) -> str:
+    if len(keys) == len(_keys(of)):
+        return ""
+    for backend in of.pair.both:
+        if {b for b, _ in keys} == {backend} and len(keys) == len(VIEWS):
+            return f"{of.pair.title(backend)}, both views"
+    return "; ".join(f.backend_view(*key, of.pair) for key in keys)
+
+
+def _contract(of: Comparison) -> dict[str, str]:
+    """Every key of the contract that the comparison records, as text."""
+    scope = of.scope
+    return {
+        "identity.target": scope.identity.target,
+        "identity.contract": scope.identity.contract,
+        "model": scope.model.title,
+        "model hash": _short(scope.model.sha256),
+        "model revision": _short(scope.model.revision or f.ABSENT),
+        "workload hash": _short(scope.workload_sha256),
+        "workload.query_tokens": str(scope.query_tokens),
+        "workload.items": str(scope.items),
+        "workload.item_tokens": str(scope.item_tokens),
+        "workload.label_token_ids": _listed(scope.label_token_ids),
+        "chunk_sizes": _listed(scope.chunk_sizes),
+        "passes.warmup": str(scope.warmup_passes),
+        "passes.sweep": str(scope.sweep_passes),
+        "passes.confirm": str(scope.confirm_passes),
+        "limits.call_timeout_s": f.plain(scope.call_timeout_s),
+        "gate.max_abs_diff": f.plain(of.gate.max_abs_diff),
+        "gate.mean_abs_diff": f.plain(of.gate.mean_abs_diff),
+        "selection.guardrail": f.plain(of.selection.guardrail),
+        "selection.resamples": str(of.selection.resamples),
+        "selection.seed": str(of.selection.seed),
+    }
+
+
+def _listed(values: list[int]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _short(digest: str) -> str:
+    return digest[:_SHORT_HASH]
+
+
+def _source(old: Source, new: Source) -> Iterator[tuple[str, str, str, bool]]:
+    """Name, before, after, and whether it is about the machine."""
+    for values, host in ((_server, False), (_machine, True)):
+        before, after = values(old), values(new)
+        for name in dict.fromkeys([*before, *after]):
+            pair = before.get(name, f.ABSENT), after.get(name, f.ABSENT)
+            if pair[0] != pair[1]:
+                yield name, *pair, host
+    if max(old.run.foreign_cpu or 0, new.run.foreign_cpu or 0) >= BUSY:
+        load = f.percent(old.run.foreign_cpu, BUSY), f.percent(new.run.foreign_cpu, BUSY)
+        yield "other work on the machine", *load, False
+
+
+def _server(source: Source) -> dict[str, str]:
+    command, flags = _command(source.run.argv)
+    return {
+        "unavailable": source.unavailable or f.ABSENT,
+        "version": source.run.backend_version or f.ABSENT,
+        "segment masks mended, by the contract": "yes" if source.segment_mask_mended else "no",
+        "server": where(source),
+        "environment hash": _short(source.run.environment_sha256 or f.ABSENT),
+        "repaired": {None: "not known", True: "yes", False: "no"}[source.run.repaired],
+        "dtype": source.dtype,
+        "command": command or f.ABSENT,
+        **flags,
+        **_settings(source),
+    }
+
+
+def _settings(source: Source) -> dict[str, str]:
+    """What a server started elsewhere says of its settings."""
+    if source.run.elsewhere is None:
+        return {}
+    told = source.run.elsewhere
+    settings = {name: str(value) for name, value in told.settings.items()}
+    return {**settings, "settings hash": _short(told.settings_sha256)}
+
+
+def _command(argv: list[str]) -> tuple[str, Mapping[str, str]]:
+    """What is started, and its flags: name -> values (``set`` where it has none)."""
+    start = next((i for i, word in enumerate(argv) if word.startswith("--")), len(argv))
+    flags: dict[str, list[str]] = {}
+    name = ""
+    for word in argv[start:]:
+        if word.startswith("--"):
+            name, _, value = word.partition("=")
+            flags[name] = [value] if value else []
+        else:
+            flags[name].append(word)
+    # Which folder a Python lives in says nothing that the environment's hash does not.
+    entry = [PurePosixPath(word).name if i == 0 else word for i, word in enumerate(argv[:start])]
+    kept = {n: " ".join(v) or "set" for n, v in flags.items() if n not in _STARTING_ANEW}
+    return " ".join(entry), kept
+
+
+def _machine(source: Source) -> dict[str, str]:
+    host = source.run.host
+    return {
+        "host": host.name,
+        "system": host.system,
+        "architecture": host.machine,
+        "processor": host.processor,
+        "CPUs": str(host.cpus),
+        "memory": f.gibibytes(host.memory_bytes),
+        "devices": ", ".join(source.run.devices) or f.ABSENT,
+        **(source.run.shell.passed if source.run.shell else {}),
+    }
+
+
+def measured(of: Comparison) -> str:
+    """When it was measured, and at which commits of this project."""
+    ran = [source for source in of.sources if source.unavailable is None]
+    if not ran:
+        return "nothing was measured"
+    first = f.minute(min((s.run.started_at for s in ran), key=f.instant))
+    last = f.minute(max((s.run.finished_at for s in ran), key=f.instant))
+    commits = sorted({f.commit(s, 7) for s in ran if s.run.git_commit})
+    at = f", at commit{'s' if len(commits) > 1 else ''} {f.join(commits)}" if commits else ""
+    return f"{first} to {last}{at}"
+
+
+def measured_once(old: Comparison, new: Comparison) -> list[str]:
+    """Measurements that are the very same on both sides, by name."""
+    one, other = _by_key(old), _by_key(new)
+    return [
+        f.backend_view(*key, old.pair)
+        for key, source in one.items()
+        if key in other and source.unavailable is None and source == other[key]
+    ]

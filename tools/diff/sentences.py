@@ -1,0 +1,111 @@
+"""The changes from one comparison to another in sentences."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterator
+
+from stages.documents.comparison import Pair
+from stages.report import format as f
+from tools.diff.changes import CHANGED, COMPARED, CellChange, Word
+
+NAMED = 3
+"""How many changed cells the first sentence names."""
+
+
+def headline(cells: list[CellChange], of: Pair, barred: list[str], at_least: float) -> str:
+    """The answer to "did it change, or is it noise?" in a sentence or two."""
+    if barred:
+        return f"These runs cannot be compared: the new one has {f.join(barred)}."
+    compared = [c for c in cells if c.word in COMPARED]
+    if not compared:
+        return "No speed can be compared: no cell works and was measured anew in both runs."
+    moved = sorted((c for c in cells if c.word in CHANGED), key=_extent, reverse=True)
+    small = sum(c.word == "too small to count" for c in cells)
+    smallest = f.plain_percent(at_least)
+    aside = f" {small} changed significantly, but by less than {smallest}." if small else ""
+    if not moved:
+        cell = "The one cell compared did not change" if len(compared) == 1 else "No cell changed"
+        by = f"{smallest} or more" if small else "more than the noise"
+        return f"{cell} by {by} ({f.count(len(compared), 'cell')} compared).{aside}"
+    named = [_moved(change, of, at_least) for change in moved[:NAMED]]
+    if rest := Counter(change.word for change in moved[NAMED:]):
+        named.append(f"{f.join([f'{many} more {word}' for word, many in rest.items()])}")
+    one = len(compared) == 1
+    which = "The one cell compared" if one else f"{len(moved)} of {len(compared)} cells"
+    by = f"more than the noise and by {smallest} or more" if small else "more than the noise"
+    return f"{which} changed by {by}: {'; '.join(named)}.{aside}"
+
+
+def _extent(change: CellChange) -> float:
+    return abs(math.log1p(change.change or 0.0))
+
+
+def _moved(change: CellChange, of: Pair, at_least: float) -> str:
+    pair = change.pair
+    where = f.place(pair.backend, pair.view, pair.chunk_size, of)
+    ends = sorted(abs(end) for end in (change.low, change.high) if end is not None)
+    between = f.TO.join(size(end).removesuffix("%") for end in ends)
+    return f"{where} is {size(abs(change.change or 0.0), at_least)} {change.word} ({between}%)"
+
+
+def needed(cells: list[CellChange]) -> Iterator[str]:
+    """How large a change had to be to stand out; wide noise is no proof of no change."""
+    factors = [
+        (1 + cell.high) / (1 + cell.change)
+        for cell in cells
+        if cell.high is not None and cell.change is not None
+    ]
+    if factors:
+        bound = statistics.median(factors) - 1
+        yield (
+            "At the noise of these passes, only a change of more than"
+            f" {f.percent_at_most(bound, _places(bound))} stands out in half of the cells compared."
+        )
+
+
+def besides(cells: list[CellChange], of: Pair) -> Iterator[str]:
+    """What else became of cells, a sentence each."""
+    for word in ("failed now", "works now"):
+        if found := [c for c in cells if c.word == word]:
+            yield f"{word.capitalize()}: {'; '.join(_with_failures(c, of) for c in found)}."
+    tally = Counter(c.word for c in cells)
+    told: dict[Word, str] = {
+        "new": "new",
+        "gone": "gone",
+        "fails in both": "failing in both runs",
+        "same passes": "not measured anew (the same passes on both sides)",
+        "too few passes": "left open by too few passes",
+    }
+    counted = [f"{tally[word]} {words}" for word, words in told.items() if tally[word]]
+    if counted:
+        yield f"Further cells: {f.join(counted)}."
+
+
+def _with_failures(change: CellChange, of: Pair) -> str:
+    cell = change.pair.after if change.word == "failed now" else change.pair.before
+    where = f.place(change.pair.backend, change.pair.view, change.pair.chunk_size, of)
+    failures = [
+        f"{kind} in {f.count(many, 'pass', 'passes')}"
+        for kind, many in sorted(cell.failures.items() if cell else ())
+    ]
+    before = "before: " if failures and change.word == "works now" else ""
+    return f"{where} ({before}{f.join(failures)})" if failures else where
+
+
+def size(share: float, *limits: float) -> str:
+    """A share as a percentage, with a decimal below ten; only nothing reads 0.0%.
+
+    Args:
+        share: the share, not negative.
+        limits: what decides something; the text stands on the same side of each.
+    """
+    if share > 99.99:
+        return "over 9999%"
+    return f"{f.percentage(share, _places(share), 0.0, *limits)}%"
+
+
+def _places(share: float) -> int:
+    return 1 if share < 0.0995 else 0

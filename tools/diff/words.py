@@ -1,0 +1,262 @@
+"""The changes from one comparison to another as Markdown. Two comparisons in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jinja2
+
+from stages.contract import Backend
+from stages.documents.comparison import (
+    Comparison,
+    GateResult,
+    Outcome,
+    Pair,
+    Verdict,
+    ViewComparison,
+)
+from stages.report import format as f
+from stages.report.checks import (
+    Answer,
+    gate_answer,
+    isolation_answer,
+    oracle_answer,
+    prefix_cache_answer,
+)
+from stages.report.prose.winner import leads
+from stages.report.render import TEMPLATES, Verbatim, md, span
+from tools.diff.changes import (
+    COMPARED,
+    CellChange,
+    ScoreChange,
+    Word,
+    cell_changes,
+    obstacles,
+    score_changes,
+    shared,
+)
+from tools.diff.conditions import Difference, differences, measured, measured_once
+from tools.diff.sentences import besides, headline, needed, size
+
+_NOBODY: dict[Outcome, str] = {"tie": "a tie", "none": "none", "deferred": "deferred"}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two comparisons.
+
+    Attributes:
+        name: the revision, experiment or path it was asked for by; ``None`` for the work tree.
+    """
+
+    name: str | None
+    comparison: Comparison
+
+    @property
+    def label(self) -> Verbatim:
+        """How the page names it. In a code span, or `HEAD~1` and `HEAD~2` strike text out."""
+        return Verbatim("the work tree") if self.name is None else span(self.name)
+
+
+def changes_markdown(old: Side, new: Side, at_least: float) -> str:
+    """The section "Changes from OLD to NEW".
+
+    Args:
+        old: the side before.
+        new: the side after.
+        at_least: the smallest change of items/s that counts, as a share: 0.05 is 5 %.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701  Markdown, not HTML: `finalize` escapes it
+        finalize=lambda value: value if isinstance(value, Verbatim) else md(str(value)),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    one, other = old.comparison, new.comparison
+    cells = cell_changes(one, other, at_least)
+    scores = score_changes(one, other)
+    conditions = differences(one, other)
+    barred = obstacles(one, other)
+    return environment.get_template("diff.md.j2").render(
+        old=old.label,
+        new=new.label,
+        answer=headline(cells, other.pair, barred, at_least),
+        also=[
+            *needed(cells),
+            *besides(cells, other.pair),
+            *_winners(one, other),
+            *(_score_sentence(score, new.comparison.pair) for score in scores),
+        ],
+        machines=_machines(conditions),
+        measured=[(side.label, measured(side.comparison)) for side in (old, new)],
+        once=_once(one, other),
+        conditions=[_condition(row) for row in conditions],
+        views=[
+            _view_rows(*views, one, other) for views in zip(one.views(), other.views(), strict=True)
+        ],
+        scores=[_score_row(change, one, other) for change in scores],
+        comparable=not barred,
+        speeds=[
+            (f.VIEW_NAMES[view.view].capitalize(), rows)
+            for view in one.views()
+            if (
+                rows := [
+                    _speed_row(c, view.pair, at_least) for c in cells if c.pair.view == view.view
+                ]
+            )
+        ],
+        at_least=f.plain_percent(at_least),
+        compared=sum(c.word in COMPARED for c in cells),
+    )
+
+
+def _winners(old: Comparison, new: Comparison) -> Iterator[str]:
+    for one, other in zip(old.views(), new.views(), strict=True):
+        before, after = one.winner.outcome, other.winner.outcome
+        if before != after:
+            view = f"{f.VIEW_NAMES[one.view].capitalize()} view"
+            yield f"{view}: the winner was {_outcome(one)} and now is {_outcome(other)}."
+
+
+def _machines(conditions: list[Difference]) -> str:
+    """A loud sentence where the machine is not the same; else empty."""
+    found = [
+        f"{row.name} {row.before} before, {row.after} now{f' ({row.where})' if row.where else ''}"
+        for row in conditions
+        if row.host
+    ]
+    if not found:
+        return ""
+    return (
+        f"NOT THE SAME MACHINE: {'; '.join(found)}."
+        " A change of speed may be the machine's and not yours."
+    )
+
+
+def _once(old: Comparison, new: Comparison) -> str:
+    found = measured_once(old, new)
+    return "all of them" if len(found) == len(old.sources) else "; ".join(found)
+
+
+def _condition(row: Difference) -> tuple[object, str, str, str]:
+    name = span(row.name) if row.name.startswith("--") else row.name
+    return name, row.where or "all", row.before, row.after
+
+
+def _view_rows(
+    one: ViewComparison, other: ViewComparison, old: Comparison, new: Comparison
+) -> tuple[str, list[tuple[str, str, str]]]:
+    """Winner, confidence and gate of a view; other checks only where their verdict changed."""
+    rows = [
+        ("winner", _winner(one), _winner(other)),
+        ("confidence", _confidence(one), _confidence(other)),
+        ("gate", gate_answer(one, old.gate).figure, gate_answer(other, new.gate).figure),
+    ]
+    for backend in shared(old, new):
+        for name, before, after in _checks(backend, one, other, old, new):
+            if before.word != after.word:
+                title = f"{name}, {old.pair.title(backend)}"
+                said = f"{before.word}: {before.figure}", f"{after.word}: {after.figure}"
+                rows.append((title, *said))
+    return f.VIEW_NAMES[one.view].capitalize(), rows
+
+
+def _checks(
+    backend: Backend, one: ViewComparison, other: ViewComparison, old: Comparison, new: Comparison
+) -> Iterator[tuple[str, Answer, Answer]]:
+    """What the checks on one backend said before and say now."""
+    yield "isolation", isolation_answer(one, backend), isolation_answer(other, backend)
+    before, after = (oracle_answer(v, backend, c.gate) for v, c in ((one, old), (other, new)))
+    yield "oracle", before, after
+    yield (
+        "prefix cache",
+        prefix_cache_answer(one, backend),
+        prefix_cache_answer(other, backend),
+    )
+
+
+def _outcome(view: ViewComparison) -> str:
+    outcome = view.winner.outcome
+    return _NOBODY.get(outcome) or view.pair.title(outcome)
+
+
+def _winner(view: ViewComparison) -> str:
+    winner = view.winner
+    if winner.leader is None or winner.chunk_size is None:
+        return _outcome(view)
+    leads = f"{view.pair.title(winner.leader)} at chunk size {winner.chunk_size}"
+    if winner.outcome == winner.leader:
+        return leads
+    return f"{_outcome(view)} ({leads} leads)"
+
+
+def _confidence(view: ViewComparison) -> str:
+    often = leads(view.winner, view.pair)
+    return f"{view.winner.confidence} ({often})" if often else view.winner.confidence
+
+
+def _score_sentence(change: ScoreChange, pair: Pair) -> str:
+    was, now = (_GATES[gate.verdict] for gate in (change.was, change.now))
+    if change.was.verdict != change.now.verdict:
+        return f"Gate, {f.at(change.after, pair)}: {was} before, {now} now."
+    where = f.at(change.after, pair)
+    return f"Scores of {where} are more than ten times further from the reference's."
+
+
+_GATES: dict[Verdict, str] = {
+    "pass": "passed",
+    "fail": "failed",
+    "inconclusive": "inconclusive",
+    "not_compared": "not compared",
+}
+
+
+def _score_row(change: ScoreChange, old: Comparison, new: Comparison) -> tuple[str, str, str, str]:
+    limits = {f.plain(of.gate.max_abs_diff): None for of in (old, new)}
+    return (
+        f.at(change.after, old.pair),
+        _largest(change.was),
+        _largest(change.now),
+        ", then ".join(limits),
+    )
+
+
+def _largest(gate: GateResult) -> str:
+    return f"{f.difference(gate.max_abs_diff)} ({_GATES[gate.verdict]})"
+
+
+def _speed_row(change: CellChange, of: Pair, at_least: float) -> tuple[object, ...]:
+    pair = change.pair
+    rates = [f.number(cell.items_per_s if cell else None) for cell in (pair.before, pair.after)]
+    word = f"**{change.word}**" if change.word not in _QUIET else change.word
+    return (
+        of.title(pair.backend),
+        pair.chunk_size,
+        *rates,
+        signed(change.change, at_least),
+        _between(change),
+        Verbatim(word),
+    )
+
+
+_QUIET: tuple[Word, ...] = ("within the noise", "too small to count", "same passes")
+
+
+def _between(change: CellChange) -> Verbatim:
+    if change.low is None or change.high is None:
+        return Verbatim(f.ABSENT)
+    return Verbatim(f"{signed(change.low)} to {signed(change.high)}")
+
+
+def signed(share: float | None, *limits: float) -> Verbatim:
+    """A change with its sign, on its side of the limits; beyond a hundredfold no more is said."""
+    if share is None:
+        return Verbatim(f.ABSENT)
+    if share > 99.99:
+        return Verbatim("over +9999%")
+    sign = "+" if share > 0 else "-" if share < 0 else ""
+    return Verbatim(f"{sign}{size(abs(share), *limits)}")

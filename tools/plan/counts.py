@@ -1,0 +1,103 @@
+"""How many passes and requests one measurement takes; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stages.plan.plan import Plan
+from stages.plan.probe_requests import choose_targets, every_layout, probed_part
+from stages.plan.schedule import calls_of_pass, confirm_chunk_sizes
+
+# What a server that compiles usually needs until a pass compiles nothing.
+_USUAL_WARMUP = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A number that is known only when the measurement has been made: at least, at most."""
+
+    least: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The passes of one chunk size.
+
+    Attributes:
+        calls: requests of a pass.
+        confirm: runs, timed or answered for comparison alone; none or all of them.
+    """
+
+    chunk_size: int
+    calls: int
+    warmup: Span
+    sweep: int
+    confirm: Span
+
+
+def rows_of(plan: Plan) -> list[Row]:
+    """The passes of every chunk size, by rising chunk size."""
+    passes = plan.contract.passes
+    compiles = plan.driver.compile_pattern is not None
+    warmup = Span(passes.warmup, passes.warmup_limit if compiles else passes.warmup)
+    everywhere = set(plan.contract.chunk_sizes) if plan.is_reference else {1}
+    return [
+        Row(
+            chunk_size=chunk,
+            calls=calls_of(plan, chunk),
+            warmup=warmup,
+            sweep=passes.sweep,
+            confirm=Span(passes.confirm if chunk in everywhere else 0, passes.confirm),
+        )
+        for chunk in sorted(plan.contract.chunk_sizes)
+    ]
+
+
+def calls_of(plan: Plan, chunk: int) -> int:
+    """Requests of a pass of ``chunk`` items each."""
+    return len(calls_of_pass(len(plan.workload.items), chunk))
+
+
+def probe_requests(plan: Plan) -> int:
+    """Requests of the probes behind the timed passes."""
+    workload = probed_part(plan.workload, plan.contract.probes)
+    targets = choose_targets(workload, plan.contract.probes)
+    return plan.contract.probes.repeats + sum(1 for _ in every_layout(workload, targets))
+
+
+def requests_of(plan: Plan) -> Span:
+    """All requests of the measurement, those aside that ask a starting server whether it is up."""
+    rows, passes = rows_of(plan), plan.contract.passes
+    confirmed = [
+        passes.confirm * sum(calls_of(plan, chunk) for chunk in chosen)
+        for chosen in _possibly_confirmed(plan)
+    ]
+    always = probe_requests(plan) + sum(row.sweep * row.calls for row in rows)
+    least = sum(row.warmup.least * row.calls for row in rows) + min(confirmed)
+    most = sum(row.warmup.most * row.calls for row in rows) + max(confirmed)
+    return Span(always + least, always + most)
+
+
+def _possibly_confirmed(plan: Plan) -> list[list[int]]:
+    """The chunk sizes with confirm runs, for each of them that may turn out the fastest."""
+    chunks = plan.contract.chunk_sizes
+    if plan.is_reference:
+        # What it does not confirm, it answers all the same, for the comparison.
+        return [chunks]
+    return [confirm_chunk_sizes(chunks, {fastest: 1.0}) for fastest in chunks]
+
+
+def usual_passes(plan: Plan, fastest: int) -> dict[int, int]:
+    """Chunk size -> passes to expect if ``fastest`` turns out the fastest."""
+    passes = plan.contract.passes
+    confirmed = confirm_chunk_sizes(plan.contract.chunk_sizes, {fastest: 1.0})
+    if plan.is_reference:
+        confirmed = plan.contract.chunk_sizes
+    warmup = passes.warmup
+    if plan.driver.compile_pattern is not None:
+        warmup = min(max(warmup, _USUAL_WARMUP), passes.warmup_limit)
+    return {
+        chunk: warmup + passes.sweep + (passes.confirm if chunk in confirmed else 0)
+        for chunk in plan.contract.chunk_sizes
+    }

@@ -1,0 +1,169 @@
+"""The dry run in words; pure."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stages.contract import Contract
+from stages.documents.workload import CanonicalWorkload
+from stages.plan.plan import Plan
+from stages.plan.schedule import interleaved
+from tools.plan.counts import Row, Span, probe_requests, requests_of, rows_of, usual_passes
+from tools.plan.rates import Rates
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How long one measurement takes.
+
+    Attributes:
+        seconds: the estimate; ``None`` where nothing is known of the server's speed.
+        most_s: every request at its timeout; no measurement without a restart takes longer.
+        basis: what the estimate rests on.
+        starts: whether the server's start is in it.
+    """
+
+    seconds: float | None
+    most_s: float
+    basis: str
+    starts: bool
+
+
+def estimate(plan: Plan, rates: Rates | None) -> Estimate:
+    """The time of one measurement, as far as the server's speed is known."""
+    limits = plan.contract.limits
+    most = requests_of(plan).most * limits.call_timeout_s + limits.start_timeout_s
+    if rates is None:
+        return Estimate(None, most, "", starts=True)
+    items, chunks = len(plan.workload.items), plan.contract.chunk_sizes
+    fastest = max(sorted(chunks), key=rates.of)
+    passes = usual_passes(plan, fastest)
+    # Nearly all probe requests hold as many items as they may.
+    held = min(items, plan.contract.probes.most_items or items)
+    probes = probe_requests(plan) * held / rates.of(held)
+    seconds = probes + sum(count * items / rates.of(chunk) for chunk, count in passes.items())
+    seconds += rates.start_s or 0.0
+    return Estimate(min(seconds, most), most, rates.basis, starts=rates.start_s is not None)
+
+
+def opening(contract: Contract, workload: CanonicalWorkload) -> str:
+    """What would be measured, in a sentence."""
+    items = workload.items
+    tokens = sorted({len(item) for item in items})
+    lengths = f"{tokens[0]}" if len(tokens) == 1 else f"{tokens[0]} to {tokens[-1]}"
+    return (
+        f"target {contract.identity.target}, contract {contract.identity.contract}:"
+        f" {contract.model.title}, 1 query of {len(workload.query):,} tokens,"
+        f" {len(items):,} items of {lengths} tokens"
+    )
+
+
+def lines_of(
+    plan: Plan, variables: dict[str, str], missing: list[str], time: Estimate
+) -> Iterator[str]:
+    """Everything that one measurement would do."""
+    base_url = plan.contract.base_url
+    where = f"in environment {plan.environment}" if base_url is None else "started elsewhere"
+    yield f"{plan.title}: {plan.driver.package} {where}"
+    if plan.unavailable is not None:
+        yield f"  not measured: {plan.unavailable}"
+        return
+    yield from (f"  to be set first: {key}" for key in missing)
+    if base_url is None:
+        yield "  environment variables"
+        yield from (f"    {name}={shlex.quote(value)}" for name, value in variables.items())
+        yield "  command line"
+    else:
+        yield f"  answers at {base_url}, where it must run with these settings"
+    yield f"    python {shlex.join(plan.arguments)} --host HOST --port PORT"
+    if plan.model.revision is not None and not plan.model.sha256:
+        yield f"    ({plan.model.revision} is a commit once the stage checkpoint has resolved it)"
+    yield f"  items scored: {plan.scoring().named}"
+    yield "  passes"
+    yield from (f"    {line}" for line in _order(plan))
+    yield from (f"    {line}" for line in _table(rows_of(plan)))
+    yield f"  requests: {_span(requests_of(plan))}, of which {probe_requests(plan)} probe"
+    yield f"  time: {told(time)}"
+
+
+def _order(plan: Plan) -> Iterator[str]:
+    passes, chunks = plan.contract.passes, plan.contract.chunk_sizes
+    yield f"first warm-up, by chunk size: {_listed(sorted(chunks))}"
+    order = [key.chunk_size for key in interleaved("sweep", chunks, 1, passes.seed)]
+    turns = ", every second one backwards" if passes.sweep > 1 else ""
+    yield f"then sweep, {_rounds(passes.sweep)}{turns}: {_listed(order)}"
+    one = "1, " if 1 in chunks else ""
+    yield f"then confirm, {_rounds(passes.confirm)}: {one}the sweep's fastest and its neighbours"
+    if plan.is_reference:
+        yield f"then answers, untimed, {_rounds(passes.confirm)}: the others, for the comparison"
+    yield "then probes: determinism and isolation"
+
+
+def _table(rows: list[Row]) -> Iterator[str]:
+    yield "chunk size  requests a pass  warm-up  sweep  confirm"
+    for row in rows:
+        yield (
+            f"{row.chunk_size:>10}  {row.calls:>15,}  {_span(row.warmup):>7}"
+            f"  {row.sweep:>5}  {_either(row.confirm):>7}"
+        )
+
+
+def _rounds(count: int) -> str:
+    return "1 round" if count == 1 else f"{count} rounds"
+
+
+def _listed(numbers: list[int]) -> str:
+    return " ".join(map(str, numbers))
+
+
+def _span(span: Span) -> str:
+    if span.least == span.most:
+        return f"{span.most:,}"
+    return f"{span.least:,} to {span.most:,}"
+
+
+def _either(span: Span) -> str:
+    return f"{span.most}" if span.least == span.most else f"{span.least} or {span.most}"
+
+
+def told(time: Estimate) -> str:
+    """The estimate with what it rests on, or the upper bound, named so."""
+    if time.seconds is None:
+        return (
+            "unknown, for nothing was measured or told of this server;"
+            f" at most {duration(time.most_s, at_most=True)}, with every request at its timeout"
+        )
+    start = "" if time.starts else ", the server's start not counted"
+    return f"about {duration(time.seconds)}{start} (estimated from {time.basis})"
+
+
+def closing(times: dict[str, list[Estimate]], prices: dict[str, float | None]) -> Iterator[str]:
+    """The time on each backend's host, and what it costs where a price is given."""
+    for backend, estimates in times.items():
+        known = [e.seconds for e in estimates if e.seconds is not None]
+        if not estimates:
+            continue
+        if len(known) < len(estimates):
+            bound = sum(e.seconds if e.seconds is not None else e.most_s for e in estimates)
+            yield f"{backend}: at most {duration(bound, at_most=True)}, no estimate"
+            continue
+        price = prices[backend]
+        cost = "" if price is None else f", about {sum(known) / 3600 * price:,.2f} USD"
+        yield f"{backend}: about {duration(sum(known))}{cost}"
+
+
+def duration(seconds: float, *, at_most: bool = False) -> str:
+    """Seconds as a reader would say them; rounded up, to stand behind "at most"."""
+    whole = math.ceil if at_most else round
+    if seconds < 90:
+        return f"{whole(seconds)} s"
+    minutes = whole(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{whole(minutes / 60):,} h"
+    return f"{hours} h {rest} min" if rest else f"{hours} h"
