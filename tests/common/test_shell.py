@@ -257,8 +257,8 @@ def test_no_secret_is_recorded() -> None:
 def test_the_committed_contract_needs_nothing_of_a_shell() -> None:
     """What a server on the CPU must be told stands in the contract itself."""
     sections = contract().backends
-    assert sections.jax.launch.environ["JAX_PLATFORMS"] == "cpu"
-    assert sections.pytorch.launch.environ["CUDA_VISIBLE_DEVICES"] == ""
+    assert sections["jax"].launch.environ["JAX_PLATFORMS"] == "cpu"
+    assert sections["pytorch"].launch.environ["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_a_git_hook_s_variables_lead_to_no_other_repository(tree: Path, monkeypatch) -> None:
