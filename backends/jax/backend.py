@@ -48,8 +48,15 @@ class SglangJax(DeclaredBackend):
             checkout_variable="SCOREPARITY_SGLANG_JAX_SOURCE",
         ),
     )
+    # The duration has nine decimals. JAX logs it for a program from its cache folder, too: tracing
+    # and loading one still take much longer than a warm call.
+    compile_pattern = re.compile(r"Finished XLA compilation of .{1,300}? in \d[\d.e+-]* sec\b")
+    # What a server without those lines logs, but not for requests that are scored from the cache.
     # Prefill lines carry the field only when something compiled, decode lines always.
-    compile_pattern = re.compile(r"#cache_miss: ([1-9]\d*)")
+    compile_count_pattern = re.compile(
+        r"(?:(?:Prefill|Decode) batch\b.{0,400})?#cache_miss: ([1-9]\d*)"
+    )
+    compile_environ = {"JAX_LOG_COMPILES": "1"}  # noqa: RUF012
     prefill_pattern = PREFILL
     compile_cache_variable = "JAX_COMPILATION_CACHE_DIR"
     fallback_pattern = re.compile(r"Fastpath v2 falling back to baseline")

@@ -141,8 +141,12 @@ class DeclaredBackend(ABC):
         title: its name in sentences.
         package: the distribution whose version is the backend's version.
         environments: in which its server can run.
-        compile_pattern: matches a log line and captures a number of compilations;
-            ``None`` where the server reports none.
+        compile_pattern: matches the report of one compilation in a log, without the logger's
+            prefix and with what tells it from others. Equal matches in a pass are copies by several
+            loggers. ``None`` where the server reports none.
+        compile_count_pattern: the same for a report that captures a number of compilations. It
+            counts only in passes without a match of ``compile_pattern``.
+        compile_environ: the environment variables that make a server report its compilations.
         prefill_pattern: matches a log line of a prefill batch and captures the prompt tokens that
             it computed, then those from the prefix cache; ``None`` where there is no such line.
         fallback_pattern: matches the log line of a request that is scored in another way than the
@@ -162,6 +166,8 @@ class DeclaredBackend(ABC):
     package: ClassVar[str]
     environments: ClassVar[tuple[DeclaredEnvironment, ...]]
     compile_pattern: ClassVar[re.Pattern[str] | None] = None
+    compile_count_pattern: ClassVar[re.Pattern[str] | None] = None
+    compile_environ: ClassVar[Mapping[str, str]] = {}
     prefill_pattern: ClassVar[re.Pattern[str] | None] = None
     fallback_pattern: ClassVar[re.Pattern[str] | None] = None
     compile_cache_variable: ClassVar[str | None] = None

@@ -275,7 +275,7 @@ class Run(Record):
         backend_version: ``None`` where nothing was measured.
         environment_sha256, repaired: ``None`` for a server that was started elsewhere.
         argv, environ: what the server was launched with, its Python as ``python``, and the
-            contract's variables; empty for one started elsewhere.
+            variables of the contract and of the backend; empty for one started elsewhere.
         shell: what it had of the shell's environment, and what not; ``None`` where nothing was
             launched.
         elsewhere: what a server started elsewhere says it is; ``None`` for one launched here.

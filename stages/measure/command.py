@@ -47,7 +47,7 @@ from stages.measure.record.result import MeasurementResult, write_result
 from stages.measure.servers.asked import AskedRecord
 from stages.measure.servers.caches import cache_variables, compiled_programs
 from stages.measure.servers.known_flags import check_flags
-from stages.measure.servers.launched import Server, server_environment
+from stages.measure.servers.launched import Server, launch_variables, server_environment
 from stages.measure.servers.log import count_fallbacks
 from stages.measure.servers.remote import FirstContact, first_contact, take_api_key
 from stages.measure.servers.under_test import ServerUnderTest
@@ -108,7 +108,7 @@ def measure(
 def _launchable(plan: Plan) -> tuple[list[str], dict[str, str]]:
     """The server's command and environment, after a check that it knows its flags."""
     python = ensure_environment(plan.environment, plan.commit)
-    environ = server_environment(plan.contract.launch.environ, cache_variables(plan))
+    environ = server_environment(launch_variables(plan), cache_variables(plan))
     _announce_left_out(plan)
     check_flags(plan, python, environ, lambda what: click.echo(f"{plan.title}: {what}"))
     return [str(python), *plan.arguments], environ
@@ -116,13 +116,13 @@ def _launchable(plan: Plan) -> tuple[list[str], dict[str, str]]:
 
 def _shell_variables(plan: Plan) -> ShellVariables:
     """Which variables of this shell a server launched here gets, and which it does not."""
-    variables = server_variables(plan.contract.launch.environ)
+    variables = server_variables(launch_variables(plan))
     passed = {name: one_line(value, _VALUE_CHARACTERS) for name, value in variables.passed.items()}
     return ShellVariables(passed=passed, left_out=variables.left_out)
 
 
 def _announce_left_out(plan: Plan) -> None:
-    if left_out := server_variables(plan.contract.launch.environ).left_out:
+    if left_out := server_variables(launch_variables(plan)).left_out:
         click.echo(
             f"{plan.title}: its server does not get this shell's {', '.join(left_out)}; to pass a"
             f" variable on, set it in backends.{plan.backend}.launch.environ"
@@ -265,7 +265,7 @@ def _launch_facts(plan: Plan, argv: list[str], started_at: str) -> dict[str, Any
         else None,
         "repaired": plan.driver.repaired(plan.contract.launch.entry) if launched else None,
         "argv": argv,
-        "environ": plan.contract.launch.environ if launched else {},
+        "environ": launch_variables(plan) if launched else {},
         "host": this_host(),
         "started_at": started_at,
         "finished_at": utc_now(),

@@ -15,6 +15,7 @@ from stages.contract import PARAMS, VIEWS, Contract, load_contract, parse_contra
 from stages.contract.document import read_yaml
 from stages.environments.build import checkout_of
 from stages.measure.servers.caches import cache_variables
+from stages.measure.servers.launched import launch_variables
 from stages.plan.plan import Plan, plan_for
 from tools.compose import composed
 from tools.plan.rates import known_rates
@@ -36,7 +37,7 @@ def variables(plan: Plan) -> dict[str, str]:
     caches = {name: str(folder) for name, folder in cache_variables(plan).items()}
     if missing(plan):
         caches = dict.fromkeys(caches, "(a folder of the cache, named after the commit)")
-    return caches | plan.contract.launch.environ
+    return caches | launch_variables(plan)
 
 
 def tell(contract: Contract) -> Iterator[str]:

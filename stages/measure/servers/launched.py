@@ -13,12 +13,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from stages.common.errors import UserError
+from stages.common.errors import ContractError, UserError
 from stages.common.files import append_to
 from stages.common.shell import clean_environ
 from stages.measure.http.client import ScoreConnection
@@ -26,6 +26,7 @@ from stages.measure.out_of_memory import looks_out_of_memory
 from stages.measure.servers.complaints import complaints
 from stages.measure.servers.family import Member, family_listens, family_of, main_process
 from stages.measure.servers.under_test import ServerDiedError
+from stages.plan.plan import Plan
 
 # Limits on a hang. Each is longer than the guard takes on the busiest machine.
 _STOP_TIMEOUT_S = 120.0
@@ -287,11 +288,27 @@ def kernel_oom_kills(vmstat: Path = Path("/proc/vmstat")) -> int | None:
     return None if match is None else int(match[1])
 
 
-def server_environment(extra: dict[str, str], caches: dict[str, Path]) -> dict[str, str]:
-    """The server's environment: the variables it may inherit, its caches, and the contract's.
+def launch_variables(plan: Plan) -> dict[str, str]:
+    """The contract's variables, and those that make the server report its compilations.
+
+    Raises:
+        ContractError: the contract sets one of the latter to something else. Its server might
+            compile in a timed pass without a report.
+    """
+    given = plan.contract.launch.environ
+    for name, value in plan.driver.compile_environ.items():
+        if given.get(name, value) != value:
+            key = f"backends.{plan.backend}.launch.environ.{name}"
+            allowed = f"'{value}' or no such key: by it the server reports its compilations"
+            raise ContractError(key, given[name], allowed)
+    return {**plan.driver.compile_environ, **given}
+
+
+def server_environment(extra: Mapping[str, str], caches: dict[str, Path]) -> dict[str, str]:
+    """The server's environment: the variables it may inherit, its caches, and those of its launch.
 
     Args:
-        extra: variables of the contract; a relative ``PYTHONPATH`` is made absolute.
+        extra: variables of its launch; a relative ``PYTHONPATH`` is made absolute.
         caches: variables that name cache folders.
     """
     environ = clean_environ()

@@ -88,9 +88,9 @@ class ServerLog:
         while whole and self._awaits(text, prompt_tokens) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
             text += self._server.new_log() or ""
-        pattern, prefilled = self._driver.compile_pattern, self._prefilled(text, prompt_tokens)
+        prefilled = self._prefilled(text, prompt_tokens)
         return Logged(
-            compiles=None if pattern is None else count_compiles(text, pattern),
+            compiles=count_compiles(text, self._driver),
             cached_tokens=None if prefilled is None else cached_tokens(prefilled, prompt_tokens),
         )
 
@@ -135,9 +135,19 @@ def cached_tokens(prefilled: Prefilled, prompt_tokens: int) -> int:
     return max(0, min(prefilled.cached, prompt_tokens - prefilled.computed))
 
 
-def count_compiles(log: str, pattern: re.Pattern[str]) -> int:
-    """Compilations reported in a part of a server's log."""
-    return sum(int(match[1]) for match in pattern.finditer(log))
+def count_compiles(log: str, driver: DeclaredBackend) -> int | None:
+    """Compilations reported in a part of a server's log; ``None`` where it reports none.
+
+    A server may log one compilation in lines of both kinds, and each line more than once. So only
+    one kind counts, and of equal reports one.
+    """
+    if driver.compile_pattern is None:
+        return None
+    each = {match[0] for match in driver.compile_pattern.finditer(log)}
+    if each or driver.compile_count_pattern is None:
+        return len(each)
+    counts = {match[0]: int(match[1]) for match in driver.compile_count_pattern.finditer(log)}
+    return sum(counts.values())
 
 
 def count_fallbacks(log: bytes, pattern: re.Pattern[str] | None) -> int | None:
