@@ -145,7 +145,7 @@ class DeclaredBackend(ABC):
             prefix and with what tells it from others. Equal matches in a pass are copies by several
             loggers. ``None`` where the server reports none.
         compile_count_pattern: the same for a report that captures a number of compilations. It
-            counts only in passes without a match of ``compile_pattern``.
+            counts only where nothing that the server has logged matches ``compile_pattern``.
         compile_environ: the environment variables that make a server report its compilations.
         prefill_pattern: matches a log line of a prefill batch and captures the prompt tokens that
             it computed, then those from the prefix cache; ``None`` where there is no such line.

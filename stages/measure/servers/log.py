@@ -65,6 +65,7 @@ class ServerLog:
         self._server = server
         self._driver = driver
         self._reports_tokens = False
+        self._reports_each = False
 
     def start_pass(self) -> None:
         """Skip what was logged between two passes: it belongs to neither."""
@@ -90,12 +91,14 @@ class ServerLog:
             text += self._server.new_log() or ""
         prefilled = self._prefilled(text, prompt_tokens)
         return Logged(
-            compiles=count_compiles(text, self._driver),
+            compiles=count_compiles(text, self._driver, each_reported=self._reports_each),
             cached_tokens=None if prefilled is None else cached_tokens(prefilled, prompt_tokens),
         )
 
     def _note(self, text: str | None) -> None:
         self._reports_tokens |= self._prefilled(text or "", 0) is not None
+        # Every start compiles, so the first text already decides.
+        self._reports_each |= bool(_compilations(text or "", self._driver))
 
     def _awaits(self, text: str, prompt_tokens: int) -> bool:
         prefilled = self._prefilled(text, prompt_tokens)
@@ -135,19 +138,30 @@ def cached_tokens(prefilled: Prefilled, prompt_tokens: int) -> int:
     return max(0, min(prefilled.cached, prompt_tokens - prefilled.computed))
 
 
-def count_compiles(log: str, driver: DeclaredBackend) -> int | None:
-    """Compilations reported in a part of a server's log; ``None`` where it reports none.
+def count_compiles(log: str, driver: DeclaredBackend, *, each_reported: bool = False) -> int | None:
+    """Compilations reported in a part of a server's log; ``None`` for a backend that reports none.
 
-    A server may log one compilation in lines of both kinds, and each line more than once. So only
-    one kind counts, and of equal reports one.
+    A server may report a compilation by itself and again in the number of a batch, which it logs
+    after the answer, hence perhaps in the next pass. It may also log every line more than once. So
+    only one kind of report counts, and of equal reports one.
+
+    Args:
+        log: the part.
+        driver: of the server.
+        each_reported: whether another part of its log reports a compilation by itself.
     """
     if driver.compile_pattern is None:
         return None
-    each = {match[0] for match in driver.compile_pattern.finditer(log)}
-    if each or driver.compile_count_pattern is None:
+    each = _compilations(log, driver)
+    if each or each_reported or driver.compile_count_pattern is None:
         return len(each)
     counts = {match[0]: int(match[1]) for match in driver.compile_count_pattern.finditer(log)}
     return sum(counts.values())
+
+
+def _compilations(log: str, driver: DeclaredBackend) -> set[str]:
+    pattern = driver.compile_pattern
+    return set() if pattern is None else {match[0] for match in pattern.finditer(log)}
 
 
 def count_fallbacks(log: bytes, pattern: re.Pattern[str] | None) -> int | None:

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from stages.backends.registry import declared
 from stages.contract import Backend
-from stages.measure.servers.log import Prefilled, cached_tokens, count_compiles, count_prefilled
+from stages.measure.servers.log import (
+    Prefilled,
+    ServerLog,
+    cached_tokens,
+    count_compiles,
+    count_prefilled,
+)
 
 # Of sglang-jax 0.0.2 and sglang 0.5.23, 4 items of 8 tokens behind a query of 128.
 LOGS: dict[Backend, str] = {
@@ -178,6 +184,59 @@ def test_where_jax_logs_no_compilation_the_servers_cache_misses_count_each_batch
 @pytest.mark.parametrize("log", [COMPILED_UNTOLD + MISSES, MISSES + COMPILED_UNTOLD])
 def test_a_compilation_that_is_logged_in_both_ways_counts_once(log: str) -> None:
     assert count_compiles(log, declared("jax")) == 2
+
+
+# Of a server with a cache of compiled programs (sglang-jax 0.0.2, jax 0.8.3), one new shape.
+LOADED = """\
+WARNING:2026-11-28 02:45:58,067:jax._src.compiler:102: Persistent compilation cache hit for \
+'jit_jitted_run_model' with key 'jit_jitted_run_model-24049f64e03e37b6'
+[2026-11-28 02:45:58] Persistent compilation cache hit for 'jit_jitted_run_model' with key \
+'jit_jitted_run_model-24049f64e03e37b6'
+WARNING:2026-11-28 02:45:58,068:jax._src.dispatch:207: Finished XLA compilation of \
+jit(jitted_run_model) in 0.475482464 sec
+[2026-11-28 02:45:58] Finished XLA compilation of jit(jitted_run_model) in 0.475482464 sec
+"""
+ITS_MISS = "[2026-11-28 02:45:59] Prefill batch. #bid: 175, #cache_miss: 1\n"
+
+
+def test_a_program_that_is_loaded_from_the_cache_folder_counts_as_before() -> None:
+    assert count_compiles(LOADED, declared("jax")) == 1
+    assert count_compiles(LOADED + ITS_MISS, declared("jax")) == 1
+
+
+class Replay:
+    """A server that logs one text after another."""
+
+    def __init__(self, *texts: str) -> None:
+        self._texts = list(texts)
+
+    def new_log(self) -> str:
+        return self._texts.pop(0)
+
+
+def passes(*texts: str) -> list[int | None]:
+    """The compilations of each pass; before each there is a text that belongs to none."""
+    log = ServerLog(Replay(*texts), declared("jax"))
+    found = []
+    for _ in range(len(texts) // 2):
+        log.start_pass()
+        found.append(log.end_pass(PROMPT_TOKENS, whole=False).compiles)
+    return found
+
+
+def test_what_is_compiled_between_passes_belongs_to_none() -> None:
+    assert passes(COMPILED_UNTOLD, WARM, LOADED, WARM, "", LOADED) == [0, 0, 1]
+
+
+def test_a_batch_that_is_logged_after_its_pass_does_not_count_its_compilation_again() -> None:
+    assert passes(COMPILED_UNTOLD, LOADED, "", ITS_MISS) == [1, 0]
+    assert passes("", LOADED, "", ITS_MISS) == [1, 0]
+
+
+def test_a_server_that_does_not_log_compilations_has_its_cache_misses_counted_in_every_pass() -> (
+    None
+):
+    assert passes(MISSES, MISSES, "", WARM, "", ITS_MISS) == [1, 0, 1]
 
 
 def test_a_backend_without_a_pattern_reports_no_compilations() -> None:
