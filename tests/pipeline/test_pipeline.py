@@ -126,6 +126,9 @@ def test_the_matrices_hold_every_planned_pass_and_real_scores(pipeline: Pipeline
                 == {"jax": "0.0.2", "pytorch": "0.5.23"}[backend]
             )
             assert matrix.provenance.run.repaired == (backend == "jax")
+            compiles = b"Finished XLA compilation of " in (path.parent / "server.log").read_bytes()
+            assert compiles == (backend == "jax")
+            assert ("JAX_LOG_COMPILES" in matrix.provenance.run.environ) == (backend == "jax")
 
 
 def test_the_report_is_complete_and_says_what_it_is(pipeline: Pipeline) -> None:

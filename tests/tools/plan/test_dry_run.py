@@ -64,6 +64,7 @@ def test_a_target_is_told_in_a_clone_where_nothing_is_and_nothing_is_left(
     assert titles == ["jax-portable", "jax-best_native", "pytorch-portable", "pytorch-best_native"]
     assert lines.count("  to be set first: backends.jax.launch.source.commit") == 2
     assert lines.count("    JAX_PLATFORMS=tpu") == 2
+    assert lines.count("    JAX_LOG_COMPILES=1") == 2
 
 
 def test_how_the_items_would_be_scored_is_told_for_every_server(bare: Path) -> None:
