@@ -18,6 +18,10 @@ _NOTICE_S = 0.5
 
 _POLL_S = 0.002
 
+# Python's own form of a log line. A server that also logs in a form of its own writes each line in
+# both, once a library has set Python's up.
+_BASIC_FORM = re.compile(r"[A-Z]+:[\w.]+:")
+
 
 class Logging(Protocol):
     """A server with a log."""
@@ -113,9 +117,11 @@ class ServerLog:
 def count_prefilled(log: str, pattern: re.Pattern[str], prompt_tokens: int) -> Prefilled | None:
     """Count the prompt tokens in a part of a log; ``None`` where no line reports any.
 
-    Where every line is there twice and the sum is twice the prompt tokens, each counts once.
+    Where lines in the server's own form are there, those in Python's do not count. Where every line
+    is there twice and the sum is twice the prompt tokens, each counts once.
     """
-    lines = Counter(line for line in log.splitlines() if pattern.search(line))
+    every = [line for line in log.splitlines() if pattern.search(line)]
+    lines = Counter([line for line in every if not _BASIC_FORM.match(line)] or every)
     if not lines:
         return None
     counts = [(pattern.findall(line)[0], times) for line, times in lines.items()]

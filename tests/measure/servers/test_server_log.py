@@ -68,6 +68,18 @@ def test_a_log_that_has_every_line_more_than_once_counts_each_once(
     assert counted(backend, copied) == TOLD
 
 
+def test_a_batch_that_two_loggers_write_in_forms_of_their_own_counts_once() -> None:
+    # Score from cache v2 at chunk size 1: 32 calls, the query computed once, then but for its end
+    # from the cache. The items are in no line, so the lines hold fewer tokens than the prompts.
+    first = WARM.replace("#new-token: 1, #cached-token: 127", "#new-token: 128, #cached-token: 0")
+    told = Prefilled(computed=128 + 31, cached=31 * 127)
+    assert counted("jax", first + 31 * WARM, 32 * 136) == told
+    assert cached_tokens(told, 32 * 136) == 31 * 127
+    # Where there is no other form, that one counts.
+    only = "".join(line for line in (first + 31 * WARM).splitlines(True) if line[:4] == "INFO")
+    assert counted("jax", only, 32 * 136) == told
+
+
 def test_equal_lines_of_different_calls_count_one_by_one() -> None:
     # Chunk size 1, a fast server: both calls in one second.
     line = "[2026-11-27 18:23:11] Prefill batch. #new-seq: 1, #new-token: 8, #cached-token: 128, \n"
