@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from stages.backends.declared import (
+    HEADROOM_TOKENS,
     DeclaredBackend,
     DeclaredEnvironment,
     DevicePackages,
@@ -16,6 +17,7 @@ from stages.backends.declared import (
     ScoringMode,
     Settings,
     Shape,
+    round_up,
 )
 from stages.backends.sglang import DELIMITER_FLAG, DELIMITER_SAID, PREFILL, prompts
 from stages.common.errors import UserError
@@ -48,6 +50,10 @@ class SglangPytorch(DeclaredBackend):
         telling=("sglang", "torch", "transformers"),
     )
 
+    # sglang packs with flashinfer's attention, which needs a GPU.
+    _ATTENTION = "attention by this project's CPU platform"
+    stand_ins = (_ATTENTION,)
+
     _MAX_TOTAL_TOKENS = 65536
 
     # From this version on, packing has a switch and a delimiter of its own.
@@ -62,6 +68,10 @@ class SglangPytorch(DeclaredBackend):
         """Context and cache size; on other devices the server's own defaults stand."""
         if device != "cpu":
             return {}
+        if shape.packed_tokens:
+            # One request, one sequence: two of them, as one is placed before another is freed.
+            context = round_up(shape.packed_tokens + HEADROOM_TOKENS, 32)
+            return {"context-length": context, "max-total-tokens": 2 * context}
         largest_batch = shape.largest_chunk * shape.context_tokens
         return {
             "context-length": shape.context_tokens,
@@ -73,7 +83,8 @@ class SglangPytorch(DeclaredBackend):
     def packing(self, delimiter: int, pinned: str | None) -> Packing:
         """By version: ``--enable-mis``, or the flag with the delimiter and what that one needs.
 
-        Packing works with flashinfer's attention alone, hence on a GPU alone.
+        The server packs with the attention called flashinfer alone. On a GPU that is flashinfer's,
+        on a CPU the one of ``platform/`` (``scoreparity_cpu_attention.py``).
         """
         if pinned is None:
             raise UserError(f"no version of {self.package} is pinned, so its flags are not known")
@@ -98,7 +109,9 @@ class SglangPytorch(DeclaredBackend):
         packs = settings.get("enable_mis") or (
             settings.get("multi_item_scoring_delimiter") is not None
         )
-        return ("packed" if packs else prompts(settings, item_first)), None
+        if not packs:
+            return prompts(settings, item_first), None
+        return "packed", self._ATTENTION if settings.get("device") == "cpu" else None
 
 
 def _release(version: str) -> tuple[int, ...]:

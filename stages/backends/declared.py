@@ -26,7 +26,7 @@ keys and values from a prefix cache. ``packed``: as one sequence, a mask keeps t
 """
 
 # Room after the prompt for the one token that a scoring request generates, and for alignment.
-_HEADROOM_TOKENS = 8
+HEADROOM_TOKENS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,8 @@ class Shape:
         attention_heads: of the model under test; ``None`` where it has not been resolved yet.
         prefix_cache: whether the server may keep the query's keys and values.
         probe_tokens: the longest prompt of a probe, which may exceed those of a pass.
+        packed_tokens: the longest sequence of packed items, of passes and probes; 0 where items
+            are not packed.
     """
 
     prompt_tokens: int
@@ -68,6 +70,7 @@ class Shape:
     attention_heads: int | None
     prefix_cache: bool
     probe_tokens: int
+    packed_tokens: int = 0
 
     @property
     def longest_tokens(self) -> int:
@@ -77,7 +80,7 @@ class Shape:
     @property
     def context_tokens(self) -> int:
         """The shortest context that holds every prompt, in steps of 32."""
-        return round_up(self.longest_tokens + _HEADROOM_TOKENS, 32)
+        return round_up(self.longest_tokens + HEADROOM_TOKENS, 32)
 
 
 def round_up(value: int, step: int) -> int:
@@ -159,6 +162,8 @@ class DeclaredBackend(ABC):
             ``None`` where it has none.
         tpu_masks: the masks that a TPU supports; ``None`` where it has no such flags.
         devices: the packages that ``doctor`` checks.
+        stand_ins: the variants of scoring in which code of this project stands in for a part of
+            the server. Their scores count, their speed is not the backend's.
     """
 
     key: ClassVar[str]
@@ -176,6 +181,7 @@ class DeclaredBackend(ABC):
     server_chunk_flag: ClassVar[str | None] = None
     tpu_masks: ClassVar[TpuMasks | None] = None
     devices: ClassVar[DevicePackages] = DevicePackages()
+    stand_ins: ClassVar[tuple[str, ...]] = ()
 
     def repaired(self, entry: list[str]) -> bool:  # noqa: ARG002
         """Whether a server started with ``entry`` runs repaired code (recorded, never silent)."""
@@ -212,7 +218,7 @@ class DeclaredBackend(ABC):
         """How a server with these settings scores the items of one request.
 
         Args:
-            settings: of the server.
+            settings: of the server, its ``device`` among them.
             item_first: whether each item precedes the query.
             softmax: whether scores are normalised over the labels.
 

@@ -249,6 +249,11 @@ def _standing_flags(contract: Contract, sources: list[Provenance]) -> list[Flag]
     flags = []
     if not all(s.model.trained for s in sources):
         flags.append(Flag(code="untrained_model"))
+    flags += [
+        Flag(code="stand_in", backend=source.backend)
+        for source in sources
+        if source.run.scoring is not None and source.run.scoring.stand_in
+    ]
     costs = [contract.prices_usd_per_hour[b] for b in contract.pair.both]
     if len({server_host(s) for s in sources}) > 1 and None in costs:
         flags.append(Flag(code="hosts_without_cost"))

@@ -66,6 +66,7 @@ type FlagCode = Literal[
     "lead_includes_one",
     "no_rival",
     "untrained_model",
+    "stand_in",
     "hosts_without_cost",
     "other_work",
     "client_elsewhere",
@@ -323,6 +324,7 @@ _OF_REASON: dict[ReasonCode, tuple[str, ...]] = {
 _OF_FLAG: dict[FlagCode, tuple[str, ...]] = {
     "single_pass": ("backend", "chunk_size"),
     "lead_includes_one": ("low",),
+    "stand_in": ("backend",),
     "other_work": ("backend", "share"),
     "client_elsewhere": ("backend", "chunk_size"),
     "compiles_hidden": ("backend",),

@@ -168,12 +168,15 @@ class Scoring(Record):
         detail: the variant, and what is known to be wrong with it; ``None`` where there is none.
         fallbacks: requests for which the server left that variant, by its log; ``None`` where
             there is no log to read, or nothing to fall back from.
+        stand_in: whether code of this project stood in for a part of the server, so that it runs
+            on its device. The scores count, the speed is not the backend's.
     """
 
     mode: ScoringMode
     told_by: Literal["flags", "server"]
     detail: str | None
     fallbacks: int | None
+    stand_in: bool = False
 
     @property
     def named(self) -> str:

@@ -24,7 +24,7 @@ from stages.documents.nonce import NONCE_FILE, read_nonce
 from stages.documents.workload import CanonicalWorkload, read_workload
 from stages.environments.build import pinned_version
 from stages.plan.command_line import attribute, command_line
-from stages.plan.probe_requests import longest_probe_tokens, packed_probe_tokens
+from stages.plan.probe_requests import longest_probe_tokens, packed_probe_tokens, packed_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,7 @@ class Plan:
             fallbacks: requests that the server scored in another way, by its log.
         """
         flags = {attribute(name): value for name, value in self.contract.flags.items()}
+        flags["device"] = self.contract.launch.device
         mode, detail = self.driver.scoring(
             flags if reported is None else reported.settings,
             item_first=self.workload.item_first,
@@ -120,6 +121,7 @@ class Plan:
             told_by="flags" if reported is None else "server",
             detail=detail,
             fallbacks=None if detail is None else fallbacks,
+            stand_in=detail in self.driver.stand_ins,
         )
 
     @property
@@ -150,10 +152,12 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
 
     Raises:
         UserError: a flag cannot be computed.
-        ContractError: the view's longest sequence has no room for the probes.
+        ContractError: the view's longest sequence has no room for the probes, or a flag of the
+            view takes back what packing needs.
     """
     section, driver = contract.backends[backend], declared(backend)
     server, key = section.view(view), f"backends.{backend}.{view}"
+    packed = packed_tokens(subject.workload, contract.probes)
     shape = Shape(
         prompt_tokens=subject.workload.prompt_tokens,
         item_tokens=max(len(item) for item in subject.workload.items),
@@ -161,11 +165,13 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
         attention_heads=subject.attention_heads,
         prefix_cache=not server.flags.get("disable-radix-cache", False),
         probe_tokens=longest_probe_tokens(subject.workload, contract.probes),
+        packed_tokens=0 if server.multi_item is None else packed,
     )
     # Sizes are derived for launched servers only. A remote one is checked against explicit flags.
     sized_here = server.base_url is None
     derived = driver.derived_flags(shape, section.launch.device) if sized_here else {}
     packing = _packing(contract, section.launch, driver, server.multi_item)
+    _check_unlike(key, server.flags, packing)
     if server.multi_item is not None:
         _check_sequence(key, server.flags, packed_probe_tokens(subject.workload, contract.probes))
     measured = Measured(
@@ -207,6 +213,15 @@ def _packing(
         allowed = f"{packing.delimiter} among them: {driver.package} {pinned} puts it between items"
         raise ContractError("vocabulary.reserved_token_ids", reserved, allowed)
     return packing.flags
+
+
+def _check_unlike(key: str, flags: Flags, packing: Flags) -> None:
+    """Refuse a flag that takes back what packing needs: the server would end as it starts."""
+    for flag, needed in packing.items():
+        found = flags.get(flag, needed)
+        if found != needed:
+            allowed = f"{needed!r}, or nothing: {key}.multi_item needs it"
+            raise ContractError(f"{key}.flags.{flag}", found, allowed)
 
 
 _LONGEST_SEQUENCE = "max-multi-item-seq-len"

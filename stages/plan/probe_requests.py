@@ -80,6 +80,12 @@ def packed_probe_tokens(workload: CanonicalWorkload, probes: Probes) -> int:
     return len(workload.query) + sum(longer(len(item)) + 1 for item in items)
 
 
+def packed_tokens(workload: CanonicalWorkload, probes: Probes) -> int:
+    """Tokens that hold every request, of a pass or a probe, with its items in one sequence."""
+    passes = len(workload.query) + sum(len(item) + 1 for item in workload.items)
+    return max(passes, packed_probe_tokens(workload, probes))
+
+
 def layouts(workload: CanonicalWorkload, target: int) -> Iterator[ProbeRequest]:
     """The requests around ``target`` in which no item's length changes.
 

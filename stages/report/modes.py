@@ -44,8 +44,11 @@ def of_both_views(comparison: Comparison) -> str:
 
 
 def remarks(comparison: Comparison) -> list[str]:
-    """What a reader must know before any figure: who did no multi-item scoring, what differs."""
-    return [*_without(comparison), *_unlike(comparison.portable)]
+    """What a reader must know before any figure.
+
+    Who did no multi-item scoring, what differs, and whose speed is not the backend's own.
+    """
+    return [*_without(comparison), *_unlike(comparison.portable), *_stand_ins(comparison)]
 
 
 def _without(comparison: Comparison) -> Iterator[str]:
@@ -77,6 +80,21 @@ def _unlike(portable: ViewComparison) -> Iterator[str]:
         yield (
             f"In the portable view the servers scored items in different ways"
             f" ({of_view(portable)}), so it compares these ways as well as the backends."
+        )
+
+
+def _stand_ins(comparison: Comparison) -> Iterator[str]:
+    for backend in comparison.pair.both:
+        found = {v.view: v.scoring[backend] for v in comparison.views()}
+        ours = {view: scoring for view, scoring in found.items() if scoring and scoring.stand_in}
+        if not ours:
+            continue
+        views = " and ".join(f.VIEW_NAMES[view] for view in ours)
+        variants = f.join(list(dict.fromkeys(named(scoring) for scoring in ours.values())))
+        yield (
+            f"{comparison.pair.title(backend)}'s speed in the {views}"
+            f" {'view' if len(ours) == 1 else 'views'} is not to be quoted: it scored {variants},"
+            " which is there for correct scores and is no part of the backend."
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +50,15 @@ def test_attention_scores_of_a_jax_batch_stay_within_memory(shape: Shape) -> Non
     assert isinstance(context, int)
     scores = 4 * shape.attention_heads * (running * context) ** 2
     assert running == 1 or scores <= 1 << 30
+
+
+@given(shapes, st.integers(1, 20_000))
+def test_packed_items_fit_the_pytorch_server_as_one_sequence(shape: Shape, tokens: int) -> None:
+    flags = declared("pytorch").derived_flags(replace(shape, packed_tokens=tokens), "cpu")
+    assert flags["context-length"] > tokens
+    assert flags["max-total-tokens"] >= 2 * (tokens + 1)
+    # Whole prompts are not sent, so none makes the context longer.
+    assert flags["context-length"] <= tokens + 8 + 31
 
 
 @given(shapes)

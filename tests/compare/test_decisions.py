@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -64,6 +64,7 @@ class Situation:
             by the server's account; 0 where nothing is said, as everywhere without one.
         at_url: backend and view -> whether its server, started elsewhere, was sent requests
             twice; ``None`` where that is not known.
+        stand_in: backend and view -> whether code of this project stood in for a part of it.
     """
 
     jax: Seconds = field(default_factory=lambda: steady(1.0))
@@ -88,6 +89,7 @@ class Situation:
     checkout: Source | None = None
     cached: Mapping[tuple[Backend, View], int | None] = field(default_factory=dict)
     at_url: Mapping[tuple[Backend, View], bool | None] = field(default_factory=dict)
+    stand_in: Collection[tuple[Backend, View]] = ()
 
     def compare(self) -> Comparison:
         made = self._contract()
@@ -127,6 +129,9 @@ class Situation:
             memory_bytes=1,
         )
         reason = self.unavailable.get(backend)
+        facts: dict[str, Any] = {"scoring": None} if reason else {}
+        if (backend, view) in self.stand_in:
+            facts["scoring"] = scored("packed", detail="a variant", stand_in=True)
         made = matrix(
             backend,
             view,
@@ -137,7 +142,7 @@ class Situation:
             label_token_ids=[9454, 2753][: self.labels],
             host=host,
             unavailable=reason,
-            **({"scoring": None} if reason else {}),
+            **facts,
             git_commit=COMMIT,
             git_dirty=self.changed_code.get(backend, False),
             model=Model(title="m", sha256="b" * 64, trained=self.trained, path="p", revision="r"),
@@ -518,6 +523,20 @@ def test_an_unmeasured_backend_is_not_called_failing() -> None:
 )
 def test_what_lowers_the_confidence_is_named(situation: Situation, flags: list[Flag]) -> None:
     assert situation.compare().portable.winner.flags == flags
+
+
+def test_a_speed_that_is_not_the_backends_own_decides_nothing_with_confidence() -> None:
+    found = Situation(stand_in=[("pytorch", "portable")]).compare()
+    flag = Flag(code="stand_in", backend="pytorch")
+    assert found.portable.winner.flags == [flag]
+    assert found.portable.winner.confidence == "low"
+    assert (found.best_native.winner.flags, found.best_native.winner.confidence) == ([], "high")
+    # The scores count all the same.
+    gates = [found.portable.cell("jax", chunk).gate for chunk in CHUNKS]
+    assert {gate.verdict for gate in gates if gate} == {"pass"}
+    report = render_all(found)["report.md"]
+    assert "PyTorch's speed in the portable view is not to be quoted" in report
+    assert worded(flag, PAIR) in report
 
 
 # Four prompts of 128 + 8 tokens: a pass can share three queries with itself, and 8 tokens of its

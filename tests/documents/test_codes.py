@@ -12,6 +12,7 @@ from stages.documents.comparison import Flag, FlagCode, Reason, ReasonCode
 FLAGS: list[dict[str, Any]] = [
     {"code": "single_pass", "backend": "jax", "chunk_size": 1},
     {"code": "lead_includes_one", "low": 0.9},
+    {"code": "stand_in", "backend": "jax"},
     {"code": "other_work", "backend": "jax", "share": 0.2},
     {"code": "client_elsewhere", "backend": "jax", "chunk_size": 1},
     {"code": "compiles_hidden", "backend": "jax"},

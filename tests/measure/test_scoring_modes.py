@@ -108,6 +108,37 @@ def test_a_server_started_elsewhere_is_judged_by_its_own_account(tmp_path: Path)
     assert made["pytorch", "portable"].scoring().mode == "separate"
 
 
+OURS = "attention by this project's CPU platform"
+
+
+@pytest.mark.parametrize(("device", "variant"), [("cpu", OURS), ("cuda", None), ("cuda:0", None)])
+def test_packed_on_a_cpu_pytorch_has_an_attention_of_this_project(
+    device: str, variant: str | None
+) -> None:
+    packs = {"enable_mis": True, "device": device}
+    packed = declared("pytorch").scoring(packs, item_first=False, softmax=True)
+    assert packed == ("packed", variant)
+    apart = {"enable_mis": False, "device": device, "disable_radix_cache": True}
+    assert declared("pytorch").scoring(apart, item_first=False, softmax=True) == ("separate", None)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_that_is_on_record_of_a_server_launched_here_and_of_one_started_elsewhere(
+    tmp_path: Path, device: str
+) -> None:
+    raw = raw_contract(backends__pytorch__launch__device=device)
+    view = raw["backends"]["pytorch"]["portable"]
+    view["multi_item"] = {"delimiter_token_id": 9999}
+    del view["flags"]["attention-backend"]
+    made = plans(bare_folder(tmp_path), raw)
+    launched = made["pytorch", "portable"].scoring()
+    told = account(settings={"enable_mis": True, "device": device})
+    elsewhere = made["pytorch", "portable"].scoring(told)
+    for found in (launched, elsewhere):
+        assert (found.mode, found.stand_in) == ("packed", device == "cpu")
+    assert not made["pytorch", "best_native"].scoring().stand_in
+
+
 def planned(folder: Path, raw: dict[str, Any], backend: Backend, view: View) -> Plan:
     make_bench(folder, raw)
     with inside(folder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from contracts import ROOT, raw_contract
@@ -186,6 +187,48 @@ def test_prompts_of_their_own_need_no_flag_and_keep_the_prefix_cache(tmp_path: P
     raw = raw_target("target=tpu_vs_gpu", "backends.pytorch.best_native.multi_item=null")
     arguments = plans(bare_folder(tmp_path), raw)["pytorch", "best_native"].arguments
     assert arguments == [*shlex.split(_GPU), "--tp-size", "1"]
+
+
+def packed_on_a_cpu(**flags: object) -> dict[str, Any]:
+    """The default contract with packed items in the portable view of PyTorch."""
+    raw = raw_contract()
+    view = raw["backends"]["pytorch"]["portable"]
+    view["multi_item"] = {"delimiter_token_id": 9999}
+    del view["flags"]["attention-backend"]
+    view["flags"] |= flags
+    return raw
+
+
+def test_packed_items_on_a_cpu_get_room_for_all_of_them_in_one_sequence(tmp_path: Path) -> None:
+    made = plans(bare_folder(tmp_path), packed_on_a_cpu())
+    # 128 + 32 x (12 + 1) tokens in the isolation probe with longer items, and room at the end.
+    assert made["pytorch", "portable"].arguments == shlex.split("""
+        -m sglang.launch_server
+        --model-path data/checkpoint --skip-tokenizer-init
+        --device cpu --dtype float32 --skip-server-warmup
+        --context-length 576 --max-total-tokens 1152
+        --enable-mis --attention-backend flashinfer
+        --disable-radix-cache --chunked-prefill-size -1
+        --disable-cuda-graph --mem-fraction-static 0.3
+    """)
+    others = {where: shlex.split(line) for where, line in ON_A_CPU.items()}
+    del others["pytorch", "portable"]
+    assert {where: made[where].arguments for where in others} == others
+
+
+def test_a_flag_that_takes_back_what_packing_needs_is_refused(tmp_path: Path) -> None:
+    said = (
+        r"backends\.pytorch\.portable\.flags\.attention-backend: found 'torch_native'; allowed:"
+        r" 'flashinfer', or nothing: backends\.pytorch\.portable\.multi_item needs it"
+    )
+    with pytest.raises(ContractError, match=said):
+        plans(bare_folder(tmp_path), packed_on_a_cpu(**{"attention-backend": "torch_native"}))
+
+
+def test_a_flag_that_says_what_packing_needs_is_taken(tmp_path: Path) -> None:
+    raw = packed_on_a_cpu(**{"attention-backend": "flashinfer"})
+    arguments = plans(bare_folder(tmp_path), raw)["pytorch", "portable"].arguments
+    assert arguments.count("--attention-backend") == 1
 
 
 def test_flags_become_arguments() -> None:

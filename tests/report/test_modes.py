@@ -101,6 +101,25 @@ def test_portable_is_not_called_alike_where_the_servers_scored_in_different_ways
     ]
 
 
+OURS = build.scored("packed", detail="attention by this project", stand_in=True)
+
+
+def test_a_speed_that_is_not_the_backends_own_is_told_before_any_figure() -> None:
+    portable = {"jax": build.scored("packed"), "pytorch": OURS}
+    once = scored(portable, pair("prefill_extend", "cached"))  # type: ignore[arg-type]
+    (told,) = modes.remarks(once)
+    assert told == (
+        "PyTorch's speed in the portable view is not to be quoted: it scored packed (attention by"
+        " this project), which is there for correct scores and is no part of the backend."
+    )
+    twice = scored(portable, portable)  # type: ignore[arg-type]
+    (told,) = modes.remarks(twice)
+    assert "PyTorch's speed in the portable and best-native views is not" in told
+    assert told.count("attention by this project") == 1
+    report = render_all(once)["report.md"]
+    assert report.index("is not to be quoted") < report.index("## ")
+
+
 def test_what_a_reader_cannot_guess_stands_in_the_provenance() -> None:
     native = {
         "jax": build.scored("prefill_extend", detail="score from cache v2", fallbacks=12),

@@ -8,6 +8,9 @@ point beside this file (group ``sglang.srt.platforms``) when the folder is on
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 from sglang.srt.platforms.cpu import CpuDeviceMixin
 from sglang.srt.platforms.device_mixin import PlatformEnum
 from sglang.srt.platforms.interface import PlatformCapabilities, SRTPlatform
@@ -26,6 +29,24 @@ class ScoreparityCpuPlatform(CpuDeviceMixin, SRTPlatform):
     def is_pin_memory_available(self, device: object = None) -> bool:  # noqa: ARG002
         """Never: pinned memory serves transfers to a device, and there is none."""
         return False
+
+    def apply_server_args_defaults(self, server_args: Any) -> None:
+        """Called once the flags are parsed, before sglang looks for the flashinfer package.
+
+        It does so by the attention's name; the one behind it here does not use the package.
+        """
+        if server_args.enable_mis:
+            os.environ["SGLANG_SKIP_SGL_KERNEL_VERSION_CHECK"] = "1"
+
+    def init_backend(self) -> None:
+        """Called once in each worker, before it builds its attention."""
+        from sglang.srt.layers.attention.attention_registry import register_attention_backend
+
+        @register_attention_backend("flashinfer")
+        def packed_on_a_cpu(runner: Any) -> Any:
+            from scoreparity_cpu_attention import MultiItemTorchAttention
+
+            return MultiItemTorchAttention(runner)
 
 
 def activate() -> str:

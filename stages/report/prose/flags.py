@@ -12,6 +12,9 @@ _WORDS: dict[FlagCode, str] = {
     "lead_includes_one": "the interval of the lead includes 1 ({low} to {high})",
     "no_rival": "the other backend has no eligible cell",
     "untrained_model": "the model is small and untrained",
+    "stand_in": (
+        "a part of {name}'s server was code of this project, so its speed is not to be quoted"
+    ),
     "hosts_without_cost": "the backends ran on different hosts and no cost is given for both",
     "other_work": "other work took {cpu} of the machine's CPU time while {name} was timed",
     "client_elsewhere": "the client was not on {name}'s machine: {round_trip}",

@@ -24,6 +24,9 @@ WORDS: dict[str, Flag] = {
     ),
     "the interval of the lead includes 1 (0.90x to any)": Flag(code="lead_includes_one", low=0.9),
     "the other backend has no eligible cell": Flag(code="no_rival"),
+    "a part of PyTorch's server was code of this project, so its speed is not to be quoted": Flag(
+        code="stand_in", backend="pytorch"
+    ),
     "the model is small and untrained": Flag(code="untrained_model"),
     "the backends ran on different hosts and no cost is given for both": Flag(
         code="hosts_without_cost"
