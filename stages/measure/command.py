@@ -107,8 +107,9 @@ def measure(
 
 def _launchable(plan: Plan) -> tuple[list[str], dict[str, str]]:
     """The server's command and environment, after a check that it knows its flags."""
+    variables = launch_variables(plan)  # may refuse the contract, so before anything is built
     python = ensure_environment(plan.environment, plan.commit)
-    environ = server_environment(launch_variables(plan), cache_variables(plan))
+    environ = server_environment(variables, cache_variables(plan))
     _announce_left_out(plan)
     check_flags(plan, python, environ, lambda what: click.echo(f"{plan.title}: {what}"))
     return [str(python), *plan.arguments], environ
@@ -276,9 +277,10 @@ def _launch_facts(plan: Plan, argv: list[str], started_at: str) -> dict[str, Any
 
 def record_unavailable(plan: Plan, folder: Path) -> None:
     """Write the empty matrix of a backend that cannot run. Starts and builds nothing."""
-    write_whole(folder / SERVER_LOG_FILE, b"")
     argv = ["python", *plan.arguments] if plan.contract.base_url is None else []
-    write_result(plan, MeasurementResult(Run(**_launch_facts(plan, argv, utc_now()))), folder)
+    run = Run(**_launch_facts(plan, argv, utc_now()))
+    write_whole(folder / SERVER_LOG_FILE, b"")
+    write_result(plan, MeasurementResult(run), folder)
     name = declared(plan.backend).title
     click.echo(f"{plan.title}: not measured, {name} is unavailable: {plan.unavailable}")
 

@@ -68,4 +68,5 @@ def test_its_matrix_belongs_to_the_contract_it_was_planned_under(bench: Path) ->
         available = make_plan(parse_contract(raw), "jax", "portable")
     assert found.contract == available.contract
     assert found.run.environment_sha256 == requirements_sha256("sglang_jax")
+    assert found.run.environ == {"JAX_LOG_COMPILES": "1"}, "the contract sets none"
     assert found.workload_sha256 == available.workload_sha256
