@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +9,6 @@ from functools import partial
 import polars as pl
 
 from stages.backends.registry import declared
-from stages.common.errors import UserError
 from stages.compare.cells import build_cell, reported_seconds
 from stages.compare.elsewhere import elsewhere_flags, server_host
 from stages.compare.gate import judge
@@ -34,7 +32,6 @@ from stages.documents.comparison import (
     BUSY,
     COMPARISON_VERSION,
     NOISY,
-    TITLE,
     Cell,
     Comparison,
     Flag,
@@ -121,9 +118,6 @@ def _pair(contract: Contract) -> Pair:
 
 def _named(backend: Backend) -> Named:
     its = declared(backend)
-    if not re.fullmatch(TITLE, its.title):
-        allowed = "up to 24 ASCII letters, digits, spaces and '._+-' are allowed"
-        raise UserError(f"backends/{backend}/backend.py: title {its.title!r}: {allowed}")
     return Named(
         key=backend,
         title=its.title,

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
+from stages.backends.registry import TITLE
 from stages.common.errors import UserError
 from stages.contract import VIEWS, Backend, Gate, Identity, Selection, View
 from stages.documents.matrix import (
@@ -86,10 +87,6 @@ class Part(BaseModel):
     """A part of the comparison: immutable, and an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-TITLE = r"^[A-Za-z0-9][A-Za-z0-9 ._+-]{0,23}$"
-"""A backend's title: up to 24 ASCII letters, digits, spaces and ``._+-``."""
 
 
 class Named(Part):
