@@ -9,7 +9,7 @@ from functools import partial
 import polars as pl
 
 from stages.backends.registry import declared
-from stages.compare.cells import build_cell, reported_seconds
+from stages.compare.cells import Seconds, build_cell, reported_seconds
 from stages.compare.elsewhere import elsewhere_flags, server_host
 from stages.compare.gate import judge
 from stages.compare.oracle import against_oracle, sides_with
@@ -27,7 +27,7 @@ from stages.compare.selection import (
 from stages.compare.series import chunk_ratios, item_differences, pass_times
 from stages.compare.turning import turning
 from stages.contract import VIEWS, Backend, Contract, Gate, View
-from stages.documents.cell import MatrixKey, matrix_keys
+from stages.documents.cell import CellKey, MatrixKey, matrix_keys
 from stages.documents.comparison import (
     BUSY,
     COMPARISON_VERSION,
@@ -157,7 +157,7 @@ def _view(
         for b in both
     }
     cells: list[Cell] = []
-    seconds = {}
+    seconds: dict[CellKey, Seconds] = {}
     for backend in both:
         provenance = matrices[keys[backend]].provenance
         for chunk in provenance.contract.chunk_sizes:
@@ -168,7 +168,7 @@ def _view(
             allowed = caches[keys[backend]].allowed_tokens
             leaks = isolations[backend]
             cells.append(build_cell(mine, provenance, chunk, gate, leaks, price, allowed))
-            seconds[backend, chunk] = reported_seconds(mine)
+            seconds[CellKey(backend, chunk)] = reported_seconds(mine)
     unavailable = _unavailable(contract)
     guardrail = contract.selection.guardrail
     cells = mark_guardrail(cells, guardrail)
@@ -195,7 +195,7 @@ def _view(
         winner=without_winner("deferred")
         if unavailable
         else decide(
-            [Samples(c, seconds[c.backend, c.chunk_size]) for c in cells if c.eligible],
+            [Samples(c, seconds[c.key]) for c in cells if c.eligible],
             contract.selection,
             both,
             lambda decisive: [*standing, *_cell_flags(decisive)],

@@ -185,10 +185,8 @@ def _ratio_interval(
 ) -> Interval | None:
     if rival is None:
         return None
-    of = {(s.cell.backend, s.cell.chunk_size): s.seconds for s in samples}
-    return ratio_interval(
-        of[rival.backend, rival.chunk_size], of[leader.backend, leader.chunk_size]
-    )
+    seconds = {sample.cell.key: sample.seconds for sample in samples}
+    return ratio_interval(seconds[rival.key], seconds[leader.key])
 
 
 def _rival(cells: Sequence[Cell], leader: Cell, guardrail: float) -> Cell | None:

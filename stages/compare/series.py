@@ -10,7 +10,8 @@ import polars as pl
 
 from stages.compare.gate import identical_requests
 from stages.compare.intervals import ratio_interval
-from stages.contract import Backend, Pair
+from stages.contract import Pair
+from stages.documents.cell import CellKey
 from stages.documents.comparison import Cell, ItemDifference, PassTime, Ratio
 from stages.documents.matrix import TIMED_PHASES
 
@@ -77,21 +78,21 @@ def item_differences(
 
 
 def chunk_ratios(
-    cells: Sequence[Cell], seconds: Mapping[tuple[Backend, int], Array], pair: Pair
+    cells: Sequence[Cell], seconds: Mapping[CellKey, Array], pair: Pair
 ) -> list[Ratio]:
     """Candidate / reference at every chunk size, rising.
 
     Args:
         cells: of both backends in one view.
-        seconds: backend and chunk size -> the passes that cell's figures come from.
+        seconds: of the passes that each cell's figures come from.
         pair: that is compared.
     """
-    found = {(cell.backend, cell.chunk_size): cell for cell in cells}
+    found = {cell.key: cell for cell in cells}
     ratios = []
     for size in sorted({cell.chunk_size for cell in cells}):
-        one, other = (found[backend, size] for backend in pair.both)
+        one, other = (found[CellKey(backend, size)] for backend in pair.both)
         # Seconds go the other way round: fewer of them are more items per second.
-        interval = ratio_interval(seconds[pair.reference, size], seconds[pair.candidate, size])
+        interval = ratio_interval(seconds[other.key], seconds[one.key])
         ratios.append(
             Ratio(
                 chunk_size=size,

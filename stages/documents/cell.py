@@ -24,6 +24,13 @@ def matrix_keys(pair: Pair) -> tuple[MatrixKey, ...]:
     return tuple(MatrixKey(b, v) for b in pair.both for v in VIEWS)
 
 
+class CellKey(NamedTuple):
+    """Which cell of a view: of which backend, with how many items per call."""
+
+    backend: Backend
+    chunk_size: int
+
+
 @dataclass(frozen=True, slots=True)
 class PassKey:
     """Which pass of a matrix: phase, items per call, and the run from 0."""

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from stages.backends.registry import TITLE
 from stages.common.errors import UserError
 from stages.contract import VIEWS, Backend, Gate, Identity, Selection, View
+from stages.documents.cell import CellKey
 from stages.documents.matrix import (
     COMPARISON_FILE,
     Model,
@@ -465,6 +466,11 @@ class Cell(Part):
     usd_per_pass: float | None
     items_per_usd: float | None
     usd_per_million_items: float | None
+
+    @property
+    def key(self) -> CellKey:
+        """Which cell of its view it is."""
+        return CellKey(self.backend, self.chunk_size)
 
 
 class PassTime(Part):
