@@ -36,13 +36,13 @@ from stages.documents.comparison import (
     Comparison,
     Flag,
     Isolation,
+    MatrixSource,
     Named,
     NoiseFloor,
     OracleResult,
     Pair,
     PrefixCache,
     Scope,
-    Source,
     Turning,
     ViewComparison,
 )
@@ -269,11 +269,11 @@ def _cell_flags(cells: list[Cell]) -> list[Flag]:
     return flags
 
 
-def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:
+def _source(matrix: Matrix, passes: pl.DataFrame) -> MatrixSource:
     found = matrix.provenance
     timed = passes.filter(pl.col("phase").is_in(TIMED_PHASES))
     planned = found.contract.passes
-    return Source(
+    return MatrixSource(
         backend=found.backend,
         view=found.view,
         unavailable=found.unavailable,

@@ -593,7 +593,7 @@ class Winner(Part):
     flags: list[Flag]
 
 
-class Source(Part):
+class MatrixSource(Part):
     """Where one matrix came from, as far as a reader of the report needs it.
 
     Attributes:
@@ -716,7 +716,7 @@ class Comparison(Part):
     scope: Scope
     gate: Gate
     selection: Selection
-    sources: list[Source]
+    sources: list[MatrixSource]
     portable: ViewComparison
     best_native: ViewComparison
 
