@@ -184,7 +184,7 @@ class Scoring(Record):
 type ModelCheck = Literal["revision", "hash", "none"]
 
 
-class Elsewhere(Record):
+class RemoteServerFacts(Record):
     """A server that was started elsewhere: where the client was, and what the server says it is.
 
     Every value is the server's own, bounded and cleaned; its secrets are not among them.
@@ -308,7 +308,7 @@ class Run(Record):
     argv: list[str]
     environ: dict[str, str]
     shell: ShellVariables | None = None
-    elsewhere: Elsewhere | None = None
+    elsewhere: RemoteServerFacts | None = None
     scoring: Scoring | None = None
     round_trip: RoundTrip | None = None
     devices: list[str] = Field(default_factory=list)

@@ -17,7 +17,7 @@ from matrices import with_facts
 from patience import wait_for
 
 from stages.contract import Backend, Contract, View
-from stages.documents.matrix import Elsewhere, Provenance, RoundTrip
+from stages.documents.matrix import Provenance, RemoteServerFacts, RoundTrip
 from stages.measure.servers.launched import is_listening
 from stages.plan.command_line import attribute
 
@@ -48,7 +48,7 @@ def told_by(made: Contract, backend: Backend, view: View, **changes: Any) -> dic
     }
 
 
-def account(**changes: Any) -> Elsewhere:
+def account(**changes: Any) -> RemoteServerFacts:
     """What a server says it is, that is not on the client's machine."""
     fields: dict[str, Any] = {
         "same_machine": False,
@@ -58,10 +58,10 @@ def account(**changes: Any) -> Elsewhere:
         "settings": {"dtype": "float32", "disable_radix_cache": True, "max_total_tokens": None},
         "settings_sha256": "5e" * 32,
     }
-    return Elsewhere(**{**fields, **changes})
+    return RemoteServerFacts(**{**fields, **changes})
 
 
-def at_url(found: Provenance, url: str, told: Elsewhere, round_trip_s: float) -> Provenance:
+def at_url(found: Provenance, url: str, told: RemoteServerFacts, round_trip_s: float) -> Provenance:
     """The provenance of the same matrix, had its server been at ``url``."""
     return with_facts(
         found,
