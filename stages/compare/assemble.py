@@ -48,7 +48,7 @@ from stages.documents.comparison import (
 )
 from stages.documents.matrix import TIMED_PHASES, Matrix, Provenance
 from stages.documents.oracle import OracleTable
-from stages.documents.probes import Probes
+from stages.documents.probes import ProbeTable
 from stages.documents.workload import CanonicalWorkload
 
 
@@ -62,7 +62,7 @@ class Evidence:
     """
 
     matrices: Mapping[MatrixKey, Matrix]
-    probes: Mapping[MatrixKey, Probes]
+    probes: Mapping[MatrixKey, ProbeTable]
     oracle: OracleTable
 
 
@@ -212,7 +212,7 @@ def _view(
 
 
 def _isolation(
-    probes: Probes, served: Provenance, noise: NoiseFloor, contract: Contract
+    probes: ProbeTable, served: Provenance, noise: NoiseFloor, contract: Contract
 ) -> Isolation:
     limit = change_limit(noise, contract.gate, served.contract.launch.dtype)
     return isolation(probes.frame, probes.provenance.targets, served.items, limit)

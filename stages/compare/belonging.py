@@ -11,7 +11,7 @@ from stages.common.errors import UserError
 from stages.contract import Backend, Contract, View
 from stages.documents.matrix import ROW_SUM_TOLERANCE, Matrix
 from stages.documents.oracle import OracleTable
-from stages.documents.probes import Probes
+from stages.documents.probes import ProbeTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def check_matrix(
     _check_scores(path, matrix)
 
 
-def check_probes(path: Path, probes: Probes, matrix: Matrix) -> None:
+def check_probes(path: Path, probes: ProbeTable, matrix: Matrix) -> None:
     """Refuse probes that were not run in the session of ``matrix``.
 
     Raises:

@@ -105,17 +105,17 @@ PROBE_TABLE = TableKind(
 
 
 @dataclass(frozen=True, slots=True)
-class Probes:
+class ProbeTable:
     """The probes of one matrix."""
 
     frame: pl.DataFrame
     provenance: ProbeProvenance
 
 
-def read_probes(path: Path) -> Probes:
+def read_probes(path: Path) -> ProbeTable:
     """Read the probes of one matrix.
 
     Raises:
         UserError: missing, truncated, of another version, or changed since.
     """
-    return Probes(*PROBE_TABLE.read(path))
+    return ProbeTable(*PROBE_TABLE.read(path))

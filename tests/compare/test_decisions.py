@@ -22,7 +22,7 @@ from stages.contract.serving import Source
 from stages.documents.comparison import Comparison, Flag, Reason
 from stages.documents.matrix import CallRecord, Host, Matrix, Model, Status
 from stages.documents.oracle import ORACLE_SCHEMA, OracleProvenance, OracleTable
-from stages.documents.probes import PROBE_SCHEMA, ProbeProvenance, ProbeRecord, Probes
+from stages.documents.probes import PROBE_SCHEMA, ProbeProvenance, ProbeRecord, ProbeTable
 from stages.report.figures import draw_all
 from stages.report.prose.flags import flag as worded
 from stages.report.prose.winner import answer
@@ -178,14 +178,14 @@ class Situation:
                 )
         return records
 
-    def _probes(self, backend: Backend, view: View) -> Probes:
+    def _probes(self, backend: Backend, view: View) -> ProbeTable:
         made = probes(backend, view, backend not in self.unavailable)
         if self.items > 1:
             return made
-        return Probes(made.frame.filter(pl.col("kind") == "repeat"), made.provenance)
+        return ProbeTable(made.frame.filter(pl.col("kind") == "repeat"), made.provenance)
 
 
-def probes(backend: Backend, view: View, ran: bool) -> Probes:
+def probes(backend: Backend, view: View, ran: bool) -> ProbeTable:
     """An isolated, deterministic server."""
     layouts = ("alone", "reversed", "replaced", "shorter", "longer")
     alone = [("isolation", layout, 0, 1) for layout in layouts]
@@ -208,7 +208,7 @@ def probes(backend: Backend, view: View, ran: bool) -> Probes:
         session=0,
         targets=[1],
     )
-    return Probes(frame if ran else frame.clear(), provenance)
+    return ProbeTable(frame if ran else frame.clear(), provenance)
 
 
 def oracle(made: Contract) -> OracleTable:

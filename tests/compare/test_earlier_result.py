@@ -23,7 +23,7 @@ from stages.contract import parse_contract
 from stages.documents.cell import matrix_keys
 from stages.documents.matrix import MATRIX_FILE, MATRIX_TABLE, Matrix, Provenance, Run
 from stages.documents.oracle import ORACLE_TABLE, OracleProvenance, OracleTable
-from stages.documents.probes import PROBE_TABLE, PROBES_FILE, ProbeProvenance, Probes
+from stages.documents.probes import PROBE_TABLE, PROBES_FILE, ProbeProvenance, ProbeTable
 from stages.documents.workload import read_workload
 
 EARLIER = ROOT / "tests" / "fixtures" / "earlier_result"
@@ -48,9 +48,9 @@ def matrix(folder: Path) -> Matrix:
     return Matrix(frame, Provenance(**facts, run=Run(**run)))
 
 
-def probes(folder: Path) -> Probes:
+def probes(folder: Path) -> ProbeTable:
     frame, facts = rows_and_facts(folder / PROBES_FILE, PROBE_TABLE.name)
-    return Probes(frame, ProbeProvenance(**facts))
+    return ProbeTable(frame, ProbeProvenance(**facts))
 
 
 def oracle() -> OracleTable:
