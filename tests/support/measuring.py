@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from journals import finished_passes
 from patience import wait_for
 from pipelines import Pipeline
 
 from stages.documents.matrix import Matrix, read_matrix
 from stages.machine.lock import LOCK_NAME
-from stages.measure.record.journal import JOURNAL_FILE, PassFinished, decode_entries
+from stages.measure.record.journal import PassFinished
 from stages.measure.servers.launched import is_listening
 
 type PassName = tuple[str, int, int]
@@ -149,13 +150,7 @@ class Measuring:
 
     def passes(self) -> list[PassFinished]:
         """The finished passes in the journal now."""
-        found = list(self.cache.glob(f"journals/*/{JOURNAL_FILE}"))
-        assert len(found) <= 1
-        try:
-            entries, _ = decode_entries(found[0].read_bytes()) if found else ([], 0)
-        except FileNotFoundError:
-            return []
-        return [e for e in entries if isinstance(e, PassFinished)]
+        return finished_passes(self.cache)
 
     def count(self, phase: str, session: int | None = None) -> int:
         """Good passes of a phase in the journal now, of one server session or of all."""

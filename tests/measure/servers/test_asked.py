@@ -18,6 +18,7 @@ from bench import bench_contract, hold, make_bench
 from elsewhere import ByHand, told_by
 from hypothesis import given
 from hypothesis import strategies as st
+from journals import finished_passes
 from patience import PATIENCE_S, wait_for
 
 from stages.common.errors import UserError
@@ -230,8 +231,7 @@ class Place:
         return any((self.cache / "asked").glob("*.json"))
 
     def has_passes(self) -> bool:
-        journals = self.cache.glob("journals/*/passes.jsonl")
-        return any(b'"kind":"pass"' in path.read_bytes() for path in journals)
+        return bool(finished_passes(self.cache))
 
     @property
     def matrix(self) -> Matrix:

@@ -19,6 +19,7 @@ import psutil
 import pytest
 from bench import bench_contract, hold, inside, make_bench
 from elsewhere import SECRET, ByHand, told_by
+from journals import finished_passes
 from patience import PATIENCE_S, wait_for
 
 from stages.common.errors import UserError, one_line
@@ -26,7 +27,7 @@ from stages.common.shell import clean_environ
 from stages.contract import Contract, parse_contract
 from stages.documents.matrix import Matrix, read_matrix
 from stages.environments.build import cache_root
-from stages.measure.record.journal import JOURNAL_FILE, PassFinished, decode_entries
+from stages.measure.record.journal import PassFinished
 from stages.measure.servers import remote
 from stages.measure.servers.launched import free_port
 from stages.measure.servers.remote import first_contact, is_this_machine, take_api_key
@@ -84,12 +85,7 @@ class Place:
         return read_matrix(self.folder / OUTPUT / "matrix.parquet")
 
     def passes(self) -> list[PassFinished]:
-        found = list(self.cache.glob(f"journals/*/{JOURNAL_FILE}"))
-        try:
-            entries, _ = decode_entries(found[0].read_bytes()) if found else ([], 0)
-        except FileNotFoundError:
-            return []
-        return [e for e in entries if isinstance(e, PassFinished)]
+        return finished_passes(self.cache)
 
     def everything(self) -> bytes:
         """Every byte that was written by the measurement."""
