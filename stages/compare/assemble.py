@@ -1,4 +1,4 @@
-"""From four matrices to the comparison. No disk, no network, no clock."""
+"""Builds the comparison from four matrices, their probes and the oracle's scores."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ from stages.documents.workload import CanonicalWorkload
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything that was measured.
+    """The tables that the comparison is built from.
 
     Attributes:
-        matrices, probes: of each backend in each view.
-        oracle: the independent scorer's sample.
+        matrices, probes: one of each backend in each view.
+        oracle: the independent scorer's scores.
     """
 
     matrices: Mapping[MatrixKey, Matrix]
@@ -117,12 +117,13 @@ def _pair(contract: Contract) -> Pair:
 
 
 def _named(backend: Backend) -> Named:
-    its = declared(backend)
+    declaration = declared(backend)
+    masks = declaration.tpu_masks
     return Named(
         key=backend,
-        title=its.title,
-        package=its.package,
-        tpu_mask_flag=its.tpu_masks.mask if its.tpu_masks else None,
+        title=declaration.title,
+        package=declaration.package,
+        tpu_mask_flag=masks.mask if masks else None,
     )
 
 
