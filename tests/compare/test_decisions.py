@@ -1,4 +1,4 @@
-"""The decision table: matrices with a known answer, and what the whole comparison says of them."""
+"""The decision table: matrices with a known answer, and the comparison that follows from them."""
 
 from __future__ import annotations
 
@@ -554,7 +554,7 @@ def test_a_winner_that_took_more_from_its_cache_than_its_view_allows_is_not_trus
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_server_that_tells_nothing_of_its_cache_lowers_no_confidence(view: View) -> None:
+def test_a_server_that_does_not_report_its_cache_lowers_no_confidence(view: View) -> None:
     found = Situation(cached={("jax", view): None}).compare()
     of = next(v for v in found.views() if v.view == view)
     assert (of.winner.flags, of.winner.confidence) == ([], "high")
@@ -636,7 +636,7 @@ def test_a_commit_is_not_credited_with_code_it_does_not_hold() -> None:
     assert metrics(found)["uncommitted_changes"] is True
 
 
-def test_changes_that_nobody_could_ask_about_are_not_denied() -> None:
+def test_unknown_changes_are_null_and_not_false() -> None:
     found = Situation(changed_code={"jax": None}).compare()
     assert "fedcba987654, uncommitted changes not known" in render_all(found)["report.md"]
     assert metrics(found)["uncommitted_changes"] is None

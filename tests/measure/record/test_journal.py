@@ -390,7 +390,7 @@ def test_all_code_that_measure_imports_is_in_the_key() -> None:
     assert wanted <= set(measuring_code())
 
 
-def test_the_codes_hash_tells_contents_but_not_places(tmp_path: Path) -> None:
+def test_the_hash_of_the_code_depends_on_contents_and_not_on_folders(tmp_path: Path) -> None:
     program = ROOT / "stages" / "measure" / "record" / "journal.py"
     copy = tmp_path / "journal.py"
     copy.write_bytes(program.read_bytes())
