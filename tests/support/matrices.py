@@ -112,7 +112,7 @@ def passes(
 
 
 def with_facts[T: (Provenance, MatrixSource)](found: T, changes: Mapping[str, object]) -> T:
-    """The same with other facts, those of its run among them."""
+    """A copy with other facts, including those of its run."""
     of_run = {name: value for name, value in changes.items() if name in Run.model_fields}
     own = {name: value for name, value in changes.items() if name not in of_run}
     run = found.run.model_copy(update=of_run)
