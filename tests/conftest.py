@@ -62,7 +62,7 @@ TRAINED = SERVERS / "test_trained_model.py"
 MEASURED_ONCE = (SERVERS / "test_pipeline.py", SERVERS / "test_two_machines.py")
 
 # It has somebody killed for want of memory.
-KILLS = "test_a_server_the_kernel_kills_for_its_memory_is_told_so"
+KILLS = "test_a_server_that_the_kernel_kills_for_its_memory_died_of_it"
 
 
 def file_of(nodeid: str) -> PurePosixPath:

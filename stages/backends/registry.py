@@ -18,6 +18,9 @@ from stages.common.errors import UserError, one_line
 
 FOLDER = Path("backends")
 
+TITLE = r"^[A-Za-z0-9][A-Za-z0-9 ._+-]{0,23}$"
+"""A backend's title: up to 24 ASCII letters, digits, spaces and ``._+-``."""
+
 _KEY = r"[a-z][a-z0-9_]*"
 # A result that names no backend has one of these words in the place of its key.
 _NO_KEYS = frozenset({"tie", "none", "deferred", "both", "neither"})
@@ -148,6 +151,9 @@ def _complaint(backend: DeclaredBackend, folder: str) -> str | None:
         value = getattr(backend, name, None)
         if not isinstance(value, str) or not value.strip():
             return f"declares no {name}"
+    if not re.fullmatch(TITLE, backend.title):
+        allowed = "up to 24 ASCII letters, digits, spaces and '._+-' are allowed"
+        return f"title {backend.title[:60]!r}: {allowed}"
     if not re.fullmatch(_KEY, backend.key):
         return f"key {one_line(backend.key, 60)!r}: small letters, digits and '_' are allowed"
     if backend.key != folder:

@@ -195,7 +195,7 @@ def git(
     done = run_git(*arguments, folder=folder, options=options, works=works, environ=environ)
     if done.returncode != 0:
         where = "" if folder == Path() else f"{folder}: "
-        raise GitError(f"{where}`git {arguments[0]}` failed: {said(done)}")
+        raise GitError(f"{where}`git {arguments[0]}` failed: {git_message(done)}")
     return done.stdout.decode(errors="replace")
 
 
@@ -217,7 +217,7 @@ def check_trusted(complaint: str) -> None:
     raise NotTrustedError(f"git: {reason}", one_line(remedy, _DETAIL_CHARACTERS))
 
 
-def said(done: subprocess.CompletedProcess[bytes], limit: int = _DETAIL_CHARACTERS) -> str:
+def git_message(done: subprocess.CompletedProcess[bytes], limit: int = _DETAIL_CHARACTERS) -> str:
     """Git's message, in one line."""
     return one_line((done.stderr or done.stdout).decode(errors="replace"), limit)
 
@@ -234,7 +234,7 @@ def check_repository(folder: Path = Path()) -> None:
     # A repository whose git folder is gone gives another message.
     if done.returncode == 0 or b"not a git repository (or any" in done.stderr:
         raise NoRepositoryError("this folder is in no git repository")
-    raise GitError(f"git: {said(done).removeprefix('fatal: ')}")
+    raise GitError(f"git: {git_message(done).removeprefix('fatal: ')}")
 
 
 def why_no_revision(folder: Path = Path()) -> str:

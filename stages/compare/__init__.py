@@ -1,1 +1,1 @@
-"""Stage ``compare``: gate, figures, selection, and the comparison they add up to."""
+"""Stage ``compare``: figures, correctness gate, guardrail, selection."""

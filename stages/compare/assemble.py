@@ -1,8 +1,7 @@
-"""From four matrices to the comparison. No disk, no network, no clock."""
+"""Builds the comparison from four matrices, their probes and the oracle's scores."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -10,8 +9,7 @@ from functools import partial
 import polars as pl
 
 from stages.backends.registry import declared
-from stages.common.errors import UserError
-from stages.compare.cells import build_cell, reported_seconds
+from stages.compare.cells import Seconds, build_cell, reported_seconds
 from stages.compare.elsewhere import elsewhere_flags, server_host
 from stages.compare.gate import judge
 from stages.compare.oracle import against_oracle, sides_with
@@ -29,43 +27,42 @@ from stages.compare.selection import (
 from stages.compare.series import chunk_ratios, item_differences, pass_times
 from stages.compare.turning import turning
 from stages.contract import VIEWS, Backend, Contract, Gate, View
-from stages.documents.cell import MatrixKey, matrix_keys
+from stages.documents.cell import CellKey, MatrixKey, matrix_keys
 from stages.documents.comparison import (
     BUSY,
     COMPARISON_VERSION,
     NOISY,
-    TITLE,
     Cell,
     Comparison,
     Flag,
     Isolation,
+    MatrixSource,
     Named,
     NoiseFloor,
     OracleResult,
     Pair,
     PrefixCache,
     Scope,
-    Source,
     Turning,
     ViewComparison,
 )
 from stages.documents.matrix import TIMED_PHASES, Matrix, Provenance
 from stages.documents.oracle import OracleTable
-from stages.documents.probes import Probes
+from stages.documents.probes import ProbeTable
 from stages.documents.workload import CanonicalWorkload
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything that was measured.
+    """The tables that the comparison is built from.
 
     Attributes:
-        matrices, probes: of each backend in each view.
-        oracle: the independent scorer's sample.
+        matrices, probes: one of each backend in each view.
+        oracle: the independent scorer's scores.
     """
 
     matrices: Mapping[MatrixKey, Matrix]
-    probes: Mapping[MatrixKey, Probes]
+    probes: Mapping[MatrixKey, ProbeTable]
     oracle: OracleTable
 
 
@@ -120,15 +117,13 @@ def _pair(contract: Contract) -> Pair:
 
 
 def _named(backend: Backend) -> Named:
-    its = declared(backend)
-    if not re.fullmatch(TITLE, its.title):
-        allowed = "up to 24 ASCII letters, digits, spaces and '._+-' are allowed"
-        raise UserError(f"backends/{backend}/backend.py: title {its.title!r}: {allowed}")
+    declaration = declared(backend)
+    masks = declaration.tpu_masks
     return Named(
         key=backend,
-        title=its.title,
-        package=its.package,
-        tpu_mask_flag=its.tpu_masks.mask if its.tpu_masks else None,
+        title=declaration.title,
+        package=declaration.package,
+        tpu_mask_flag=masks.mask if masks else None,
     )
 
 
@@ -163,7 +158,7 @@ def _view(
         for b in both
     }
     cells: list[Cell] = []
-    seconds = {}
+    seconds: dict[CellKey, Seconds] = {}
     for backend in both:
         provenance = matrices[keys[backend]].provenance
         for chunk in provenance.contract.chunk_sizes:
@@ -174,7 +169,7 @@ def _view(
             allowed = caches[keys[backend]].allowed_tokens
             leaks = isolations[backend]
             cells.append(build_cell(mine, provenance, chunk, gate, leaks, price, allowed))
-            seconds[backend, chunk] = reported_seconds(mine)
+            seconds[CellKey(backend, chunk)] = reported_seconds(mine)
     unavailable = _unavailable(contract)
     guardrail = contract.selection.guardrail
     cells = mark_guardrail(cells, guardrail)
@@ -201,7 +196,7 @@ def _view(
         winner=without_winner("deferred")
         if unavailable
         else decide(
-            [Samples(c, seconds[c.backend, c.chunk_size]) for c in cells if c.eligible],
+            [Samples(c, seconds[c.key]) for c in cells if c.eligible],
             contract.selection,
             both,
             lambda decisive: [*standing, *_cell_flags(decisive)],
@@ -218,7 +213,7 @@ def _view(
 
 
 def _isolation(
-    probes: Probes, served: Provenance, noise: NoiseFloor, contract: Contract
+    probes: ProbeTable, served: Provenance, noise: NoiseFloor, contract: Contract
 ) -> Isolation:
     limit = change_limit(noise, contract.gate, served.contract.launch.dtype)
     return isolation(probes.frame, probes.provenance.targets, served.items, limit)
@@ -280,11 +275,11 @@ def _cell_flags(cells: list[Cell]) -> list[Flag]:
     return flags
 
 
-def _source(matrix: Matrix, passes: pl.DataFrame) -> Source:
+def _source(matrix: Matrix, passes: pl.DataFrame) -> MatrixSource:
     found = matrix.provenance
     timed = passes.filter(pl.col("phase").is_in(TIMED_PHASES))
     planned = found.contract.passes
-    return Source(
+    return MatrixSource(
         backend=found.backend,
         view=found.view,
         unavailable=found.unavailable,

@@ -1,4 +1,4 @@
-"""Do these tables belong together? Those that do not are refused by name, not compared."""
+"""Refuses tables that do not belong together; errors name the file and the difference."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from stages.common.errors import UserError
 from stages.contract import Backend, Contract, View
 from stages.documents.matrix import ROW_SUM_TOLERANCE, Matrix
 from stages.documents.oracle import OracleTable
-from stages.documents.probes import Probes
+from stages.documents.probes import ProbeTable
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What every table must speak about.
+    """What every table must have been made from.
 
     Attributes:
         contract: in force.
         workload_sha256: of the canonical workload.
-        nonce: of the comparison: what was sent in another one has other salts.
+        nonce: of the comparison; the requests of another one have other salts.
         model_sha256: of the model under test.
         environment_sha256: of each backend's pinned requirements and commit.
     """
@@ -36,7 +36,7 @@ class Expected:
 def check_matrix(
     path: Path, matrix: Matrix, backend: Backend, view: View, expected: Expected
 ) -> None:
-    """Refuse a matrix that is not the one its place says, or was measured differently.
+    """Refuse a matrix of another backend or view, or one measured under another contract.
 
     Raises:
         UserError: naming the file, what it is and what it should be.
@@ -52,12 +52,12 @@ def check_matrix(
     _same(path, "softmax", found.apply_softmax, contract.workload.apply_softmax)
     base_url = section.view(view).base_url
     _same(path, f"contract (backends.{backend}.{view}.base_url)", found.contract.base_url, base_url)
-    # A server started elsewhere has an environment that nobody here knows.
+    # The environment of a server started elsewhere is not known here.
     environment = expected.environment_sha256[backend] if base_url is None else None
     _same(path, "environment", found.run.environment_sha256, environment)
     _same(path, "unavailability", found.unavailable, section.unavailable)
     elsewhere = base_url is not None and section.unavailable is None
-    _same(path, "server's own account", found.run.elsewhere is not None, elsewhere)
+    _same(path, "server's report", found.run.elsewhere is not None, elsewhere)
     measured = found.contract
     for key in ("chunk_sizes", "passes", "limits", "probes"):
         _same(path, f"contract ({key})", getattr(measured, key), getattr(contract, key))
@@ -71,7 +71,7 @@ def check_matrix(
     _check_scores(path, matrix)
 
 
-def check_probes(path: Path, probes: Probes, matrix: Matrix) -> None:
+def check_probes(path: Path, probes: ProbeTable, matrix: Matrix) -> None:
     """Refuse probes that were not run in the session of ``matrix``.
 
     Raises:
@@ -103,7 +103,7 @@ def check_oracle(path: Path, oracle: OracleTable, expected: Expected) -> None:
 
 
 def _check_scores(path: Path, matrix: Matrix) -> None:
-    """Scores must mean what scores mean: the client checked them, a file may be made by hand."""
+    """Refuse invalid scores. The client checked them, but a file can be made by hand."""
     labels = len(matrix.provenance.label_token_ids)
     good = matrix.calls.filter(pl.col("status") == "ok")
     if matrix.calls.is_empty() != (matrix.provenance.unavailable is not None):
@@ -111,7 +111,9 @@ def _check_scores(path: Path, matrix: Matrix) -> None:
         raise UserError(f"{path}: refused: it holds {holds}")
     count = pl.col("item_count") * labels
     if good.filter(pl.col("scores").list.len().fill_null(0) != count).height:
-        raise UserError(f"{path}: refused: a successful call has not {labels} scores for each item")
+        raise UserError(
+            f"{path}: refused: a successful call does not have {labels} scores for each item"
+        )
     scores = good["scores"].list.explode()
     if not scores.is_finite().all() or (scores < 0).any() or (scores > 1).any():
         raise UserError(f"{path}: refused: a score is not a number from 0 to 1")

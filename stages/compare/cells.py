@@ -85,7 +85,7 @@ def build_cell(
         gate: the gate's result; ``None`` for the reference, which is not gated.
         isolation: of the backend in this view; a backend that leaks is not eligible.
         usd_per_hour: price of the host, if known.
-        allowed_tokens: how many prompt tokens of a pass may come from a prefix cache.
+        allowed_tokens: prompt tokens of a pass that may come from a prefix cache.
     """
     timed = passes.filter(pl.col("phase").is_in(TIMED_PHASES))
     good = timed.filter(pl.col("status") == "ok")

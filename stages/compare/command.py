@@ -1,4 +1,4 @@
-"""Stage ``compare``: read everything that was measured and write what it adds up to.
+"""Stage ``compare``: read all measured tables and write the comparison.
 
 Writes to ``data/compare/``: ``comparison.json``, ``metrics.json`` and, for `dvc plots`,
 ``portable.csv`` and ``best_native.csv``.
@@ -68,7 +68,7 @@ def compare(contract: Contract) -> Comparison:
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> None:
-    """Write the comparison and what `dvc metrics` and `dvc plots` read."""
+    """Write the comparison, and the files for `dvc metrics` and `dvc plots`."""
     document = comparison.model_dump_json(indent=1) + "\n"
     write_whole(folder / COMPARISON_FILE.name, document.encode())
     summary = json.dumps(metrics(comparison), indent=2) + "\n"
@@ -93,5 +93,5 @@ def main(output: Path) -> None:
             "items_per_s": None if won.items_per_s is None else number(won.items_per_s),
             "confidence": won.confidence,
         }
-        told = " ".join(f"{name}={value}" for name, value in found.items() if value is not None)
-        click.echo(f"{view.view}: {told}")
+        known = " ".join(f"{name}={value}" for name, value in found.items() if value is not None)
+        click.echo(f"{view.view}: {known}")

@@ -1,7 +1,7 @@
-"""The comparison for `dvc metrics` and `dvc plots`: flat, with names that stay the same.
+"""The comparison for `dvc metrics` and `dvc plots`, under names that never change.
 
 Figures are rounded to four significant digits: `dvc metrics diff` prints a row for every
-value that is not the same to the last bit. `comparison.json` has them in full.
+value that differs in its last bit. `comparison.json` has all digits.
 """
 
 from __future__ import annotations
@@ -21,19 +21,18 @@ type Metrics = dict[str, Figures | bool | None]
 
 
 def metrics(comparison: Comparison) -> Metrics:
-    """What `dvc metrics diff` shows: of each view winner, selected cells, their ratio, the gate.
+    """The metrics of each view: winner, selected cells, their ratio, the gate's differences.
 
-    And how each backend scored the items of a request, without which no figure can be read.
-
-    Units are in the names; a figure that is absent is ``None``, so that every name is there
-    in every run.
+    They also say how each backend scored the items of a request, since that decides what its
+    figures mean. Units are in the names. An absent figure is ``None``, so every run has every
+    name.
     """
     found: Metrics = {v.view: _view_metrics(v, comparison.gate) for v in comparison.views()}
     return found | {"uncommitted_changes": _uncommitted_changes(comparison)}
 
 
 def _uncommitted_changes(comparison: Comparison) -> bool | None:
-    """Whether any code that measured differed from its commit; ``None`` where nobody knows."""
+    """Whether any code that measured differed from its commit; ``None`` where that is not known."""
     known = {s.run.git_dirty for s in comparison.sources if s.unavailable is None}
     return True if True in known else False if known == {False} else None
 
@@ -87,7 +86,7 @@ def _gate(view: ViewComparison, limits: Gate) -> dict[str, Figure]:
     return {
         "passed_cells": sum(g.verdict == "pass" for g in gates),
         "cells": len(gates),
-        # dvc prints five decimals, and a right score is off by a millionth.
+        # dvc prints five decimals, and correct scores differ by about a millionth.
         "max_abs_diff_pct_of_limit": _percent_of(largest, limits.max_abs_diff),
         "mean_abs_diff_pct_of_limit": _percent_of(mean, limits.mean_abs_diff),
     }
@@ -112,9 +111,9 @@ def _rounded(value: float | None) -> float | None:
 
 
 def plot_table(view: ViewComparison) -> bytes:
-    """CSV: a row a chunk size, a column a role and figure, for `dvc plots`.
+    """CSV for `dvc plots`: one row per chunk size, one column per role and figure.
 
-    The field of an absent figure is empty, and the plot's line has a gap there.
+    An absent figure is an empty field, which leaves a gap in the line.
     """
     rows = []
     for chunk in sorted({c.chunk_size for c in view.cells}):

@@ -18,11 +18,11 @@ type Array = npt.NDArray[np.float64]
 
 
 def judge(candidate: pl.DataFrame, reference: pl.DataFrame, gate: Gate, labels: int) -> GateResult:
-    """Judge one cell by all its successful timed passes; the worst pass counts.
+    """Judge one cell by the worst of its successful timed passes.
 
     Args:
         candidate: passes of one cell of the candidate, as ``passes_of`` returns them.
-        reference: passes of the reference; rows of other cells do no harm.
+        reference: passes of the reference; those of other cells are ignored.
         gate: the largest differences that pass.
         labels: scores per item.
 
@@ -52,7 +52,7 @@ def judge(candidate: pl.DataFrame, reference: pl.DataFrame, gate: Gate, labels: 
 
 
 def identical_requests(candidate: pl.DataFrame, reference: pl.DataFrame) -> pl.DataFrame:
-    """The candidate's good timed passes that the reference has answered too.
+    """The candidate's successful timed passes that the reference answered, too.
 
     Args:
         candidate: passes of any cells, as ``passes_of`` returns them.
@@ -67,7 +67,7 @@ def identical_requests(candidate: pl.DataFrame, reference: pl.DataFrame) -> pl.D
         "salt",
         pl.col("scores").alias("reference_scores"),
     )
-    # Joined by key and compared by salt: a row's place in the file means nothing.
+    # Passes are matched by key and salt, never by their order in the file.
     paired = _good_timed(candidate).join(counterparts, on=[*PASS_COLUMNS, "salt"], how="inner")
     return paired.sort(*PASS_COLUMNS)
 
@@ -102,7 +102,7 @@ def power_controls(reference: list[list[float]], labels: int, gate: Gate) -> lis
     Args:
         reference: scores of each compared pass, item by item.
         labels: scores per item.
-        gate: the limits; a control they let pass shows scores too flat to judge by.
+        gate: the limits; a control within them shows that the scores are too flat to judge by.
 
     A control that :func:`no_controls` names is left out.
     """
@@ -128,10 +128,10 @@ def power_controls(reference: list[list[float]], labels: int, gate: Gate) -> lis
 
 
 def no_controls(reference: list[list[float]], labels: int) -> dict[ControlName, Only]:
-    """The controls that would equal the original, and of what there is only one.
+    """The controls that cannot change anything, because there is only one item or label.
 
-    Scores that happen to be equal are no reason: such a control is made, passes the gate, and
-    shows that the scores are too flat. All items of a pass count, however many calls it took.
+    A control of scores that happen to be equal is not left out. It passes the gate, which shows
+    that the scores are too flat. All items of a pass count, however many calls it took.
 
     Args:
         reference: scores of each compared pass, item by item.
@@ -146,7 +146,7 @@ def no_controls(reference: list[list[float]], labels: int) -> dict[ControlName, 
 
 
 def _is_worse(difference: float, so_far: float | None) -> bool:
-    # NaN is the worst of all, and what comes after it must not hide it.
+    # NaN is worse than any number, so no later difference may replace it.
     return so_far is None or (not math.isnan(so_far) and not difference <= so_far)
 
 
@@ -154,14 +154,14 @@ def differences(scores: list[float], reference: list[float]) -> tuple[float, flo
     """Largest and mean absolute difference; NaN when a score is NaN or a count differs."""
     if len(scores) != len(reference) or not scores:
         return float("nan"), float("nan")
-    # Infinity minus infinity is NaN, which no limit lets pass: as it should be.
+    # Infinity minus infinity is NaN, which fails every limit, as it should.
     with np.errstate(invalid="ignore"):
         difference = np.abs(np.asarray(scores) - np.asarray(reference))
     return float(difference.max()), float(difference.mean())
 
 
 def verdict(largest: float | None, mean: float | None, gate: Gate) -> Verdict:
-    """Pass needs both differences within their limit; a comparison with NaN is false."""
+    """``pass`` needs both differences within their limits. NaN is never within a limit."""
     if largest is None or mean is None:
         return "not_compared"
     return "pass" if largest <= gate.max_abs_diff and mean <= gate.mean_abs_diff else "fail"

@@ -3,8 +3,8 @@
 The mean gets Student's t on the raw seconds, at its 97 % quantile: at the 95 % quantile the
 worst of the simulated kinds of noise is covered in only 94 % of cases. The median gets order
 statistics. The ratio of two means gets Welch's t on their logarithms, at the 97 % quantile
-too. How often each covers the truth, and which methods were tried and left, is simulated by
-``benchmarks/coverage.py``; its tables stand in ``docs/methodology.md``.
+too. ``benchmarks/coverage.py`` simulates how often each interval, and each rejected method, covers
+the truth. Its tables are in ``docs/methodology.md``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from stages.common.student import relative_error, student_quantile, welch
 from stages.documents.comparison import Interval
 
 TARGET = 0.95
-"""The level that is asked for; no interval is ever printed with a higher one."""
+"""The wanted level; no interval is printed with a higher one."""
 NOMINAL = 0.97
 """The level whose Student quantile is used, so that ``TARGET`` is reached (see above)."""
 
@@ -34,12 +34,12 @@ type Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """The share of cases, 0 to 1, in which an interval holds the truth at least.
+    """The share of cases, 0 to 1, in which an interval covers the truth, as a lower bound.
 
     Attributes:
         mean: of the mean, hence of items/s.
         median: of the median.
-        ratio: of the ratio of two means, of which one has so many passes and the other no fewer.
+        ratio: of the ratio of two means, where the smaller number of passes counts.
     """
 
     mean: float
@@ -61,7 +61,7 @@ down to a multiple of 5 %, and ``TARGET`` at most. More passes are as good as tw
 
 
 def supported(passes: int) -> Levels:
-    """The levels to print for at least two passes."""
+    """The levels to print for this number of passes, at least 2."""
     return SUPPORTED_LEVELS[min(passes, max(SUPPORTED_LEVELS))]
 
 

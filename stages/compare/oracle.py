@@ -1,4 +1,4 @@
-"""Both backends against the independent scorer: which one drifted?"""
+"""Compares both backends with the independent scorer, to see which one is wrong."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def against_oracle(
 
     Args:
         passes: of one matrix, as ``passes_of`` returns them.
-        sample: the oracle's table, a row a sampled (pass, item).
+        sample: the oracle's table, one row per sampled (pass, item).
         labels: scores per item.
         gate: within its limits the backend agrees with the oracle.
     """

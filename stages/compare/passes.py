@@ -1,4 +1,4 @@
-"""From calls to passes: the one place where a matrix becomes run figures."""
+"""Aggregates the calls of a matrix into passes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from stages.documents.cell import PASS_COLUMNS
 
 
 def passes_of(calls: pl.DataFrame) -> pl.DataFrame:
-    """One row a pass, in measuring order.
+    """One row per pass, in measuring order.
 
     Args:
-        calls: a matrix, a row a call.
+        calls: of a matrix, one row per call.
 
     Returns:
         ``phase, chunk_size, run, position, session, salt``, and
@@ -19,7 +19,7 @@ def passes_of(calls: pl.DataFrame) -> pl.DataFrame:
         ``started_ns``: monotonic clock before the first byte, null if none was sent;
         ``seconds``: first byte sent to last answer validated, null unless ``ok``;
         ``compiles``: compilations logged during the pass, null where not reported;
-        ``cached_tokens``: prompt tokens from the server's prefix cache, null where not told;
+        ``cached_tokens``: prompt tokens from the server's prefix cache, null where not reported;
         ``scores``: all scores of the pass, item by item, empty unless ``ok``.
     """
     ok = (pl.col("status") == "ok").all()

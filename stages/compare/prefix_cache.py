@@ -1,7 +1,7 @@
-"""What a timed pass may take from its server's prefix cache, and what the server says it took.
+"""How many prompt tokens a timed pass may take from a prefix cache, and how many it took.
 
-A view without a prefix cache allows nothing. With one, a pass may share with itself whatever its
-prompts have in common, and take nothing that an earlier pass left: its salt is new.
+A view without a prefix cache allows none. With one, the prompts of a pass may share their common
+prefixes. Nothing may come from an earlier pass, because every pass has a new salt.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ def prompt_tokens(workload: CanonicalWorkload) -> int:
 
 
 def shareable_tokens(workload: CanonicalWorkload) -> int:
-    """The most tokens of a pass that a prefix cache can hold because of the pass itself.
+    """The most prompt tokens that a pass can take from a prefix cache that only the pass filled.
 
-    Each distinct prefix of its prompts must be computed once, unless an earlier pass had it.
-    Where the salt comes first, an earlier pass can have had a part of the salt, by chance. Where
-    the item comes first, it has had every item; that is no chance, and not allowed.
+    Each distinct prefix of its prompts must be computed once. Where the query comes first, an
+    earlier pass may have begun with the same salt ids by chance, so prefixes within the salt need
+    not be computed. Where the item comes first, earlier passes had all items. Taking those from
+    the cache is not allowed.
     """
     by_chance = 0 if workload.item_first else SALT_TOKENS
     return prompt_tokens(workload) - distinct_prefixes(_prompts(workload), longer_than=by_chance)
@@ -45,7 +46,7 @@ def distinct_prefixes(prompts: Iterable[Sequence[int]], longer_than: int = 0) ->
     """
     count, before = 0, list[int]()
     for prompt in sorted(map(list, prompts)):
-        # Of all earlier prompts, in this order, the last one has most in common with it.
+        # In sorted order, the prompt before it has the longest common prefix with it.
         count += max(0, len(prompt) - max(_common(before, prompt), longer_than))
         before = prompt
     return count
@@ -67,7 +68,7 @@ def allowed_tokens(workload: CanonicalWorkload, measured: Measured) -> int:
 def prefix_cache(
     passes: pl.DataFrame, workload: CanonicalWorkload, measured: Measured
 ) -> PrefixCache:
-    """What one backend's server says it took from its prefix cache in one view.
+    """How much one backend's server took from its prefix cache in one view, by its own report.
 
     Args:
         passes: of its matrix, as ``passes_of`` returns them.
@@ -75,20 +76,20 @@ def prefix_cache(
         measured: the contract it was measured under.
     """
     timed = passes.filter(pl.col("phase").is_in(TIMED_PHASES))
-    told = [int(tokens) for tokens in timed["cached_tokens"].drop_nulls()]
+    reported = [int(tokens) for tokens in timed["cached_tokens"].drop_nulls()]
     allowed = allowed_tokens(workload, measured)
     return PrefixCache(
         kept=measured.allows_prefix_cache,
         prompt_tokens=prompt_tokens(workload),
         allowed_tokens=allowed,
         timed_passes=timed.height,
-        told_passes=len(told),
-        most_tokens=max(told, default=None),
+        told_passes=len(reported),
+        most_tokens=max(reported, default=None),
         excess_passes=excess_passes(timed, allowed) or 0,
     )
 
 
 def excess_passes(timed: pl.DataFrame, allowed: int) -> int | None:
-    """Timed passes that took more than is allowed; ``None`` where the server tells nothing."""
-    told = timed["cached_tokens"].drop_nulls()
-    return None if told.is_empty() else int((told > allowed).sum())
+    """Timed passes that took more than is allowed; ``None`` where the server reports nothing."""
+    reported = timed["cached_tokens"].drop_nulls()
+    return None if reported.is_empty() else int((reported > allowed).sum())

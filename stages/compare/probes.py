@@ -1,4 +1,4 @@
-"""What the probes of one server session show: its noise floor, and whether items leak."""
+"""Evaluates the probes of one server session: noise floor and isolation of items."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stages.documents.comparison import Isolation, IsolationVerdict, NoiseFloor
 from stages.documents.probes import OTHER_LENGTHS
 
 NOISE_FACTOR = 10.0
-"""Times the noise floor, a score may move when its neighbours change."""
+"""A score may move by this many noise floors when its neighbours change."""
 
 ROUNDING = {
     "float32": 1e-4,
@@ -21,10 +21,10 @@ ROUNDING = {
     "half": 2e-3,
     "bfloat16": 1e-2,
 }
-"""What a score may move at least, by the served format; of any other, as of bfloat16.
+"""The smallest limit of a change, by the served format; other formats count as bfloat16.
 
-Requests of another shape are computed in other batches and round differently. Identical requests
-never show that: their noise floor is often exactly 0, and rounding must not be called a leak.
+Requests of another shape are computed in other batches and round differently. The noise floor of
+identical requests does not show that. It is often exactly 0, and rounding must not count as a leak.
 """
 
 
@@ -52,10 +52,10 @@ def _runs(repeats: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def change_limit(noise: NoiseFloor, gate: Gate, dtype: str) -> float:
-    """How far a score may move when its neighbours change, and still be called isolated.
+    """How far the score of an isolated item may move when its neighbours change.
 
-    ``NOISE_FACTOR`` times the noise floor, at least what rounding in the served format can do,
-    and never more than the gate allows. A noise floor that is not known counts as none.
+    ``NOISE_FACTOR`` times the noise floor, at least the rounding of the served format, and never
+    more than the gate allows. An unknown noise floor counts as 0.
 
     Args:
         noise: of the same server.
@@ -71,9 +71,9 @@ def isolation(probes: pl.DataFrame, targets: list[int], items: int, limit: float
 
     Args:
         probes: a probe table; only its ``isolation`` rows are read.
-        targets: the items probed. One of them without a score alone in a request, or without
-            a score among neighbours, means nothing was shown; one without a score among
-            neighbours of other lengths, nothing of those.
+        targets: the items probed. If one of them has no score alone in a request, or none among
+            neighbours, the verdict is ``not_probed``. If one has none among neighbours of other
+            lengths, it is ``lengths_not_probed``.
         items: of the workload; a single one has no neighbours.
         limit: a larger change is a leak.
     """
@@ -121,7 +121,7 @@ def _largest(every: list[_Change]) -> dict[str, float]:
 
 
 def _shown(by_target: dict[int, dict[str, float]]) -> IsolationVerdict:
-    """What probes without a leak show; nothing is claimed of a layout that had no answer."""
+    """The verdict of probes without a leak, by the layouts that were answered."""
     answered = [set(mine) for mine in by_target.values()]
     if not answered or not all(answered):
         return "not_probed"

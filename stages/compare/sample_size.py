@@ -1,4 +1,4 @@
-"""How many passes would tell two cells apart."""
+"""How many passes would separate the means of two cells."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def passes_to_decide(one: Cell, other: Cell) -> int | None:
         n = (z(0.975) + z(0.80))^2 (s1^2 + s2^2) / (m1 - m2)^2
 
     Returns:
-        ``None`` where a figure is absent, the means are equal, or no more passes are asked
-        for than were made: then it is not the means that leave the winner open.
+        ``None`` where a figure is absent or the means are equal. Also where no more passes are
+        needed than were made: then something other than the means leaves the winner open.
     """
     if one.mean_s is None or other.mean_s is None or one.std_s is None or other.std_s is None:
         return None

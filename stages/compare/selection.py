@@ -1,4 +1,4 @@
-"""Guardrail, selection and the winner of one view. Backend names never break a tie."""
+"""Guardrail, selection and winner of one view. The names of backends never decide."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def inside_guardrail(p95_s: Sequence[float], guardrail: float) -> list[bool]:
 def choose(cells: Sequence[Cell], guardrail: float) -> Cell | None:
     """The eligible cell with the most items/s inside the guardrail.
 
-    An exact tie goes to the smaller chunk; if that is a tie too, there is no choice.
+    An exact tie goes to the smaller chunk size. Equal chunk sizes give ``None``.
     """
     eligible = [c for c in cells if c.eligible]
     keep = inside_guardrail([_known(c.p95_s) for c in eligible], guardrail)
@@ -67,7 +67,7 @@ def _known(value: float | None) -> float:
 
 
 def mark_guardrail(cells: Sequence[Cell], guardrail: float) -> list[Cell]:
-    """The same cells, with ``inside_guardrail`` set over both backends of the view."""
+    """The same cells with ``inside_guardrail`` set, judged over both backends of the view."""
     eligible = [c for c in cells if c.eligible]
     keep = inside_guardrail([_known(c.p95_s) for c in eligible], guardrail)
     inside = {id(c) for c, kept in zip(eligible, keep, strict=True) if kept}
@@ -77,12 +77,12 @@ def mark_guardrail(cells: Sequence[Cell], guardrail: float) -> list[Cell]:
 def selected(
     cells: Sequence[Cell], guardrail: float, both: Sequence[Backend]
 ) -> dict[Backend, Cell | None]:
-    """For each backend the cell it would be deployed with, judged among its own cells."""
+    """The best cell of each backend, judged among its own cells."""
     return {b: choose([c for c in cells if c.backend == b], guardrail) for b in both}
 
 
 def passed_over(cells: Sequence[Cell], both: Sequence[Backend]) -> dict[Backend, int]:
-    """The chunk size of each backend's fastest measured cell, where that is not eligible."""
+    """The chunk size of each backend's fastest measured cell, where that cell is ineligible."""
     found = {}
     for backend in both:
         measured = [c for c in cells if c.backend == backend and c.items_per_s is not None]
@@ -95,13 +95,13 @@ def passed_over(cells: Sequence[Cell], both: Sequence[Backend]) -> dict[Backend,
 def resampled_shares(
     samples: Sequence[Samples], leader: Cell, selection: Selection, both: Sequence[Backend]
 ) -> tuple[float, float]:
-    """How often the leader still leads when its passes and the others' are drawn anew.
+    """How often the leader still leads when the passes of all cells are resampled.
 
-    Every cell's passes are resampled with replacement ``selection.resamples`` times and
+    The passes of every cell are drawn with replacement ``selection.resamples`` times. Each time
     the winner is chosen again, guardrail included.
 
     Returns:
-        Share of resamples led by the leader's backend, and by the leader's very cell.
+        Share of resamples led by the leader's backend, and by the leading cell itself.
     """
     # Figures are compared per item, so the item count cancels out of items/s.
     draws = [_resample(s, selection, both.index(s.cell.backend)) for s in samples]
@@ -150,7 +150,7 @@ def decide(
     outcome: Outcome = "tie" if tie else leader.backend
     ratio = _known(leader.items_per_s) / _known(rival.items_per_s) if rival else None
     if ratio is not None and ratio < 1:
-        # The guardrail shut the rival out, so items/s do not say by how much it lost.
+        # The guardrail excluded a rival with more items/s, so their ratio is meaningless.
         ratio = None
     interval = _ratio_interval(samples, leader, rival) if ratio is not None else None
     if interval is not None and interval.low <= 1 and not tie:
@@ -160,7 +160,7 @@ def decide(
         *(Flag(code="single_pass", backend=c.backend, chunk_size=c.chunk_size) for c in single),
         *flags,
     ]
-    # Behind the guardrail it is not the means that leave the winner open.
+    # Where the guardrail excluded the rival, more passes would not decide between the means.
     needed = passes_to_decide(leader, rival) if tie and rival and ratio is not None else None
     return Winner(
         outcome=outcome,
@@ -185,10 +185,8 @@ def _ratio_interval(
 ) -> Interval | None:
     if rival is None:
         return None
-    of = {(s.cell.backend, s.cell.chunk_size): s.seconds for s in samples}
-    return ratio_interval(
-        of[rival.backend, rival.chunk_size], of[leader.backend, leader.chunk_size]
-    )
+    seconds = {sample.cell.key: sample.seconds for sample in samples}
+    return ratio_interval(seconds[rival.key], seconds[leader.key])
 
 
 def _rival(cells: Sequence[Cell], leader: Cell, guardrail: float) -> Cell | None:

@@ -1,4 +1,4 @@
-"""What is told besides the cells' figures: single passes, items and ratios."""
+"""The series beside the cells: single passes, differences by item, ratios by chunk size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import polars as pl
 
 from stages.compare.gate import identical_requests
 from stages.compare.intervals import ratio_interval
-from stages.contract import Backend, Pair
+from stages.contract import Pair
+from stages.documents.cell import CellKey
 from stages.documents.comparison import Cell, ItemDifference, PassTime, Ratio
 from stages.documents.matrix import TIMED_PHASES
 
@@ -21,7 +22,7 @@ def pass_times(passes: pl.DataFrame) -> list[PassTime]:
     """Every timed pass of one matrix, in measuring order.
 
     Args:
-        passes: of the matrix, as ``passes_of`` returns them; others than timed are left out.
+        passes: of the matrix, as ``passes_of`` returns them; all but timed ones are left out.
     """
     timed = passes.filter(pl.col("phase").is_in(TIMED_PHASES)).sort("position")
     first = timed["started_ns"].min()
@@ -48,11 +49,11 @@ def item_differences(
     Args:
         candidate: passes of every cell of the candidate of one view, as ``passes_of`` returns them.
         reference: passes of the reference in that view.
-        labels: scores per item; a pass holds so many for each item, all of them finite
-            (``compare/belonging.py`` refuses a matrix of which this is not true).
+        labels: scores per item. All scores are there and finite, because ``compare/belonging.py``
+            refuses any other matrix.
 
     Returns:
-        Nothing where no pass had a counterpart.
+        An empty list where no pass had a counterpart.
     """
     pairs = identical_requests(candidate, reference)
     if pairs.is_empty():
@@ -77,21 +78,21 @@ def item_differences(
 
 
 def chunk_ratios(
-    cells: Sequence[Cell], seconds: Mapping[tuple[Backend, int], Array], pair: Pair
+    cells: Sequence[Cell], seconds: Mapping[CellKey, Array], pair: Pair
 ) -> list[Ratio]:
     """Candidate / reference at every chunk size, rising.
 
     Args:
         cells: of both backends in one view.
-        seconds: backend and chunk size -> the passes that cell's figures come from.
+        seconds: of the passes that each cell's figures come from.
         pair: that is compared.
     """
-    found = {(cell.backend, cell.chunk_size): cell for cell in cells}
+    found = {cell.key: cell for cell in cells}
     ratios = []
     for size in sorted({cell.chunk_size for cell in cells}):
-        one, other = (found[backend, size] for backend in pair.both)
-        # Seconds go the other way round: fewer of them are more items per second.
-        interval = ratio_interval(seconds[pair.reference, size], seconds[pair.candidate, size])
+        one, other = (found[CellKey(backend, size)] for backend in pair.both)
+        # Seconds are the inverse of items per second, so the reference is the numerator.
+        interval = ratio_interval(seconds[other.key], seconds[one.key])
         ratios.append(
             Ratio(
                 chunk_size=size,

@@ -26,7 +26,7 @@ def turning(cells: Sequence[Cell], guardrail: float) -> Turning:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """The guardrails from ``begin`` to below ``end`` (``None``: endless), and who leads there."""
+    """The leading cell for guardrails from ``begin`` to below ``end`` (``None``: no upper end)."""
 
     begin: float
     end: float | None
@@ -54,9 +54,10 @@ def _ends(step: _Step, guardrail: float) -> tuple[float, float | None]:
 
 
 def _steps(eligible: Sequence[Cell]) -> list[_Step]:
-    """The choice at every guardrail, by rising guardrail.
+    """The leading cell at every guardrail, by rising guardrail.
 
-    One more cell comes inside at each of their p95; neighbours with one choice are one step.
+    The choice can change only where the p95 of another cell comes inside. Adjacent ranges with
+    the same leading cell are merged.
     """
     known = sorted((c for c in eligible if c.p95_s), key=lambda c: c.p95_s or 0.0)
     if not known:
@@ -78,7 +79,7 @@ def _steps(eligible: Sequence[Cell]) -> list[_Step]:
 
 
 def _reaching(p95_s: float, smallest: float) -> float:
-    """The smallest guardrail that lets ``p95_s`` in, to the last bit."""
+    """The smallest guardrail, to the last bit, that has ``p95_s`` inside."""
     found = p95_s / smallest
     while found * smallest < p95_s:
         found = math.nextafter(found, math.inf)

@@ -1,7 +1,7 @@
 """The contract: ``params.yaml`` parsed once into typed, validated, frozen objects.
 
-Nothing past this package reads ``params.yaml`` or sees a dictionary of strings.
-Every error names the key, what was found and what is allowed.
+No other package reads ``params.yaml``. Every error names the key, what was found and what is
+allowed.
 """
 
 from stages.backends.declared import FlagValue

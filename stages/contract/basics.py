@@ -1,4 +1,4 @@
-"""The vocabulary of the contract's sections: views, and bounded values."""
+"""The types that the sections of the contract share: views, bounded values, strict sections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _printable(text: str) -> str:
 
 type Text = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
 
-# Beyond these bounds a value is a slip of the pen that would fill the memory or never end.
+# A value beyond these bounds is a typing error that would fill the memory or never end.
 type Seed = Annotated[int, Field(ge=0, lt=2**63)]
 type Count = Annotated[int, Field(ge=1, le=10_000)]
 type Size = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -32,7 +32,7 @@ type Price = Annotated[float, Field(gt=0, le=1_000_000)]
 type Difference = Annotated[float, Field(ge=0, le=1)]
 
 SALT_TOKENS = 8
-"""Query ids redrawn for every pass, so that no prefix cache answers one pass from another."""
+"""Query ids that every pass redraws, so that no prefix cache answers one pass from another."""
 
 
 class Strict(BaseModel):

@@ -1,13 +1,13 @@
-"""Which characters a text of the contract may hold; the first other one by place, code and name."""
+"""Finds characters that a text of the contract may not hold, by place, code point and name."""
 
 from __future__ import annotations
 
 import unicodedata
 
-# What shows as another order of characters than the one that is stored and scored.
+# Characters that show a text in another order than the one that is stored and scored.
 _REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
-# Line ends for some readers of a text and none for others, and the mark of a file's encoding.
+# Characters that only some programs read as line ends, and the byte order mark.
 _READ_DIFFERENTLY = "\u2028\u2029\ufeff"
 
 _NAMES = {
@@ -27,7 +27,7 @@ _KINDS = {"Cc": "a control character", "Cs": "a lone surrogate", "Cn": "no chara
 
 
 def unprintable(text: str) -> str | None:
-    """The first character that no single printable line holds; ``None`` where there is none."""
+    """The first character that is not printable on one line; ``None`` where there is none."""
     for i, character in enumerate(text):
         if not character.isprintable():
             return f"character {i + 1} is {name_of(character)}"
@@ -37,10 +37,10 @@ def unprintable(text: str) -> str | None:
 def unfit(text: str) -> str | None:
     """The first character that no prompt may hold; ``None`` where there is none.
 
-    Prompts are real text: tabs, line feeds, every kind of space, soft hyphens, joiners of emoji
-    and scripts, marks of direction, private characters and those newer than this Python. What
-    is left is what no text means: control characters, lone surrogates, what is no character,
-    and what makes a text look like another one.
+    Prompts are real text. They may hold tabs, line feeds, every kind of space, soft hyphens,
+    joiners of emoji and scripts, direction marks, private characters and characters that are
+    newer than this Python. They may not hold control characters, lone surrogates, code points
+    that are not characters, or characters that make a text look like another one.
     """
     for number, line in enumerate(text.split("\n"), 1):
         for i, character in enumerate(line):
@@ -57,7 +57,7 @@ def _is_unfit(character: str) -> bool:
         unicodedata.category(character) in ("Cc", "Cs")
         or character in _REORDERING
         or character in _READ_DIFFERENTLY
-        # Unicode promises that these never become characters.
+        # Unicode guarantees that these never become characters.
         or point & 0xFFFE == 0xFFFE
         or 0xFDD0 <= point <= 0xFDEF
     )

@@ -1,7 +1,7 @@
-"""YAML as dvc reads it: version 1.2, by the same library, whatever it is.
+"""Reads YAML as dvc does: version 1.2, with the same library.
 
-Dvc decides by ``params.yaml`` what runs again, so both must find the same values in it. Where
-YAML 1.1 and 1.2 read a number differently, neither is right: it is refused.
+Dvc decides by ``params.yaml`` which stages run again, so both must read the same values. A number
+that YAML 1.1 and 1.2 read differently is refused.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 
 def read_yaml(text: str, name: str) -> object:
-    """The values of a YAML document; of dictionaries, lists and plain values.
+    """The values of a YAML document, as dictionaries, lists and plain values.
 
     Args:
         text: the document.
-        name: what messages call it.
+        name: its name in messages.
 
     Raises:
         UserError: it is not YAML, or a key is given twice.
@@ -34,7 +34,7 @@ def read_yaml(text: str, name: str) -> object:
     """
     try:
         with warnings.catch_warnings():
-            # An anchor that is given twice is no fault of the document's values.
+            # An anchor that is given twice does not change any value.
             warnings.simplefilter("ignore")
             _refuse_ambiguous(_parser().compose(text), name)
             return _parser().load(text)
@@ -53,7 +53,7 @@ def _refuse_ambiguous(root: Node | None, name: str) -> None:
     seen: set[int] = set()
     while pending:
         key, node = pending.pop()
-        # An alias is the node it names, which may hold itself.
+        # An alias is the same node again, and a node may contain itself.
         if id(node) in seen:
             continue
         seen.add(id(node))
@@ -83,7 +83,7 @@ def _is_ambiguous(node: Node) -> bool:
 
 
 def _refuse_twice(node: MappingNode, name: str) -> None:
-    """YAML's own rule for a key given twice is that the last wins."""
+    """Refuse a key that is given twice. YAML readers would silently keep the last value."""
     seen: set[str] = set()
     for key, _ in node.value:
         if isinstance(key, ScalarNode) and key.tag != _MERGE:

@@ -1,4 +1,4 @@
-"""How often and how long is measured, and what the figures are judged by."""
+"""Numbers of passes, limits, gate, selection, probes and oracle."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from stages.contract.basics import Count, Difference, Seconds, Seed, Strict, Tex
 
 
 class Identity(Strict):
-    """Which target and contract were composed; printed at the head of the report."""
+    """The target and the contract that were composed; the report begins with them."""
 
     target: Text
     contract: Text
 
 
 class Passes(Strict):
-    """How often each chunk size is measured, and in which order."""
+    """The numbers of passes for each chunk size, and the seed of their order."""
 
     seed: Annotated[Seed, Field(description="seed of the interleaved order")]
     warmup: Annotated[Count, Field(description="warm-up passes at least")]
@@ -85,7 +85,7 @@ class Probes(Strict):
 
 
 class Oracle(Strict):
-    """Which passes' items the independent scorer scores too."""
+    """The sample of items that the independent scorer scores, too."""
 
     seed: Seed
     samples_per_chunk: Annotated[

@@ -1,4 +1,4 @@
-"""``params.yaml`` parsed once into one typed, validated, frozen object."""
+"""Parses ``params.yaml`` once into one typed, validated, frozen object."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ _PARAMS_BYTES = 1 << 20
 
 
 class Contract(Strict):
-    """Everything that is measured and how; the whole of ``params.yaml``.
+    """The whole of ``params.yaml``: what is measured, and how.
 
     Attributes:
-        prices_usd_per_hour: of the host each backend runs on; ``None`` where not known.
-        pair: which backends are compared.
-        backends: at least those of the pair; others are checked and not measured.
-        rough_rates: for `make plan` alone, which reads it strictly; a measurement does not.
+        prices_usd_per_hour: of each backend's host; ``None`` where not known.
+        pair: the backends that are compared.
+        backends: at least those of the pair; others are checked but not measured.
+        rough_rates: checked and used by `make plan` only.
     """
 
     identity: Identity
@@ -71,19 +71,19 @@ class Contract(Strict):
 
     @property
     def candidate(self) -> Backend:
-        """Whose scores the gate judges."""
+        """The backend whose scores the gate judges."""
         return self.pair.candidate
 
     @property
     def reference(self) -> Backend:
-        """The frozen baseline."""
+        """The backend that is the frozen baseline."""
         return self.pair.reference
 
     def paired(self, backend: str) -> Backend:
-        """``backend``, which must be one of the pair.
+        """``backend``, after a check that it is one of the pair.
 
         Raises:
-            UserError: it is not.
+            UserError: it is not one of the pair.
         """
         if backend not in self.pair.both:
             raise UserError(
@@ -146,8 +146,8 @@ _KINDS = {"model": ("synthetic", "hub", "packaged"), "workload": ("drawn", "text
 
 
 def _check_kinds(raw: object) -> None:
-    # pydantic writes out what it finds in the place of a kind. Of a number of thousands of digits
-    # Python refuses that, and the complaint would go to standard error beside the one line.
+    # pydantic formats the value that it finds instead of a kind. For a number of thousands of
+    # digits Python refuses that, and its complaint would go to standard error, too.
     for name, kinds in _KINDS.items():
         section = raw.get(name) if isinstance(raw, dict) else None
         found = section.get("kind", "") if isinstance(section, dict) else ""
@@ -156,11 +156,11 @@ def _check_kinds(raw: object) -> None:
 
 
 def first_error(error: pydantic.ValidationError, document: type[BaseModel]) -> ContractError:
-    """The complaint about the first key that is wrong: what was found, and what is allowed.
+    """The error of the first wrong key: what was found, and what is allowed.
 
     Args:
         error: of validating ``params.yaml``, or a part of it.
-        document: the class that it was validated by; its fields are keys of the file.
+        document: the class that validated it; its fields are keys of the file.
     """
     # A misspelt key yields two errors, unknown and missing; the unknown one explains both.
     errors = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
@@ -179,7 +179,7 @@ _A_FLAG = "true, false, a number, text, or a list of whole numbers"
 
 
 def _allowed(error: ErrorDetails) -> str:
-    """What may stand where something else was found."""
+    """Describes the allowed values."""
     found = error["input"]
     if "flags" in error["loc"] and error["type"] != "value_error":
         allowed = _A_FLAG
@@ -198,7 +198,7 @@ def _unknown_key(key: str, name: str, known: list[str]) -> ContractError:
     return ContractError(key, "an unknown key", f"{hint}known here: {', '.join(sorted(known))}")
 
 
-# pydantic puts the discriminator's value into the location; it is no key of the file.
+# pydantic adds the discriminator's value to the location, but it is not a key of the file.
 _UNION_TAGS: dict[str, type[BaseModel]] = {
     "synthetic": SyntheticModel,
     "hub": HubModel,
@@ -211,10 +211,10 @@ _UNION_TAGS: dict[str, type[BaseModel]] = {
 def _dotted(location: tuple[int | str, ...]) -> str:
     text = ""
     if "flags" in location:
-        # Behind a flag's name stand the types pydantic tried, which are no keys.
+        # After a flag's name, pydantic adds the types that it tried. They are not keys.
         location = location[: location.index("flags") + 2]
     for part in location:
-        if part == "[key]":  # said of the key that stands before it
+        if part == "[key]":  # an error in the key before it
             continue
         if part in _UNION_TAGS and text in {"model", "workload"}:
             continue
@@ -226,7 +226,7 @@ def _dotted(location: tuple[int | str, ...]) -> str:
 
 
 def _below(section: Any, part: int | str) -> Any:
-    """The class of what stands at ``part`` of ``section``."""
+    """The class of the value at ``part`` of ``section``."""
     if get_origin(section) is dict:
         return get_args(section)[1]
     below = section.model_fields[part].annotation

@@ -1,4 +1,4 @@
-"""What is scored, and by which model: vocabulary, model and workload."""
+"""The vocabulary, the model and the workload."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ type Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Vocabulary(Strict):
-    """Which token ids the model knows and which of them are ordinary text."""
+    """The token ids of the model, and which of them are ordinary text."""
 
     size: Annotated[int, Field(ge=1, le=10_000_000)]
     first_ordinary: Annotated[int, Field(ge=0)]
@@ -49,12 +49,12 @@ class SyntheticModel(Strict):
 
     @property
     def title(self) -> str:
-        """How the report names the model."""
+        """The name of the model in the report."""
         return f"untrained Qwen3, {self.layers} layers, hidden {self.hidden_size}, seed {self.seed}"
 
 
 class HubModel(Strict):
-    """A model of the Hugging Face hub; its revision is resolved and pinned."""
+    """A model of the Hugging Face hub; its revision is resolved to a commit and pinned."""
 
     kind: Literal["hub"]
     repository: Annotated[Text, Field(pattern=r"^\w[\w.-]*(/[\w.-]+)?$")]
@@ -62,7 +62,7 @@ class HubModel(Strict):
 
     @property
     def title(self) -> str:
-        """How the report names the model."""
+        """The name of the model in the report."""
         return self.repository
 
 
@@ -79,7 +79,7 @@ class PackagedModel(Strict):
 
     @property
     def title(self) -> str:
-        """How messages name the package; the report names the model inside it too."""
+        """The name of the package in messages; the report also names the model inside it."""
         return f"{self.package} {self.version}"
 
 
@@ -87,7 +87,7 @@ type Model = SyntheticModel | HubModel | PackagedModel
 
 
 class DrawnWorkload(Strict):
-    """One query, N items and the labels, all drawn: the same token ids for every backend."""
+    """One query, N items and the labels, all drawn from a seed."""
 
     kind: Literal["drawn"]
     seed: Seed
@@ -100,7 +100,7 @@ class DrawnWorkload(Strict):
 
 
 class PackagedTokenizer(Strict):
-    """The tokenizer of a packaged model; its own hash keeps the token ids what they are."""
+    """The tokenizer of a packaged model; its hash pins the token ids."""
 
     package: Package
     version: Version
@@ -122,7 +122,7 @@ class TextWorkload(Strict):
 
     @property
     def items(self) -> int:
-        """How many items there are."""
+        """The number of items."""
         return len(self.item_texts)
 
 
@@ -130,7 +130,7 @@ type Workload = DrawnWorkload | TextWorkload
 
 
 def ordinary_ids(vocabulary: Vocabulary, label_token_ids: list[int]) -> list[int]:
-    """The safe pool: ordinary ids in rising order, without reserved and label ids."""
+    """The ids that may be drawn: ordinary ones in rising order, without reserved and label ids."""
     excluded = {*vocabulary.reserved_token_ids, *label_token_ids}
     return [
         token
@@ -204,8 +204,8 @@ def _check_drawn(workload: DrawnWorkload, vocabulary: Vocabulary) -> None:
             f"at least {SALT_TOKENS + 1}: {SALT_TOKENS} salt ids and a query behind them",
         )
     pool = len(ordinary_ids(vocabulary, workload.label_token_ids))
-    # Twice as many sequences as items, or drawing distinct ones may never end.
-    # (Of longer items the first tokens tell enough of them apart.)
+    # With fewer than twice as many sequences as items, drawing distinct ones may never end.
+    # (The first 64 tokens are enough to tell longer items apart.)
     if pool < 2 or pool ** min(workload.item_tokens, 64) < 2 * workload.items:
         raise ContractError(
             "workload.items",

@@ -1,6 +1,6 @@
-"""What identifies a measurement, a pass and a cell, written once with its columns.
+"""The keys of matrices, cells and passes, with the columns of a pass.
 
-A new axis of the measurement is a field here and its column in the tables.
+A new axis of the measurement is a field here and a column in the tables.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from stages.documents.matrix import CallRecord, Phase
 
 
 class MatrixKey(NamedTuple):
-    """Which matrix: of which backend, in which view."""
+    """Identifies a matrix: backend and view."""
 
     backend: Backend
     view: View
@@ -24,9 +24,16 @@ def matrix_keys(pair: Pair) -> tuple[MatrixKey, ...]:
     return tuple(MatrixKey(b, v) for b in pair.both for v in VIEWS)
 
 
+class CellKey(NamedTuple):
+    """Identifies a cell within a view: backend, and items per call."""
+
+    backend: Backend
+    chunk_size: int
+
+
 @dataclass(frozen=True, slots=True)
 class PassKey:
-    """Which pass of a matrix: phase, items per call, and the run from 0."""
+    """Identifies a pass within a matrix: phase, items per call, and run from 0."""
 
     phase: Phase
     chunk_size: int
@@ -39,4 +46,4 @@ class PassKey:
 
 
 PASS_COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(PassKey))
-"""The columns of a table that together name a pass."""
+"""The columns that together identify a pass in a table."""

@@ -1,7 +1,7 @@
-"""What the ``compare`` stage found: the one document the report is written from.
+"""The result of the ``compare`` stage, from which the report is written.
 
-Every number in the report stands in this document; units are in the field names
-(``_s`` seconds, ``_per_s`` per second). Absent figures are ``None``, never zero.
+Every number in the report is in this document. Units are in the field names (``_s`` seconds,
+``_per_s`` per second). Absent figures are ``None``, never zero.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
+from stages.backends.registry import TITLE
 from stages.common.errors import UserError
 from stages.contract import VIEWS, Backend, Gate, Identity, Selection, View
+from stages.documents.cell import CellKey
 from stages.documents.matrix import (
     COMPARISON_FILE,
     Model,
@@ -27,11 +29,11 @@ from stages.documents.matrix import (
 COMPARISON_VERSION = 7
 
 BUSY = 0.10
-"""Others' share of the machine's CPU time from which figures are called disturbed."""
+"""Share of the machine's CPU time in other processes from which figures are flagged."""
 NOISY = 0.5
-"""Share of the gate's largest difference from which a noise floor is a warning."""
+"""Share of the gate's largest difference above which a noise floor is flagged."""
 SURE = 0.95
-"""Share of resamples in which the same backend must lead, or the result is a tie."""
+"""Share of resamples in which one backend must lead; below it the result is a tie."""
 VERY_SURE = 0.99
 """Share of resamples from which the confidence is high."""
 
@@ -89,17 +91,13 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-TITLE = r"^[A-Za-z0-9][A-Za-z0-9 ._+-]{0,23}$"
-"""A backend's title: up to 24 ASCII letters, digits, spaces and ``._+-``."""
-
-
 class Named(Part):
-    """A backend, as far as sentences need it.
+    """A backend of the comparison, with what the report needs to name it.
 
     Attributes:
         key: of its section in the contract.
-        title: how sentences, tables and figures name it; short, or the figures have no room.
-        package: the distribution that is measured.
+        title: its name in sentences, tables and figures; short enough for the figures.
+        package: the Python distribution that is measured.
         tpu_mask_flag: the flag that chooses the mask between packed items, where a TPU serves
             only some masks; ``None`` where the backend has no such flag.
     """
@@ -114,8 +112,8 @@ class Pair(Part):
     """The backends that are compared.
 
     Attributes:
-        candidate: whose scores the gate judges.
-        reference: the frozen baseline that they are judged by.
+        candidate: the gate judges its scores.
+        reference: the frozen baseline that the gate compares them with.
     """
 
     candidate: Named
@@ -131,7 +129,7 @@ class Pair(Part):
         return "candidate" if backend == self.candidate.key else "reference"
 
     def title(self, backend: Backend) -> str:
-        """How sentences name it."""
+        """Its title."""
         return self._of(backend).title
 
     def other(self, backend: Backend) -> Backend:
@@ -139,15 +137,15 @@ class Pair(Part):
         return next(key for key in self.both if key != backend)
 
     def titles(self, some: Iterable[Backend]) -> list[str]:
-        """Those of ``some``, the candidate's first."""
+        """The titles of ``some``, the candidate's first."""
         wanted = set(some)
         return [self.title(key) for key in self.both if key in wanted]
 
     def check(self, named: Iterable[Backend | None]) -> None:
-        """Refuse any other backend.
+        """Refuse any backend that is not of the pair.
 
         Raises:
-            ValueError: naming it.
+            ValueError: names it.
         """
         for backend in named:
             if backend is not None and backend not in self.both:
@@ -163,8 +161,8 @@ class ControlResult(Part):
     """A wrong answer made from the reference's scores, put through the same gate.
 
     Attributes:
-        name: items rotated by one, labels swapped, or every item given the mean score.
-        caught: whether the gate fails it, as it must.
+        name: items rotated by one, labels rotated by one, or the mean score for every item.
+        caught: whether the gate fails it, as it should.
         max_abs_diff, mean_abs_diff: as in :class:`GateResult`.
     """
 
@@ -175,21 +173,21 @@ class ControlResult(Part):
 
 
 class Isolation(Part):
-    """Does an item's score depend on its neighbours?
+    """Whether the score of an item depends on its neighbours in the request.
 
     Attributes:
-        verdict: ``leaks`` when a change of neighbours moved a score by more than ``limit``;
-            ``not_probed`` when no probe of some target succeeded; ``lengths_not_probed`` when
-            none with neighbours of other lengths did; ``no_neighbours`` in a workload of one item.
-        limit: the largest change that is no leak; see :func:`stages.compare.probes.change_limit`.
+        verdict: ``leaks`` if other neighbours changed a score by more than ``limit``;
+            ``not_probed`` if no probe of some target succeeded; ``lengths_not_probed`` if none
+            with neighbours of other lengths did; ``no_neighbours`` in a workload of one item.
+        limit: the largest change that does not count as a leak; see
+            :func:`stages.compare.probes.change_limit`.
         targets: the items whose neighbours were changed.
-        changes: layout -> largest change of any target's score against the score it has
-            alone in a request.
+        changes: layout -> largest change of any target's score from its score alone in a
+            request.
         largest_change: the largest of them; ``worst_target`` and ``worst_layout`` say where.
-        leaking_targets: targets a change of neighbours moved too far.
-        failed_probes: probe requests that failed; ``failed_layouts`` are those they belong to.
-        left_out: layouts of other lengths that some target cannot have: items of one token have
-            no shorter ones.
+        leaking_targets: targets whose score changed by more than ``limit``.
+        failed_probes: number of failed probe requests; ``failed_layouts`` are their layouts.
+        left_out: layouts that some target cannot have. Items of one token have no shorter ones.
     """
 
     verdict: IsolationVerdict
@@ -221,9 +219,9 @@ class OracleResult(Part):
     """One backend against the independent scorer.
 
     Attributes:
-        compared: sampled (pass, item) pairs compared.
-        missing: sampled pairs whose pass did not succeed.
-        max_abs_diff, mean_abs_diff: over those pairs and all labels.
+        compared: number of sampled (pass, item) pairs that were compared.
+        missing: number of sampled pairs whose pass did not succeed.
+        max_abs_diff, mean_abs_diff: over the compared pairs and all labels.
         agrees: both within the gate's limits; ``None`` with nothing compared.
     """
 
@@ -235,17 +233,17 @@ class OracleResult(Part):
 
 
 class PrefixCache(Part):
-    """What one backend's server says it took from its prefix cache, in one view.
+    """How much one backend's server took from its prefix cache in one view, by its own report.
 
     Attributes:
         kept: whether the view lets the server take tokens from a prefix cache.
-        prompt_tokens: of all prompts of one pass, the query in each.
-        allowed_tokens: of them, how many may come from the cache: what a pass can share with
-            itself, or 0 where the view has no prefix cache.
-        timed_passes: timed passes on record; ``told_passes`` those the server tells it of.
-        most_tokens: the most that came from the cache in one of them; ``None`` where it tells
-            nothing.
-        excess_passes: those in which more came from it than allowed.
+        prompt_tokens: tokens of all prompts of one pass, the query in each.
+        allowed_tokens: how many of them may come from the cache: what the prompts of one pass
+            share, or 0 where the view has no prefix cache.
+        timed_passes: number of timed passes; the server reports cached tokens for
+            ``told_passes`` of them.
+        most_tokens: the most tokens from the cache in one pass; ``None`` where none is reported.
+        excess_passes: number of passes with more tokens from the cache than allowed.
     """
 
     kept: bool
@@ -258,21 +256,21 @@ class PrefixCache(Part):
 
 
 class GateResult(Part):
-    """The candidate's scores against the reference's for the identical requests.
+    """The candidate's scores compared with the reference's for identical requests.
 
     Attributes:
-        verdict: ``pass``; ``fail``; ``not_compared`` when no pass had a counterpart; or
-            ``inconclusive`` when the gate would pass a control too, so that a pass means
+        verdict: ``pass``; ``fail``; ``not_compared`` if no pass had a counterpart; or
+            ``inconclusive`` if the gate would pass a control too, so that passing it shows
             nothing.
-        compared_passes: timed passes compared.
-        uncompared_passes: successful timed passes whose counterpart is missing.
+        compared_passes: number of timed passes that were compared.
+        uncompared_passes: number of successful timed passes without a counterpart.
         max_abs_diff: largest difference of one score, over all compared passes.
         mean_abs_diff: mean difference of the pass where it is largest.
         worst_pass: phase and run of the pass with the largest difference.
-        controls: wrong answers the same gate must catch; empty when nothing was compared, or
-            when all of them are left out.
-        left_out: wrong answers that would equal the original whatever the scores are, and of
-            what there is only one.
+        controls: wrong answers that the gate must fail; empty if nothing was compared, or if
+            all of them are left out.
+        left_out: controls that cannot change anything -> the reason: only one item, or only
+            one label.
     """
 
     verdict: Verdict
@@ -286,14 +284,13 @@ class GateResult(Part):
 
 
 class Interval(Part):
-    """Where a figure lies.
+    """The confidence interval of a figure.
 
     Attributes:
         low, high: its ends, in the figure's unit. Items/s have no upper end (``None``) where
             the interval of the mean pass reaches down to zero seconds.
-        level: the share of cases, 0 to 1, in which such an interval holds the truth at least,
-            over the kinds of noise it was simulated with.
-        method: how it was made.
+        level: its coverage, 0 to 1: the lowest over the simulated kinds of noise.
+        method: name of the method.
     """
 
     low: float
@@ -303,7 +300,7 @@ class Interval(Part):
 
 
 class Unsteady(Part):
-    """Why the latency of a cell is called unstable.
+    """Why the latency of a cell counts as unstable.
 
     Attributes:
         code: the standard deviation, or the fastest or slowest pass.
@@ -314,7 +311,7 @@ class Unsteady(Part):
     share: float
 
 
-# What the words of a code need; a figure that is absent would read as none or as zero.
+# The figures that the sentence of a code needs. An absent one would read as zero.
 _OF_REASON: dict[ReasonCode, tuple[str, ...]] = {
     "unavailable": ("detail",),
     "failed_passes": ("good", "planned"),
@@ -347,14 +344,14 @@ def _check_complete(code: str, part: Part, needed: tuple[str, ...]) -> None:
 
 
 class Reason(Part):
-    """Why a cell may not be selected; ``stages/report/prose`` words it.
+    """Why a cell may not be selected; ``stages/report/prose`` has the sentences.
 
     Attributes:
-        code: which reason; the figures that it does not have are ``None`` or empty.
-        detail: what the contract says of an unavailable backend.
-        good, planned: timed passes.
-        controls: wrong answers that the gate would also pass.
-        items: whose scores depend on their neighbours, by up to ``change`` against ``limit``.
+        code: the reason; figures that it does not use are ``None`` or empty.
+        detail: why the backend is unavailable, in the words of the contract.
+        good, planned: numbers of timed passes.
+        controls: controls that the gate would pass, too.
+        items: items that leak, by up to ``change`` where ``limit`` is allowed.
     """
 
     code: ReasonCode
@@ -373,18 +370,18 @@ class Reason(Part):
 
 
 class Flag(Part):
-    """What lowers the confidence in a winner; ``stages/report/prose`` words it.
+    """What lowers the confidence in a winner; ``stages/report/prose`` has the sentences.
 
     Attributes:
-        code: which flag; the figures that it does not have are ``None`` or empty.
-        backend, chunk_size: what it is about.
+        code: the flag; figures that it does not use are ``None`` or empty.
+        backend, chunk_size: the backend or cell that it is about.
         share: of the CPU time that other work took, or of the median pass that round trips take.
-        difference: of scores.
-        passes: timed passes.
-        round_trip_s: what a round trip to the server took.
+        difference: the largest difference of scores.
+        passes: number of timed passes.
+        round_trip_s: duration of a round trip to the server.
         low, high: ends of the lead's interval; ``high`` is ``None`` where it has no upper end.
         instability: why the cell is unstable.
-        only: of what there is only one.
+        only: ``item`` or ``label``, if there is only one of it.
     """
 
     code: FlagCode
@@ -410,29 +407,29 @@ class Cell(Part):
 
     Attributes:
         phase: the passes the figures come from: ``confirm`` where there are any.
-        planned_passes: timed passes of that phase that were planned.
-        good_passes: those in which every call was ``ok``.
-        timed_planned, timed_good: the same over every timed phase of the cell.
+        planned_passes: number of planned passes of that phase.
+        good_passes: number of those in which every call was ``ok``.
+        timed_planned, timed_good: the same numbers over all timed phases of the cell.
         success_rate: ``timed_good`` / ``timed_planned``.
-        failures: failure kind -> timed passes that failed with it.
+        failures: failure kind -> number of timed passes that failed with it.
         mean_s, p50_s, p95_s, std_s, min_s, max_s: pass latency in seconds (p95 by linear
             interpolation; descriptive at these pass counts).
         items_per_s: items / mean_s.
-        mean_s_interval, p50_s_interval, items_per_s_interval: of the figures they are named
-            after; ``None`` with fewer than two good passes.
+        mean_s_interval, p50_s_interval, items_per_s_interval: intervals of these figures;
+            ``None`` with fewer than two good passes.
         first_run_penalty: first warm-up pass / median timed pass.
-        warmup_passes: warm-up passes it took.
-        compiled_passes: timed passes in which the server compiled; ``None`` where the
+        warmup_passes: number of warm-up passes.
+        compiled_passes: number of timed passes in which the server compiled; ``None`` where the
             server does not report compilations.
-        excess_passes: timed passes in which more prompt tokens came from the server's prefix
-            cache than the view allows; ``None`` where the server tells nothing.
-        instability: why the figures are called unstable; empty when they are not.
+        excess_passes: number of timed passes in which more prompt tokens came from the server's
+            prefix cache than the view allows; ``None`` where the server reports nothing.
+        instability: why the figures count as unstable; empty if they do not.
         client_share: the client's own calibrated share of mean_s, 0 to 1.
-        round_trip_share: what a round trip takes, once for each call of a pass, over p50_s.
+        round_trip_share: one round trip for each call of a pass, over p50_s.
         gate: only for the candidate; the reference is not gated.
         eligible: whether the cell may be selected.
-        reasons: why it may not.
-        inside_guardrail: p95 within the guardrail of its view.
+        reasons: why it may not be selected.
+        inside_guardrail: whether its p95 is within the guardrail of its view.
         usd_per_pass, items_per_usd, usd_per_million_items: where an hourly price is given.
     """
 
@@ -471,6 +468,11 @@ class Cell(Part):
     items_per_usd: float | None
     usd_per_million_items: float | None
 
+    @property
+    def key(self) -> CellKey:
+        """Which cell of its view it is."""
+        return CellKey(self.backend, self.chunk_size)
+
 
 class PassTime(Part):
     """One timed pass.
@@ -496,11 +498,11 @@ class PassTime(Part):
 
 
 class ItemDifference(Part):
-    """How far the scores of one item are from the reference's, over all compared passes.
+    """The score differences of one item from the reference, over all compared passes.
 
     Attributes:
         item: index in the workload.
-        max_abs_diff: the largest over labels, passes and chunk sizes; ``chunk_size`` says where.
+        max_abs_diff: the largest over labels, passes and chunk sizes; it is at ``chunk_size``.
         mean_abs_diff: over all of them.
     """
 
@@ -515,8 +517,8 @@ class Ratio(Part):
 
     Attributes:
         items_per_s: above 1 the candidate scores more items per second.
-        items_per_s_interval: of that ratio; its end is ``None`` where it has no upper end.
-        p95_s: below 1 the candidate is faster; descriptive, as p95 is.
+        items_per_s_interval: of that ratio.
+        p95_s: below 1 the candidate is faster; descriptive, like p95 itself.
     """
 
     chunk_size: int
@@ -526,14 +528,14 @@ class Ratio(Part):
 
 
 class Alternative(Part):
-    """The cell that would lead if one rule were otherwise.
+    """The cell that would lead under another rule.
 
     Attributes:
         backend, chunk_size, items_per_s: of that cell.
-        guardrail: the guardrail nearest to the one in force from which on, or below which, it
-            would lead; ``None`` where another rule is meant.
-        guardrail_end: where that ends: a wider one is to be below it, a narrower one at least
-            that; ``None`` where it does not end.
+        guardrail: the end, nearest to the guardrail in force, of the range of guardrails in
+            which it would lead; ``None`` for another rule.
+        guardrail_end: the other end. A wider guardrail must be below it, a narrower one at
+            least that; ``None`` where the range has no other end.
     """
 
     backend: Backend
@@ -544,11 +546,11 @@ class Alternative(Part):
 
 
 class Turning(Part):
-    """What would change the leading backend of a view; ``None`` where a rule changes nothing.
+    """Which cell would lead under other rules; ``None`` where the same backend would lead.
 
     Attributes:
-        guardrail: another guardrail.
-        eligibility: if every cell with figures were eligible (right scores, no failures).
+        guardrail: with another guardrail.
+        eligibility: if every cell with figures were eligible (correct scores, no failures).
     """
 
     guardrail: Alternative | None
@@ -563,15 +565,15 @@ class Winner(Part):
             unavailable.
         leader: the backend with the highest items/s, also in a tie.
         chunk_size, items_per_s: of the leading cell.
-        other, other_chunk_size, other_items_per_s: the other backend's selected cell.
+        other, other_chunk_size, other_items_per_s: the best cell of the other backend.
         ratio: items_per_s / other_items_per_s; ``None`` where the other cell has more items/s
             but is outside the guardrail.
         ratio_interval: of the ratio.
         same_backend_share: share of resamples in which the same backend leads.
         same_cell_share: share in which the same backend and chunk size lead.
-        passes_to_decide: when not decisive, how many passes per cell would tell the leading
-            cells of both backends apart at their noise; ``None`` when decisive, when their
-            means are equal, or when it is not their means that leave the winner open.
+        passes_to_decide: for a tie, how many passes per cell would separate the means of both
+            backends' leading cells at their noise; ``None`` if there is no tie, if the means
+            are equal, or if something other than the means leaves the winner open.
         confidence: ``high``, ``medium`` or ``low``; ``none`` where there is no winner.
         flags: what lowers the confidence.
     """
@@ -592,15 +594,16 @@ class Winner(Part):
     flags: list[Flag]
 
 
-class Source(Part):
-    """Where one matrix came from, as far as a reader of the report needs it.
+class MatrixSource(Part):
+    """The origin of one matrix, with what the report shows of it.
 
     Attributes:
-        unavailable: why the backend could not run, if it could not; the matrix is then empty.
-        backend_commit, segment_mask_mended: as the contract has them: the commit of the checkout
-            that it is installed from, and whether that serves segment masks on a TPU.
-        base_url: where the server answered, if it was started elsewhere.
-        run: what the matrix says of its run.
+        unavailable: why the backend could not run; the matrix is then empty. ``None`` if it ran.
+        backend_commit, segment_mask_mended: from the contract: the commit of the checkout that
+            the backend is installed from, and whether that commit serves segment masks on a TPU.
+        base_url: of a server that was started elsewhere.
+        planned_passes, good_passes: numbers of timed passes.
+        run: the facts of its run.
     """
 
     backend: Backend
@@ -619,18 +622,18 @@ class ViewComparison(Part):
     """Both backends in one view.
 
     Attributes:
-        pair: of the comparison, which alone writes it down.
+        pair: of the comparison; not repeated in the view's JSON.
         cells: every cell, by backend, then chunk size as the contract lists them.
         scoring: backend -> how it scored a request's items; ``None`` where it was not measured.
         selected: backend -> the chunk size it would be deployed with, if any is eligible.
-        passed_over: backend -> the chunk size of its fastest cell, where that is not eligible.
+        passed_over: backend -> the chunk size of its fastest cell, if that cell is ineligible.
         isolation, noise, oracle, prefix_cache: of each backend, in this view.
-        oracle_sides_with: whose scores are the oracle's within the gate's limits; ``None`` where
-            that cannot be told.
+        oracle_sides_with: which backend agrees with the oracle within the gate's limits; ``None``
+            where a backend could not be compared.
         ratios: candidate / reference, by rising chunk size.
         passes: backend -> every timed pass, in measuring order.
-        item_differences: a line per item; empty when nothing was compared.
-        turning: what would change the leading backend.
+        item_differences: one for each item; empty if nothing was compared.
+        turning: which cell would lead under other rules.
     """
 
     pair: Annotated[Pair, Field(exclude=True)]
@@ -679,10 +682,12 @@ class ViewComparison(Part):
 
 
 class Scope(Part):
-    """What was measured.
+    """The workload, the model and the planned passes.
 
     Attributes:
-        nonce: in the salt of every request, drawn anew for each comparison.
+        nonce: part of the salt of every request, drawn anew for each comparison.
+        item_tokens: tokens of the longest item.
+        probe_items: the most items in one probe request; ``None`` for any number.
     """
 
     identity: Identity
@@ -715,7 +720,7 @@ class Comparison(Part):
     scope: Scope
     gate: Gate
     selection: Selection
-    sources: list[Source]
+    sources: list[MatrixSource]
     portable: ViewComparison
     best_native: ViewComparison
 
@@ -725,8 +730,8 @@ class Comparison(Part):
         if not isinstance(data, dict) or "pair" not in data:
             return data
         views = {name: data.get(name) for name in VIEWS}
-        told = {n: {**v, "pair": data["pair"]} for n, v in views.items() if isinstance(v, dict)}
-        return {**data, **told}
+        paired = {n: {**v, "pair": data["pair"]} for n, v in views.items() if isinstance(v, dict)}
+        return {**data, **paired}
 
     @pydantic.model_validator(mode="after")
     def _names_the_pair_alone(self) -> Self:
@@ -740,7 +745,7 @@ class Comparison(Part):
 
 
 def _remedy(path: Path) -> str:
-    """Only the work tree's own can be made anew."""
+    """Only the comparison of this work tree can be made anew here."""
     if path == COMPARISON_FILE:
         return "`dvc repro compare` makes it anew, and measures first what is out of date"
     return "read it with the pipeline of the commit that wrote it"

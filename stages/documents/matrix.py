@@ -1,7 +1,7 @@
 """The tables between stages: Arrow schema, version, provenance, reading and writing.
 
-A matrix is all calls of one backend in one view, a row a call, in one Parquet
-file. Where it came from rides in the file's metadata and is checked by the reader.
+A matrix holds all calls of one backend in one view, one row per call, in one Parquet file. Its
+provenance is in the metadata of the file, and the reader checks it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from stages.documents.tables import Record, TableKind, TableProvenance
 MATRIX_VERSION = 6
 
 type Phase = Literal["warmup", "sweep", "confirm", "answer"]
-"""``answer`` passes are not timed: the reference answers there what only JAX may confirm."""
+"""``answer`` passes are not timed. In them the reference answers the confirm requests of chunk
+sizes that only the candidate confirms."""
 
 type Status = Literal[
     "ok",
@@ -81,7 +82,7 @@ class CallRecord:
     Attributes:
         session: which server session of this matrix answered it, from 0.
         position: the pass's place in measuring order, from 0 (all its calls share it).
-        phase: ``warmup``, ``sweep`` or ``confirm``.
+        phase: ``warmup``, ``sweep``, ``confirm`` or ``answer``.
         chunk_size: items per call asked for; the last call of a pass may hold fewer.
         run: which pass of this phase and chunk size, from 0.
         call: which call of the pass, from 0.
@@ -139,14 +140,14 @@ class Model(Record):
 
 
 class ClientCost(Record):
-    """The client's own time for one pass of a chunk size, against a server that answers at once."""
+    """The client's own time for one pass of a chunk size, measured with an instant server."""
 
     chunk_size: int
     seconds_per_pass: float
 
 
 class TimeSplit(Record):
-    """Where a measurement's wall-clock seconds went."""
+    """The wall-clock seconds of a measurement, by activity."""
 
     server_start: float
     warmup: float
@@ -156,18 +157,18 @@ class TimeSplit(Record):
 
 
 MULTI_ITEM_MODES: tuple[ScoringMode, ...] = ("packed", "prefill_extend")
-"""Those that are multi-item scoring."""
+"""The modes of multi-item scoring."""
 
 
 class Scoring(Record):
-    """How a server scored the items of one request, as far as that is known.
+    """How a server scored the items of one request.
 
     Attributes:
-        told_by: what it follows from: the ``flags`` of a server launched here, or the settings
-            that a ``server`` started elsewhere reports.
-        detail: the variant, and what is known to be wrong with it; ``None`` where there is none.
-        fallbacks: requests for which the server left that variant, by its log; ``None`` where
-            there is no log to read, or nothing to fall back from.
+        told_by: the source: the ``flags`` of a server launched here, or the settings that a
+            ``server`` started elsewhere reports.
+        detail: the variant, with its known defects; ``None`` where there is only one variant.
+        fallbacks: number of requests that the server scored without that variant, by its log;
+            ``None`` where no log can be read, or where there is no variant.
         stand_in: whether code of this project stood in for a part of the server, so that it runs
             on its device. The scores count, the speed is not the backend's.
     """
@@ -187,20 +188,20 @@ class Scoring(Record):
 type ModelCheck = Literal["revision", "hash", "none"]
 
 
-class Elsewhere(Record):
-    """A server that was started elsewhere: where the client was, and what the server says it is.
+class RemoteServerFacts(Record):
+    """What a server that was started elsewhere reports of itself, and where it runs.
 
-    Every value is the server's own, bounded and cleaned; its secrets are not among them.
+    Reported values are bounded and cleaned. Secrets are left out.
 
     Attributes:
-        same_machine: whether its address is one of the client's machine; a tunnel has such an
-            address too.
-        compiles_hidden: whether it reports compilations in its log, which nobody here reads.
-        model_check: how the model was told: by repository and ``revision``, by the ``hash`` of
-            its folder, or not at all (``none``).
-        settings: the settings that were checked, or that explain a speed, by attribute; a list
+        same_machine: whether its address belongs to the client's machine, as a tunnel's does, too.
+        compiles_hidden: whether it reports compilations in its log, which cannot be read here.
+        model_check: how its model was identified: by repository and ``revision``, by the
+            ``hash`` of its folder, or not at all (``none``).
+        settings: the settings that were checked, or that explain a speed, by attribute; lists
             as text.
-        settings_sha256: of everything it reports but secrets and what differs at each start.
+        settings_sha256: of all reported settings without secrets and without those that differ
+            at each start.
     """
 
     same_machine: bool
@@ -212,11 +213,11 @@ class Elsewhere(Record):
 
 
 class RoundTrip(Record):
-    """Median seconds of a request that costs the server next to nothing, on the connection used.
+    """Median seconds of a request without work for the server, on the connection in use.
 
     Attributes:
         before_s: before the warm-up.
-        after_s: after the last probe; ``None`` where no server was left to answer.
+        after_s: after the last probe; ``None`` where the server was gone.
     """
 
     before_s: float
@@ -229,7 +230,7 @@ class RoundTrip(Record):
 
 
 class Measured(Record):
-    """The part of the contract a matrix was measured under."""
+    """The part of the contract that a matrix was measured under."""
 
     chunk_sizes: list[int]
     passes: Passes
@@ -242,10 +243,10 @@ class Measured(Record):
 
     @property
     def allows_prefix_cache(self) -> bool:
-        """Whether the view lets its server take tokens from a prefix cache.
+        """Whether the server may take tokens from a prefix cache in this view.
 
-        A server that packs a request into one sequence keeps none. One that computes the query
-        first and continues it does, whether or not a delimiter is named too.
+        A server that packs a request into one sequence has no prefix cache. One that computes
+        the query first and then continues it has one, with or without a delimiter.
         """
         if self.flags.get("disable-radix-cache"):
             return False
@@ -254,11 +255,11 @@ class Measured(Record):
 
 
 class ShellVariables(Record):
-    """What of the shell's environment could matter to the servers launched from it.
+    """The variables of the shell that could matter to a server launched from it.
 
     Attributes:
-        passed: what the machine, its driver or its scheduler says, as the servers got it.
-        left_out: names of variables that would have decided how they compute.
+        passed: variables of the machine, its driver or its scheduler, with their values.
+        left_out: names of variables that would have changed how the server computes.
     """
 
     passed: dict[str, str]
@@ -269,40 +270,41 @@ _NO_TIME = TimeSplit(server_start=0, warmup=0, sweep=0, confirm=0, other=0)
 
 
 class Run(Record):
-    """The facts of one measurement's run, beyond what was planned.
+    """The facts of one run, beyond its plan.
 
-    ``measure`` finds them, the matrix keeps them, and ``compare`` passes them on whole. The
-    defaults are those of a run in which nothing was started.
+    ``measure`` records them, the matrix keeps them, and ``compare`` copies them whole. The
+    defaults are those of a run that started nothing.
 
     Attributes:
         backend_version: ``None`` where nothing was measured.
         environment_sha256, repaired: ``None`` for a server that was started elsewhere.
-        argv, environ: what the server was launched with, its Python as ``python``, and the
-            variables of the contract and of the backend; empty for one started elsewhere.
-        shell: what it had of the shell's environment, and what not; ``None`` where nothing was
-            launched.
-        elsewhere: what a server started elsewhere says it is; ``None`` for one launched here.
+        argv, environ: the command that launched the server, with its Python as ``python``, and
+            the variables of the contract and of the backend; empty for a server that was
+            started elsewhere.
+        shell: the shell's variables that it got, and those that it did not; ``None`` where
+            nothing was launched.
+        elsewhere: what a server started elsewhere reports; ``None`` for one launched here.
         scoring: how the items were scored; ``None`` where nothing was measured.
         round_trip: between client and server; ``None`` where nothing was measured.
-        devices: what the server ran on.
+        devices: on which the server ran.
         compile_cache_entries: compiled programs in the cache before the first server started;
             ``None`` where the backend has no such cache.
         restarts: how often a dead or hanging server was started again or, elsewhere, waited for.
-        sessions: server sessions that have rows.
-        interruptions: how often the harness itself was stopped, and went on later.
-        requests_repeated: whether a server started elsewhere is known to have been sent requests
-            of this measurement twice: all of them in another measurement with this nonce, or the
-            pass in flight when the harness was stopped. ``False`` for one launched here: its
-            prefix cache is empty at each start. ``None`` where the record of what it was asked
-            could not be read.
+        sessions: number of server sessions that have rows.
+        interruptions: how often the harness was stopped and continued later.
+        requests_repeated: whether a server started elsewhere received requests of this
+            measurement twice: all of them in another measurement with this nonce, or those of
+            the pass in flight when the harness was stopped. ``False`` for a server launched
+            here, whose prefix cache is empty at each start. ``None`` where the record of sent
+            requests could not be read.
         foreign_cpu: share of the machine's CPU time that other processes took while passes
-            were timed, over all sessions; ``None`` where none was, or where a server started
-            elsewhere shares the machine, whose own work cannot be told apart.
-        seconds: over all interrupted runs together, each up to the last pass it finished.
+            were timed, over all sessions; ``None`` where no pass was timed, or where a server
+            started elsewhere runs on this machine, because its work cannot be separated.
+        seconds: over all interrupted runs together, each up to its last finished pass.
         started_at: when the first of them began, in UTC.
-        git_commit: that was checked out when the last of them began; ``None`` where no commit
-            is known to hold the code.
-        git_dirty: whether the code differed from it then; ``None`` where that is not known.
+        git_commit: checked out when the last of them began; ``None`` where the commit of the
+            code is not known.
+        git_dirty: whether the code differed from that commit; ``None`` if that is not known.
     """
 
     backend_version: str | None = None
@@ -311,7 +313,7 @@ class Run(Record):
     argv: list[str]
     environ: dict[str, str]
     shell: ShellVariables | None = None
-    elsewhere: Elsewhere | None = None
+    elsewhere: RemoteServerFacts | None = None
     scoring: Scoring | None = None
     round_trip: RoundTrip | None = None
     devices: list[str] = Field(default_factory=list)
@@ -331,12 +333,12 @@ class Run(Record):
 
 
 class Provenance(TableProvenance):
-    """Everything needed to say what a matrix is, and to refuse one that does not belong.
+    """What identifies a matrix, so that one that does not belong can be refused.
 
     Attributes:
-        nonce: of the comparison; every salt follows from it, in both backends' matrices alike.
+        nonce: of the comparison; all salts of both backends follow from it.
         unavailable: why nothing was measured; the matrix then has no rows.
-        run: what is known of the run itself.
+        run: the facts of the run.
     """
 
     backend: Backend
@@ -354,14 +356,14 @@ class Provenance(TableProvenance):
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """All calls of one backend in one view, and where they came from."""
+    """All calls of one backend in one view, and their provenance."""
 
     calls: pl.DataFrame
     provenance: Provenance
 
 
 def records_to_table(records: Iterable[CallRecord]) -> pa.Table:
-    """The Arrow table of ``records``, a row a call."""
+    """The Arrow table of ``records``, one row per call."""
     return pa.Table.from_pylist([asdict(record) for record in records], schema=MATRIX_SCHEMA)
 
 

@@ -1,4 +1,4 @@
-"""What the ``checkpoint`` stage recorded about the model, read back by later stages."""
+"""Reads the record of the model that the ``checkpoint`` stage wrote."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TOKENIZER_FILE = "tokenizer.json"
 
 
 def read_model(path: Path) -> Model:
-    """The model under test, as its record says.
+    """The model under test.
 
     Raises:
         UserError: missing or damaged.
@@ -29,15 +29,15 @@ def read_model(path: Path) -> Model:
 
 
 def checkpoint_sha256(folder: Path) -> str | None:
-    """What identifies a checkpoint that was built here; ``None`` where none can be read.
+    """The hash of a checkpoint that was built here; ``None`` where it cannot be read.
 
-    One that came out of a package has a tokenizer, which belongs to it.
+    It covers the tokenizer of a checkpoint that came from a package.
     """
     digest = hashlib.sha256()
     try:
         tokenizer = [_TOKENIZER_FILE] if (folder / _TOKENIZER_FILE).exists() else []
         for name in (*CHECKPOINT_FILES, *tokenizer):
-            # Only a file: a pipe would be waited for.
+            # Only a regular file: opening a pipe would block.
             if not (folder / name).is_file():
                 return None
             with (folder / name).open("rb") as file:

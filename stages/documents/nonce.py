@@ -1,8 +1,8 @@
-"""The run nonce: what tells the requests of one comparison from those of every other one.
+"""The nonce of a comparison, which makes its requests unique.
 
-Both backends' salts depend on it, so a server that lives on between two comparisons cannot answer
-the second from what its prefix cache kept of the first. One comparison has one nonce, on however
-many machines and in however many attempts it is measured.
+The salts of both backends depend on it, so a server that keeps running between two comparisons
+cannot answer the second from its prefix cache. A comparison keeps its nonce on all machines and
+in all attempts.
 """
 
 from __future__ import annotations

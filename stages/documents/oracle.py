@@ -1,7 +1,7 @@
-"""The oracle's table: what it scored, in which Parquet file, and how a reader trusts it.
+"""The oracle's table: its Parquet schema, its provenance and its reader.
 
-A row is one item of one pass, scored on its own. The file holds no clock and no host
-name: the same contract on the same machine writes the same bytes.
+A row is one item of one pass, scored on its own. The file holds no time and no host name, so the
+same contract on the same machine writes the same bytes.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ ORACLE_SCHEMA = pa.schema(
 
 
 class OracleProvenance(TableProvenance):
-    """Everything needed to say what an oracle's scores are, and to refuse ones that do not belong.
+    """What identifies the oracle's scores, so that a table that does not belong can be refused.
 
     Attributes:
         nonce: of the comparison whose prompts it scored.
         sample_seed: seed of the sample.
-        samples_per_chunk: pairs asked for a chunk size; fewer rows where fewer exist.
-        threads: of the forward pass; another number may change the last bits.
+        samples_per_chunk: wanted pairs per chunk size; fewer rows where fewer exist.
+        threads: of the forward pass; another number may change the last bits of a score.
     """
 
     model_sha256: str
@@ -58,7 +58,7 @@ class OracleProvenance(TableProvenance):
 
 @dataclass(frozen=True, slots=True)
 class OracleTable:
-    """The oracle's scores, a row a scored item, and where they came from."""
+    """The oracle's scores, one row per scored item, and their provenance."""
 
     frame: pl.DataFrame
     provenance: OracleProvenance

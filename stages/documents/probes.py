@@ -1,7 +1,7 @@
-"""The probes of one server session: identical requests repeated, and neighbours changed.
+"""The probes of one server session: repeated requests, and requests with other neighbours.
 
-A row is one item of one probe request. The table stands beside the matrix it speaks for
-and was measured in the same server session, after the timed passes.
+A row is one item of one probe request. The table lies beside its matrix. It was measured in the
+same server session, after the timed passes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ type Layout = Literal[
 ]
 
 OTHER_LENGTHS: tuple[Layout, ...] = ("shorter", "longer")
-"""The layouts in which positions and paddings move; all others keep the items' lengths."""
+"""The layouts that change the lengths of items, and so positions and padding."""
 
 PROBE_SCHEMA = pa.schema(
     [
@@ -61,7 +61,7 @@ class ProbeRecord:
         item: index of the item in the workload.
         place: items before it in the request.
         items: items in the request.
-        status: how the call ended; ``detail`` says what went wrong.
+        status: ``ok`` or the failure kind; ``detail`` says what went wrong.
         scores: one per label; ``None`` for a failed call.
     """
 
@@ -77,10 +77,10 @@ class ProbeRecord:
 
 
 class ProbeProvenance(TableProvenance):
-    """Which matrix the probes speak for.
+    """What identifies the probes, and the matrix that they belong to.
 
     Attributes:
-        nonce: of the comparison whose requests the probes vary.
+        nonce: of the comparison.
         matrix_sha256: ``table_sha256`` of that matrix.
         session: number of the server session they ran in.
         targets: the items whose neighbours were changed.
@@ -105,17 +105,17 @@ PROBE_TABLE = TableKind(
 
 
 @dataclass(frozen=True, slots=True)
-class Probes:
+class ProbeTable:
     """The probes of one matrix."""
 
     frame: pl.DataFrame
     provenance: ProbeProvenance
 
 
-def read_probes(path: Path) -> Probes:
+def read_probes(path: Path) -> ProbeTable:
     """Read the probes of one matrix.
 
     Raises:
         UserError: missing, truncated, of another version, or changed since.
     """
-    return Probes(*PROBE_TABLE.read(path))
+    return ProbeTable(*PROBE_TABLE.read(path))

@@ -1,7 +1,7 @@
-"""A table between stages: one Parquet file, its provenance in the metadata, checked by the reader.
+"""Writes and reads the tables between stages: Parquet with provenance in the metadata.
 
-What a table holds and what its provenance says is defined where the table is
-(``matrix.py``, ``probes.py``, ``oracle.py``); how it is kept safe is here.
+Each table defines its schema and its provenance in a module of its own (``matrix.py``,
+``probes.py``, ``oracle.py``). This module detects damaged and changed files.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Record(BaseModel):
 
 
 class TableProvenance(Record):
-    """What the provenance of every table holds.
+    """The part of the provenance that every table has.
 
     Attributes:
         schema_version: of the table's columns and its provenance.
-        workload_sha256: of the canonical workload the table speaks about.
+        workload_sha256: of the canonical workload.
         table_sha256: of the table's values.
     """
 
@@ -47,11 +47,11 @@ class TableKind[P: TableProvenance]:
     """One kind of table.
 
     Attributes:
-        name: how errors name it.
-        version: the schema version this pipeline writes and reads.
+        name: its name in errors.
+        version: the schema version that this pipeline writes and reads.
         schema: its columns.
         provenance: the class of its provenance.
-        remedy: what a user does when it is missing.
+        remedy: what errors tell a user to do when it is missing.
     """
 
     name: str
@@ -101,7 +101,7 @@ class TableKind[P: TableProvenance]:
         if not table.schema.remove_metadata().equals(self.schema):
             raise UserError(f"{path}: its columns are not those of schema version {self.version}")
         try:
-            # Names inside a column's type may be damaged too; Polars ends the program on those.
+            # Polars ends the program if a name inside a column's type is damaged.
             table = table.cast(self.schema)
             table.validate(full=True)
         except (ValueError, pa.ArrowException) as error:
@@ -116,7 +116,7 @@ class TableKind[P: TableProvenance]:
 
     def _load(self, path: Path) -> pa.Table:
         try:
-            # Only a file: a folder would be read as a data set, a pipe would be waited for.
+            # Only a regular file: pyarrow reads a folder as a data set, and a pipe would block.
             if path.exists() and not path.is_file():
                 raise UserError(f"{path}: not a readable Parquet file: it is no file")
             source = pa.BufferReader(path.read_bytes())
@@ -141,7 +141,7 @@ class TableKind[P: TableProvenance]:
 
 
 def table_sha256(table: pa.Table) -> str:
-    """SHA-256 over the values of ``table``, independent of how Parquet encodes them."""
+    """SHA-256 over the values of ``table``, independent of their encoding in Parquet."""
     return sha256(json.dumps(table.to_pydict(), separators=(",", ":")).encode())
 
 

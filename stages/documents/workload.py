@@ -1,7 +1,6 @@
-"""The canonical workload: the token ids every backend is asked to score.
+"""The canonical workload: the token ids that every backend scores.
 
-Shared by the stage that writes it and the stages that read it. The file is a pure
-function of its parameters: same parameters, same bytes, on every machine.
+The same parameters give the same bytes on every machine.
 """
 
 from __future__ import annotations
@@ -24,15 +23,14 @@ WORKLOAD_VERSION: Literal[1] = 1
 
 
 class CanonicalWorkload(BaseModel):
-    """One query, N items, the labels, and what is needed to salt a pass.
+    """One query, N items, the labels, and the pool from which salts are drawn.
 
     Attributes:
         seed: seed of the token ids and of the salts.
         query: token ids; the first 8 are replaced by the salt in every pass.
         items: N lists of token ids, pairwise distinct; drawn ones are of equal length.
-        pool: the ordinary ids salts are drawn from, as half-open ranges.
-        nonce: of the comparison it is scored in; no part of the file, and ``None`` until
-            :meth:`in_run` says which.
+        pool: the ordinary ids that salts are drawn from, as half-open ranges.
+        nonce: of the comparison; not in the file, and ``None`` until :meth:`in_run` sets it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -53,14 +51,14 @@ class CanonicalWorkload(BaseModel):
         return len(self.query) + max(len(item) for item in self.items)
 
     def in_run(self, nonce: str) -> Self:
-        """This workload, scored in the comparison that has this nonce."""
+        """This workload with the nonce of a comparison."""
         return self.model_copy(update={"nonce": nonce})
 
     def salt(self, phase: Phase | Literal["probe"], chunk_size: int, run: int) -> list[int]:
         """The salt of one pass: ids from the pool, identical for every backend of a comparison.
 
         Raises:
-            ValueError: of no comparison, so what is sent could be what another one has sent.
+            ValueError: the nonce is not set, so another comparison could have the same salts.
         """
         if self.nonce is None:
             raise ValueError("a workload has salts only in a comparison: its nonce is not known")
@@ -73,7 +71,7 @@ class CanonicalWorkload(BaseModel):
         return salt + self.query[len(salt) :]
 
     def canonical_bytes(self) -> bytes:
-        """The bytes of the file, whose SHA-256 every matrix carries."""
+        """The bytes of the file; every matrix holds their SHA-256."""
         return (
             json.dumps(self.model_dump(mode="json"), separators=(",", ":"), sort_keys=True) + "\n"
         ).encode()
@@ -82,9 +80,8 @@ class CanonicalWorkload(BaseModel):
 def draw_ids(key: str, pool: list[tuple[int, int]]) -> Iterator[int]:
     """An endless stream of ids from ``pool`` that depends on ``key`` alone.
 
-    SHAKE-256 rather than a library's generator: its output is fixed by FIPS 202, where
-    a generator's stream may change with the library's version. The modulo's bias is
-    below 2**-40 for any real vocabulary.
+    The ids come from SHAKE-256, whose output FIPS 202 fixes. The stream of a library's generator
+    may change with its version. The bias of the modulo is below 2**-40 for any real vocabulary.
     """
     sizes = [end - first for first, end in pool]
     total = sum(sizes)

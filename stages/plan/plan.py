@@ -14,9 +14,9 @@ from stages.documents.matrix import (
     CHECKPOINT_FOLDER,
     MODEL_FILE,
     WORKLOAD_FILE,
-    Elsewhere,
     Measured,
     Model,
+    RemoteServerFacts,
     Scoring,
 )
 from stages.documents.model import read_model
@@ -102,7 +102,9 @@ class Plan:
             *command_line(self.contract.flags),
         ]
 
-    def scoring(self, reported: Elsewhere | None = None, fallbacks: int | None = None) -> Scoring:
+    def scoring(
+        self, reported: RemoteServerFacts | None = None, fallbacks: int | None = None
+    ) -> Scoring:
         """How the items of a request are scored, by the server's report or else by its flags.
 
         Args:

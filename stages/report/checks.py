@@ -22,9 +22,9 @@ from stages.documents.comparison import (
     ControlResult,
     GateResult,
     Isolation,
+    MatrixSource,
     OracleSide,
     PrefixCache,
-    Source,
     Verdict,
     ViewComparison,
 )
@@ -317,7 +317,7 @@ def _prefix_cache_untold(found: PrefixCache, where: str) -> Answer:
     return Answer("not known", figure, [against])
 
 
-def load_answer(view: ViewComparison, backend: Backend, source: Source | None) -> Answer:
+def load_answer(view: ViewComparison, backend: Backend, source: MatrixSource | None) -> Answer:
     """How much of the machine other work took while one backend was timed."""
     where = f.backend_view(backend, view.view, view.pair)
     share = source.run.foreign_cpu if source else None

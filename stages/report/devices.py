@@ -9,30 +9,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stages.contract import Backend
-from stages.documents.comparison import Comparison, Pair, Source
+from stages.documents.comparison import Comparison, MatrixSource, Pair
 from stages.report import format as f
 
 _CPU = "a CPU"
 _UNKNOWN = "devices that are not known"
 
 
-def measured(comparison: Comparison) -> list[Source]:
+def measured(comparison: Comparison) -> list[MatrixSource]:
     """The sources of which something was measured."""
     return [source for source in comparison.sources if source.unavailable is None]
 
 
-def devices(source: Source) -> list[str]:
+def devices(source: MatrixSource) -> list[str]:
     """The devices its server ran on, and the one it reports where it was started elsewhere."""
     told = source.run.elsewhere.settings.get("device") if source.run.elsewhere else None
     return [*source.run.devices, *([told] if isinstance(told, str) else [])]
 
 
-def on_cpu(source: Source) -> bool:
+def on_cpu(source: MatrixSource) -> bool:
     """Whether any of its devices is a CPU."""
     return any(_is("cpu", device) for device in devices(source))
 
 
-def on_tpu(source: Source) -> bool:
+def on_tpu(source: MatrixSource) -> bool:
     """Whether any of its devices is a TPU."""
     return any(_is("tpu", device) for device in devices(source))
 
@@ -41,9 +41,9 @@ def _is(kind: str, device: str) -> bool:
     return device.partition(":")[0].lower() == kind
 
 
-def ran_on(sources: Sequence[Source], pair: Pair) -> str:
+def ran_on(sources: Sequence[MatrixSource], pair: Pair) -> str:
     """On what they ran: ``on a CPU``, ``on tpu (JAX) and on cuda (PyTorch)``."""
-    found: dict[str, list[Source]] = {}
+    found: dict[str, list[MatrixSource]] = {}
     for source in sorted(sources, key=lambda source: pair.both.index(source.backend)):
         found.setdefault(_named(source), []).append(source)
     if len(found) == 1:
@@ -51,13 +51,13 @@ def ran_on(sources: Sequence[Source], pair: Pair) -> str:
     return f.join([f"on {name} ({whose(some, sources, pair)})" for name, some in found.items()])
 
 
-def _named(source: Source) -> str:
+def _named(source: MatrixSource) -> str:
     if on_cpu(source):
         return _CPU
     return f.join(list(dict.fromkeys(devices(source)))) or _UNKNOWN
 
 
-def whose(some: Sequence[Source], everyone: Sequence[Source], pair: Pair) -> str:
+def whose(some: Sequence[MatrixSource], everyone: Sequence[MatrixSource], pair: Pair) -> str:
     """Measurements in words: a backend's name alone where they are all that it has."""
     names = []
     for backend in pair.both:
@@ -69,7 +69,7 @@ def whose(some: Sequence[Source], everyone: Sequence[Source], pair: Pair) -> str
     return f.join(names)
 
 
-def undeployed(sources: Sequence[Source], pair: Pair) -> str | None:
+def undeployed(sources: Sequence[MatrixSource], pair: Pair) -> str | None:
     """Why nothing can be deployed as it ran there; ``None`` where every device may be."""
     on_one = _backends([source for source in sources if on_cpu(source)], pair)
     if on_one:
@@ -82,7 +82,7 @@ def undeployed(sources: Sequence[Source], pair: Pair) -> str | None:
     return None
 
 
-def _backends(sources: Sequence[Source], pair: Pair) -> list[Backend]:
+def _backends(sources: Sequence[MatrixSource], pair: Pair) -> list[Backend]:
     return [b for b in pair.both if any(source.backend == b for source in sources)]
 
 

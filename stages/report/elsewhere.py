@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterator
 
 from stages.common.errors import one_line
-from stages.documents.comparison import Comparison, Source
+from stages.documents.comparison import Comparison, MatrixSource
 from stages.documents.matrix import ModelCheck
 from stages.report import format as f
 from stages.report.ratios import cells
@@ -21,14 +21,14 @@ _MODEL_CHECKS: dict[ModelCheck, str] = {
 }
 
 
-def where(source: Source) -> str:
+def where(source: MatrixSource) -> str:
     """Where the server was."""
     if source.base_url is None:
         return "launched here"
     return f"started elsewhere, at {source.base_url}"
 
 
-def client_at(source: Source) -> str:
+def client_at(source: MatrixSource) -> str:
     """Where the client was, seen from the server."""
     if source.run.elsewhere is None:
         return "on the server's machine" if source.base_url is None else f.ABSENT
@@ -36,14 +36,14 @@ def client_at(source: Source) -> str:
     return "on the server's machine, by its address" if here else "on another machine"
 
 
-def model_checked(source: Source) -> str:
+def model_checked(source: MatrixSource) -> str:
     """How it was made sure that the server has the model."""
     if source.run.elsewhere is None:
         return "given at launch" if source.base_url is None else f.ABSENT
     return _MODEL_CHECKS[source.run.elsewhere.model_check]
 
 
-def round_trip(source: Source) -> str:
+def round_trip(source: MatrixSource) -> str:
     """What a round trip took before and after the passes."""
     if source.run.round_trip is None:
         return "not known"
@@ -52,7 +52,7 @@ def round_trip(source: Source) -> str:
     return before if after is None else f"{before}, {f.milliseconds(after)} ms after"
 
 
-def command(source: Source) -> str:
+def command(source: MatrixSource) -> str:
     """The command line of a server launched here; what one started elsewhere says it has."""
     if source.base_url is None:
         return shlex.join(source.run.argv)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stages.contract import Backend
-from stages.documents.comparison import Comparison, Confidence, Pair, Source, ViewComparison
+from stages.documents.comparison import Comparison, Confidence, MatrixSource, Pair, ViewComparison
 from stages.report import format as f
 from stages.report import modes
 from stages.report.checks import gate_answer
@@ -172,15 +172,17 @@ def _measured(comparison: Comparison) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _by(sources: list[Source], told: Callable[[Source], str]) -> Iterator[tuple[str, list[Source]]]:
+def _by(
+    sources: list[MatrixSource], told: Callable[[MatrixSource], str]
+) -> Iterator[tuple[str, list[MatrixSource]]]:
     """What ``told`` says of the sources, and of which it says so; never of two backends at once."""
-    said: dict[tuple[Backend, str], list[Source]] = {}
+    said: dict[tuple[Backend, str], list[MatrixSource]] = {}
     for source in sources:
         said.setdefault((source.backend, told(source)), []).append(source)
     return ((text, of) for (_, text), of in said.items())
 
 
-def _hosts(sources: list[Source], pair: Pair) -> list[str]:
+def _hosts(sources: list[MatrixSource], pair: Pair) -> list[str]:
     """One line where every measurement shares its host."""
     every = list(dict.fromkeys(map(_host, sources)))
     if len(every) == 1:
@@ -188,13 +190,13 @@ def _hosts(sources: list[Source], pair: Pair) -> list[str]:
     return [f"{whose(of, sources, pair)}: {text}" for text, of in _by(sources, _host)]
 
 
-def _version(source: Source) -> str:
+def _version(source: MatrixSource) -> str:
     repaired = " (repaired at launch)" if source.run.repaired else ""
     started = "" if source.base_url is None else f", started elsewhere, at {source.base_url}"
     return f"{source.run.backend_version or 'not available'}{repaired}{started}"
 
 
-def _host(source: Source) -> str:
+def _host(source: MatrixSource) -> str:
     host = source.run.host
     return (
         f"{host.name}: {host.processor}, {host.cpus} CPUs in use,"

@@ -28,8 +28,8 @@ from stages.documents.comparison import (
     Cell,
     ControlName,
     Interval,
+    MatrixSource,
     Pair,
-    Source,
     Verdict,
 )
 
@@ -179,7 +179,7 @@ def backend_view(backend: Backend, view: View, pair: Pair) -> str:
     return f"{pair.title(backend)}, {VIEW_NAMES[view]} view"
 
 
-def commit(source: Source, digits: int) -> str:
+def commit(source: MatrixSource, digits: int) -> str:
     """The commit that was measured with, and whether the code was that of the commit."""
     if source.run.git_commit is None:
         return ABSENT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.documents.comparison import Comparison, Named, Pair, Source
+from stages.documents.comparison import Comparison, MatrixSource, Named, Pair
 from stages.report import format as f
 from stages.report.devices import measured, on_tpu, ran_on
 
@@ -33,20 +33,20 @@ def holds(comparison: Comparison) -> str:
     return f"{verdict} {its.title} ran with these masks: {_masks(there, its)}."
 
 
-def _build(source: Source, its: Named) -> str:
+def _build(source: MatrixSource, its: Named) -> str:
     if source.backend_commit is None:
         return f"the build of {its.package}"
     return f"commit {source.backend_commit[:12]} of {its.package}"
 
 
-def _masks(sources: list[Source], its: Named) -> str:
+def _masks(sources: list[MatrixSource], its: Named) -> str:
     masks = [(source, _mask(source, f"--{its.tpu_mask_flag}")) for source in sources]
     if len({mask for _, mask in masks}) == 1:
         return masks[0][1]
     return f.join([f"{mask} in the {f.VIEW_NAMES[s.view]} view" for s, mask in masks])
 
 
-def _mask(source: Source, flag: str) -> str:
+def _mask(source: MatrixSource, flag: str) -> str:
     if source.run.elsewhere is not None:
         return str(source.run.elsewhere.settings.get(flag[2:].replace("-", "_")) or "not known")
     for word, following in zip(source.run.argv, [*source.run.argv[1:], ""], strict=True):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-from stages.documents.comparison import Cell, Comparison, Pair, Source
+from stages.documents.comparison import Cell, Comparison, MatrixSource, Pair
 from stages.report import format as f
 from stages.report.elsewhere import hidden_compiles, round_trips
 from stages.report.prose.reasons import instability
@@ -71,7 +71,7 @@ def _restarts(comparison: Comparison) -> str:
     return f"Servers restarted: {'; '.join(found)}." if found else "No server was restarted."
 
 
-def _times_gone(source: Source) -> str:
+def _times_gone(source: MatrixSource) -> str:
     waited = "" if source.base_url is None else ", it was waited for"
     return f"{source.run.restarts}{waited}"
 

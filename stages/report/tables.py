@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stages.contract import Backend, Gate
-from stages.documents.comparison import BUSY, Cell, Comparison, Source, ViewComparison
+from stages.documents.comparison import BUSY, Cell, Comparison, MatrixSource, ViewComparison
 from stages.documents.matrix import MATRIX_FILE, SERVER_LOG_FILE, folder_of
 from stages.report import elsewhere, levels, modes
 from stages.report import format as f
@@ -205,7 +205,7 @@ def provenance_rows(comparison: Comparison) -> list[list[str]]:
     ]
 
 
-def _shell_rows(sources: list[Source]) -> list[list[str]]:
+def _shell_rows(sources: list[MatrixSource]) -> list[list[str]]:
     """What the servers had of the shell's environment; no row where there was nothing."""
     told = [_of_shell(source) for source in sources]
     names = ("Variables of the machine", "Variables of the shell left out")
@@ -213,14 +213,14 @@ def _shell_rows(sources: list[Source]) -> list[list[str]]:
     return [row for row in rows if set(row[1:]) != {f.ABSENT}]
 
 
-def _of_shell(source: Source) -> tuple[str, str]:
+def _of_shell(source: MatrixSource) -> tuple[str, str]:
     if source.run.shell is None:
         return "", ""
     passed = [f"{name}={value}" for name, value in source.run.shell.passed.items()]
     return f.join(passed), f.join(source.run.shell.left_out)
 
 
-def _measured(source: Source) -> str:
+def _measured(source: MatrixSource) -> str:
     return "yes" if source.unavailable is None else f"no: {source.unavailable}"
 
 

@@ -193,6 +193,15 @@ def test_who_builds_an_environment_that_nobody_declares_is_told_their_names(tree
         (TOY.replace('key = "toy"', 'key = "a toy"'), "key 'a toy': small letters"),
         (TOY.replace("environments = (", "others = ("), "declares no environments"),
         (TOY.replace(TOY_ENVIRONMENT, '"toy"'), "environment 1 is no DeclaredEnvironment"),
+        (
+            TOY.replace('title = "Toy"', 'title = "A title without room here"'),
+            "title 'A title without room here': up to 24 ASCII letters, digits, ",
+        ),
+        (TOY.replace('"Toy"', '"<b>Toy</b>"'), "title '<b>Toy</b>': up to 24 ASCII letters"),
+        (TOY.replace('"Toy"', '"J|X"'), "title 'J|X': up to 24 ASCII letters"),
+        (TOY.replace('"Toy"', '" Toy"'), "title ' Toy': up to 24 ASCII letters"),
+        (TOY.replace('"Toy"', '"J\\nX"'), r"title 'J\nX': up to 24 ASCII letters"),
+        (TOY.replace('"Toy"', '"Toy\\n"'), r"title 'Toy\n': up to 24 ASCII letters"),
         ("raise SystemExit(0)", "cannot be loaded: SystemExit: 0"),
         ("raise SystemExit", "cannot be loaded: SystemExit"),
         ("import sys; sys.exit('bye')", "cannot be loaded: SystemExit: bye"),
@@ -207,6 +216,13 @@ def test_a_broken_declaration_is_one_line_that_names_its_file(
 ) -> None:
     add(tree, "toy", text)
     assert refusal(tree).startswith(f"backends/toy/backend.py: {said}")
+
+
+def test_a_title_of_the_most_letters_is_allowed(tree: Path) -> None:
+    title = "A title that has 24 char"
+    add(tree, "toy", TOY.replace('"Toy"', f'"{title}"'))
+    with inside(tree):
+        assert declared("toy").title == title
 
 
 def test_what_a_declaration_prints_is_not_mixed_with_what_a_command_answers(

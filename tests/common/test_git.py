@@ -1,4 +1,4 @@
-"""Which commit a result is credited to, and what is said where git cannot be asked."""
+"""The commit that a result records, and the messages where git cannot tell it."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_a_copy_within_another_repository_does_not_name_that_ones_commit(project
     assert (found.run.git_commit, found.run.git_dirty) == (None, None)
 
 
-def test_without_git_the_measurement_is_kept_and_the_reason_told(project: Project) -> None:
+def test_without_git_the_measurement_is_kept_and_the_reason_printed(project: Project) -> None:
     binaries = project.folder.parent / "bin"
     binaries.mkdir()
     bare = replace(project, variables={"PATH": str(binaries)})
@@ -204,7 +204,7 @@ def test_a_work_tree_of_a_repository_elsewhere_names_its_own_commit(project: Pro
     assert code_version(other.folder).changed is False
 
 
-def test_a_shallow_clone_names_its_commit_and_tells_what_it_lacks(project: Project) -> None:
+def test_a_shallow_clone_names_its_commit_and_what_it_lacks(project: Project) -> None:
     project.commit("one more")
     source = project.folder.as_uri()
     project.run("git", "clone", "--quiet", "--depth", "1", source, "../shallow")
@@ -275,7 +275,7 @@ COMMANDS: dict[str, Callable[[Project], str]] = {
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-def test_somebody_elses_repository_is_told_in_one_line_with_what_mends_it(
+def test_another_users_repository_is_one_line_with_the_remedy(
     foreign: Project, command: Callable[[Project], str]
 ) -> None:
     told = command(foreign)

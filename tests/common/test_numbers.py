@@ -1,4 +1,4 @@
-"""How numbers are written: no rounding may contradict what the figure decided."""
+"""How numbers are written: rounding never contradicts what a figure decided."""
 
 from __future__ import annotations
 

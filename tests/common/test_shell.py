@@ -1,4 +1,4 @@
-"""A user's shell decides nothing: the commands in a hostile one do what they do in a plain one."""
+"""A user's shell decides nothing: commands do the same in a hostile shell as in a plain one."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ def test_a_git_hook_s_variables_lead_to_no_other_repository(tree: Path, monkeypa
     assert git("rev-parse", "HEAD", folder=tree).strip() == found.commit
 
 
-def test_uv_is_told_where_to_fetch_and_nothing_else() -> None:
+def test_uv_gets_where_to_fetch_and_nothing_else() -> None:
     kept = {
         "UV_INDEX_URL": "https://mirror/simple",
         "UV_DEFAULT_INDEX": "https://mirror/simple",

@@ -227,7 +227,7 @@ def test_a_matrix_of_a_launched_server_is_not_one_from_a_url_nor_the_other_way_r
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"elsewhere": None}, "server's own account is False"),
+        ({"elsewhere": None}, "server's report is False"),
         ({"environment_sha256": "f" * 64}, "environment is fff"),
     ],
 )

@@ -142,7 +142,7 @@ def test_a_compile_inside_a_timed_pass_is_counted() -> None:
     assert cell(records).compiled_passes == 2
 
 
-def test_a_server_that_reports_no_compiles_is_not_said_to_have_none() -> None:
+def test_a_server_that_does_not_report_compiles_has_no_count_of_them() -> None:
     records = [r for i in range(5) for r in one_pass("sweep", 2, i, 1.0, position=i, compiles=None)]
     assert cell(records).compiled_passes is None
 
@@ -165,7 +165,7 @@ def test_cost_by_hand() -> None:
     assert cell(passes({2: 2.0})).usd_per_pass is None
 
 
-def test_instability_is_said_from_ten_percent_deviation_or_fifty_percent_extremes() -> None:
+def test_instability_begins_at_ten_percent_deviation_or_fifty_percent_extremes() -> None:
     import numpy as np
 
     assert instability(latency(np.array([1.0, 1.0, 1.0, 1.01]))) == []

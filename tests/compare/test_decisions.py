@@ -1,4 +1,4 @@
-"""The decision table: matrices with a known answer, and what the whole comparison says of them."""
+"""The decision table: matrices with a known answer, and the comparison that follows from them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stages.contract.serving import Source
 from stages.documents.comparison import Comparison, Flag, Reason
 from stages.documents.matrix import CallRecord, Host, Matrix, Model, Status
 from stages.documents.oracle import ORACLE_SCHEMA, OracleProvenance, OracleTable
-from stages.documents.probes import PROBE_SCHEMA, ProbeProvenance, ProbeRecord, Probes
+from stages.documents.probes import PROBE_SCHEMA, ProbeProvenance, ProbeRecord, ProbeTable
 from stages.report.figures import draw_all
 from stages.report.prose.flags import flag as worded
 from stages.report.prose.winner import answer
@@ -183,14 +183,14 @@ class Situation:
                 )
         return records
 
-    def _probes(self, backend: Backend, view: View) -> Probes:
+    def _probes(self, backend: Backend, view: View) -> ProbeTable:
         made = probes(backend, view, backend not in self.unavailable)
         if self.items > 1:
             return made
-        return Probes(made.frame.filter(pl.col("kind") == "repeat"), made.provenance)
+        return ProbeTable(made.frame.filter(pl.col("kind") == "repeat"), made.provenance)
 
 
-def probes(backend: Backend, view: View, ran: bool) -> Probes:
+def probes(backend: Backend, view: View, ran: bool) -> ProbeTable:
     """An isolated, deterministic server."""
     layouts = ("alone", "reversed", "replaced", "shorter", "longer")
     alone = [("isolation", layout, 0, 1) for layout in layouts]
@@ -213,7 +213,7 @@ def probes(backend: Backend, view: View, ran: bool) -> Probes:
         session=0,
         targets=[1],
     )
-    return Probes(frame if ran else frame.clear(), provenance)
+    return ProbeTable(frame if ran else frame.clear(), provenance)
 
 
 def oracle(made: Contract) -> OracleTable:
@@ -573,7 +573,7 @@ def test_a_winner_that_took_more_from_its_cache_than_its_view_allows_is_not_trus
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_server_that_tells_nothing_of_its_cache_lowers_no_confidence(view: View) -> None:
+def test_a_server_that_does_not_report_its_cache_lowers_no_confidence(view: View) -> None:
     found = Situation(cached={("jax", view): None}).compare()
     of = next(v for v in found.views() if v.view == view)
     assert (of.winner.flags, of.winner.confidence) == ([], "high")
@@ -655,7 +655,7 @@ def test_a_commit_is_not_credited_with_code_it_does_not_hold() -> None:
     assert metrics(found)["uncommitted_changes"] is True
 
 
-def test_changes_that_nobody_could_ask_about_are_not_denied() -> None:
+def test_unknown_changes_are_null_and_not_false() -> None:
     found = Situation(changed_code={"jax": None}).compare()
     assert "fedcba987654, uncommitted changes not known" in render_all(found)["report.md"]
     assert metrics(found)["uncommitted_changes"] is None

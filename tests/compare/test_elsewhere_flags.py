@@ -1,4 +1,4 @@
-"""A server that was started elsewhere: what it costs the confidence, told with its figures."""
+"""A server that was started elsewhere: the flags that lower the confidence, with their figures."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_share_of_the_way_is_a_round_trip_for_each_call_over_the_median_pass
     assert second.round_trip_share == pytest.approx(2 * 0.012 / 0.1)
 
 
-def test_a_client_far_from_the_server_is_told_with_what_a_round_trip_took() -> None:
+def test_a_client_far_from_the_server_is_flagged_with_its_round_trip() -> None:
     made = remote()
     (flag,) = elsewhere_flags([made.provenance], cells(made))
     assert (flag.code, flag.backend, flag.chunk_size) == ("client_elsewhere", "pytorch", 1)
@@ -70,13 +70,13 @@ def test_a_server_at_a_url_of_this_machine_costs_nothing_by_itself() -> None:
     assert elsewhere_flags([made.provenance], cells(made)) == []
 
 
-def test_compilations_that_nobody_could_see_are_told() -> None:
+def test_hidden_compilations_are_flagged() -> None:
     made = remote(same_machine=True, compiles_hidden=True)
     (flag,) = elsewhere_flags([made.provenance], cells(made))
     assert flag == Flag(code="compiles_hidden", backend="pytorch")
 
 
-def test_a_far_server_without_a_known_round_trip_is_still_told() -> None:
+def test_a_far_server_without_a_known_round_trip_is_still_flagged() -> None:
     made = remote()
     unknown = with_facts(made.provenance, {"round_trip": None})
     made = Matrix(made.calls, unknown)

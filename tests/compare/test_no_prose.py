@@ -1,4 +1,4 @@
-"""The comparison holds codes and figures; what is worded, the report words."""
+"""The comparison holds codes and figures; the report has all words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pass may take from a prefix cache: worked by hand, and against servers that have one."""
+"""Tokens that may come from a prefix cache: worked by hand, and against servers that have one."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_view_allows_a_prefix_cache_unless_it_is_off_or_the_items_are_packed(
     assert allowed_tokens(made, asked) == (29 if allows else 0)
 
 
-def test_what_a_server_tells_is_counted_over_timed_passes_alone() -> None:
+def test_reported_tokens_are_counted_over_timed_passes_alone() -> None:
     cached = {("warmup", 0): 36, ("sweep", 0): 29, ("sweep", 1): 30, ("confirm", 0): None}
     records = [
         call
@@ -162,7 +162,7 @@ def test_what_a_server_tells_is_counted_over_timed_passes_alone() -> None:
     assert (found.most_tokens, found.excess_passes) == (30, 1)
 
 
-def test_a_server_that_tells_nothing_has_no_figures() -> None:
+def test_a_server_that_reports_nothing_has_no_figures() -> None:
     records = one_pass("sweep", 2, 0, 1.0, cached_tokens=None)
     made = workload([[7, 1]])
     found = prefix_cache(passes_of(matrix("jax", "portable", records).calls), made, measured())

@@ -123,7 +123,7 @@ def test_either_other_length_shows_that_lengths_do_not_matter_and_the_other_is_n
     assert "longer" not in no_room.changes
 
 
-def test_a_layout_that_the_workload_cannot_have_is_left_out_and_said_to_be() -> None:
+def test_a_layout_that_the_workload_cannot_have_is_left_out_and_listed() -> None:
     rows = [r for r in around(3, 0.25) if r.layout != "shorter"]
     one_token = found(*rows)
     assert (one_token.verdict, one_token.left_out) == ("isolated", ["shorter"])

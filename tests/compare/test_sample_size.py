@@ -1,4 +1,4 @@
-"""How many passes would settle a tie: against the rules of thumb everybody uses."""
+"""The number of passes that would settle a tie, checked against common rules of thumb."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_unequal_noise_by_hand() -> None:
     assert passes_to_decide(cell(2.25, 0.4), cell(2.0, 0.3)) == 32
 
 
-def test_equal_means_are_never_told_apart() -> None:
+def test_no_number_of_passes_separates_equal_means() -> None:
     assert passes_to_decide(cell(2.0, 0.3), cell(2.0, 0.4)) is None
 
 

@@ -157,7 +157,7 @@ def test_the_guardrail_excludes_the_fastest_when_its_tail_is_long() -> None:
     assert [c.inside_guardrail for c in marked] == [False, True]
 
 
-def test_a_faster_rival_outside_the_guardrail_is_not_said_to_be_slower() -> None:
+def test_a_faster_rival_outside_the_guardrail_has_no_ratio() -> None:
     erratic = samples(cell("pytorch", 8, 250, p95_s=2.0), 0.01)
     for spread in (0.01, 0.4):
         won = winner(samples(cell("jax", 8, 200), spread), erratic)

@@ -1,4 +1,4 @@
-"""Single passes, items and ratios: each against matrices worked out by hand."""
+"""Single passes, items and ratios, each against matrices worked out by hand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def frame(records: list[CallRecord]) -> pl.DataFrame:
     return passes_of(matrix("jax", "portable", records).calls)
 
 
-def test_passes_are_told_in_measuring_order_from_the_first_timed_one() -> None:
+def test_passes_are_listed_in_measuring_order_from_the_first_timed_one() -> None:
     # A pass starts at its position times 1,000 seconds; the warm-up is not timed.
     records = [
         *one_pass("confirm", 2, 0, 4.0, position=7, compiles=2),

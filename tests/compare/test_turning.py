@@ -1,4 +1,4 @@
-"""What would change the leader: worked by hand, and as a property."""
+"""Which rules would change the leader: worked by hand, and as a property."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ round_cells = cells_of_a_view(st.integers(1, 100).map(lambda tenths: tenths / 10
 
 
 @given(round_cells, st.integers(100, 300).map(lambda percent: percent / 100 + 1e-5))
-def test_the_named_guardrail_does_what_it_says(cells: list[Cell], guardrail: float) -> None:
+def test_the_named_guardrail_changes_the_leader(cells: list[Cell], guardrail: float) -> None:
     leader = choose(cells, guardrail)
     assume(leader is not None)
     assert leader is not None
@@ -171,7 +171,7 @@ measured_cells = cells_of_a_view(st.one_of(st.floats(0.5, 2), st.floats(0.999, 1
 
 
 @given(measured_cells, st.integers(100, 300).map(lambda percent: percent / 100))
-def test_the_printed_guardrail_put_back_into_the_rule_does_what_is_said(
+def test_the_printed_guardrail_changes_the_leader_as_printed(
     cells: list[Cell], guardrail: float
 ) -> None:
     assume(turning(cells, guardrail).guardrail is not None)

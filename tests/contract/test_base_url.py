@@ -1,4 +1,4 @@
-"""Where a server started elsewhere answers, as the contract says it: a URL without secrets."""
+"""The URL of a server started elsewhere, as the contract gives it, without secrets."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_url_with_a_secret_is_refused_without_repeating_it(url) -> None:
     assert "s3cr3t" not in str(caught.value)
 
 
-def test_the_key_is_required_so_that_null_is_said() -> None:
+def test_the_key_is_required_so_that_null_is_written_out() -> None:
     raw = raw_contract()
     del raw["backends"]["jax"]["portable"]["base_url"]
     with pytest.raises(ContractError, match=r"backends.jax.portable.base_url: found 'nothing'"):

@@ -1,4 +1,4 @@
-"""What a text of the contract may hold; the rest is told by place, code point and name."""
+"""Characters of the contract's texts; a refused one is named by place, code point and name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What packed items and a TPU cannot do is refused by name, before any server starts."""
+"""Limits of packed items and of a TPU are refused by name, before any server starts."""
 
 from __future__ import annotations
 

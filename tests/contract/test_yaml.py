@@ -1,4 +1,4 @@
-"""``params.yaml`` holds for the harness what it holds for dvc, or is refused by name."""
+"""``params.yaml`` has the same values here as in dvc, or is refused by name."""
 
 from __future__ import annotations
 

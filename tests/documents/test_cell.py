@@ -1,4 +1,4 @@
-"""The key of a pass is one type, and its columns are what every table calls them."""
+"""The key of a pass is one type, and its fields are the columns of every table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reason or a flag without a figure that its words need is damaged, never worded as a zero."""
+"""A reason or a flag without a figure that its sentence needs is damaged."""
 
 from __future__ import annotations
 

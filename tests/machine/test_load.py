@@ -1,4 +1,4 @@
-"""Other work on the machine is told from the measurement's own."""
+"""Other work on the machine is separated from the measurement's own."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def holder(own_lock: Path) -> Iterator[subprocess.Popen[str]]:
     process.stdout.close()
 
 
-def test_a_second_measurement_is_refused_and_told_who_holds_the_machine(holder) -> None:
+def test_a_second_measurement_is_refused_with_the_holder_of_the_lock(holder) -> None:
     for _ in range(2):
         with pytest.raises(UserError) as caught, machine_lock("measure@pytorch-portable"):
             pytest.fail("two measurements at once")
@@ -65,7 +65,7 @@ def test_a_second_measurement_is_refused_and_told_who_holds_the_machine(holder) 
         )
 
 
-def test_who_waits_is_told_for_whom_once_and_goes_on_when_the_holder_ends(holder) -> None:
+def test_a_waiting_measurement_names_the_holder_once_and_starts_when_it_ends(holder) -> None:
     told: list[str] = []
 
     def waiting(sentence: str) -> None:
@@ -83,7 +83,7 @@ def test_who_waits_is_told_for_whom_once_and_goes_on_when_the_holder_ends(holder
     )
 
 
-def test_who_waits_for_nobody_is_told_nothing(own_lock: Path) -> None:
+def test_waiting_for_a_free_lock_prints_nothing(own_lock: Path) -> None:
     with machine_lock("one", lambda sentence: pytest.fail(sentence)):
         pass
 
@@ -112,7 +112,7 @@ def test_every_user_may_take_it_and_read_who_holds_it(own_lock: Path) -> None:
     assert own_lock.stat().st_mode & 0o777 == 0o666
 
 
-def test_a_lock_somebody_else_scribbled_in_is_still_a_lock(holder, own_lock: Path) -> None:
+def test_a_lock_file_with_other_content_is_still_a_lock(holder, own_lock: Path) -> None:
     own_lock.write_text("no holder")
     with pytest.raises(UserError, match="another measurement is running"), machine_lock("x"):
         pytest.fail("two measurements at once")
@@ -124,7 +124,7 @@ def test_a_lock_that_is_no_file_is_one_clear_error(own_lock: Path) -> None:
         pytest.fail("locked nothing")
 
 
-def test_who_asks_is_told_who_measures_and_takes_nothing(holder) -> None:
+def test_asking_who_measures_names_the_holder_and_takes_no_lock(holder) -> None:
     for _ in range(2):
         said = who_measures()
         assert said is not None
@@ -141,7 +141,7 @@ def test_nobody_measures_where_there_is_no_lock_and_asking_makes_none(own_lock: 
     assert not own_lock.exists()
 
 
-def test_who_measures_cannot_be_told_from_what_is_no_file(own_lock: Path) -> None:
+def test_asking_who_measures_fails_where_the_lock_is_no_file(own_lock: Path) -> None:
     own_lock.symlink_to("elsewhere")
     with pytest.raises(UserError, match="needed to measure alone"):
         who_measures()

@@ -1,4 +1,4 @@
-"""Texts that say that memory ran out are told from advice against it."""
+"""Messages that memory ran out are separated from advice against it."""
 
 from __future__ import annotations
 

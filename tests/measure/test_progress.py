@@ -1,4 +1,4 @@
-"""What a measurement says while it runs: a bar on a terminal, whole lines elsewhere."""
+"""The output of a running measurement: a bar on a terminal, whole lines elsewhere."""
 
 from __future__ import annotations
 

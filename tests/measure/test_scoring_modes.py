@@ -100,7 +100,7 @@ def test_the_default_run_scores_prompts_apart(tmp_path: Path) -> None:
     assert by_view == {"portable": {"separate"}, "best_native": {"cached"}}
 
 
-def test_a_server_started_elsewhere_is_judged_by_its_own_account(tmp_path: Path) -> None:
+def test_a_server_started_elsewhere_is_judged_by_its_report(tmp_path: Path) -> None:
     made = plans(bare_folder(tmp_path), raw_contract())
     told = account(settings={"disable_radix_cache": True, "enable_mis": True})
     found = made["pytorch", "portable"].scoring(told)

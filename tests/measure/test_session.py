@@ -178,7 +178,7 @@ def test_every_pass_has_the_tokens_on_record_that_came_from_the_prefix_cache(
     assert {r.cached_tokens for r in session.records} == {FOUND}
 
 
-def test_a_server_that_tells_nothing_of_its_cache_has_nothing_on_record(tmp_path) -> None:
+def test_a_server_that_does_not_report_its_cache_has_nothing_on_record(tmp_path) -> None:
     session = Run(tmp_path).measure()
     assert {r.cached_tokens for r in session.records} == {None}
 
@@ -306,7 +306,7 @@ def test_a_server_that_cannot_start_is_one_clear_error(tmp_path) -> None:
     assert "\n" not in message
 
 
-def test_a_port_that_somebody_took_first_costs_no_restart(tmp_path) -> None:
+def test_a_port_that_another_process_took_first_costs_no_restart(tmp_path) -> None:
     run = Run(tmp_path)
     make, strangers = run.session.new_server, []
 

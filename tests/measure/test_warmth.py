@@ -1,4 +1,4 @@
-"""When a chunk size may be timed: seen in the log, or told by its times."""
+"""When a chunk size may be timed, by the log or by the times of its passes."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def test_the_committed_lock_pins_an_sglang_with_the_new_switch(tmp_path: Path) -
     ]
 
 
-def test_without_a_pinned_version_nobody_can_tell_the_flags(tmp_path: Path) -> None:
+def test_without_a_pinned_version_the_flags_are_not_known(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no version of sglang is pinned"):
         plans(with_sglang(tmp_path, ""), raw_target("target=tpu_vs_gpu"))
 

@@ -10,12 +10,12 @@ from elsewhere import account
 from matrices import with_facts
 from report_words import plain_comparison
 
-from stages.documents.comparison import Source
+from stages.documents.comparison import MatrixSource
 from stages.report.conclusion import conclude
 from stages.report.render import render_all
 
 
-def caveat(sources: list[Source], model: Any = build.TRAINED) -> str | None:
+def caveat(sources: list[MatrixSource], model: Any = build.TRAINED) -> str | None:
     return conclude(plain_comparison(sources=sources, model=model)).caveat
 
 

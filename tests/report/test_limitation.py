@@ -11,7 +11,7 @@ from matrices import with_facts
 from report_words import plain_comparison
 
 from stages.contract import VIEWS
-from stages.documents.comparison import Source
+from stages.documents.comparison import MatrixSource
 from stages.report.limitation import holds
 from stages.report.render import render_all
 
@@ -19,14 +19,14 @@ COMMIT = "0c2836898fd0b9c0fd53213fd9e0c5a032e94c77"
 DENSE = ["--multi-item-mask-impl", "dense", "--multi-item-segment-fallback-threshold", "0"]
 
 
-def of_jax(*argv: str, **changes: Any) -> list[Source]:
+def of_jax(*argv: str, **changes: Any) -> list[MatrixSource]:
     """Both views of JAX with ``changes`` on a TPU, unless a test says otherwise; PyTorch's."""
     fields: dict[str, Any] = {"devices": ["tpu"], "argv": ["python", "-m", "server", *argv]}
     jax = [build.source("jax", view, **{**fields, **changes}) for view in VIEWS]
     return [*jax, *(build.source("pytorch", view, devices=["cuda"]) for view in VIEWS)]
 
 
-def said(sources: list[Source]) -> str:
+def said(sources: list[MatrixSource]) -> str:
     """What the section says of the run, as the report has it."""
     comparison = plain_comparison(sources=sources)
     page = render_all(comparison)["report.md"]

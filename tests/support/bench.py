@@ -71,10 +71,10 @@ def hold(
     after: int = 0,
     nonce: str = NONCE,
 ) -> None:
-    """Have a scoring server with ``--hold`` answer only ``after`` more calls of these passes.
+    """Let a scoring server with ``--hold`` answer only ``after`` more calls of these passes.
 
-    It answers the others once ``path`` is gone. So a measurement is where a test wants it,
-    however fast or slow both are. The probes count as the pass ``("probe", 0, 0)``.
+    It answers the rest once ``path`` is deleted. So a measurement waits where a test wants it,
+    at any speed of either. The probes count as the pass ``("probe", 0, 0)``.
     """
     workload = build_workload(made.workload, made.vocabulary).in_run(nonce)
     salts = [workload.salt(*key) for key in keys]

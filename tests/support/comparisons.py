@@ -17,6 +17,7 @@ from stages.documents.comparison import (
     Interval,
     Isolation,
     ItemDifference,
+    MatrixSource,
     Named,
     NoiseFloor,
     OracleResult,
@@ -27,7 +28,6 @@ from stages.documents.comparison import (
     Reason,
     ReasonCode,
     Scope,
-    Source,
     Turning,
     Unsteady,
     UnsteadyCode,
@@ -355,7 +355,7 @@ def replaced(view: ViewComparison, *cells: Cell) -> ViewComparison:
     return view_of(view.view, [new.get((c.backend, c.chunk_size), c) for c in view.cells], **kept)
 
 
-def source(backend: Backend, view: View, **changes: Any) -> Source:
+def source(backend: Backend, view: View, **changes: Any) -> MatrixSource:
     """Where one matrix came from."""
     fields: dict[str, Any] = {
         "backend": backend,
@@ -398,10 +398,10 @@ def source(backend: Backend, view: View, **changes: Any) -> Source:
     }
     facts = {**fields, **changes}
     run = {name: facts.pop(name) for name in Run.model_fields if name in facts}
-    return Source(**facts, run=Run(**run))
+    return MatrixSource(**facts, run=Run(**run))
 
 
-def on(jax: str, pytorch: str) -> list[Source]:
+def on(jax: str, pytorch: str) -> list[MatrixSource]:
     """The four sources of servers that ran on these devices."""
     devices: dict[Backend, str] = {"jax": jax, "pytorch": pytorch}
     return [source(b, v, devices=[devices[b]]) for v in VIEWS for b in BACKENDS]
@@ -417,7 +417,7 @@ def comparison(
     *,
     target: str = "cpu",
     model: Model = UNTRAINED,
-    sources: list[Source] | None = None,
+    sources: list[MatrixSource] | None = None,
     nonce: str = NONCE,
 ) -> Comparison:
     """A whole comparison of two views."""

@@ -1,4 +1,4 @@
-"""Servers that a test starts by hand, and what they say of themselves."""
+"""Servers that a test starts by hand, and what they report of themselves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from matrices import with_facts
 from patience import wait_for
 
 from stages.contract import Backend, Contract, View
-from stages.documents.matrix import Elsewhere, Provenance, RoundTrip
+from stages.documents.matrix import Provenance, RemoteServerFacts, RoundTrip
 from stages.measure.servers.launched import is_listening
 from stages.plan.command_line import attribute
 
@@ -25,7 +25,7 @@ SECRET = "sk-admin-5b1d7c0a2f"
 
 
 def told_by(made: Contract, backend: Backend, view: View, **changes: Any) -> dict[str, Any]:
-    """What a server answers by path that was started as the contract says; with changes."""
+    """The reports, by path, of a server that was started as the contract says, with changes."""
     section = made.backends[backend]
     server: dict[str, Any] = {
         "version": "9.8.7",
@@ -34,7 +34,7 @@ def told_by(made: Contract, backend: Backend, view: View, **changes: Any) -> dic
         "disable_radix_cache": False,
         "revision": None,
         "tp_size": 1,
-        # What the real ones hold too, and nobody may repeat.
+        # Real servers report these secrets, too. They may appear nowhere.
         "api_key": SECRET,
         "admin_api_key": SECRET,
         "launch_command": f"serve --api-key {SECRET}",
@@ -48,8 +48,8 @@ def told_by(made: Contract, backend: Backend, view: View, **changes: Any) -> dic
     }
 
 
-def account(**changes: Any) -> Elsewhere:
-    """What a server says it is, that is not on the client's machine."""
+def account(**changes: Any) -> RemoteServerFacts:
+    """The facts of a server that is not on the client's machine."""
     fields: dict[str, Any] = {
         "same_machine": False,
         "compiles_hidden": False,
@@ -58,11 +58,11 @@ def account(**changes: Any) -> Elsewhere:
         "settings": {"dtype": "float32", "disable_radix_cache": True, "max_total_tokens": None},
         "settings_sha256": "5e" * 32,
     }
-    return Elsewhere(**{**fields, **changes})
+    return RemoteServerFacts(**{**fields, **changes})
 
 
-def at_url(found: Provenance, url: str, told: Elsewhere, round_trip_s: float) -> Provenance:
-    """The provenance of the same matrix, had its server been at ``url``."""
+def at_url(found: Provenance, url: str, told: RemoteServerFacts, round_trip_s: float) -> Provenance:
+    """The provenance of the same matrix as if its server had been at ``url``."""
     return with_facts(
         found,
         {
@@ -80,7 +80,7 @@ def at_url(found: Provenance, url: str, told: Elsewhere, round_trip_s: float) ->
 
 
 def _taken() -> socket.socket:
-    """A port that nobody else is given, and a server that may reuse addresses can listen on."""
+    """A port that stays reserved, but on which a server that reuses addresses can listen."""
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind(("127.0.0.1", 0))
@@ -89,7 +89,7 @@ def _taken() -> socket.socket:
 
 @dataclass
 class ByHand:
-    """A scoring server of its own, started and stopped by the test alone."""
+    """A scoring server that only the test starts and stops."""
 
     folder: Path
     process: subprocess.Popen[bytes] | None = None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import polars as pl
 
 from stages.contract import Backend, View
-from stages.documents.comparison import Source
+from stages.documents.comparison import MatrixSource
 from stages.documents.matrix import (
     MATRIX_VERSION,
     CallRecord,
@@ -111,8 +111,8 @@ def passes(
     return records
 
 
-def with_facts[T: (Provenance, Source)](found: T, changes: Mapping[str, object]) -> T:
-    """The same with other facts, those of its run among them."""
+def with_facts[T: (Provenance, MatrixSource)](found: T, changes: Mapping[str, object]) -> T:
+    """A copy with other facts, including those of its run."""
     of_run = {name: value for name, value in changes.items() if name in Run.model_fields}
     own = {name: value for name, value in changes.items() if name not in of_run}
     run = found.run.model_copy(update=of_run)

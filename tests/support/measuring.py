@@ -12,22 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from journals import finished_passes
 from patience import wait_for
 from pipelines import Pipeline
 
 from stages.documents.matrix import Matrix, read_matrix
 from stages.machine.lock import LOCK_NAME
-from stages.measure.record.journal import JOURNAL_FILE, PassFinished, decode_entries
+from stages.measure.record.journal import PassFinished
 from stages.measure.servers.launched import is_listening
 
 type PassName = tuple[str, int, int]
 
 
-# A measurement that stops where a test wants it, however fast or slow both are. It stops before a
-# session's second sweep pass while there is a file `hold-SESSION`, and before its fourth probe
-# while there is `hold-probes`. A call waits 8 s for its answer once there is `broken-SESSION`: by
-# then the server is, and no other call may be given up because the machine is busy. Whom the
-# kernel kills on this machine meanwhile for want of memory is nobody of this measurement.
+# A measurement that waits where a test wants it, at any speed of either. It waits before a
+# session's second sweep pass while the file `hold-SESSION` exists, and before its fourth probe
+# while `hold-probes` exists. The timeout of a call is 8 s once `broken-SESSION` exists, because the
+# server is broken then, and 600 s before, because a busy machine may be slow. Processes that the
+# kernel kills meanwhile for lack of memory do not belong to this measurement.
 HELD = """
 import itertools, sys, time
 from pathlib import Path
@@ -92,12 +93,12 @@ class Family:
         return found
 
     def left(self) -> list[psutil.Process]:
-        """Those that live still."""
+        """Those that are still alive."""
         return [p for p in self.processes if _lives(p)]
 
 
 def _serves(process: psutil.Process) -> bool:
-    """Whether it runs and is no guard."""
+    """Whether it runs and is not a guard."""
     try:
         return "stages.measure.servers.guard" not in process.cmdline()
     except psutil.NoSuchProcess:
@@ -105,7 +106,7 @@ def _serves(process: psutil.Process) -> bool:
 
 
 def _lives(process: psutil.Process) -> bool:
-    """Whether it runs: it may end, and be gone, between any two looks at it."""
+    """Whether it runs. It may end between any two calls."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -149,13 +150,7 @@ class Measuring:
 
     def passes(self) -> list[PassFinished]:
         """The finished passes in the journal now."""
-        found = list(self.cache.glob(f"journals/*/{JOURNAL_FILE}"))
-        assert len(found) <= 1
-        try:
-            entries, _ = decode_entries(found[0].read_bytes()) if found else ([], 0)
-        except FileNotFoundError:
-            return []
-        return [e for e in entries if isinstance(e, PassFinished)]
+        return finished_passes(self.cache)
 
     def count(self, phase: str, session: int | None = None) -> int:
         """Good passes of a phase in the journal now, of one server session or of all."""
@@ -166,7 +161,7 @@ class Measuring:
         )
 
     def assert_nothing_is_left(self, family: Family) -> None:
-        """No process, no port, and nobody who holds the lock of the machine."""
+        """Check that no process, no listening port and no machine lock is left."""
         wait_for(lambda: not family.left(), f"left behind: {family.left()}")
         wait_for(lambda: not self.pipeline.processes(), "another process was left behind")
         assert not [port for port in family.ports if is_listening(port)]
@@ -177,7 +172,7 @@ class Measuring:
             os.close(lock)
 
     def assert_no_journal(self) -> None:
-        """What a journal held is in the matrix now."""
+        """Check that no journal is left: its passes are in the matrix now."""
         assert list((self.cache / "journals").iterdir()) == []
 
 
@@ -191,7 +186,7 @@ def calls_by_pass(matrix: Matrix) -> dict[PassName, list[dict[str, Any]]]:
 
 
 def assert_every_planned_pass_once(matrix: Matrix, chunks: list[int], sweep: int, confirm: int):
-    """Each planned pass on record, whole if it went well, its calls in order and never twice."""
+    """Check that each planned pass is there once, its calls in order, and complete if it was ok."""
     planned = {("sweep", chunk, run) for chunk in chunks for run in range(sweep)}
     confirmed = matrix.provenance.confirm_chunk_sizes
     planned |= {("confirm", chunk, run) for chunk in confirmed for run in range(confirm)}
@@ -204,6 +199,6 @@ def assert_every_planned_pass_once(matrix: Matrix, chunks: list[int], sweep: int
         assert len({c["position"] for c in calls}) == 1
     starts = [s for s in matrix.calls["start_ns"].to_list() if s is not None]
     assert starts == sorted(starts)
-    # Warm-ups as well: a place in measuring order belongs to one pass.
+    # Including warm-up passes, each place in measuring order belongs to one pass.
     names = matrix.calls.select("position", "phase", "chunk_size", "run").unique()
     assert max(Counter(names["position"].to_list()).values()) == 1

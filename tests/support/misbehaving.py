@@ -1,4 +1,4 @@
-"""An HTTP server on loopback that does, request by request, whatever a test asks of it."""
+"""An HTTP server on loopback whose behaviour a test sets for each request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 @dataclass
 class Exchange:
-    """One request the server has read, and the socket to misbehave on."""
+    """A request that the server has read, and the socket for its behaviour."""
 
     sock: socket.socket
     body: bytes
@@ -85,7 +85,7 @@ class Misbehaving:
             self._threads[-1].start()
 
     def _handle(self, sock: socket.socket) -> None:
-        # A client that gives up breaks the pipe; that is what many tests are about.
+        # A client that gives up breaks the pipe, which many tests cause on purpose.
         with sock, suppress(OSError):
             if not self._reads:
                 next(self._turns)(Exchange(sock, b"", self._stopping))
@@ -102,9 +102,9 @@ class Misbehaving:
 
 @contextmanager
 def misbehaving(*behaviours: Behaviour, reads: bool = True) -> Iterator[Misbehaving]:
-    """Run a server whose n-th request meets the n-th behaviour, the last one from then on.
+    """Run a server that applies the n-th behaviour to the n-th request, and the last to all others.
 
-    With ``reads`` off, a behaviour meets a fresh connection instead: nothing is read.
+    With ``reads`` off, it applies a behaviour to each new connection and reads nothing.
     """
     server = Misbehaving(behaviours, reads)
     try:
@@ -166,7 +166,7 @@ def hangs(exchange: Exchange) -> bool:
 
 
 def closes(exchange: Exchange) -> bool:
-    """Close without a word."""
+    """Close without an answer."""
     return False
 
 
@@ -243,13 +243,13 @@ class Late:
         return True
 
     def answer_now(self) -> None:
-        """Have the answer sent; nobody waits for it any more."""
+        """Let the answer be sent, although no client waits for it any more."""
         self._given_up.set()
         assert self._sent.wait(PATIENCE_S)
 
 
 def refused_url() -> str:
-    """The base URL of a port where nobody listens, which nobody else is given either."""
+    """The base URL of a port that is reserved, and on which no process listens."""
     return f"http://127.0.0.1:{_BOUND.getsockname()[1]}"
 
 

@@ -1,7 +1,7 @@
-"""How long a test waits for what must come.
+"""How long a test waits for an event.
 
-A machine that is busy with other work is slow, not wrong: a patience only ends a hang, and is
-longer than a starved process takes for anything that a test asks of it.
+A busy machine is slow, but not wrong. The limit only ends a hang. It is longer than a process
+without processor time needs for anything that a test waits for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PATIENCE_S = 600.0
 def wait_for(
     condition: Callable[[], object], why: str = "it never came", every_s: float = 0.05
 ) -> None:
-    """Look again and again until ``condition`` holds."""
+    """Poll until ``condition`` holds."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, why

@@ -1,7 +1,7 @@
-"""A small real HTTP server that answers ``/v1/score``, correctly unless told otherwise.
+"""A small real HTTP server that answers ``/v1/score``, correctly unless an option says otherwise.
 
-Run as a program, it takes the place of a backend's server in tests of the harness: it
-is started by the same ``Server``, asked by the same client and stopped the same way.
+Run as a program, it replaces a backend's server in tests of the harness. The same ``Server``
+starts and stops it, and the same client sends it requests.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def right_score(query: list[int], item: list[int]) -> float:
-    """The score this server gives an item: from 0.1 to 0.9, decided by all the tokens."""
+    """The score of an item, from 0.1 to 0.9; it depends on all tokens."""
     digest = hashlib.sha256(json.dumps([query, item]).encode()).digest()
     return 0.1 + 0.8 * int.from_bytes(digest[:6], "big") / 2**48
 
 
 def picked(item: list[int]) -> bool:
-    """Whether a lie about some items only is told about this one, in whatever call it is."""
+    """Whether a lie about some items is about this one; the same in every call."""
     return item[0] % 7 == 0
 
 
 class PrefixMemory:
-    """Which tokens of its prompts a server with a prefix cache need not compute again."""
+    """The prompt tokens that a server with a prefix cache need not compute again."""
 
     def __init__(self) -> None:
         self._seen: set[tuple[int, ...]] = set()
 
     def take(self, prompts: list[list[int]]) -> tuple[int, int]:
-        """Tokens computed and tokens that were there, one prompt after the other."""
+        """The numbers of computed and of cached tokens, prompt by prompt."""
         cached = 0
         for prompt in prompts:
             prefixes = [tuple(prompt[:length]) for length in range(1, len(prompt) + 1)]
-            # The last token is always computed: its logits are wanted.
+            # The last token is always computed, because its logits are needed.
             cached += sum(prefix in self._seen for prefix in prefixes[:-1])
             self._seen.update(prefixes)
         return sum(map(len, prompts)) - cached, cached
@@ -102,7 +102,7 @@ class Liar:
         return [[p, 1 - p] for p in (right_score(self._before, item) for item in items)]
 
     def _cache(self, right: list[float], _: object) -> list[list[float]]:
-        # Right, and from memory: the lie is in the time and in what is told of it.
+        # The score is right, but from memory: time and reported tokens are the lie.
         return [[p, 1 - p] for p in right]
 
     def _nan(self, right: list[float], items: list[list[int]]) -> list[list[float]]:
@@ -124,12 +124,12 @@ class Liar:
         return [[p + off, 1 - p - off] if p < 0.5 else [p - off, 1 - p + off] for p in right]
 
     def _batches(self, right: list[float], _: object) -> list[list[float]]:
-        # What a batch of another shape does to the last digits, the same each time.
+        # A batch of another shape changes the last digits, the same way each time.
         off = self._number * (len(right) % 3)
         return [[p + off, 1 - p - off] for p in right]
 
     def _lengths(self, right: list[float], items: list[list[int]]) -> list[list[float]]:
-        # Right among items of its own length, as all items of a pass are.
+        # Right among items of its own length. All items of a pass have one length.
         mixed = len({len(item) for item in items}) > 1
         off = self._number if mixed else 0.0
         return [[p + off, 1 - p - off] for p in right]
@@ -146,7 +146,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Keep-alive, one thread; counts the calls it answered."""
 
     protocol_version = "HTTP/1.1"
-    # One segment an answer: head and body apart would wait 40 ms for a delayed acknowledgement.
+    # Head and body in one segment: two would wait 40 ms for a delayed acknowledgement.
     wbufsize = -1
     disable_nagle_algorithm = True
     arguments: argparse.Namespace
@@ -204,7 +204,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._log_prefill("late", computed, cached)
 
     def _perhaps_die(self, items: int) -> None:
-        """Die in this call, if it is the one to die in."""
+        """Die in this call if an option says so."""
         cls, arguments = type(self), self.arguments
         if items == arguments.starve_items:
             print("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", flush=True)
@@ -223,21 +223,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return type(self).memory.take([query + item for item in body["items"]])
 
     def _log_prefill(self, when: str, computed: int, cached: int) -> None:
-        """The line both servers write of a batch, if now is when it is to be written."""
+        """Write the line that both real servers write for a batch, if it is due now."""
         if self.arguments.tells == when:
             time.sleep(self.arguments.late if when == "late" else 0)
             tokens = f"#new-token: {computed}, #cached-token: {cached}"
             print(f"Prefill batch. #new-seq: 1, {tokens}, token usage: 0.05, ", flush=True)
 
     def _usage(self, computed: int, cached: int) -> dict[str, object]:
-        """What an answer says of its tokens, as sglang does where it is asked for a report."""
+        """The ``usage`` field of an answer, as sglang writes it if asked for a report."""
         if self.arguments.lie != "cache" and self.arguments.tells != "usage":
             return {}
         details = {"prompt_tokens": computed + cached, "total_tokens": computed + cached}
         return {"usage": {**details, "prompt_tokens_details": {"cached_tokens": cached}}}
 
     def _say(self, items: int) -> None:
-        """What it logs of a request of so many items."""
+        """Log a request with this number of items."""
         cls = type(self)
         if cls.arguments.compiles and items not in cls.compiled:
             cls.compiled.add(items)
@@ -246,13 +246,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             print("Fastpath v2 falling back to baseline: reason=x error=y", flush=True)
 
     def do_GET(self) -> None:
-        """Say what it is, if asked for it and told; else that all is well, whatever is the case."""
+        """Answer with its reports, if the path is one and it has them; else that it is healthy."""
         if self._may():
             said = type(self).infos.get(self.path)
             self._answer(200, b"" if said is None else json.dumps(said).encode())
 
     def _may(self) -> bool:
-        """Whether the request has the key, if one is needed; a refusal repeats what it has."""
+        """Whether the request has the key, if one is needed; a refusal repeats the wrong one."""
         sent, key = self.headers.get("Authorization"), self.arguments.key
         if key is None or sent == f"Bearer {key}":
             return True
@@ -266,7 +266,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
     def _wait_while_held(self, query: list[int]) -> None:
-        """Answer only so many of the calls with certain salts while a test holds the others."""
+        """Block a call with a held salt while the test holds it and no more may be answered."""
         cls, path = type(self), self.arguments.hold
         if path is None or not path.exists():
             return
@@ -277,7 +277,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 time.sleep(0.05)
 
     def _first_life(self) -> bool:
-        """Whether this is the first server of the test to get here (or they all may crash)."""
+        """Whether this is the first server of the test to get here (or all of them may crash)."""
         if self.arguments.mark is None:
             return True
         try:
@@ -287,7 +287,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return True
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def main() -> None:
@@ -331,7 +331,7 @@ def main() -> None:
         # A hanging call must not keep /health from answering.
         hanging = Handler.arguments.hang_items is not None
         if Handler.arguments.infos is not None:
-            # Nor may a connection that only looks whether anybody is there.
+            # Neither may a connection that only checks whether the port listens.
             hanging = True
             Handler.infos = json.loads(Handler.arguments.infos.read_text())
         if Handler.arguments.worker_dies_at is not None:

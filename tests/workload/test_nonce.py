@@ -1,4 +1,4 @@
-"""The run nonce: two comparisons never send a server the same request, and one does not change."""
+"""The nonce: two comparisons never send the same request, and one keeps its requests."""
 
 from __future__ import annotations
 

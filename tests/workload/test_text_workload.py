@@ -1,4 +1,4 @@
-"""A workload of texts is what the model's own tokenizer makes of them, and nothing else."""
+"""A workload of texts is the output of the model's own tokenizer, and nothing else."""
 
 from __future__ import annotations
 

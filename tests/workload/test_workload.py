@@ -1,4 +1,4 @@
-"""The workload is a pure function of its parameters and free of what hides wrong scores."""
+"""The workload depends on its parameters alone and has nothing that could hide wrong scores."""
 
 from __future__ import annotations
 

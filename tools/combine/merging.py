@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stages.common.errors import UserError
 from stages.common.files import write_whole
-from stages.common.git import said, why_no_revision
+from stages.common.git import git_message, why_no_revision
 from stages.contract import PARAMS
 from tools.combine.locks import (
     LOCK_FILE,
@@ -97,7 +97,7 @@ def _merge_one(copy: Path, revision: Revision, ours: str) -> str:
     if foreign:
         raise UserError(_conflict(foreign, head, revision))
     if merging.returncode != 0 and not unmerged:
-        raise UserError(f"{revision.name}: git does not merge it: {said(merging)}")
+        raise UserError(f"{revision.name}: git does not merge it: {git_message(merging)}")
     for folder in REGENERATED:
         _keep_ours(copy, folder)
     write_whole(copy / LOCK_FILE, dump_lock(lock).encode())

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from stages.contract import VIEWS
 from stages.documents.cell import MatrixKey
-from stages.documents.comparison import BUSY, Comparison, Source, ViewComparison
+from stages.documents.comparison import BUSY, Comparison, MatrixSource, ViewComparison
 from stages.report import format as f
 from stages.report.elsewhere import where
 from stages.report.modes import named
@@ -83,7 +83,7 @@ def _sent_twice(of: Comparison, key: MatrixKey) -> str:
     return f.yes_no(_by_key(of)[key].run.requests_repeated if kept else False)
 
 
-def _by_key(of: Comparison) -> dict[MatrixKey, Source]:
+def _by_key(of: Comparison) -> dict[MatrixKey, MatrixSource]:
     return {MatrixKey(source.backend, source.view): source for source in of.sources}
 
 
@@ -131,7 +131,7 @@ def _short(digest: str) -> str:
     return digest[:_SHORT_HASH]
 
 
-def _source(old: Source, new: Source) -> Iterator[tuple[str, str, str, bool]]:
+def _source(old: MatrixSource, new: MatrixSource) -> Iterator[tuple[str, str, str, bool]]:
     """Name, before, after, and whether it is about the machine."""
     for values, host in ((_server, False), (_machine, True)):
         before, after = values(old), values(new)
@@ -144,7 +144,7 @@ def _source(old: Source, new: Source) -> Iterator[tuple[str, str, str, bool]]:
         yield "other work on the machine", *load, False
 
 
-def _server(source: Source) -> dict[str, str]:
+def _server(source: MatrixSource) -> dict[str, str]:
     command, flags = _command(source.run.argv)
     return {
         "unavailable": source.unavailable or f.ABSENT,
@@ -160,7 +160,7 @@ def _server(source: Source) -> dict[str, str]:
     }
 
 
-def _settings(source: Source) -> dict[str, str]:
+def _settings(source: MatrixSource) -> dict[str, str]:
     """What a server started elsewhere says of its settings."""
     if source.run.elsewhere is None:
         return {}
@@ -186,7 +186,7 @@ def _command(argv: list[str]) -> tuple[str, Mapping[str, str]]:
     return " ".join(entry), kept
 
 
-def _machine(source: Source) -> dict[str, str]:
+def _machine(source: MatrixSource) -> dict[str, str]:
     host = source.run.host
     return {
         "host": host.name,

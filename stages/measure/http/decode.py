@@ -78,9 +78,9 @@ def decode_scores(
         return _failed("bad_json", "the answer holds scores twice")
     fault = _shape_fault(rows, item_count, labels)
     if fault is not None:
-        said = _server_message(answer)
-        kind: Status = "oom" if looks_out_of_memory(said) else "wrong_shape"
-        return _failed(kind, f"{fault} ({said})" if said else fault)
+        message = _server_message(answer)
+        kind: Status = "oom" if looks_out_of_memory(message) else "wrong_shape"
+        return _failed(kind, f"{fault} ({message})" if message else fault)
     fault = _value_fault(rows, apply_softmax)
     if fault is not None:
         return _failed("bad_score", fault)
@@ -181,8 +181,8 @@ def _value_fault(rows: list[list[float]], apply_softmax: bool) -> str | None:
 def _refused(status: int, body: bytes) -> Decoded:
     answer = _parsed(body)
     text = body[: 20 * DETAIL_CHARACTERS].decode("utf-8", "replace")
-    said = _server_message(answer) or text
-    detail = f"HTTP {status}: {said}" if said.strip() else f"HTTP {status}"
+    message = _server_message(answer) or text
+    detail = f"HTTP {status}: {message}" if message.strip() else f"HTTP {status}"
     if status >= 400 and looks_out_of_memory(body[:_SEARCHED_BYTES].decode("utf-8", "replace")):
         return _failed("oom", detail)
     # A redirect or an empty success has no kind of its own. Like a 4xx, the server does not score

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from stages import backends, measure
-from stages import plan as plan_room
+import yaml
+
 from stages.backends.registry import requirements_file
+from stages.common.errors import UserError, one_line
 from stages.common.files import sha256, sha256_file
 from stages.common.shell import server_variables
-from stages.documents import workload as canonical
 from stages.documents.matrix import MATRIX_VERSION, Host
 from stages.environments.build import cache_root, environment_sha256
 from stages.machine.host import this_host
@@ -31,15 +31,33 @@ def journal_folder(plan: Plan, identity: ServerIdentity | None = None) -> Path:
     Raises:
         UserError: a file of the measuring code cannot be read.
     """
-    rooms = [Path(p).parent for p in (backends.__file__, measure.__file__, plan_room.__file__)]
-    code = [Path(canonical.__file__), *(p for room in rooms for p in room.rglob("*.py"))]
     backend = requirements_file(plan.environment).parent
-    code += [p for p in backend.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    code = [
+        *measuring_code(),
+        *(p for p in backend.rglob("*") if p.is_file() and "__pycache__" not in p.parts),
+    ]
     environment = environment_sha256(plan.environment, plan.commit)
     passed = server_variables(plan.contract.launch.environ).passed if identity is None else {}
     source = source_sha256(code)
     key = journal_key(plan, this_host(), environment, source, identity, passed)
     return cache_root() / _JOURNALS / key
+
+
+def measuring_code() -> list[Path]:
+    """Every file of the code that measures: what ``dvc.yaml`` names for the stage.
+
+    Raises:
+        UserError: ``dvc.yaml`` cannot be read.
+    """
+    root = Path(__file__).resolve().parents[3]
+    try:
+        pipeline = yaml.safe_load((root / "dvc.yaml").read_bytes())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"dvc.yaml: {one_line(str(error))}") from error
+    named = [
+        root / dep for dep in pipeline["stages"]["measure"]["deps"] if dep.startswith("stages/")
+    ]
+    return [file for path in named for file in ([path] if path.suffix else path.rglob("*.py"))]
 
 
 def source_sha256(files: Iterable[Path]) -> str:

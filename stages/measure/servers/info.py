@@ -15,7 +15,7 @@ from typing import Any
 from stages.backends.declared import Flags
 from stages.common.errors import UserError, one_line
 from stages.common.files import sha256
-from stages.documents.matrix import Elsewhere, Model, ModelCheck
+from stages.documents.matrix import Model, ModelCheck, RemoteServerFacts
 from stages.documents.tables import Record
 from stages.plan.command_line import attribute
 
@@ -69,7 +69,7 @@ class ServerIdentity(Record):
     """What a server that was started elsewhere reports: its version, model and settings."""
 
     version: str
-    elsewhere: Elsewhere
+    elsewhere: RemoteServerFacts
 
 
 def parse_answer(body: bytes) -> Info:
@@ -105,8 +105,8 @@ def identify(
         server: its answer from ``/get_server_info``.
         model: its answer from ``/get_model_info``.
         wanted: what the contract requires.
-        same_machine: as in ``Elsewhere``.
-        compiles_hidden: as in ``Elsewhere``.
+        same_machine: as in ``RemoteServerFacts``.
+        compiles_hidden: as in ``RemoteServerFacts``.
         folder_sha256: of the model folder that it names; ``None`` where it cannot be read here.
 
     Raises:
@@ -121,7 +121,7 @@ def identify(
     _check_flags(server, wanted)
     return ServerIdentity(
         version=one_line(version, 60),
-        elsewhere=Elsewhere(
+        elsewhere=RemoteServerFacts(
             same_machine=same_machine,
             compiles_hidden=compiles_hidden,
             model_path=_text(model.get("model_path")),

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from stages.documents.comparison import Comparison, Pair, Source
+from stages.documents.comparison import Comparison, MatrixSource, Pair
 from stages.documents.matrix import TimeSplit
 from stages.report import format as f
 from stages.report.figures.drawing import PAGE, new_figure, only_say
@@ -55,7 +55,7 @@ def time_split(comparison: Comparison) -> Figure:
     return drawing
 
 
-def _name_rows(axes: Axes, sources: list[Source], pair: Pair) -> None:
+def _name_rows(axes: Axes, sources: list[MatrixSource], pair: Pair) -> None:
     axes.set_yticks(
         range(len(sources)),
         [f"{pair.title(one.backend)}\n{f.VIEW_NAMES[one.view]}" for one in sources],
@@ -64,7 +64,7 @@ def _name_rows(axes: Axes, sources: list[Source], pair: Pair) -> None:
     axes.set_ylim(max(len(sources), 1) - 0.5, -0.5)
 
 
-def _write_totals(axes: Axes, sources: list[Source], totals: list[float]) -> None:
+def _write_totals(axes: Axes, sources: list[MatrixSource], totals: list[float]) -> None:
     for row, (source, total) in enumerate(zip(sources, totals, strict=True)):
         axes.annotate(
             "not measured" if source.unavailable else f"{f.seconds(total)} s",

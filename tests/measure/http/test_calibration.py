@@ -1,4 +1,4 @@
-"""The client's own cost, and the answer-at-once server it is measured against."""
+"""The client's own cost, and the instant server that it is measured with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an answer is worth: every kind of failure by hand, then any bytes at all."""
+"""Validation of answers: every kind of failure by hand, then any bytes at all."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_scores_of_another_shape_are_wrong_shape(body, names):
     assert names in decoded.detail
 
 
-def test_an_error_told_with_status_200_is_passed_on():
+def test_an_error_message_with_status_200_is_passed_on():
     decoded = decode({"error": {"message": "max_prefill_tokens exceeded", "code": 400}})
     assert decoded.status == "wrong_shape"
     assert "max_prefill_tokens exceeded" in decoded.detail
@@ -140,7 +140,7 @@ def test_any_status_but_200_fails_even_with_good_scores_inside(status, kind):
         b"the queue is full",
     ],
 )
-def test_what_a_refusing_server_says_is_told(body):
+def test_the_message_of_a_refusing_server_is_shown(body):
     assert decode_scores(503, body, 2, 2, True).detail == "HTTP 503: the queue is full"
 
 
@@ -155,7 +155,7 @@ def test_what_a_refusing_server_says_is_told(body):
     ],
 )
 @pytest.mark.parametrize("status", [400, 500, 503])
-def test_a_server_out_of_memory_is_told_from_other_errors(status, body):
+def test_a_server_out_of_memory_is_not_mixed_up_with_other_errors(status, body):
     assert decode_scores(status, body, 2, 2, True).status == "oom"
 
 
@@ -271,7 +271,7 @@ def told(value: object) -> bytes:
     return json.dumps({"scores": [[0.5, 0.5]], "usage": value}).encode()
 
 
-def test_tokens_from_the_prefix_cache_are_summed_over_the_answers_that_tell() -> None:
+def test_tokens_from_the_prefix_cache_are_summed_over_the_answers_that_report_them() -> None:
     # As sglang-jax leaves the details out where nothing came from the cache, and sglang does not.
     answers = [
         told({"prompt_tokens": 24, "prompt_tokens_details": {"cached_tokens": 16}}),
@@ -297,11 +297,11 @@ def test_tokens_from_the_prefix_cache_are_summed_over_the_answers_that_tell() ->
         ),
     ],
 )
-def test_what_is_no_count_of_tokens_tells_nothing(value: object) -> None:
+def test_an_invalid_count_of_tokens_is_ignored(value: object) -> None:
     assert reported_cached_tokens([told(value)]) is None
 
 
-def test_answers_that_mention_nothing_and_answers_that_are_not_json_tell_nothing() -> None:
+def test_answers_without_the_field_and_answers_that_are_not_json_report_nothing() -> None:
     # What the real servers answer.
     jax = b'{"scores":[[0.8,0.2]],"model":"default","usage":null,"object":"scoring"}'
     pytorch = (

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from bench import bench_contract, inside, make_bench
+from closure import closure
 from contracts import ROOT
 from elsewhere import account
 from hypothesis import given
@@ -32,7 +33,7 @@ from stages.measure.record.journal import (
     encode_entry,
     history_of,
 )
-from stages.measure.record.journal_key import journal_key, source_sha256
+from stages.measure.record.journal_key import journal_key, measuring_code, source_sha256
 from stages.measure.record.ledger import Ledger
 from stages.measure.servers.info import ServerIdentity
 from stages.plan.plan import Plan, make_plan
@@ -384,7 +385,12 @@ def test_another_url_or_another_server_behind_it_starts_over(plan) -> None:
     assert key(first, identity=met) == key(first, identity=again)
 
 
-def test_the_codes_hash_tells_contents_but_not_places(tmp_path: Path) -> None:
+def test_all_code_that_measure_imports_is_in_the_key() -> None:
+    wanted = {ROOT / file for file in closure("stages.measure") if file.parts[0] == "stages"}
+    assert wanted <= set(measuring_code())
+
+
+def test_the_hash_of_the_code_depends_on_contents_and_not_on_folders(tmp_path: Path) -> None:
     program = ROOT / "stages" / "measure" / "record" / "journal.py"
     copy = tmp_path / "journal.py"
     copy.write_bytes(program.read_bytes())

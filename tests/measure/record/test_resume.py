@@ -20,13 +20,14 @@ from typing import Any
 import psutil
 import pytest
 from bench import bench_contract, hold, make_bench
+from journals import finished_passes
 from patience import PATIENCE_S, wait_for
 
 from stages.contract import load_contract
 from stages.documents.matrix import CallRecord, Matrix, read_matrix
 from stages.documents.probes import read_probes
 from stages.environments.build import cache_root
-from stages.measure.record.journal import JOURNAL_FILE, PassFinished, decode_entries
+from stages.measure.record.journal import JOURNAL_FILE, PassFinished
 from stages.measure.session import _SETTLE_S
 
 OUTPUT = Path("data/measure/jax-portable")
@@ -75,13 +76,7 @@ class Harness:
 
     def passes(self) -> list[PassFinished]:
         """The finished passes in the journal now."""
-        found = list(self.cache.glob(f"journals/*/{JOURNAL_FILE}"))
-        assert len(found) <= 1
-        try:
-            entries, _ = decode_entries(found[0].read_bytes()) if found else ([], 0)
-        except FileNotFoundError:
-            return []
-        return [e for e in entries if isinstance(e, PassFinished)]
+        return finished_passes(self.cache)
 
     def server_was_started(self) -> bool:
         return any(self.cache.glob("journals/*/server.log"))

@@ -1,4 +1,4 @@
-"""What a server that lives on at a URL was asked before: remembered, told, and in the matrix."""
+"""Requests that a running server received before: recorded, printed, and in the matrix."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from bench import bench_contract, hold, make_bench
 from elsewhere import ByHand, told_by
 from hypothesis import given
 from hypothesis import strategies as st
+from journals import finished_passes
 from patience import PATIENCE_S, wait_for
 
 from stages.common.errors import UserError
@@ -47,7 +48,7 @@ def test_what_was_never_noted_was_not_asked(cache: Path) -> None:
     assert record().earlier("a" * 16, "one") is None
 
 
-def test_a_measurement_is_told_of_another_one_with_its_nonce_and_not_of_itself(
+def test_a_record_names_another_measurement_with_the_nonce_and_not_the_same_one(
     cache: Path,
 ) -> None:
     record().note("a" * 16, "one", WHEN)
@@ -56,7 +57,7 @@ def test_a_measurement_is_told_of_another_one_with_its_nonce_and_not_of_itself(
     assert record().earlier("b" * 16, "two") is None
 
 
-def test_of_several_measurements_the_first_one_s_time_is_told(cache: Path) -> None:
+def test_of_several_measurements_the_time_of_the_first_counts(cache: Path) -> None:
     for hours, name in ((1, "one"), (0, "two"), (2, "three")):
         record().note("a" * 16, name, WHEN + timedelta(hours=hours))
     assert record().earlier("a" * 16, "four") == WHEN
@@ -230,8 +231,7 @@ class Place:
         return any((self.cache / "asked").glob("*.json"))
 
     def has_passes(self) -> bool:
-        journals = self.cache.glob("journals/*/passes.jsonl")
-        return any(b'"kind":"pass"' in path.read_bytes() for path in journals)
+        return bool(finished_passes(self.cache))
 
     @property
     def matrix(self) -> Matrix:
@@ -264,7 +264,7 @@ def place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
     server.close()
 
 
-def test_a_second_measurement_of_a_living_server_is_told_and_on_record(place) -> None:
+def test_a_second_measurement_of_a_running_server_is_printed_and_on_record(place) -> None:
     made: Place = place()
     made.serve()
     before = datetime.now(UTC)
@@ -352,7 +352,7 @@ def test_what_the_first_process_knew_is_known_when_it_goes_on_without_the_record
     assert made.repeated is True
 
 
-def test_a_damaged_record_is_said_and_stops_no_measurement(place) -> None:
+def test_a_damaged_record_is_printed_and_stops_no_measurement(place) -> None:
     made: Place = place()
     made.serve()
     made.measure()

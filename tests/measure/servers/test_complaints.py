@@ -70,7 +70,7 @@ def test_an_exception_raised_while_another_was_handled_names_both() -> None:
     ]
 
 
-def test_a_real_exception_without_a_message_is_told_with_its_code() -> None:
+def test_a_real_exception_without_a_message_is_shown_with_its_code() -> None:
     assert complaints(log_of("x = 1\nassert x == 2")) == [
         'AssertionError: File "<string>", line 2, in <module>'
     ]
@@ -91,7 +91,7 @@ def test_a_real_syntax_error_is_one_line() -> None:
     assert complaints(log_of("def f(:\n  pass")) == ["SyntaxError: invalid syntax"]
 
 
-def test_tracebacks_that_several_processes_log_are_told_once_each() -> None:
+def test_tracebacks_that_several_processes_log_are_shown_once_each() -> None:
     def crash(rank: int) -> str:
         return (
             f"[2026-02-11 10:00:0{rank} TP{rank}] Scheduler hit an exception: "
@@ -116,7 +116,7 @@ def test_tracebacks_that_several_processes_log_are_told_once_each() -> None:
 @pytest.mark.parametrize(
     ("first", "second"), [("[rank0]: ", "[rank1]: "), ("(Worker pid=7) ", "(Worker pid=8) ")]
 )
-def test_interleaved_tracebacks_are_told_apart_by_their_prefix(first: str, second: str) -> None:
+def test_interleaved_tracebacks_are_separated_by_their_prefix(first: str, second: str) -> None:
     one = [
         "Traceback (most recent call last):",
         '  File "a.py", line 1',
@@ -167,7 +167,7 @@ def test_the_chain_that_jax_writes_is_one_complaint() -> None:
         "F0211 10:00:00.000000 4711 device.cc:77] Check failed: num > 0",
     ],
 )
-def test_a_death_that_python_does_not_tell_is_found_among_ordinary_lines(line: str) -> None:
+def test_a_death_that_python_does_not_report_is_found_among_ordinary_lines(line: str) -> None:
     noise = [f"[2026-02-11 10:00:00 TP0] Prefill batch {i}" for i in range(50)]
     log = "\n".join([*noise, line, *noise])
     assert complaints(log) == [line]

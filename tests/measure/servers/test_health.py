@@ -1,4 +1,4 @@
-"""Asking after a server's health: straight to it, as every call goes, and never an exception."""
+"""A health request goes straight to the server, like every call, and never raises."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ def test_a_server_elsewhere_is_asked_below_its_path_and_with_its_key(shell, tmp_
 
 
 @pytest.mark.parametrize("fault", [closes, hangs, resets, says(b"SSH-2.0-OpenSSH_9.2\r\n")])
-def test_a_server_that_does_not_answer_it_either_is_told_so(fault, tmp_path, monkeypatch) -> None:
+def test_a_server_that_does_not_answer_health_either_is_reported(
+    fault, tmp_path, monkeypatch
+) -> None:
     monkeypatch.setattr("stages.measure.servers.health._HEALTH_TIMEOUT_S", 0.5)
     with misbehaving(fault) as server:
         found = health(RemoteServer(plan_at(tmp_path, server.url), None))
@@ -82,13 +84,13 @@ def test_a_server_that_does_not_answer_it_either_is_told_so(fault, tmp_path, mon
         "https://127.0.0.1:9",
     ],
 )
-def test_a_server_that_is_nowhere_is_told_so(url, tmp_path, monkeypatch) -> None:
+def test_a_server_that_does_not_exist_is_reported(url, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("SSLKEYLOGFILE", "/proc/nowhere")
     found = health(RemoteServer(plan_at(tmp_path, url), KEY))
     assert found.startswith("/health does not answer either (")
 
 
-def test_a_server_that_is_gone_is_told_so(tmp_path) -> None:
+def test_a_server_that_is_gone_is_reported(tmp_path) -> None:
     found = health(RemoteServer(plan_at(tmp_path, refused_url()), None))
     assert found == "/health does not answer either ([Errno 111] Connection refused)"
 

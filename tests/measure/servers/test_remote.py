@@ -19,6 +19,7 @@ import psutil
 import pytest
 from bench import bench_contract, hold, inside, make_bench
 from elsewhere import SECRET, ByHand, told_by
+from journals import finished_passes
 from patience import PATIENCE_S, wait_for
 
 from stages.common.errors import UserError, one_line
@@ -26,7 +27,7 @@ from stages.common.shell import clean_environ
 from stages.contract import Contract, parse_contract
 from stages.documents.matrix import Matrix, read_matrix
 from stages.environments.build import cache_root
-from stages.measure.record.journal import JOURNAL_FILE, PassFinished, decode_entries
+from stages.measure.record.journal import PassFinished
 from stages.measure.servers import remote
 from stages.measure.servers.launched import free_port
 from stages.measure.servers.remote import first_contact, is_this_machine, take_api_key
@@ -84,12 +85,7 @@ class Place:
         return read_matrix(self.folder / OUTPUT / "matrix.parquet")
 
     def passes(self) -> list[PassFinished]:
-        found = list(self.cache.glob(f"journals/*/{JOURNAL_FILE}"))
-        try:
-            entries, _ = decode_entries(found[0].read_bytes()) if found else ([], 0)
-        except FileNotFoundError:
-            return []
-        return [e for e in entries if isinstance(e, PassFinished)]
+        return finished_passes(self.cache)
 
     def everything(self) -> bytes:
         """Every byte that was written by the measurement."""
@@ -126,7 +122,7 @@ def until_it_waits(process: subprocess.Popen[str]) -> str:
     pytest.fail("".join(lines))
 
 
-def test_its_own_account_says_how_it_scored(place) -> None:
+def test_the_scoring_mode_follows_from_its_report(place) -> None:
     made: Place = place()
     made.server.start(made.told(multi_item_enable_prefill_extend=True))
     code, said = made.measure()
@@ -143,7 +139,7 @@ def test_its_own_account_says_how_it_scored(place) -> None:
         ({"multi_item_enable_prefill_extend": True}, "prefill_extend"),
     ],
 )
-def test_one_that_ignores_item_first_is_refused_by_its_own_account(place, settings, mode) -> None:
+def test_one_that_reports_settings_that_ignore_item_first_is_refused(place, settings, mode) -> None:
     made: Place = place(workload__item_first=True)
     made.server.start(made.told(**settings))
     code, said = made.measure()
@@ -305,7 +301,7 @@ def test_a_server_that_does_not_say_what_it_is_is_refused(place) -> None:
     assert said.startswith(f"{made.server.url}: refused: /get_server_info: no JSON")
 
 
-def test_nobody_at_the_url_is_one_clear_line_after_a_short_while(place, monkeypatch) -> None:
+def test_no_server_at_the_url_is_one_clear_line_after_a_short_while(place, monkeypatch) -> None:
     monkeypatch.setattr(remote, "_FIRST_PATIENCE_S", 0.5)
     made: Place = place()
     said = refused(made)
@@ -377,9 +373,7 @@ def test_a_key_opens_the_server_and_is_written_nowhere(place) -> None:
     ],
     ids=["none", "wrong", "of the other backend", "no header can hold it"],
 )
-def test_a_key_that_does_not_open_it_is_told_at_once_without_naming_it(
-    place, monkeypatch, environ, said
-) -> None:
+def test_a_wrong_key_is_refused_at_once_and_not_printed(place, monkeypatch, environ, said) -> None:
     made: Place = place()
     made.server.start(made.told(), "--key", KEY)
     for name, key in environ.items():
@@ -407,7 +401,7 @@ def test_no_process_that_is_started_gets_a_key(monkeypatch) -> None:
         ("http://no-such-host.invalid:1", False),
     ],
 )
-def test_an_address_of_this_machine_is_told_from_others(url: str, here: bool) -> None:
+def test_addresses_of_this_machine_are_recognized(url: str, here: bool) -> None:
     assert is_this_machine(url) is here
 
 

@@ -235,7 +235,9 @@ def test_a_server_that_makes_itself_a_daemon_counts_as_ended_and_is_gone(tmp_pat
 
 
 @pytest.mark.parametrize("arguments", [["--silent", "yes"], []], ids=["not yet bound", "refused"])
-def test_a_stranger_on_the_port_is_never_measured_but_told(program, tmp_path, arguments) -> None:
+def test_another_server_on_the_port_is_reported_and_never_measured(
+    program, tmp_path, arguments
+) -> None:
     server = make(program, tmp_path, *arguments)
     with socket.create_server(("127.0.0.1", server.port)), server:
         asked: list[str] = []
@@ -288,7 +290,7 @@ def test_a_log_that_vanishes_is_an_empty_one(program, tmp_path) -> None:
         assert last_useful_lines(server.log) == []
 
 
-def test_a_server_that_dies_saying_that_memory_ran_out_is_told_from_others(tmp_path) -> None:
+def test_a_server_that_logs_that_memory_ran_out_died_of_it(tmp_path) -> None:
     log = tmp_path / "server.log"
     log.write_text("RuntimeError: CUDA out of memory of an earlier server\n")
     for says, out in [("RuntimeError: no kernel", False), ("RuntimeError: std::bad_alloc", True)]:
@@ -321,7 +323,7 @@ def limited_group(tmp_path: Path) -> Path:
     return group
 
 
-def test_a_server_the_kernel_kills_for_its_memory_is_told_so(tmp_path) -> None:
+def test_a_server_that_the_kernel_kills_for_its_memory_died_of_it(tmp_path) -> None:
     if kernel_oom_kills() is None:
         pytest.skip("this kernel does not count its memory kills")
     group = limited_group(tmp_path)
@@ -339,7 +341,7 @@ def test_a_server_the_kernel_kills_for_its_memory_is_told_so(tmp_path) -> None:
         group.rmdir()
 
 
-def test_a_crash_at_start_is_told_at_once_with_its_exit_code(program, tmp_path) -> None:
+def test_a_crash_at_start_is_reported_at_once_with_its_exit_code(program, tmp_path) -> None:
     with make(program, tmp_path, "--crash", "yes") as server:
         with pytest.raises(ServerDiedError, match="exit code 3 while starting"):
             server.wait_until_healthy(lambda: None, PATIENCE_S)
@@ -418,7 +420,7 @@ def test_the_server_does_not_inherit_the_harness_python(monkeypatch, tmp_path) -
     assert Path(environ["PYTHONPATH"]).is_absolute()
 
 
-def test_something_left_on_the_port_is_said(program, tmp_path) -> None:
+def test_something_left_on_the_port_is_reported(program, tmp_path) -> None:
     squatter = make(program, tmp_path)
     with squatter:
         squatter.wait_until_healthy(lambda: None, PATIENCE_S)

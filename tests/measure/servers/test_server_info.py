@@ -1,4 +1,4 @@
-"""What a server says of itself: checked by name, boiled down, and never trusted with a secret."""
+"""A server's report of itself: checked by name, reduced, and without its secrets."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_a_flag_under_another_name_and_a_flag_left_out_are_understood() -> None:
         (7, "c0ffee", "reports no model_path"),
     ],
 )
-def test_a_hub_model_is_told_by_repository_and_revision(path, revision, check) -> None:
+def test_a_hub_model_is_identified_by_repository_and_revision(path, revision, check) -> None:
     server, of = told(revision=revision), wanted(model=HUB)
     if check == "revision":
         assert introduced(server, of, path).elsewhere.model_check == check
@@ -181,7 +181,7 @@ def test_a_hub_model_is_told_by_repository_and_revision(path, revision, check) -
         assert check in refusal(server, of, path)
 
 
-def test_a_local_model_is_told_by_its_folder_where_that_can_be_read() -> None:
+def test_a_local_model_is_identified_by_its_folder_where_that_can_be_read() -> None:
     assert introduced(told()).elsewhere.model_check == "none"
     assert introduced(told(), folder_sha256="ab" * 32).elsewhere.model_check == "hash"
     assert "the SHA-256 of its model folder is 'ffff" in refusal(told(), folder_sha256="ff" * 32)
@@ -214,7 +214,7 @@ def test_a_secret_that_is_known_here_is_redacted_wherever_it_stands() -> None:
     assert "sk-known" not in found.model_dump_json()
 
 
-def test_the_hash_tells_settings_apart_and_not_starts() -> None:
+def test_the_hash_depends_on_settings_and_not_on_the_start() -> None:
     first = settings_sha256(told(startup_time=1.0, port=1, random_seed=3))
     assert first == settings_sha256(told(startup_time=2.0, port=2, random_seed=4))
     assert first != settings_sha256(told(max_running_requests=9))
@@ -235,7 +235,7 @@ def test_the_hash_tells_settings_apart_and_not_starts() -> None:
     ],
     ids=lambda body: repr(body[:12]),
 )
-def test_what_is_no_object_of_json_is_said_to_be_none(body) -> None:
+def test_what_is_no_json_object_is_refused(body) -> None:
     with pytest.raises(ValueError, match="JSON"):
         parse_answer(body)
 
@@ -249,7 +249,7 @@ values = st.recursive(
 
 @settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(sorted(told())) | st.text(), values, max_size=4), values)
-def test_whatever_a_server_says_is_taken_in_bounds_or_refused_in_one_line(changes, path) -> None:
+def test_whatever_a_server_reports_is_bounded_or_refused_in_one_line(changes, path) -> None:
     server = parse_answer(json.dumps(told() | changes).encode())
     try:
         found = introduced(server, model_path=path)

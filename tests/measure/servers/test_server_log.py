@@ -1,4 +1,4 @@
-"""What a log tells of a pass: the lines of both real servers, and when they are written."""
+"""What a log shows of a pass: the lines of both real servers, and when they are written."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from contracts import BACKENDS, ROOT
 from markdown_it import MarkdownIt
 
 from stages.contract import VIEWS, Backend, View
-from stages.documents.comparison import Comparison, PassTime, Source, ViewComparison
+from stages.documents.comparison import Comparison, MatrixSource, PassTime, ViewComparison
 from stages.documents.matrix import COMPARISON_FILE, Host, ShellVariables
 from tools.diff.command import main
 from tools.diff.conditions import differences, measured, measured_once
@@ -210,7 +210,7 @@ def test_incomparable_runs_show_no_speed_but_winner_and_gate() -> None:
     assert "2 of 2 JAX cells pass" in page
 
 
-def sources(**changes: Any) -> list[Source]:
+def sources(**changes: Any) -> list[MatrixSource]:
     return [made.source(b, v, **changes) for v in VIEWS for b in BACKENDS]
 
 
