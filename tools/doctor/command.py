@@ -18,9 +18,9 @@ import click
 from stages.common.errors import UserError, one_line_errors
 from stages.common.files import write_whole
 from stages.contract import PARAMS, Backend, Contract, load_contract
-from tools.doctor.finding import Question
+from tools.doctor.finding import Question, first_block
 from tools.doctor.gather import gather
-from tools.doctor.judge import diagnose
+from tools.doctor.judge import diagnose, judge_backends
 from tools.doctor.record import with_reason
 from tools.doctor.recording import Asked, decide
 from tools.doctor.show import as_json, show
@@ -72,8 +72,10 @@ def main(named: tuple[str, ...], record: bool, clear: bool, machine_readable: bo
     diagnosis = diagnose(question)
     decision = decide(question, diagnosis, Asked(record, clear, bool(named)))
     if decision.changes:
-        changed = rewrite(PARAMS, decision.changes)
-        diagnosis = diagnose(dataclasses.replace(question, contract=changed))
+        changed = dataclasses.replace(question, contract=rewrite(PARAMS, decision.changes))
+        # What was found on the machine does not change with it.
+        verdicts = judge_backends(changed, first_block(diagnosis.machine))
+        diagnosis = dataclasses.replace(diagnosis, verdicts=verdicts)
     if machine_readable:
         click.echo(as_json(diagnosis))
     else:

@@ -1,5 +1,7 @@
-"""The facts about this machine that `machine_checks.py` and `backend_checks.py` judge.
+"""What is looked up once about this machine, for the checks that share it or have many situations.
 
+The checks of accelerators and environments judge these records alone, so that each situation can be
+tested without its hardware. A check of one simple fact looks it up itself (`machine_checks.py`).
 ``None`` always means "not known" or "not there".
 """
 
@@ -9,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from stages.common.git import GitError
 from stages.contract import Backend
 
 type BuildState = Literal["absent", "unfinished", "complete"]
@@ -137,39 +138,14 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
-    """A process that looks like a server of an earlier measurement."""
-
-    pid: int
-    environment: str
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
-    """All facts.
+    """All facts that are looked up before the checks.
 
     Attributes:
-        python: version of the harness's Python.
-        wanted_python: the version it is pinned to.
-        system: the operating system.
-        machine: its processor's architecture.
-        harness: packages of the harness that are not as pinned.
-        git: version; ``None`` where there is none.
-        repository: whether the work tree is a git repository.
-        unnamed: why a result from here could not name its commit; ``None`` where it could.
-        dvc: version; ``None`` where there is none.
-        cpus: number that this process may use.
-        load: average number of busy processes over the last minute.
+        rooms: the folders that need room.
         memory_bytes: in total.
         free_memory_bytes: what a new process could get.
-        rooms: the folders that need room.
-        loopback: why no server can be reached on 127.0.0.1; ``None`` where it can.
-        measuring: who measures on this machine right now.
-        lock_complaint: why the measurement lock cannot be used.
-        waits: whether a measurement would wait for another one.
-        left_over: servers without a measurement.
         environments: of every backend asked about, and the oracle's.
-        oracle: the environment the oracle runs in.
         nvidia: traces of NVIDIA GPUs.
         tpu: traces of TPUs.
         hub: a hub model's whereabouts; ``None`` for another model.
@@ -177,36 +153,17 @@ class Facts:
         servers: URL of a server that was started elsewhere -> why it cannot be reached;
             ``None`` where it can.
         variables: environment variables that a server inherits and that choose its device.
-        left_out: variables of this shell that no server gets, because they decide how it computes.
         elsewhere: backend -> the other machine that measured its matrices in the work tree.
     """
 
-    python: str
-    wanted_python: str
-    system: str
-    machine: str
-    harness: tuple[PackageMismatch, ...]
-    git: str | None
-    repository: bool
-    unnamed: GitError | None
-    dvc: str | None
-    cpus: int
-    load: float
+    rooms: tuple[Room, ...]
     memory_bytes: int
     free_memory_bytes: int
-    rooms: tuple[Room, ...]
-    loopback: str | None
-    measuring: str | None
-    lock_complaint: str | None
-    waits: bool
-    left_over: tuple[Process, ...]
     environments: Mapping[str, Environment]
-    oracle: str
     nvidia: Nvidia
     tpu: Tpu
     hub: Hub | None
     checkpoint_there: bool
     servers: Mapping[str, str | None]
     variables: Mapping[str, str]
-    left_out: tuple[str, ...]
     elsewhere: Mapping[Backend, str]

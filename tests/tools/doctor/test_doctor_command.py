@@ -10,6 +10,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -48,7 +49,8 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     # Whoever measures on this machine meanwhile, or fills its memory, is no concern of these tests.
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr("tools.doctor.gather.memory", lambda: (64 << 30, 60 << 30))
+    memory = SimpleNamespace(total=64 << 30, available=60 << 30)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
     folder = tmp_path / "tree"
     folder.mkdir()
     for name in ("backends", "stages", "tools", ".python-version", "requirements.txt"):
