@@ -268,7 +268,7 @@ def test_where_nothing_is_known_the_bound_is_named_as_one(bare: Path) -> None:
     # 13 passes of 1,001 requests and 35 probes at 180 s each, and half an hour to start: 652.9 h.
     assert 652.8 < ((13 * 1001 + 35) * 180 + 1800) / 3600 < 653
     assert (
-        "  time: unknown, for nothing was measured or told of this server;"
+        "  time: unknown, because there is neither a result nor a rough rate of this server;"
         " at most 653 h, with every request at its timeout"
     ) in lines
     assert lines[-1] == "pytorch: at most 1,306 h, no estimate"
