@@ -27,6 +27,7 @@ SCRIPT = DEPLOY / "job.sh"
 VENV = Path(sys.executable).parent.parent
 TOKEN = "a-token-nobody-may-see"
 
+PAIR = "pair:\n  candidate: jax\n  reference: pytorch\n"
 FILES = {
     ".gitignore": ".venv\n/data\n",
     ".dvcignore": "",
@@ -34,20 +35,20 @@ FILES = {
     ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
     "Makefile": f"""\
 .venv/.complete:
-\tln -s {VENV} .venv
+\t@ln -s {VENV} .venv
 measure: .venv/.complete
-\t@. .venv/bin/activate && dvc repro --quiet $(STAGES_$(BACKEND))
+\t@. .venv/bin/activate && dvc repro --quiet workload checkpoint nonce \\
+\t  $(if $(filter $(REFERENCE),$(BACKEND)),oracle) \\
+\t  measure@$(BACKEND)-portable measure@$(BACKEND)-best_native
 remotes:
 \t@echo "object storage" && false
-STAGES_jax := workload checkpoint nonce measure@jax-portable measure@jax-best_native
-STAGES_pytorch := workload checkpoint nonce oracle measure@pytorch-portable \\
-  measure@pytorch-best_native
+REFERENCE := $(shell sed -n 's/^  reference: //p' params.yaml)
 """,
     "dvc.yaml": """\
 stages:
   measure:
     matrix:
-      backend: [jax, pytorch]
+      backend: ["${pair.candidate}", "${pair.reference}"]
       view: [portable, best_native]
     cmd: bash measure.sh measure@${item.backend}-${item.view}
     deps: [data/nonce]
@@ -67,7 +68,7 @@ stages:
     cmd: bash measure.sh oracle
     outs: [data/oracle]
 """,
-    "params.yaml": "chunk_sizes: [1, 4]\n",
+    "params.yaml": f"chunk_sizes: [1, 4]\n{PAIR}",
     # What was done is told in the cache, and a stage hangs or fails where it is asked to.
     "measure.sh": """\
 set -eu
@@ -330,7 +331,7 @@ def test_a_remote_that_cannot_be_reached_is_tried_again_before_anything_is_measu
     [
         ({"dvc_lock": ""}, "no nonce in its dvc.lock"),
         ({"dvc_lock": "schema: '2.0'\nstages: {}\n"}, "no nonce in its dvc.lock"),
-        ({"params_yaml": "chunk_sizes: [4]\n"}, "was drawn for another contract"),
+        ({"params_yaml": f"chunk_sizes: [4]\n{PAIR}"}, "was drawn for another contract"),
     ],
 )
 def test_a_revision_whose_nonce_would_be_drawn_by_each_half_is_refused(
@@ -370,7 +371,7 @@ def test_a_killed_attempt_is_gone_on_with_in_the_same_clone(job: Job) -> None:
 
     code, said = job.run()
     assert code == 0, said
-    assert "going on in" in said
+    assert "continuing in" in said
     assert job.done()[:4] == [*begun, begun[-1]]
     assert len(job.done()) == len(JAX) + 1
     (branch,) = job.branches()
@@ -384,7 +385,7 @@ def test_a_signal_reaches_the_measurement_and_nothing_is_pushed(job: Job) -> Non
     said, _ = process.communicate(timeout=PATIENCE_S)
 
     assert process.returncode == 128 + signal.SIGTERM
-    assert "the next attempt goes on from here" in said
+    assert "the next attempt continues from here" in said
     assert job.done()[1:] == ["interrupted"]
     assert (job.branches(), job.stored()) == ([], 0)
 
@@ -413,6 +414,29 @@ def test_a_failing_measurement_pushes_nothing_and_the_next_attempt_pushes_all(jo
     assert set(job.pulled(branch, *PYTORCH)) == set(PYTORCH)
 
 
+def test_the_backends_are_those_of_the_contracts_pair(job: Job) -> None:
+    pair = PAIR.replace("jax", "toy").replace("pytorch", "jax")
+    job.commit(params_yaml=f"chunk_sizes: [1, 4]\n{pair}")
+    code, said = job.run(BACKEND="pytorch")
+    assert code == RETRY_IS_VAIN
+    assert "BACKEND: found pytorch; allowed: toy, jax" in said
+    code, said = job.run(BACKEND="jax")
+    assert code == 0, said
+    assert "oracle" in job.done(), "jax is the reference now"
+    (branch,) = job.branches()
+    assert set(job.pulled(branch, "oracle", *JAX)) == {"oracle", *JAX}
+    code, said = job.run(BACKEND="toy")
+    assert code == 0, said
+    assert {"measure@toy-portable", "measure@toy-best_native"} <= set(job.done())
+
+
+def test_a_revision_without_a_pair_is_refused(job: Job) -> None:
+    job.commit(params_yaml="chunk_sizes: [1, 4]\n", dvc_yaml="stages: {}\n")
+    code, said = job.run()
+    assert (code, job.done()) == (RETRY_IS_VAIN, [])
+    assert "REVISION: its params.yaml names no pair of backends" in said
+
+
 def test_anothers_branch_is_refused_before_anything_is_measured(job: Job) -> None:
     revision = git(job.origin, "rev-parse", "main")
     git(job.origin, "branch", f"measured-jax-{revision[:12]}", "main")
@@ -429,6 +453,7 @@ def test_anothers_branch_is_refused_before_anything_is_measured(job: Job) -> Non
         ({"REVISION": ""}, "REVISION is not set"),
         ({"WORK": ""}, "WORK is not set"),
         ({"BACKEND": "tpu"}, "BACKEND: found tpu; allowed: jax, pytorch"),
+        ({"BACKEND": "../jax"}, "BACKEND: found ../jax; allowed: the key of a backend"),
         ({"REVISION": "main"}, "REVISION: found main; allowed: a whole commit id"),
         ({"REVISION": "0" * 40}, f"{'0' * 40} is not in"),
         ({"REPOSITORY": f"https://me:{TOKEN}@host/a.git"}, "REPOSITORY: holds a password"),
