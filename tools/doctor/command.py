@@ -53,18 +53,18 @@ def rewrite(path: Path, reasons: Mapping[Backend, str | None]) -> Contract:
     "--backend",
     "named",
     multiple=True,
-    help="Ask about this backend only, such as where another machine measures the other one.",
+    help="Check this backend only, for example where another machine measures the other one.",
 )
 @click.option("--record", is_flag=True, help="Make blocked backends unavailable in params.yaml.")
 @click.option(
     "--clear",
     is_flag=True,
-    help="Take back recorded reasons that no longer hold; of a named backend, any.",
+    help="Clear recorded reasons that no longer hold; for a named backend, any reason.",
 )
 @click.option("--json", "machine_readable", is_flag=True, help="Print JSON instead of tables.")
 @one_line_errors
 def main(named: tuple[str, ...], record: bool, clear: bool, machine_readable: bool) -> None:
-    """Say what is ready here and what is blocked; exit code 1 if anything needed is."""
+    """Report what is ready here; exit code 1 if the contract needs something that is blocked."""
     contract = load_contract()
     asked = {contract.paired(name) for name in named} or set(contract.pair.both)
     backends = tuple(b for b in contract.pair.both if b in asked)

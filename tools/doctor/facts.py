@@ -43,8 +43,8 @@ class Environment:
         name: of the environment.
         state: whether it is built.
         python: the version of its Python; ``None`` where that does not run.
-        pinned: package -> version, as its requirements say.
-        excluded: packages its requirements leave out on purpose.
+        pinned: package -> version, from its requirements.
+        excluded: packages that its requirements leave out on purpose.
         differences: packages of a built environment that are not as pinned.
         checkout_complaint: why its checkout cannot be used; ``None`` where it can, or where it
             is no longer needed.
@@ -76,9 +76,9 @@ class Nvidia:
     Attributes:
         on_bus: GPUs on the PCI bus.
         nodes: device files.
-        closed: those of them that this user may not open.
-        gpus: what ``nvidia-smi`` lists.
-        complaint: why it lists nothing.
+        closed: device files that this user may not open.
+        gpus: the GPUs that ``nvidia-smi`` lists.
+        complaint: why ``nvidia-smi`` lists none.
     """
 
     on_bus: int = 0
@@ -95,7 +95,7 @@ class Tpu:
     Attributes:
         chips: the generation of each chip on the PCI bus.
         nodes: device files.
-        closed: those of them that this user may not open.
+        closed: device files that this user may not open.
         variables: environment variables that announce a TPU.
     """
 
@@ -112,9 +112,9 @@ class Hub:
     Attributes:
         resolved: the commit that an earlier run pinned.
         cached: whether that commit's files are in the local cache.
-        asked: whether the hub was asked. It is not, where the files are cached.
-        complaint: why the hub gave no answer, in one line.
-        remedy: what would mend that.
+        asked: whether the hub was asked, which is not needed for cached files.
+        complaint: why the hub did not answer, in one line.
+        remedy: how to fix that.
         download_bytes: size of the files.
     """
 
@@ -148,10 +148,10 @@ class Facts:
         environments: of every backend asked about, and the oracle's.
         nvidia: traces of NVIDIA GPUs.
         tpu: traces of TPUs.
-        hub: a hub model's whereabouts; ``None`` for another model.
+        hub: where a hub model is; ``None`` for another kind of model.
         checkpoint_there: whether the model under test has been built or resolved.
-        servers: URL of a server that was started elsewhere -> why it cannot be reached;
-            ``None`` where it can.
+        servers: URL of a server started elsewhere -> why it accepts no connection; ``None``
+            where it does.
         variables: environment variables that a server inherits and that choose its device.
         elsewhere: backend -> the other machine that measured its matrices in the work tree.
     """

@@ -15,7 +15,7 @@ def diagnose(question: Question) -> Diagnosis:
 
 
 def judge_backends(question: Question, shared: Finding | None = None) -> tuple[Verdict, ...]:
-    """Run the checks of each backend and view; ``shared`` is what blocks the whole machine."""
+    """Run the checks of each backend and view; ``shared`` blocks the whole machine, if given."""
     return tuple(
         _verdict(Subject(question, backend, view), shared)
         for backend in question.backends

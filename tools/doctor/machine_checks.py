@@ -54,7 +54,7 @@ def contract(question: Question) -> Finding:
 
 
 def python(_: Question) -> Finding:
-    """The harness's Python."""
+    """The version of the harness's Python."""
     found, wanted = platform.python_version(), _wanted_python()
     if not f"{found}.".startswith(f"{wanted}."):
         return Finding("Python", "blocked", f"{found}, not {wanted}", _REBUILD_HARNESS)
@@ -91,7 +91,7 @@ def harness(_: Question) -> Finding:
 
 
 def tools(_: Question) -> Finding:
-    """Git and dvc, which `dvc repro` needs."""
+    """Whether git and dvc are there, and whether a result can name its commit."""
     version = code_version()
     unknown = version.unknown
     if isinstance(unknown, HangingError):
@@ -192,7 +192,7 @@ def _join(parts: list[str]) -> str:
 
 
 def memory(question: Question) -> Finding:
-    """Room for a server on the CPU and its weights. It is an estimate, so it rarely blocks."""
+    """Memory for a server on the CPU. It is an estimate, so only the weights alone can block."""
     facts, weights = question.facts, weight_bytes(question) or 0
     found = f"{size(facts.free_memory_bytes)} of {size(facts.memory_bytes)} free"
     devices = {question.contract.backends[b].launch.device for b in question.backends}
@@ -225,7 +225,7 @@ def loopback(_: Question) -> Finding:
 
 
 def lock(_: Question) -> Finding:
-    """Whether somebody measures on this machine."""
+    """Whether another measurement runs on this machine."""
     try:
         holder = who_measures()
     except UserError as error:
@@ -271,7 +271,7 @@ def _measuring() -> bool:
 
 
 def load(_: Question) -> Finding:
-    """How busy the machine is with other work."""
+    """The load of other work."""
     # Where there is no Linux, only the check of the platform is of interest.
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     busy = os.getloadavg()[0]
