@@ -22,8 +22,9 @@ from stages.backends.registry import environment, environment_names
 from stages.checkpoint.synthetic import build_weights
 from tools.doctor.facts import Hub
 from tools.doctor.finding import Finding, Question
-from tools.doctor.machine_checks import disk, memory, model, oracle
+from tools.doctor.machine_checks import oracle
 from tools.doctor.needs import needs, synthetic_bytes
+from tools.doctor.resource_checks import disk, memory, model
 
 HUB = {"model": {"kind": "hub", "repository": "Qwen/Qwen3-0.6B", "revision": "main"}}
 COMMIT = "c1899de289a04d12100db370d81485cdf75e47ca"

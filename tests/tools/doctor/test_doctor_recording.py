@@ -16,9 +16,9 @@ from readiness import ASKS_FOR_TPU, GB, WITH_TPU, diagnosed, question, rooms
 from stages.common.errors import UserError
 from stages.contract import parse_contract
 from tools.doctor.finding import RECORDED, Finding, Verdict
-from tools.doctor.machine_checks import disk
 from tools.doctor.record import override, reason_of, with_reason
 from tools.doctor.recording import Asked, Decision, decide
+from tools.doctor.resource_checks import disk
 
 COMMITTED = (ROOT / "params.yaml").read_text()
 TPU = ASKS_FOR_TPU
@@ -34,10 +34,10 @@ def test_a_blocked_backend_is_recorded_only_when_asked() -> None:
     assert decided(TPU, Asked(record=True)).changes == {"jax": NO_TPU}
     decision = decided(TPU, Asked())
     assert decision.changes == {}
-    said = "\n".join(decision.lines)
-    assert "make doctor RECORD=1 BACKEND=jax, then make repro" in said
-    assert override("jax", NO_TPU) in said
-    assert "If JAX is measured on another machine, record nothing" in said
+    printed = "\n".join(decision.lines)
+    assert "make doctor RECORD=1 BACKEND=jax, then make repro" in printed
+    assert override("jax", NO_TPU) in printed
+    assert "If JAX is measured on another machine, record nothing" in printed
 
 
 def test_a_ready_machine_has_nothing_to_say() -> None:
