@@ -165,7 +165,7 @@ def _measuring() -> bool:
 
 def load(_: Question) -> Finding:
     """The load of other work."""
-    # Where there is no Linux, only the check of the platform is of interest.
+    # Other systems than Linux lack it; the check of the platform blocks them.
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     busy = os.getloadavg()[0]
     cores = "1 CPU" if cpus == 1 else f"{cpus} CPUs"
