@@ -1,10 +1,12 @@
-"""The intervals that were tried: every method by name, over many cells at once.
+"""The interval methods that were compared, by name and vectorized over cells.
 
-Each takes seconds of shape ``(cells, passes)`` and returns the ends of one interval a cell; a
-method for ratios takes the seconds of the numerator and of the denominator.
-The ones the pipeline uses are its own functions. The others are its rivals: the bootstrap
-ones draw from a fixed seed, the same resamples for every cell, so that a run can be repeated
-bit for bit on one machine.
+A method takes seconds of shape ``(cells, passes)`` and returns the lower and the upper ends of the
+intervals, each of shape ``(cells,)``. A method for ratios takes the seconds of the numerator and of
+the denominator.
+
+The methods that the pipeline uses call its own functions. The bootstrap methods draw from a fixed
+seed and use the same resamples for every cell, so results are reproducible bit for bit on one
+machine.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ _phi_inverse = np.vectorize(NormalDist().inv_cdf, otypes=[np.float64])
 
 
 def student(seconds: Array) -> Bounds:
-    """Student's t on the raw seconds, at its 95 % quantile."""
+    """Student's t on the seconds, at the 95 % quantile."""
     return student_bounds(seconds, TARGET)
 
 
@@ -48,13 +50,13 @@ def student_widened(seconds: Array) -> Bounds:
 
 
 def student_on_logs(seconds: Array) -> Bounds:
-    """Student's t on the logarithms: strictly, of the geometric mean, not of the mean."""
+    """Student's t on the logarithms; strictly an interval of the geometric mean."""
     low, high = student_bounds(np.log(seconds), TARGET)
     return np.exp(low), np.exp(high)
 
 
 def student_on_logs_corrected(seconds: Array) -> Bounds:
-    """Cox's interval of the mean of lognormal seconds: on the logarithms, plus half the variance.
+    """Cox's interval of a lognormal mean: on the logarithms, plus half the variance.
 
     Source: Zhou and Gao, Statistics in Medicine 16 (1997), 783-790, with Student's quantile.
     """
@@ -76,12 +78,12 @@ def bootstrap_percentile(seconds: Array) -> Bounds:
 
 
 def bootstrap_t(seconds: Array) -> Bounds:
-    """Percentiles of the resampled Student statistics; a resample of one value is infinite."""
+    """Percentiles of the resampled t statistics, infinite for a resample of one value."""
     mean, off = _centred(seconds)
     weights = _weights(seconds.shape[-1])
     resampled = off @ weights.T
     spread = np.sqrt(np.maximum(off**2 @ weights.T - resampled**2, 0))
-    # Values that differ by rounding alone are one value.
+    # Differences by rounding count as none.
     spread[spread < 1e-7 * np.abs(off).max(axis=-1, keepdims=True)] = 0
     with np.errstate(divide="ignore"):
         statistics = resampled / spread
@@ -129,8 +131,9 @@ def welch_on_logs_widened(numerator: Array, denominator: Array) -> Bounds:
 def fieller(numerator: Array, denominator: Array) -> Bounds:
     """Every ratio r for which numerator - r * denominator is zero within its Welch error.
 
-    Source: Fieller, Journal of the Royal Statistical Society B 16 (1954), 175-185. Without
-    ends where the denominator may be zero.
+    It is unbounded where the denominator may be zero.
+
+    Source: Fieller, Journal of the Royal Statistical Society B 16 (1954), 175-185.
     """
     return _fieller(numerator, denominator, TARGET)
 
@@ -148,7 +151,7 @@ def _fieller(numerator: Array, denominator: Array, nominal: float) -> Bounds:
     freedoms = (numerator.shape[-1] - 1, denominator.shape[-1] - 1)
     _, freedom = welch(of_above / above, of_below / below, *freedoms)
     reach = student_quantile(0.5 + nominal / 2, freedom) ** 2
-    # a r^2 - 2 b r + c = 0 at both ends.
+    # Both ends r solve a r^2 - 2 b r + c = 0.
     a, b, c = below**2 - reach * of_below**2, above * below, above**2 - reach * of_above**2
     root = np.sqrt(np.maximum(b**2 - a * c, 0))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -157,7 +160,7 @@ def _fieller(numerator: Array, denominator: Array, nominal: float) -> Bounds:
 
 
 def ends_divided(numerator: Array, denominator: Array) -> Bounds:
-    """What a reader does with the intervals of the two means: far end over near end."""
+    """The quotients of the ends of both means' intervals, as a reader might compute them."""
     low, high = student_bounds(numerator, NOMINAL)
     lower, upper = student_bounds(denominator, NOMINAL)
     with np.errstate(divide="ignore"):
@@ -211,7 +214,7 @@ def _picks(passes: int, seed: int = SEED) -> np.ndarray[tuple[int, ...], np.dtyp
 
 
 def _weights(passes: int, seed: int = SEED) -> Array:
-    """Share of each pass in each resample: means of resamples are one matrix product."""
+    """The share of each pass in each resample, so that a matrix product gives all means."""
     picks = _picks(passes, seed)
     return np.stack([(picks == own).sum(axis=1) for own in range(passes)], axis=1) / float(passes)
 

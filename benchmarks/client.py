@@ -1,10 +1,11 @@
-"""The client's own share of a pass: ``python -m benchmarks.client``.
+"""Measures the client's own time per pass: ``python -m benchmarks.client``.
 
 Three clients score the same 500 items against a server that answers at once:
 
-- ours: what the measurement uses, decoding and validation included;
-- raw socket: ready-made bytes out, an answer's bytes in, nothing decoded; the limit;
-- requests: ``requests.post(url, json=...)`` a call and ``.json()``, what people use today.
+- ours: the client of the measurement, with decoding and validation;
+- raw socket: sends encoded bytes and reads the answer's bytes without decoding them, which is the
+  lower bound;
+- requests: ``requests.post(url, json=...)`` and ``.json()`` for each call, which is common.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One pass in the form each client takes it."""
+    """One pass: encoded for our client, and as payloads for `requests`."""
 
     encoded: CalibrationPass
     payloads: list[dict[str, Any]]
 
 
 def plan_pass(chunk_size: int) -> Planned:
-    """A pass over 500 items of seeded ordinary token ids."""
+    """A pass over 500 items of token ids drawn from a fixed seed."""
     draw = random.Random(0)
     query = [draw.randrange(1000, 150_000) for _ in range(QUERY_TOKENS)]
     items = [[draw.randrange(1000, 150_000) for _ in range(ITEM_TOKENS)] for _ in range(ITEMS)]
@@ -83,7 +84,7 @@ def plan_pass(chunk_size: int) -> Planned:
 
 
 def raw_socket_pass(connection: socket.socket, host: str, planned: Planned) -> float:
-    """Seconds for one pass of ready-made bytes over an open socket."""
+    """Seconds for one pass of encoded bytes over an open socket."""
     calls = [
         (
             f"POST /v1/score HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
@@ -108,7 +109,7 @@ def raw_socket_pass(connection: socket.socket, host: str, planned: Planned) -> f
 
 
 def requests_pass(url: str, planned: Planned) -> float:
-    """Seconds for one pass of ``requests.post``, encoding and decoding included."""
+    """Seconds for one pass of ``requests.post``, with encoding and decoding."""
     start = time.monotonic_ns()
     for payload in planned.payloads:
         count = len(payload["items"])
@@ -121,11 +122,9 @@ def requests_pass(url: str, planned: Planned) -> float:
 def measure(rounds: int) -> dict[int, dict[str, float]]:
     """Median seconds per pass by chunk size and client.
 
-    Clients take turns within a round and the order turns round from one to the next. A
-    first round is not counted.
+    The clients take turns within a round, and the order is reversed from round to round. The first
+    round is a warm-up and not counted.
     """
-    # A proxy set for the outside world must not carry loopback calls.
-    os.environ["NO_PROXY"] = "127.0.0.1"
     plans = {chunk_size: plan_pass(chunk_size) for chunk_size in CHUNK_SIZES}
     with instant_server(len(LABELS)) as base_url:
         host = urllib.parse.urlsplit(base_url).netloc
@@ -153,14 +152,14 @@ def measure(rounds: int) -> dict[int, dict[str, float]]:
     }
 
 
-@click.command(help="Measure the client's own share of a 500-item pass.")
+@click.command(help="Measure the client's own time per 500-item pass.")
 @click.option("--rounds", type=click.IntRange(min=1), default=11, show_default=True)
 def main(rounds: int) -> None:
     """Print milliseconds per pass and the ratios between the clients."""
-    # `requests` would send the calls on loopback to a proxy of the shell's.
+    # `requests` would send loopback calls to a proxy that the shell sets.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
     table = Table(
-        title=f"Client share of a {ITEMS}-item pass, ms (median of {rounds}); query "
+        title=f"Client time per {ITEMS}-item pass, ms (median of {rounds}); query "
         f"{QUERY_TOKENS} tokens, items {ITEM_TOKENS} tokens"
     )
     for column in ("chunk", "calls", "raw socket", "ours", "requests", "ours/raw", "requests/ours"):

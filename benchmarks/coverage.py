@@ -1,10 +1,10 @@
-"""How often an interval holds the truth: ``python -m benchmarks.coverage``.
+"""Simulates the coverage of confidence intervals: ``python -m benchmarks.coverage``.
 
-Draws many cells of a few passes each from the noise of ``noise``, makes an interval of each
-by every method of ``candidates``, and counts how many hold the truth.
+Draws many cells of a few passes each from the noise of ``noise``, computes an interval of each
+cell by every method of ``candidates``, and counts the intervals that contain the true value.
 
-A ratio is that of two cells drawn apart from each other: every kind of noise against every
-kind, with the same spread on both sides and with 3 % on one side against 10 % on the other.
+A ratio is that of two independent cells: every kind of noise against every kind, with the same
+spread on both sides, and with a spread of 3 % on one side and 10 % on the other.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from stages.compare.intervals import TARGET, Array
 PASSES = (5, 7, 12)
 PAIRS = ((5, 5), (5, 7), (7, 7), (12, 12))
 SPREADS = ((1.0, 1.0), (1.0, 0.3), (0.3, 1.0))
-"""How wide the noise of the numerator and of the denominator is, as a share of 10 %."""
+"""The spread of the numerator and of the denominator, as shares of 10 %."""
 BATCH = 2000
-"""Cells simulated at once, which bounds the memory of the bootstrap methods."""
+"""Cells per batch, which bounds the memory of the bootstrap methods."""
 
 METHODOLOGY = Path("docs/methodology.md")
 BEGIN, END = "<!-- coverage: begin -->", "<!-- coverage: end -->"
@@ -47,13 +47,13 @@ BEGIN, END = "<!-- coverage: begin -->", "<!-- coverage: end -->"
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What one method reaches at one number of passes.
+    """The coverage of one method at one number of passes.
 
     Attributes:
-        passes: as text; of both sides of a ratio.
-        shares: kind of noise -> share of cells whose interval holds the truth.
-        limits: the same for the kinds that do not count; empty but for the mean.
-        half_width: median half-width under normal noise, as a share of the truth.
+        passes: as text; of both sides for a ratio.
+        shares: kind of noise -> share of cells whose interval contains the true value.
+        limits: the same for the kinds of noise that do not count; only for the mean.
+        half_width: median half-width under normal noise, as a share of the true value.
     """
 
     method: str
@@ -64,23 +64,23 @@ class Coverage:
 
     @property
     def worst(self) -> float:
-        """The smallest share over the kinds of noise that count."""
+        """The smallest share of all kinds of noise that count."""
         return min(self.shares.values())
 
     @property
     def level(self) -> float:
-        """The level to print: the worst, rounded down to a multiple of 5 %, 95 % at most."""
+        """The printed level: the worst share, rounded down to a multiple of 5 %, at most 95 %."""
         return printed_level(self.worst)
 
 
 def printed_level(worst: float) -> float:
-    """``worst`` rounded down to a multiple of 5 %, and ``TARGET`` at most."""
-    # The small number keeps a multiple of 5 % from being rounded down to the one below.
+    """``worst`` rounded down to a multiple of 5 %, at most ``TARGET``."""
+    # Without the small number, rounding errors would lower an exact multiple of 5 %.
     return min(TARGET, math.floor(worst * 20 + 1e-9) / 20)
 
 
 def share_covered(method: Method, seconds: Array, truth: float) -> float:
-    """The share of cells whose interval holds ``truth``."""
+    """The share of cells whose interval contains ``truth``."""
     held = 0
     for start in range(0, len(seconds), BATCH):
         low, high = method(seconds[start : start + BATCH])
@@ -121,7 +121,7 @@ def of_median(name: str, passes: int, draws: int) -> Coverage:
 
 
 def share_of_pairs(method: PairMethod, numerator: Array, denominator: Array) -> float:
-    """The share of pairs of cells, both of mean 1, whose interval holds the ratio 1."""
+    """The share of pairs of cells, both of mean 1, whose interval contains the ratio 1."""
     held = 0
     for start in range(0, len(numerator), BATCH):
         batch = slice(start, start + BATCH)
@@ -133,7 +133,7 @@ def share_of_pairs(method: PairMethod, numerator: Array, denominator: Array) -> 
 def of_pairs(
     method: PairMethod, passes: tuple[int, int], draws: int
 ) -> Iterator[tuple[str, str, bool, float]]:
-    """Coverage of the ratio: kinds of noise of both sides, equal spreads or not, the share."""
+    """Both kinds of noise, whether the spreads are equal, and the coverage, for each pair."""
     for one, other in itertools.product(NOISES, repeat=2):
         numerator = cells_of(one, passes[0], draws)
         denominator = cells_of(other, passes[1], draws, "denominator")
@@ -145,8 +145,8 @@ def of_pairs(
 def of_ratio(name: str, passes: tuple[int, int], draws: int) -> Coverage:
     """Coverage of the ratio of two means by one method.
 
-    ``mixed`` is the worst of two different kinds of noise, ``unequal`` the worst of all
-    kinds with unequal spreads.
+    ``mixed`` is the worst coverage with different kinds of noise on both sides, and ``unequal`` the
+    worst one with unequal spreads.
     """
     method = RATIO_METHODS[name]
     found = list(of_pairs(method, passes, draws))
@@ -173,7 +173,7 @@ def percent(share: float) -> str:
 
 
 def rows(results: Sequence[Coverage]) -> list[list[str]]:
-    """The table of one figure: the heading, then a row a method and number of passes."""
+    """The table of one figure: the heading, then a row per method and number of passes."""
     kinds, limits = list(results[0].shares), list(results[0].limits)
     heading = ["method", "passes", *kinds, "worst", "printed", "± %", *limits]
     chosen = (CHOSEN_MEAN, CHOSEN_MEDIAN, CHOSEN_RATIO)
@@ -195,24 +195,26 @@ def rows(results: Sequence[Coverage]) -> list[list[str]]:
 
 
 def as_markdown(table: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, figures to the right."""
+    """A Markdown table with right-aligned figures."""
     heading, *body = table
     lines = [heading, ["---", *["---:"] * (len(heading) - 1)], *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def between_markers(page: str, text: str) -> str:
-    """``page`` with ``text`` in place of what stands between its two markers."""
+    """``page`` with ``text`` between its two markers."""
     before, found, rest = page.partition(BEGIN)
     _, ended, after = rest.partition(END)
     if not found or not ended:
-        raise click.ClickException(f"{METHODOLOGY}: no {BEGIN} ... {END} to write between")
+        raise click.ClickException(
+            f"{METHODOLOGY}: no {BEGIN} ... {END} to replace the text between"
+        )
     return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
 
-@click.command(help="Simulate how often each method's interval holds the truth.")
+@click.command(help="Simulate how often each method's interval contains the true value.")
 @click.option("--draws", type=click.IntRange(min=1), default=20_000, show_default=True)
-@click.option("--write", is_flag=True, help=f"Put the tables into {METHODOLOGY}.")
+@click.option("--write", is_flag=True, help=f"Write the tables to {METHODOLOGY}.")
 def main(draws: int, write: bool) -> None:
     """Print the coverage tables."""
     tables = {

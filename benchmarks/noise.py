@@ -1,15 +1,15 @@
-"""Noise whose truth is known: the seconds of simulated cells.
+"""Draws the seconds of simulated cells from noise with a known mean and median.
 
-The mean and the median pass take one second in every kind of noise that counts, but for
-lognormal's median, and one pass varies by 10 %:
+Four kinds of noise count. Their mean is one second, and so is their median, except for lognormal
+noise. The standard deviation of a pass is 10 %:
 
 - normal;
-- lognormal, skewed to the slow side (its median is below its mean);
+- lognormal, skewed towards slow passes (the median is below the mean);
 - bimodal: a fast and a slow mode, equally likely, each with a spread of 3 %;
-- drift: a straight line over the passes, as much variance as the normal noise about it.
+- drift: a linear trend over the passes, plus normal noise of the same variance.
 
-Two more show a limit and do not count: a slow mode that 3, or 1, of 10 passes are in. Where
-none of the few passes is, nothing in them can show it.
+Two more kinds show a limit and do not count: a slow mode with a share of 3 or of 1 in 10 passes. A
+cell whose few passes are all fast contains no sign of the slow mode.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Noise:
 
     Attributes:
         draw: (generator, cells, passes) -> seconds, shape ``(cells, passes)``.
-        mean, median: the truth, in seconds.
+        mean, median: the true values, in seconds.
     """
 
     draw: Callable[[np.random.Generator, int, int], Array]
@@ -89,9 +89,9 @@ LIMITS: Mapping[str, Noise] = {
 
 @functools.lru_cache(maxsize=16)
 def cells_of(name: str, passes: int, draws: int, side: Side = "numerator") -> Array:
-    """``draws`` cells of one kind of noise, the same on every call; not to be written to.
+    """``draws`` cells of one kind of noise, the same on every call. Do not write to the array.
 
-    The cells of the two sides of a ratio do not depend on each other.
+    The cells of the two sides of a ratio are independent.
     """
     every = {**NOISES, **LIMITS}
     seed = [SEED, list(every).index(name), passes, *([1] if side == "denominator" else [])]
@@ -99,5 +99,5 @@ def cells_of(name: str, passes: int, draws: int, side: Side = "numerator") -> Ar
 
 
 def spread(seconds: Array, share: float) -> Array:
-    """The same noise about one second, ``share`` times as wide."""
+    """The same noise around one second with its spread multiplied by ``share``."""
     return seconds if share == 1 else 1 + share * (seconds - 1)

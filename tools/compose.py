@@ -1,7 +1,7 @@
-"""`make params`: write ``params.yaml`` as a composition of ``conf/``, by default of its defaults.
+"""`make params`: compose ``params.yaml`` from ``conf/``, as `dvc exp run` does.
 
-`dvc exp run` composes by itself. This command keeps the committed file equal to that, and writes
-the file for a plain `dvc repro` of another target or contract.
+Without choices it writes the composition of the defaults, which is the committed file. With choices
+it writes another target or contract for `dvc repro`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Finds the backends: every ``backends/KEY/backend.py`` below the working directory.
 
-There is no list: a new folder is a new backend, and its name is the backend's key.
+There is no list: a new folder is a new backend, and its name is the backend's key. A folder whose
+name begins with `_` or `.` is no backend.
 """
 
 from __future__ import annotations
@@ -101,8 +102,9 @@ def query_keeping_flags() -> tuple[str, ...]:
 
 @functools.cache
 def _loaded_from(folder: Path) -> Mapping[str, DeclaredBackend]:
-    """The backends by the names of their folders."""
-    backends = {path.parent.name: _load(path) for path in sorted(folder.glob("*/backend.py"))}
+    """The backends by the names of their folders; `_NAME` and `.NAME` are put aside."""
+    paths = [p for p in folder.glob("*/backend.py") if not p.parent.name.startswith(("_", "."))]
+    backends = {path.parent.name: _load(path) for path in sorted(paths)}
     if not backends:
         raise UserError(f"{FOLDER}: no */backend.py there; run this in the root of the repository")
     _refuse_twice(

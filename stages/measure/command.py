@@ -302,12 +302,14 @@ def calibrate_client(plan: Plan) -> list[ClientCost]:
     "--fresh",
     is_flag=True,
     envvar="SCOREPARITY_FRESH",
+    show_envvar=True,
     help="Measure everything anew, also what an interrupted run has measured already.",
 )
 @click.option(
     "--wait",
     is_flag=True,
     envvar="SCOREPARITY_WAIT",
+    show_envvar=True,
     help="Wait for another measurement on this machine to end, instead of being refused.",
 )
 @one_line_errors

@@ -92,6 +92,13 @@ def test_every_environments_requirements_are_there(name: str) -> None:
     assert (ROOT / requirements_file(name)).is_file()
 
 
+@pytest.mark.parametrize("name", ["_old", ".toy"])
+def test_a_folder_that_is_put_aside_is_no_backend(tree: Path, name: str) -> None:
+    add(tree, name, TOY)
+    with inside(tree):
+        assert tuple(declared_backends()) == BACKENDS
+
+
 def test_a_third_backend_is_one_folder(tree: Path) -> None:
     add(tree, "toy", TOY)
     raw = raw_contract(

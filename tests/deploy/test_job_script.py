@@ -27,6 +27,7 @@ SCRIPT = DEPLOY / "job.sh"
 VENV = Path(sys.executable).parent.parent
 TOKEN = "a-token-nobody-may-see"
 
+PAIR = "pair:\n  candidate: jax\n  reference: pytorch\n"
 FILES = {
     ".gitignore": ".venv\n/data\n",
     ".dvcignore": "",
@@ -34,20 +35,20 @@ FILES = {
     ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
     "Makefile": f"""\
 .venv/.complete:
-\tln -s {VENV} .venv
+\t@ln -s {VENV} .venv
 measure: .venv/.complete
-\t@. .venv/bin/activate && dvc repro --quiet $(STAGES_$(BACKEND))
+\t@. .venv/bin/activate && dvc repro --quiet workload checkpoint nonce \\
+\t  $(if $(filter $(REFERENCE),$(BACKEND)),oracle) \\
+\t  measure@$(BACKEND)-portable measure@$(BACKEND)-best_native
 remotes:
 \t@echo "object storage" && false
-STAGES_jax := workload checkpoint nonce measure@jax-portable measure@jax-best_native
-STAGES_pytorch := workload checkpoint nonce oracle measure@pytorch-portable \\
-  measure@pytorch-best_native
+REFERENCE := $(shell sed -n 's/^  reference: //p' params.yaml)
 """,
     "dvc.yaml": """\
 stages:
   measure:
     matrix:
-      backend: [jax, pytorch]
+      backend: ["${pair.candidate}", "${pair.reference}"]
       view: [portable, best_native]
     cmd: bash measure.sh measure@${item.backend}-${item.view}
     deps: [data/nonce]
@@ -67,7 +68,7 @@ stages:
     cmd: bash measure.sh oracle
     outs: [data/oracle]
 """,
-    "params.yaml": "chunk_sizes: [1, 4]\n",
+    "params.yaml": f"chunk_sizes: [1, 4]\n{PAIR}",
     # What was done is told in the cache, and a stage hangs or fails where it is asked to.
     "measure.sh": """\
 set -eu
@@ -85,7 +86,7 @@ echo "result of $1" > "data/$1"
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What git says in ``folder``."""
+    """The output of git in ``folder``."""
     command = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -166,10 +167,10 @@ class Job:
         )
 
     def run(self, **changes: str) -> tuple[int, str]:
-        """An attempt's exit code and all it said."""
+        """An attempt's exit code and output."""
         process = self.start(**changes)
-        said, _ = process.communicate(timeout=PATIENCE_S)
-        return process.returncode, said
+        output, _ = process.communicate(timeout=PATIENCE_S)
+        return process.returncode, output
 
     def until_it_hangs(self, process: subprocess.Popen[str]) -> None:
         """Wait until an attempt hangs in its measurement."""
@@ -261,9 +262,9 @@ def test_a_half_is_measured_and_pushed_where_only_the_token_opens(job: Job) -> N
             "GIT_USERNAME": "somebody",
             "GIT_TOKEN": TOKEN,
         }
-        code, said = job.run()
-        assert code == 0, said
-        again, said_again = job.run()
+        code, output = job.run()
+        assert code == 0, output
+        again, output_again = job.run()
     (branch,) = job.branches()
     revision = git(job.origin, "rev-parse", "main")
     assert branch == f"measured-jax-{revision[:12]}"
@@ -273,18 +274,18 @@ def test_a_half_is_measured_and_pushed_where_only_the_token_opens(job: Job) -> N
     assert re.fullmatch(r"[0-9]+\n", pulled.pop("nonce"))
     assert pulled == {name: f"result of {name}\n" for name in sorted(JAX)}
     assert nonce_of(job, branch) == nonce_of(job, "main"), "the other half's, too"
-    assert f"git fetch && make combine FROM='origin/{branch} origin/OTHER_BRANCH'" in said
+    assert f"git fetch && make combine FROM='origin/{branch} origin/OTHER_BRANCH'" in output
     # What is pushed is not measured again.
-    assert (again, sorted(job.done())) == (0, sorted(JAX)), said_again
-    assert "nothing is left to do" in said_again
-    # The token is in nothing that was said or written.
-    assert TOKEN not in said + said_again
+    assert (again, sorted(job.done())) == (0, sorted(JAX)), output_again
+    assert "nothing is left to do" in output_again
+    # The token is neither printed nor written.
+    assert TOKEN not in output + output_again
     written = [p for p in job.work.rglob("*") if p.is_file() and not p.is_symlink()]
     assert not [p for p in written if TOKEN.encode() in p.read_bytes()]
 
 
 def nonce_of(job: Job, revision: str) -> str:
-    """What a commit's lock says of the nonce."""
+    """The nonce's hash in a commit's lock."""
     text = git(job.origin, "show", f"{revision}:dvc.lock")
     return str(yaml.safe_load(text)["stages"]["nonce"]["outs"][0]["md5"])
 
@@ -301,16 +302,16 @@ def test_a_nonce_that_is_not_in_the_remote_is_refused_before_anything_is_measure
     (stored,) = [p for p in job.remote.rglob("*") if p.is_file()]
     text = stored.read_text()
     stored.unlink()
-    code, said = job.run()
-    assert (code, job.done()) == (RETRY_IS_VAIN, []), said
-    (line,) = [line for line in said.splitlines() if "both halves" in line]
+    code, output = job.run()
+    assert (code, job.done()) == (RETRY_IS_VAIN, []), output
+    (line,) = [line for line in output.splitlines() if "both halves" in line]
     assert "its nonce is not in the DVC remote" in line
     assert "dvc push nonce where it was drawn" in line
     assert line.endswith(REMEDY)
     # As it says.
     stored.write_text(text)
-    code, said = job.run()
-    assert (code, "nonce" in job.done()) == (0, False), said
+    code, output = job.run()
+    assert (code, "nonce" in job.done()) == (0, False), output
 
 
 def test_a_remote_that_cannot_be_reached_is_tried_again_before_anything_is_measured(
@@ -318,10 +319,10 @@ def test_a_remote_that_cannot_be_reached_is_tried_again_before_anything_is_measu
 ) -> None:
     (job.folder / "file").touch()
     for remote in (str(job.folder / "file" / "remote"), "http://127.0.0.1:9/remote"):
-        code, said = job.run(DVC_REMOTE_URL=remote)
-        assert code not in (0, RETRY_IS_VAIN), said
+        code, output = job.run(DVC_REMOTE_URL=remote)
+        assert code not in (0, RETRY_IS_VAIN), output
         assert job.done() == []
-        (line,) = [line for line in said.splitlines() if "both halves" in line]
+        (line,) = [line for line in output.splitlines() if "both halves" in line]
         assert "the nonce could not be pulled" in line
 
 
@@ -330,36 +331,36 @@ def test_a_remote_that_cannot_be_reached_is_tried_again_before_anything_is_measu
     [
         ({"dvc_lock": ""}, "no nonce in its dvc.lock"),
         ({"dvc_lock": "schema: '2.0'\nstages: {}\n"}, "no nonce in its dvc.lock"),
-        ({"params_yaml": "chunk_sizes: [4]\n"}, "was drawn for another contract"),
+        ({"params_yaml": f"chunk_sizes: [4]\n{PAIR}"}, "was drawn for another contract"),
     ],
 )
 def test_a_revision_whose_nonce_would_be_drawn_by_each_half_is_refused(
     job: Job, files: dict[str, str], reason: str
 ) -> None:
     job.commit(**files)
-    code, said = job.run()
+    code, output = job.run()
 
-    assert (code, job.done()) == (RETRY_IS_VAIN, []), said
-    (line,) = [line for line in said.splitlines() if "both halves" in line]
+    assert (code, job.done()) == (RETRY_IS_VAIN, []), output
+    (line,) = [line for line in output.splitlines() if "both halves" in line]
     assert reason in line
     assert line.endswith(REMEDY)
 
 
 def test_without_the_token_nothing_is_measured(job: Job) -> None:
     with served(job.folder, "somebody", TOKEN) as address:
-        code, said = job.run(REPOSITORY=f"{address}/origin.git", GIT_TOKEN="another-token")
+        code, output = job.run(REPOSITORY=f"{address}/origin.git", GIT_TOKEN="another-token")
     assert code not in (0, RETRY_IS_VAIN)
-    assert "another-token" not in said
+    assert "another-token" not in output
     assert job.done() == []
 
 
 def test_a_killed_attempt_is_gone_on_with_in_the_same_clone(job: Job) -> None:
     first = job.start(HANG_AT="3")
     job.until_it_hangs(first)
-    busy, said = job.run()
+    busy, output = job.run()
     begun = job.done()
-    assert (busy, len(begun)) == (1, 3), said
-    assert "another attempt is running" in said
+    assert (busy, len(begun)) == (1, 3), output
+    assert "another attempt is running" in output
     kill_all(first)
     assert job.branches() == []
     # A new container gives the old one's process ids to others; git may have been killed too.
@@ -368,9 +369,9 @@ def test_a_killed_attempt_is_gone_on_with_in_the_same_clone(job: Job) -> None:
     lock.write_text(json.dumps({"write": {blocked: {"pid": os.getpid(), "cmd": "dvc repro"}}}))
     (job.clone / ".git" / "index.lock").touch()
 
-    code, said = job.run()
-    assert code == 0, said
-    assert "going on in" in said
+    code, output = job.run()
+    assert code == 0, output
+    assert "continuing in" in output
     assert job.done()[:4] == [*begun, begun[-1]]
     assert len(job.done()) == len(JAX) + 1
     (branch,) = job.branches()
@@ -381,10 +382,10 @@ def test_a_signal_reaches_the_measurement_and_nothing_is_pushed(job: Job) -> Non
     process = job.start(HANG_AT="1")
     job.until_it_hangs(process)
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=PATIENCE_S)
+    output, _ = process.communicate(timeout=PATIENCE_S)
 
     assert process.returncode == 128 + signal.SIGTERM
-    assert "the next attempt goes on from here" in said
+    assert "the next attempt continues from here" in output
     assert job.done()[1:] == ["interrupted"]
     assert (job.branches(), job.stored()) == ([], 0)
 
@@ -393,33 +394,56 @@ def test_a_failing_measurement_pushes_nothing_and_the_next_attempt_pushes_all(jo
     job.settings = {"BACKEND": "pytorch", "LABEL": "again"}
     # An earlier attempt was killed while it cloned.
     (job.work / "scoreparity.part" / ".git").mkdir(parents=True)
-    code, said = job.run(FAIL_AT="5")
+    code, output = job.run(FAIL_AT="5")
     assert code == 1
-    assert "nothing is pushed" in said
+    assert "nothing is pushed" in output
     assert (job.branches(), job.stored()) == ([], 0)
     begun = job.done()
     # Nor is the branch there before its data, which nobody can store in the place of a file.
     (job.folder / "file").touch()
-    code, said = job.run(DVC_REMOTE_URL=str(job.folder / "file" / "remote"))
-    assert (code, job.branches()) == (1, []), said
-    assert "the matrices could not be stored" in said
+    code, output = job.run(DVC_REMOTE_URL=str(job.folder / "file" / "remote"))
+    assert (code, job.branches()) == (1, []), output
+    assert "the matrices could not be stored" in output
     assert job.done() == [*begun, begun[-1]]
 
-    code, said = job.run()
-    assert code == 0, said
+    code, output = job.run()
+    assert code == 0, output
     assert job.done() == [*begun, begun[-1]]
     (branch,) = job.branches()
     assert re.fullmatch(r"measured-pytorch-[0-9a-f]{12}-again", branch)
     assert set(job.pulled(branch, *PYTORCH)) == set(PYTORCH)
 
 
+def test_the_backends_are_those_of_the_contracts_pair(job: Job) -> None:
+    pair = PAIR.replace("jax", "toy").replace("pytorch", "jax")
+    job.commit(params_yaml=f"chunk_sizes: [1, 4]\n{pair}")
+    code, output = job.run(BACKEND="pytorch")
+    assert code == RETRY_IS_VAIN
+    assert "BACKEND: found pytorch; allowed: toy, jax" in output
+    code, output = job.run(BACKEND="jax")
+    assert code == 0, output
+    assert "oracle" in job.done(), "jax is the reference now"
+    (branch,) = job.branches()
+    assert set(job.pulled(branch, "oracle", *JAX)) == {"oracle", *JAX}
+    code, output = job.run(BACKEND="toy")
+    assert code == 0, output
+    assert {"measure@toy-portable", "measure@toy-best_native"} <= set(job.done())
+
+
+def test_a_revision_without_a_pair_is_refused(job: Job) -> None:
+    job.commit(params_yaml="chunk_sizes: [1, 4]\n", dvc_yaml="stages: {}\n")
+    code, output = job.run()
+    assert (code, job.done()) == (RETRY_IS_VAIN, [])
+    assert "REVISION: its params.yaml names no pair of backends" in output
+
+
 def test_anothers_branch_is_refused_before_anything_is_measured(job: Job) -> None:
     revision = git(job.origin, "rev-parse", "main")
     git(job.origin, "branch", f"measured-jax-{revision[:12]}", "main")
-    code, said = job.run()
+    code, output = job.run()
 
     assert code == RETRY_IS_VAIN
-    assert "set LABEL" in said
+    assert "set LABEL" in output
     assert job.done() == []
 
 
@@ -429,6 +453,7 @@ def test_anothers_branch_is_refused_before_anything_is_measured(job: Job) -> Non
         ({"REVISION": ""}, "REVISION is not set"),
         ({"WORK": ""}, "WORK is not set"),
         ({"BACKEND": "tpu"}, "BACKEND: found tpu; allowed: jax, pytorch"),
+        ({"BACKEND": "../jax"}, "BACKEND: found ../jax; allowed: the key of a backend"),
         ({"REVISION": "main"}, "REVISION: found main; allowed: a whole commit id"),
         ({"REVISION": "0" * 40}, f"{'0' * 40} is not in"),
         ({"REPOSITORY": f"https://me:{TOKEN}@host/a.git"}, "REPOSITORY: holds a password"),
@@ -439,21 +464,21 @@ def test_anothers_branch_is_refused_before_anything_is_measured(job: Job) -> Non
 def test_what_no_attempt_could_mend_is_told_by_its_exit_code(
     job: Job, change: dict[str, str], message: str
 ) -> None:
-    code, said = job.run(**change)
+    code, output = job.run(**change)
 
     assert code == RETRY_IS_VAIN
-    assert message in said
-    assert TOKEN not in said
-    assert len(said.splitlines()) <= 2
+    assert message in output
+    assert TOKEN not in output
+    assert len(output.splitlines()) <= 2
     assert job.done() == []
 
 
 @pytest.mark.parametrize("address", ["s3://bucket/folder", "gs://bucket/folder"])
 def test_a_remote_in_object_storage_gets_its_client_first(job: Job, address: str) -> None:
-    code, said = job.run(DVC_REMOTE_URL=address)
+    code, output = job.run(DVC_REMOTE_URL=address)
 
     assert code not in (0, RETRY_IS_VAIN)
-    assert "object storage" in said
+    assert "object storage" in output
     assert job.done() == []
 
 

@@ -35,6 +35,15 @@ def run(bench: Path) -> Result:
         return CliRunner().invoke(main, ["jax", "portable"])
 
 
+@pytest.mark.parametrize("variable", ["SCOREPARITY_FRESH", "SCOREPARITY_WAIT"])
+def test_a_variable_that_is_no_boolean_is_named(bench: Path, monkeypatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "maybe")
+    result = run(bench)
+    assert result.exit_code == 2
+    assert variable in result.output
+    assert "'maybe' is not a valid boolean" in result.output
+
+
 def test_an_unavailable_backend_ends_in_empty_tables_that_carry_the_reason(bench: Path) -> None:
     result = run(bench)
     assert result.exit_code == 0, result.output

@@ -9,8 +9,8 @@ from contracts import BACKENDS, contract
 
 from stages.contract import VIEWS, Backend
 from tools.doctor.facts import Environment, Facts, Gpu, Nvidia, Room, Tpu
-from tools.doctor.finding import Diagnosis, Finding, Question
-from tools.doctor.judge import diagnose
+from tools.doctor.finding import Diagnosis, Finding, Question, first_block
+from tools.doctor.judge import judge_backends
 
 GB = 10**9
 
@@ -64,34 +64,16 @@ def rooms(**free: int) -> tuple[Room, ...]:
 
 
 READY = Facts(
-    python="3.12.4",
-    wanted_python="3.12",
-    system="Linux",
-    machine="x86_64",
-    harness=(),
-    git="2.39.5",
-    repository=True,
-    unnamed=None,
-    dvc="3.67.1",
-    cpus=4,
-    load=0.2,
+    rooms=rooms(),
     memory_bytes=64 * GB,
     free_memory_bytes=60 * GB,
-    rooms=rooms(),
-    loopback=None,
-    measuring=None,
-    lock_complaint=None,
-    waits=False,
-    left_over=(),
     environments={"sglang_jax": JAX, "sglang_pytorch": PYTORCH},
-    oracle="sglang_pytorch",
     nvidia=Nvidia(complaint="there is no nvidia-smi"),
     tpu=Tpu(),
     hub=None,
     checkpoint_there=False,
     servers={},
     variables={},
-    left_out=(),
     elsewhere={},
 )
 
@@ -105,13 +87,15 @@ def question(
     return Question(contract(**(changes or {})), backends, dataclasses.replace(READY, **facts))
 
 
-def findings(asked: Question, backend: Backend | None = None) -> dict[str, Finding]:
-    """What the checks say, by their names: of the machine, or of one backend."""
-    found: Diagnosis = diagnose(asked)
-    told = found.machine
-    if backend is not None:
-        (told, other) = [v.findings for v in found.verdicts if v.backend == backend]
-        assert told == other, "both views"
-    names = [finding.check for finding in told]
-    assert len(set(names)) == len(names)
-    return dict(zip(names, told, strict=True))
+def diagnosed(asked: Question, *machine: Finding) -> Diagnosis:
+    """The diagnosis of hand-made facts, on a machine with these findings."""
+    return Diagnosis(machine, judge_backends(asked, first_block(machine)))
+
+
+def findings(asked: Question, backend: Backend) -> dict[str, Finding]:
+    """The findings on one backend, by the names of their checks."""
+    portable, native = [v.findings for v in judge_backends(asked) if v.backend == backend]
+    assert portable == native, "both views"
+    by_name = {finding.check: finding for finding in portable}
+    assert len(by_name) == len(portable)
+    return by_name

@@ -15,19 +15,19 @@ import click
 
 from stages.common.errors import UserError, one_line, one_line_errors
 from stages.contract import PARAMS, load_contract
+from tools.combine.checks import check_data, check_halves
 from tools.combine.halves import needed
 from tools.combine.locks import DERIVED, LOCK_FILE, Lock, listed
 from tools.combine.merging import (
     HERE,
     REGENERATED,
     Revision,
+    changed_since_base,
     find_revision,
     lock_of,
     merge_all,
-    since_they_parted,
 )
 from tools.combine.repository import copy_of_head, dvc, git, has_remote, show_dvc
-from tools.combine.standing import check_data, check_halves
 
 
 def combine(revisions: list[Revision]) -> None:
@@ -39,7 +39,7 @@ def combine(revisions: list[Revision]) -> None:
     head = find_revision(HERE)
     with copy_of_head() as copy:
         merge_all(copy, revisions)
-        touched, changed_on = since_they_parted([head, *revisions])
+        touched, changed_on = changed_since_base([head, *revisions])
         check_halves(copy, touched, changed_on)
         stages = needed(load_contract(copy / PARAMS).pair)
         merged = Revision("the merge", git("rev-parse", "HEAD", folder=copy).strip())
@@ -55,7 +55,7 @@ def combine(revisions: list[Revision]) -> None:
 
 
 def check_tree() -> None:
-    """Refuse a work tree in which a merge could lose something.
+    """Refuse a work tree in which a merge could lose changes.
 
     Raises:
         UserError: names the obstacle.
@@ -101,14 +101,14 @@ def _get_outputs(lock: Lock, stages: list[str]) -> None:
     """Bring the inputs of `compare` into the work tree.
 
     Raises:
-        UserError: names what is in neither the cache nor the remote.
+        UserError: names the stages whose outputs are in neither the cache nor the remote.
     """
     remote = has_remote()
     done = dvc("pull" if remote else "checkout", *stages)
     if done.returncode == 0:
         return
-    said = done.stdout + done.stderr
-    named = set(said.splitlines())
+    output = done.stdout + done.stderr
+    named = set(output.splitlines())
     missing = [stage for stage in stages if named & lock[stage].outs.keys()]
     if missing and remote:
         raise UserError(
@@ -117,7 +117,7 @@ def _get_outputs(lock: Lock, stages: list[str]) -> None:
         )
     where = "" if remote else "no default DVC remote (`dvc remote add --default`), and "
     raise UserError(
-        f"{where}`dvc {'pull' if remote else 'checkout'}` failed: {one_line(said, 600)}"
+        f"{where}`dvc {'pull' if remote else 'checkout'}` failed: {one_line(output, 600)}"
     )
 
 

@@ -69,7 +69,7 @@ def merge_all(copy: Path, revisions: list[Revision]) -> None:
     """Merge the revisions one after another into the copy, a commit each.
 
     Raises:
-        UserError: a conflict that the user must solve; names the file or the stage.
+        UserError: a conflict that the user must resolve; names the file or the stage.
     """
     ours = HERE
     for revision in revisions:
@@ -79,16 +79,16 @@ def merge_all(copy: Path, revisions: list[Revision]) -> None:
 def _merge_one(copy: Path, revision: Revision, ours: str) -> str:
     """Merge one revision; return the name of the merged copy."""
     head = Revision(ours, git("rev-parse", "HEAD", folder=copy).strip())
-    base = try_git("merge-base", head.commit, revision.commit)
-    if base is None:
+    commit = try_git("merge-base", head.commit, revision.commit)
+    if commit is None:
         why = why_no_revision()
         known = f" as far as is known here ({why})" if why else ""
         raise UserError(f"{revision.name}: it has no commit in common with {ours}{known}")
-    parted = Revision(f"where {ours} and {revision.name} parted", base.strip())
-    if parted.commit == revision.commit:
+    base = Revision(f"the merge base of {ours} and {revision.name}", commit.strip())
+    if base.commit == revision.commit:
         return ours
     lock = merge(
-        lock_of(parted), NamedLock(ours, lock_of(head)), NamedLock(revision.name, lock_of(revision))
+        lock_of(base), NamedLock(ours, lock_of(head)), NamedLock(revision.name, lock_of(revision))
     )
     # A failed merge leaves conflicts, or nothing at all.
     merging = run_git("merge", "--quiet", "--no-ff", "--no-commit", revision.commit, folder=copy)
@@ -104,7 +104,7 @@ def _merge_one(copy: Path, revision: Revision, ours: str) -> str:
     git("add", "--", LOCK_FILE, folder=copy)
     git("commit", "--quiet", "--no-verify", "-m", f"Merge {revision.name}", folder=copy)
     # If only the other side has new commits, the copy holds nothing of this one.
-    return revision.name if parted.commit == head.commit else f"{ours} + {revision.name}"
+    return revision.name if base.commit == head.commit else f"{ours} + {revision.name}"
 
 
 def _is_regenerated(name: str) -> bool:
@@ -132,20 +132,20 @@ def _params_of(revision: Revision) -> Entry:
     return Entry({"params": {str(PARAMS): parse_params(text, where)}})
 
 
-def since_they_parted(revisions: list[Revision]) -> tuple[set[str], str]:
-    """The changes of the revisions since their last common commit.
+def changed_since_base(revisions: list[Revision]) -> tuple[set[str], str]:
+    """What the revisions changed since their merge base.
 
     Returns:
         The stages that any of them has run, and the revisions that changed `params.yaml`.
     """
-    base = try_git("merge-base", "--octopus", *(r.commit for r in revisions))
-    if base is None:
+    commit = try_git("merge-base", "--octopus", *(r.commit for r in revisions))
+    if commit is None:
         return set(), ""
-    parted = Revision("where they parted", base.strip())
-    before, touched, changed = lock_of(parted), set(), []
+    base = Revision("the merge base", commit.strip())
+    before, touched, changed = lock_of(base), set(), []
     for revision in revisions:
         lock = lock_of(revision)
         touched |= {stage for stage, entry in lock.items() if entry != before.get(stage)}
-        if git("diff", "--name-only", parted.commit, revision.commit, "--", str(PARAMS)):
+        if git("diff", "--name-only", base.commit, revision.commit, "--", str(PARAMS)):
             changed.append(revision.name)
     return touched, listed(changed) if changed else ""

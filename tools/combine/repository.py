@@ -19,7 +19,7 @@ from stages.common.shell import in_own_repository
 
 # No hooks, because a user's hook could run `dvc checkout` in the middle of a merge. The commits of
 # the copy have no author of their own.
-QUIETLY = (
+_OPTIONS = (
     *("-c", "core.hooksPath=/dev/null"),
     *("-c", "commit.gpgSign=false"),
     *("-c", "rerere.enabled=false"),
@@ -27,7 +27,7 @@ QUIETLY = (
     *("-c", "user.email=scoreparity@localhost"),
 )
 
-_SHELLS_OWN = ("SHELL", "BASH_ENV", "ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH")
+_SHELL_VARIABLES = ("SHELL", "BASH_ENV", "ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH")
 
 
 def environ() -> dict[str, str]:
@@ -37,7 +37,9 @@ def environ() -> dict[str, str]:
     Without that variable it uses its default shell.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    given = {name: value for name, value in in_own_repository().items() if name not in _SHELLS_OWN}
+    given = {
+        name: value for name, value in in_own_repository().items() if name not in _SHELL_VARIABLES
+    }
     return {**given, "PATH": path}
 
 
@@ -47,7 +49,9 @@ def run_git(*arguments: str, folder: Path = Path()) -> subprocess.CompletedProce
     Raises:
         GitError: git cannot be run.
     """
-    return common.run_git(*arguments, folder=folder, options=QUIETLY, works=True, environ=environ())
+    return common.run_git(
+        *arguments, folder=folder, options=_OPTIONS, works=True, environ=environ()
+    )
 
 
 def try_git(*arguments: str, folder: Path = Path()) -> str | None:
@@ -62,7 +66,7 @@ def git(*arguments: str, folder: Path = Path()) -> str:
     Raises:
         GitError: it fails; with git's own message.
     """
-    return common.git(*arguments, folder=folder, options=QUIETLY, works=True, environ=environ())
+    return common.git(*arguments, folder=folder, options=_OPTIONS, works=True, environ=environ())
 
 
 def dvc(*arguments: str, folder: Path = Path()) -> subprocess.CompletedProcess[str]:

@@ -18,9 +18,9 @@ import click
 from stages.common.errors import UserError, one_line_errors
 from stages.common.files import write_whole
 from stages.contract import PARAMS, Backend, Contract, load_contract
-from tools.doctor.finding import Question
+from tools.doctor.finding import Question, first_block
 from tools.doctor.gather import gather
-from tools.doctor.judge import diagnose
+from tools.doctor.judge import diagnose, judge_backends
 from tools.doctor.record import with_reason
 from tools.doctor.recording import Asked, decide
 from tools.doctor.show import as_json, show
@@ -53,18 +53,18 @@ def rewrite(path: Path, reasons: Mapping[Backend, str | None]) -> Contract:
     "--backend",
     "named",
     multiple=True,
-    help="Ask about this backend only, such as where another machine measures the other one.",
+    help="Check this backend only, for example where another machine measures the other one.",
 )
 @click.option("--record", is_flag=True, help="Make blocked backends unavailable in params.yaml.")
 @click.option(
     "--clear",
     is_flag=True,
-    help="Take back recorded reasons that no longer hold; of a named backend, any.",
+    help="Clear recorded reasons that no longer hold; for a named backend, any reason.",
 )
 @click.option("--json", "machine_readable", is_flag=True, help="Print JSON instead of tables.")
 @one_line_errors
 def main(named: tuple[str, ...], record: bool, clear: bool, machine_readable: bool) -> None:
-    """Say what is ready here and what is blocked; exit code 1 if anything needed is."""
+    """Report what is ready here; exit code 1 if the contract needs something that is blocked."""
     contract = load_contract()
     asked = {contract.paired(name) for name in named} or set(contract.pair.both)
     backends = tuple(b for b in contract.pair.both if b in asked)
@@ -72,8 +72,10 @@ def main(named: tuple[str, ...], record: bool, clear: bool, machine_readable: bo
     diagnosis = diagnose(question)
     decision = decide(question, diagnosis, Asked(record, clear, bool(named)))
     if decision.changes:
-        changed = rewrite(PARAMS, decision.changes)
-        diagnosis = diagnose(dataclasses.replace(question, contract=changed))
+        changed = dataclasses.replace(question, contract=rewrite(PARAMS, decision.changes))
+        # What was found on the machine does not change with it.
+        verdicts = judge_backends(changed, first_block(diagnosis.machine))
+        diagnosis = dataclasses.replace(diagnosis, verdicts=verdicts)
     if machine_readable:
         click.echo(as_json(diagnosis))
     else:

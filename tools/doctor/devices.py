@@ -109,8 +109,8 @@ def _ask_nvidia_smi() -> tuple[tuple[Gpu, ...], str | None]:
     except OSError as error:
         return (), f"nvidia-smi: {error.strerror}"
     if done.returncode != 0:
-        said = one_line(done.stdout or done.stderr) or "nothing"
-        return (), f"nvidia-smi ended with exit code {done.returncode} and said: {said}"
+        message = one_line(done.stdout or done.stderr) or "nothing"
+        return (), f"nvidia-smi ended with exit code {done.returncode} and said: {message}"
     gpus = tuple(gpu for line in done.stdout.splitlines() if (gpu := parse_gpu(line)))
     return gpus, None if gpus else "nvidia-smi lists no GPU"
 

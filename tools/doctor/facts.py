@@ -1,5 +1,7 @@
-"""The facts about this machine that `machine_checks.py` and `backend_checks.py` judge.
+"""What is looked up once about this machine, for the checks that share it or have many situations.
 
+The checks of accelerators and environments judge these records alone, so that each situation can be
+tested without its hardware. A check of one simple fact looks it up itself (`machine_checks.py`).
 ``None`` always means "not known" or "not there".
 """
 
@@ -9,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from stages.common.git import GitError
 from stages.contract import Backend
 
 type BuildState = Literal["absent", "unfinished", "complete"]
@@ -42,8 +43,8 @@ class Environment:
         name: of the environment.
         state: whether it is built.
         python: the version of its Python; ``None`` where that does not run.
-        pinned: package -> version, as its requirements say.
-        excluded: packages its requirements leave out on purpose.
+        pinned: package -> version, from its requirements.
+        excluded: packages that its requirements leave out on purpose.
         differences: packages of a built environment that are not as pinned.
         checkout_complaint: why its checkout cannot be used; ``None`` where it can, or where it
             is no longer needed.
@@ -75,9 +76,9 @@ class Nvidia:
     Attributes:
         on_bus: GPUs on the PCI bus.
         nodes: device files.
-        closed: those of them that this user may not open.
-        gpus: what ``nvidia-smi`` lists.
-        complaint: why it lists nothing.
+        closed: device files that this user may not open.
+        gpus: the GPUs that ``nvidia-smi`` lists.
+        complaint: why ``nvidia-smi`` lists none.
     """
 
     on_bus: int = 0
@@ -94,7 +95,7 @@ class Tpu:
     Attributes:
         chips: the generation of each chip on the PCI bus.
         nodes: device files.
-        closed: those of them that this user may not open.
+        closed: device files that this user may not open.
         variables: environment variables that announce a TPU.
     """
 
@@ -111,9 +112,9 @@ class Hub:
     Attributes:
         resolved: the commit that an earlier run pinned.
         cached: whether that commit's files are in the local cache.
-        asked: whether the hub was asked. It is not, where the files are cached.
-        complaint: why the hub gave no answer, in one line.
-        remedy: what would mend that.
+        asked: whether the hub was asked, which is not needed for cached files.
+        complaint: why the hub did not answer, in one line.
+        remedy: how to fix that.
         download_bytes: size of the files.
     """
 
@@ -137,76 +138,32 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
-    """A process that looks like a server of an earlier measurement."""
-
-    pid: int
-    environment: str
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
-    """All facts.
+    """All facts that are looked up before the checks.
 
     Attributes:
-        python: version of the harness's Python.
-        wanted_python: the version it is pinned to.
-        system: the operating system.
-        machine: its processor's architecture.
-        harness: packages of the harness that are not as pinned.
-        git: version; ``None`` where there is none.
-        repository: whether the work tree is a git repository.
-        unnamed: why a result from here could not name its commit; ``None`` where it could.
-        dvc: version; ``None`` where there is none.
-        cpus: number that this process may use.
-        load: average number of busy processes over the last minute.
+        rooms: the folders that need room.
         memory_bytes: in total.
         free_memory_bytes: what a new process could get.
-        rooms: the folders that need room.
-        loopback: why no server can be reached on 127.0.0.1; ``None`` where it can.
-        measuring: who measures on this machine right now.
-        lock_complaint: why the measurement lock cannot be used.
-        waits: whether a measurement would wait for another one.
-        left_over: servers without a measurement.
         environments: of every backend asked about, and the oracle's.
-        oracle: the environment the oracle runs in.
         nvidia: traces of NVIDIA GPUs.
         tpu: traces of TPUs.
-        hub: a hub model's whereabouts; ``None`` for another model.
+        hub: where a hub model is; ``None`` for another kind of model.
         checkpoint_there: whether the model under test has been built or resolved.
-        servers: URL of a server that was started elsewhere -> why it cannot be reached;
-            ``None`` where it can.
+        servers: URL of a server started elsewhere -> why it accepts no connection; ``None``
+            where it does.
         variables: environment variables that a server inherits and that choose its device.
-        left_out: variables of this shell that no server gets, because they decide how it computes.
         elsewhere: backend -> the other machine that measured its matrices in the work tree.
     """
 
-    python: str
-    wanted_python: str
-    system: str
-    machine: str
-    harness: tuple[PackageMismatch, ...]
-    git: str | None
-    repository: bool
-    unnamed: GitError | None
-    dvc: str | None
-    cpus: int
-    load: float
+    rooms: tuple[Room, ...]
     memory_bytes: int
     free_memory_bytes: int
-    rooms: tuple[Room, ...]
-    loopback: str | None
-    measuring: str | None
-    lock_complaint: str | None
-    waits: bool
-    left_over: tuple[Process, ...]
     environments: Mapping[str, Environment]
-    oracle: str
     nvidia: Nvidia
     tpu: Tpu
     hub: Hub | None
     checkpoint_there: bool
     servers: Mapping[str, str | None]
     variables: Mapping[str, str]
-    left_out: tuple[str, ...]
     elsewhere: Mapping[Backend, str]

@@ -83,7 +83,6 @@ class Verdict:
 
     Attributes:
         findings: its own, without those of the whole machine.
-        unavailable: the contract's reason not to measure it.
         state: ``unavailable`` where the contract declares it so.
         reason: why it is not ready.
     """
@@ -91,7 +90,6 @@ class Verdict:
     backend: Backend
     view: View
     findings: tuple[Finding, ...]
-    unavailable: str | None
     state: State
     reason: str | None
 

@@ -1,107 +1,54 @@
-"""Gathers all facts. It reads disk, devices and processes, asks the hub, and changes nothing."""
+"""Looks up the facts of `facts.py`. It changes nothing."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import os
 import platform
+import shutil
+import socket
+import tempfile
+import urllib.parse
 from pathlib import Path
 
+import psutil
+
 from stages.backends.registry import oracle_environment
-from stages.common.errors import UserError
-from stages.common.git import HangingError, code_version
-from stages.common.shell import clean_environ, server_variables
+from stages.common.errors import UserError, one_line
+from stages.common.shell import clean_environ
 from stages.contract import VIEWS, Backend, Contract, HubModel
 from stages.documents.matrix import MATRIX_FILE, MODEL_FILE, folder_of, read_matrix
-from stages.machine.lock import who_measures
-from tools.doctor.devices import ROOT, find_nvidia, find_tpu
-from tools.doctor.facts import Environment, Facts
+from stages.environments.build import cache_root
+from tools.doctor.devices import find_nvidia, find_tpu
+from tools.doctor.facts import Environment, Facts, Place, Room
 from tools.doctor.hub import find_hub_model
-from tools.doctor.installed import find_environment, harness_differences
-from tools.doctor.machine import (
-    cpus,
-    find_left_over,
-    find_rooms,
-    git_version,
-    loopback_complaint,
-    memory,
-    server_complaint,
-)
+from tools.doctor.installed import find_environment
 
-_PYTHON_FILE = Path(".python-version")
+_CONNECT_TIMEOUT_S = 5.0
 _VARIABLES = ("CUDA_VISIBLE_DEVICES",)
 
 
-def gather(contract: Contract, backends: tuple[Backend, ...], root: Path = ROOT) -> Facts:
-    """Gather the facts for the contract.
-
-    Args:
-        contract: in force.
-        backends: that are asked about.
-        root: of the devices' file system.
+def gather(contract: Contract, backends: tuple[Backend, ...]) -> Facts:
+    """Look up the facts about this machine that matter to ``backends``.
 
     Raises:
         UserError: a file of the project itself cannot be read.
     """
-    total, free = memory()
-    measuring, lock_complaint = _lock()
+    memory = psutil.virtual_memory()
     environ = clean_environ()
-    version = code_version()
-    hub = find_hub_model(contract.model) if isinstance(contract.model, HubModel) else None
     return Facts(
-        python=platform.python_version(),
-        wanted_python=_wanted_python(),
-        system=platform.system(),
-        machine=platform.machine(),
-        harness=harness_differences(),
-        # Do not wait a second time for a git that hangs.
-        git=None if isinstance(version.unknown, HangingError) else git_version(),
-        repository=version.repository,
-        unnamed=version.unknown,
-        dvc=_dvc_version(),
-        cpus=cpus(),
-        load=os.getloadavg()[0],
-        memory_bytes=total,
-        free_memory_bytes=free,
-        rooms=find_rooms(os.environ),
-        loopback=loopback_complaint(),
-        measuring=measuring,
-        lock_complaint=lock_complaint,
-        waits=bool(os.environ.get("SCOREPARITY_WAIT")),
-        left_over=find_left_over(),
+        rooms=find_rooms(),
+        memory_bytes=memory.total,
+        free_memory_bytes=memory.available,
         environments=_environments(contract, backends),
-        oracle=oracle_environment(),
-        nvidia=find_nvidia(root),
-        tpu=find_tpu(environ, root),
-        hub=hub,
+        nvidia=find_nvidia(),
+        tpu=find_tpu(environ),
+        hub=find_hub_model(contract.model) if isinstance(contract.model, HubModel) else None,
         checkpoint_there=MODEL_FILE.exists(),
         servers={url: server_complaint(url) for url in _urls(contract, backends)},
         variables={name: environ[name] for name in _VARIABLES if name in environ},
-        left_out=_left_out(contract, backends),
         elsewhere=_elsewhere(backends),
     )
-
-
-def _wanted_python() -> str:
-    try:
-        return _PYTHON_FILE.read_text("utf-8").strip()
-    except OSError as error:
-        raise UserError(f"{_PYTHON_FILE}: {error.strerror}") from error
-
-
-def _dvc_version() -> str | None:
-    try:
-        return importlib.metadata.version("dvc")
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _lock() -> tuple[str | None, str | None]:
-    try:
-        return who_measures(), None
-    except UserError as error:
-        return None, str(error)
 
 
 def _environments(contract: Contract, backends: tuple[Backend, ...]) -> dict[str, Environment]:
@@ -110,12 +57,6 @@ def _environments(contract: Contract, backends: tuple[Backend, ...]) -> dict[str
     if contract.reference in backends:
         commits.setdefault(oracle_environment(), None)
     return {name: find_environment(name, commits[name]) for name in sorted(commits)}
-
-
-def _left_out(contract: Contract, backends: tuple[Backend, ...]) -> tuple[str, ...]:
-    """The variables of this shell that would change how a server computes, and that none gets."""
-    names = (server_variables(contract.backends[b].launch.environ).left_out for b in backends)
-    return tuple(sorted({name for left_out in names for name in left_out}))
 
 
 def _urls(contract: Contract, backends: tuple[Backend, ...]) -> list[str]:
@@ -135,3 +76,41 @@ def _elsewhere(backends: tuple[Backend, ...]) -> dict[Backend, str]:
                 if provenance.unavailable is None and provenance.run.host.name != here:
                     hosts[backend] = provenance.run.host.name
     return hosts
+
+
+def find_rooms() -> tuple[Room, ...]:
+    """The folders that need room."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folders: dict[Place, Path] = {
+        "cache": cache_root(),
+        "installer": Path(os.environ.get("UV_CACHE_DIR") or user_cache / "uv"),
+        "work": Path.cwd(),
+        "hub": Path(HF_HUB_CACHE),
+        "temporary": Path(tempfile.gettempdir()),
+    }
+    return tuple(room_of(place, folder) for place, folder in folders.items())
+
+
+def room_of(place: Place, folder: Path) -> Room:
+    """The free room at ``folder``, whether or not it exists yet."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return Room(
+        place=place,
+        path=str(folder),
+        device=there.stat().st_dev,
+        free_bytes=shutil.disk_usage(there).free,
+        writable=there.is_dir() and os.access(there, os.W_OK | os.X_OK),
+    )
+
+
+def server_complaint(url: str) -> str | None:
+    """Why ``url`` accepts no connection; ``None`` where it does. Sends nothing."""
+    parts = urllib.parse.urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=_CONNECT_TIMEOUT_S).close()
+    except (OSError, UnicodeError) as error:
+        return one_line(getattr(error, "strerror", None) or str(error)) or type(error).__name__
+    return None

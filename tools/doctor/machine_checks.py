@@ -1,27 +1,35 @@
-"""The checks of the whole machine: facts in, one finding out.
+"""The checks of the whole machine: each gives one finding.
 
-A new check is a function and its entry in `MACHINE_CHECKS`.
+A check looks its fact up itself, unless other checks need it too (`facts.py`). A new check is a
+function and its entry in `MACHINE_CHECKS`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
+import os
+import platform
+import socket
 from collections.abc import Callable
+from pathlib import Path
 
-from stages.common.git import HangingError
-from stages.contract import PackagedModel, SyntheticModel
+import psutil
+from click.types import BoolParamType
+
+from stages.backends.registry import environment_names, oracle_environment
+from stages.common.errors import UserError, one_line
+from stages.common.git import GitError, HangingError, code_version, git
+from stages.common.shell import server_variables
+from stages.environments.build import cache_root
+from stages.machine.lock import who_measures
 from tools.doctor.backend_checks import judge_environment
-from tools.doctor.facts import PLACES, Room
-from tools.doctor.finding import Finding, Level, Question
-from tools.doctor.needs import (
-    SERVER_BYTES,
-    Need,
-    by_file_system,
-    needs,
-    size,
-    synthetic_bytes,
-    weight_bytes,
-)
+from tools.doctor.finding import Finding, Question
+from tools.doctor.installed import harness_differences
+from tools.doctor.resource_checks import disk, memory, model
 
+_PYTHON_FILE = Path(".python-version")
+_LOOPBACK_TIMEOUT_S = 120.0
 _BUSY_SHARE = 0.5
 _MOST_NAMED = 3
 _REBUILD_HARNESS = "rm .venv/.complete && make doctor"
@@ -35,29 +43,35 @@ def contract(question: Question) -> Finding:
     )
 
 
-def python(question: Question) -> Finding:
-    """The harness's Python."""
-    found, wanted = question.facts.python, question.facts.wanted_python
+def python(_: Question) -> Finding:
+    """The version of the harness's Python."""
+    found, wanted = platform.python_version(), _wanted_python()
     if not f"{found}.".startswith(f"{wanted}."):
         return Finding("Python", "blocked", f"{found}, not {wanted}", _REBUILD_HARNESS)
     return Finding("Python", "ok", found)
 
 
-def platform(question: Question) -> Finding:
+def _wanted_python() -> str:
+    try:
+        return _PYTHON_FILE.read_text("utf-8").strip()
+    except OSError as error:
+        raise UserError(f"{_PYTHON_FILE}: {error.strerror}") from error
+
+
+def system(_: Question) -> Finding:
     """Operating system and architecture."""
-    facts = question.facts
-    found = f"{facts.system} on {facts.machine}"
-    if facts.system != "Linux":
+    found = f"{platform.system()} on {platform.machine()}"
+    if platform.system() != "Linux":
         return Finding("platform", "blocked", found, "use a Linux machine or container")
-    if facts.machine != "x86_64":
+    if platform.machine() != "x86_64":
         tried = "nothing: only x86_64 has been tried, so an installation may fail"
         return Finding("platform", "warning", found, tried)
     return Finding("platform", "ok", found)
 
 
-def harness(question: Question) -> Finding:
+def harness(_: Question) -> Finding:
     """The harness's packages, compared with its pins."""
-    found = question.facts.harness
+    found = harness_differences()
     if not found:
         return Finding("harness", "ok", "every package as pinned in requirements.txt")
     named = [f"{d.package} {d.installed or 'missing'}, not {d.pinned}" for d in found[:_MOST_NAMED]]
@@ -66,163 +80,97 @@ def harness(question: Question) -> Finding:
     return Finding("harness", "warning", "; ".join(named), _REBUILD_HARNESS)
 
 
-def tools(question: Question) -> Finding:
-    """Git and dvc, which `dvc repro` needs."""
-    facts = question.facts
-    unnamed = facts.unnamed
-    if isinstance(unnamed, HangingError):
-        return Finding("git and dvc", "blocked", unnamed.why, unnamed.remedy)
-    if facts.git is None:
+def tools(_: Question) -> Finding:
+    """Whether git and dvc are there, and whether a result can name its commit."""
+    version = code_version()
+    unknown = version.unknown
+    if isinstance(unknown, HangingError):
+        return Finding("git and dvc", "blocked", unknown.why, unknown.remedy)
+    try:
+        found = f"git {one_line(git('--version')).removeprefix('git version ')}"
+        found += f", dvc {importlib.metadata.version('dvc')}"
+    except GitError:
         return Finding("git and dvc", "blocked", "there is no git", "install git")
-    if facts.dvc is None:
+    except importlib.metadata.PackageNotFoundError:
         return Finding("git and dvc", "blocked", "there is no dvc in .venv", _REBUILD_HARNESS)
-    if not facts.repository:
-        found = unnamed.why if unnamed else "this folder is in no git repository"
-        return Finding("git and dvc", "blocked", found, "git clone the project, or git init here")
-    found = f"git {facts.git}, dvc {facts.dvc}"
-    if unnamed is not None:
-        found += f"; a result from here names no commit: {unnamed.why}"
-        return Finding("git and dvc", "warning", found, unnamed.remedy)
+    if not version.repository:
+        why = unknown.why if unknown else "this folder is in no git repository"
+        return Finding("git and dvc", "blocked", why, "git clone the project, or git init here")
+    if unknown is not None:
+        found += f"; a result from here names no commit: {unknown.why}"
+        return Finding("git and dvc", "warning", found, unknown.remedy)
     return Finding("git and dvc", "ok", found)
 
 
-def model(question: Question) -> Finding:
-    """Whether the model under test is here or can be downloaded."""
-    served, hub = question.contract.model, question.facts.hub
-    if isinstance(served, SyntheticModel):
-        bytes_ = synthetic_bytes(served, question.contract.vocabulary)
-        return Finding("model", "ok", f"{served.title}: built here, {size(bytes_)}")
-    if isinstance(served, PackagedModel):
-        there = weight_bytes(question)
-        shown = size(there) if there else "an unknown size"
-        name = f"{served.package} {served.version}"
-        return Finding("model", "ok", f"{name}: built here from that package, {shown}")
-    name = f"{served.repository}@{served.revision}"
-    if hub is None:
-        return Finding("model", "warning", f"{name}: not looked for")
-    if hub.cached:
-        return Finding("model", "ok", f"{name}: in the local cache, commit {_short(hub.resolved)}")
-    if hub.complaint is not None:
-        needed = "its commit is pinned, its files are not here" if hub.resolved else "not here"
-        return Finding("model", "blocked", f"{name}: {needed}, and {hub.complaint}", hub.remedy)
-    fetched = size(hub.download_bytes) if hub.download_bytes else "an unknown size"
-    return Finding("model", "ok", f"{name}: reachable on the hub, {fetched} to fetch")
-
-
-def _short(commit: str | None) -> str:
-    return (commit or "unknown")[:12]
-
-
-def disk(question: Question) -> Finding:
-    """Room on every file system that is written to."""
-    rooms = question.facts.rooms
-    closed = [room for room in rooms if not room.writable and room.place in _used(question)]
-    if closed:
-        found = f"the {PLACES[closed[0].place]} {closed[0].path} cannot be written"
-        return Finding("disk", "blocked", found, _elsewhere(closed))
-    sentences: list[str] = []
-    level: Level = "ok"
-    short: list[Room] = []
-    for group in by_file_system(rooms):
-        places = {room.place for room in group}
-        wanted = [need for need in needs(question) if need.place in places]
-        needed, free = sum(need.byte_count for need in wanted), group[0].free_bytes
-        if needed == 0:
-            continue
-        sentence = f"{size(free)} free for the {_join([PLACES[room.place] for room in group])}"
-        sentence += f", {size(needed)} needed"
-        if needed > free:
-            level, short = "blocked", short + group
-            sentence += f" ({_largest(wanted)})"
-        sentences.append(sentence)
-    return Finding("disk", level, "; ".join(sentences), _elsewhere(short) if short else "")
-
-
-def _used(question: Question) -> set[str]:
-    return {need.place for need in needs(question)}
-
-
-def _largest(wanted: list[Need]) -> str:
-    largest = sorted(wanted, key=lambda need: -need.byte_count)[:_MOST_NAMED]
-    return ", ".join(f"{need.what} {size(need.byte_count)}" for need in largest)
-
-
-_VARIABLES = {
-    "cache": "SCOREPARITY_CACHE",
-    "installer": "UV_CACHE_DIR",
-    "hub": "HF_HOME",
-    "temporary": "TMPDIR",
-}
-
-
-def _elsewhere(rooms: list[Room]) -> str:
-    names = [_VARIABLES[room.place] for room in rooms if room.place in _VARIABLES]
-    moved = f"set {_join(names)} to a folder with more room" if names else ""
-    return " or ".join(filter(None, ["make room", moved]))
-
-
-def _join(parts: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
-
-
-def memory(question: Question) -> Finding:
-    """Room for a server on the CPU and its weights. It is an estimate, so it rarely blocks."""
-    facts, weights = question.facts, weight_bytes(question) or 0
-    found = f"{size(facts.free_memory_bytes)} of {size(facts.memory_bytes)} free"
-    devices = {question.contract.backends[b].launch.device for b in question.backends}
-    # The oracle computes on the CPU, whatever the servers do.
-    if "cpu" not in devices and question.contract.reference not in question.backends:
-        return Finding("memory", "ok", found)
-    if weights > facts.memory_bytes:
-        found += f", the model's weights alone are {size(weights)}"
-        return Finding("memory", "blocked", found, "choose a smaller model or a larger machine")
-    needed = SERVER_BYTES + 2 * weights
-    if needed > facts.free_memory_bytes:
-        found += f", about {size(needed)} needed"
-        return Finding("memory", "warning", found, "end what else runs here")
-    return Finding("memory", "ok", found)
-
-
-def loopback(question: Question) -> Finding:
+def loopback(_: Question) -> Finding:
     """Whether a server can be reached on this machine's own address."""
-    complaint = question.facts.loopback
-    if complaint is None:
-        return Finding("port", "ok", "a server can listen and be reached on 127.0.0.1")
-    found = f"no server can listen and be reached on 127.0.0.1: {complaint}"
-    fix = "bring the loopback interface up; raise the limit of open files (ulimit -n)"
-    return Finding("port", "blocked", found, fix)
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(_LOOPBACK_TIMEOUT_S)
+            with socket.create_connection(server.getsockname(), timeout=_LOOPBACK_TIMEOUT_S):
+                server.accept()[0].close()
+    except OSError as error:
+        why = one_line(error.strerror or str(error))
+        found = f"no server can listen and be reached on 127.0.0.1: {why}"
+        fix = "bring the loopback interface up; raise the limit of open files (ulimit -n)"
+        return Finding("port", "blocked", found, fix)
+    return Finding("port", "ok", "a server can listen and be reached on 127.0.0.1")
 
 
-def lock(question: Question) -> Finding:
-    """Whether somebody measures on this machine."""
-    facts = question.facts
-    if facts.lock_complaint is not None:
-        return Finding("lock", "blocked", facts.lock_complaint, "remove that file")
-    if facts.measuring is None:
+def lock(_: Question) -> Finding:
+    """Whether another measurement runs on this machine."""
+    try:
+        holder = who_measures()
+    except UserError as error:
+        return Finding("lock", "blocked", str(error), "remove that file")
+    if holder is None:
         return Finding("lock", "ok", "nobody measures on this machine")
-    found = f"another measurement is running: {facts.measuring}"
-    if facts.waits:
+    found = f"another measurement is running: {holder}"
+    # Read as the measurement reads it.
+    if BoolParamType.str_to_bool(os.environ.get("SCOREPARITY_WAIT", "")):
         return Finding("lock", "warning", found, "nothing: SCOREPARITY_WAIT is set")
     return Finding("lock", "blocked", found, "wait for it, or set SCOREPARITY_WAIT=1 to queue up")
 
 
-def left_over(question: Question) -> Finding:
+def left_over(_: Question) -> Finding:
     """Servers without a measurement, which slow down other measurements."""
-    facts = question.facts
-    if not facts.left_over or facts.measuring is not None:
+    servers = find_left_over()
+    if not servers or _measuring():
         return Finding("servers left over", "ok", "none")
-    named = [f"{process.environment}, process {process.pid}" for process in facts.left_over]
-    pids = " ".join(str(process.pid) for process in facts.left_over)
-    fix = f"if they are not needed: kill {pids}"
-    return Finding("servers left over", "warning", "; ".join(named), fix)
+    named = "; ".join(f"{environment}, process {pid}" for pid, environment in servers.items())
+    fix = f"if they are not needed: kill {' '.join(map(str, servers))}"
+    return Finding("servers left over", "warning", named, fix)
 
 
-def load(question: Question) -> Finding:
-    """How busy the machine is with other work."""
-    facts = question.facts
-    cores = "1 CPU" if facts.cpus == 1 else f"{facts.cpus} CPUs"
-    found = f"a load of {facts.load:.1f} on {cores} over the last minute"
-    if facts.load > _BUSY_SHARE * facts.cpus:
+def find_left_over() -> dict[int, str]:
+    """Process id -> environment of the servers that run in one of the backends' environments."""
+    folder = cache_root() / "environments"
+    servers: dict[int, str] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            command = process.cmdline()
+            if "--port" in command[1:] and Path(command[0]).is_relative_to(folder):
+                name = Path(command[0]).relative_to(folder).parts[0]
+                environment = name.rpartition("-")[0]
+                known = environment in environment_names()
+                servers[process.pid] = environment if known else one_line(name, 60)
+    return servers
+
+
+def _measuring() -> bool:
+    with contextlib.suppress(UserError):
+        return who_measures() is not None
+    return False
+
+
+def load(_: Question) -> Finding:
+    """The load of other work."""
+    # Other systems than Linux lack it; the check of the platform blocks them.
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    busy = os.getloadavg()[0]
+    cores = "1 CPU" if cpus == 1 else f"{cpus} CPUs"
+    found = f"a load of {busy:.1f} on {cores} over the last minute"
+    if busy > _BUSY_SHARE * cpus:
         fix = "end it or wait; timings next to other work are noisy, and the report will say so"
         return Finding("other work", "warning", found, fix)
     return Finding("other work", "ok", found)
@@ -230,13 +178,12 @@ def load(question: Question) -> Finding:
 
 def shell(question: Question) -> Finding:
     """Variables of the shell that would decide how the servers compute."""
-    left_out = question.facts.left_out
-    if not left_out:
+    launches = [question.contract.backends[backend].launch for backend in question.backends]
+    names = sorted({name for one in launches for name in server_variables(one.environ).left_out})
+    if not names:
         return Finding("shell", "ok", "it sets no variable that changes how a server computes")
-    more = f" and {len(left_out) - _MOST_NAMED} more" if len(left_out) > _MOST_NAMED else ""
-    found = (
-        f"{', '.join(left_out[:_MOST_NAMED])}{more}: no server gets these variables of your shell"
-    )
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    found = f"{', '.join(names[:_MOST_NAMED])}{more}: no server gets these variables of your shell"
     fix = "nothing; to pass a variable on, set it in backends.BACKEND.launch.environ"
     return Finding("shell", "ok", found, fix)
 
@@ -245,7 +192,7 @@ def oracle(question: Question) -> Finding | None:
     """The environment of the independent scorer; only the reference's half needs it."""
     if question.contract.reference not in question.backends:
         return None
-    return judge_environment("oracle", question.facts.environments[question.facts.oracle])
+    return judge_environment("oracle", question.facts.environments[oracle_environment()])
 
 
 type MachineCheck = Callable[[Question], Finding | None]
@@ -253,7 +200,7 @@ type MachineCheck = Callable[[Question], Finding | None]
 MACHINE_CHECKS: tuple[MachineCheck, ...] = (
     contract,
     python,
-    platform,
+    system,
     harness,
     tools,
     model,

@@ -69,7 +69,7 @@ class _BackendRecord:
 
     @property
     def changes(self) -> bool:
-        """Whether the file is written."""
+        """Whether the recorded reason is replaced or cleared."""
         if self.reason is None:
             # A reason that was written by hand is cleared only where the backend is named.
             wanted = self.asked.clear and (self.asked.named or not self.by_hand)
@@ -118,7 +118,7 @@ class _BackendRecord:
         if self.changes:
             return [f"Cleared in {PARAMS}: {self.key} is null, and was: {self.current}"]
         if self.by_hand:
-            # The reason may still hold: a quota, for example, is not visible here.
+            # The reason may still hold, because a quota, for example, cannot be checked here.
             again = f"make doctor CLEAR=1 BACKEND={self.backend}"
             line = f"Not cleared: {self.name}'s reason was written by hand; to clear it: {again}"
             return [line] if self.asked.clear else []

@@ -81,10 +81,10 @@ def _table(title: Text, findings: Sequence[Finding]) -> Table:
     table.add_column(no_wrap=True, min_width=len("servers left over"))
     table.add_column()
     for finding in findings:
-        said = Text(finding.found)
+        answer = Text(finding.found)
         if finding.fix:
-            said.append(f"\n-> {finding.fix}", "italic")
-        table.add_row(Text(*_MARKS[finding.level]), Text(finding.check), said)
+            answer.append(f"\n-> {finding.fix}", "italic")
+        table.add_row(Text(*_MARKS[finding.level]), Text(finding.check), answer)
     return table
 
 

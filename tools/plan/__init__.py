@@ -1,1 +1,1 @@
-"""The dry run: what a target would start and send, and how long it would take."""
+"""The dry run: what a measurement would start and send, and how long it would take."""

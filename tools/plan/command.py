@@ -1,7 +1,7 @@
-"""The command behind `make plan`: everything a target would do, without doing any of it.
+"""`make plan`: print what a measurement would do, without doing any of it.
 
-It needs no environment, no data and no network; what is there of earlier measurements makes
-its estimate better.
+It needs no environment, no data and no network. Results of earlier measurements make its estimate
+better.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tools.plan.words import Estimate, closing, estimate, lines_of, opening
 
 
 def missing(plan: Plan) -> list[str]:
-    """The keys without which it would not be measured."""
+    """The keys that must be set before it can be measured."""
     checkout = checkout_of(plan.environment)
     if checkout is None or plan.commit is not None or plan.contract.base_url is not None:
         return []
@@ -33,20 +33,20 @@ def missing(plan: Plan) -> list[str]:
 
 
 def variables(plan: Plan) -> dict[str, str]:
-    """The server's environment variables, beyond those of whoever starts it."""
+    """The environment variables that are set for the server, beyond those of the shell."""
     caches = {name: str(folder) for name, folder in cache_variables(plan).items()}
     if missing(plan):
         caches = dict.fromkeys(caches, "(a folder of the cache, named after the commit)")
     return caches | launch_variables(plan)
 
 
-def tell(contract: Contract) -> Iterator[str]:
-    """The whole dry run, line by line.
+def dry_run(contract: Contract) -> Iterator[str]:
+    """The lines of the dry run.
 
     Raises:
-        ContractError: the contract, or what it tells of the target's speed, is wrong.
+        ContractError: the contract or its `rough_rates` are wrong.
     """
-    # Before the first line, also where no backend needs it.
+    # Validated before the first line, even where no backend needs it.
     rough_rates(contract)
     subject = subject_of(contract)
     yield opening(contract, subject.workload)
@@ -73,8 +73,8 @@ def tell(contract: Contract) -> Iterator[str]:
 @click.argument("choices", nargs=-1)
 @one_line_errors
 def main(choices: tuple[str, ...]) -> None:
-    """Say what `params.yaml` would measure, or a composition of `conf/` with CHOICES."""
+    """Print what `params.yaml`, or a composition of `conf/` with CHOICES, would measure."""
     text = composed(choices).decode() if choices else None
     made = load_contract() if text is None else parse_contract(read_yaml(text, str(PARAMS)))
-    for line in tell(made):
+    for line in dry_run(made):
         click.echo(line)

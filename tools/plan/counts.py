@@ -1,4 +1,4 @@
-"""How many passes and requests one measurement takes; pure."""
+"""Counts the passes and requests of one measurement."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from stages.plan.plan import Plan
 from stages.plan.probe_requests import choose_targets, every_layout, probed_part
 from stages.plan.schedule import calls_of_pass, confirm_chunk_sizes
 
-# What a server that compiles usually needs until a pass compiles nothing.
+# A server that compiles usually needs this many passes until one compiles nothing.
 _USUAL_WARMUP = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A number that is known only when the measurement has been made: at least, at most."""
+    """Bounds of a number that is known only after the measurement."""
 
     least: int
     most: int
@@ -25,8 +25,8 @@ class Row:
     """The passes of one chunk size.
 
     Attributes:
-        calls: requests of a pass.
-        confirm: runs, timed or answered for comparison alone; none or all of them.
+        calls: requests per pass.
+        confirm: runs, timed or only for the comparison of scores; either none or all.
     """
 
     chunk_size: int
@@ -37,7 +37,7 @@ class Row:
 
 
 def rows_of(plan: Plan) -> list[Row]:
-    """The passes of every chunk size, by rising chunk size."""
+    """The passes of every chunk size, in ascending order."""
     passes = plan.contract.passes
     compiles = plan.driver.compile_pattern is not None
     warmup = Span(passes.warmup, passes.warmup_limit if compiles else passes.warmup)
@@ -55,19 +55,19 @@ def rows_of(plan: Plan) -> list[Row]:
 
 
 def calls_of(plan: Plan, chunk: int) -> int:
-    """Requests of a pass of ``chunk`` items each."""
+    """Requests per pass, with ``chunk`` items in each."""
     return len(calls_of_pass(len(plan.workload.items), chunk))
 
 
 def probe_requests(plan: Plan) -> int:
-    """Requests of the probes behind the timed passes."""
+    """Requests of the probes that follow the timed passes."""
     workload = probed_part(plan.workload, plan.contract.probes)
     targets = choose_targets(workload, plan.contract.probes)
     return plan.contract.probes.repeats + sum(1 for _ in every_layout(workload, targets))
 
 
 def requests_of(plan: Plan) -> Span:
-    """All requests of the measurement, those aside that ask a starting server whether it is up."""
+    """All requests of the measurement, without the health checks while the server starts."""
     rows, passes = rows_of(plan), plan.contract.passes
     confirmed = [
         passes.confirm * sum(calls_of(plan, chunk) for chunk in chosen)
@@ -80,16 +80,16 @@ def requests_of(plan: Plan) -> Span:
 
 
 def _possibly_confirmed(plan: Plan) -> list[list[int]]:
-    """The chunk sizes with confirm runs, for each of them that may turn out the fastest."""
+    """The chunk sizes with confirm runs, for each chunk size that may be the fastest."""
     chunks = plan.contract.chunk_sizes
     if plan.is_reference:
-        # What it does not confirm, it answers all the same, for the comparison.
+        # The reference answers every chunk size, because the candidate is compared with it.
         return [chunks]
     return [confirm_chunk_sizes(chunks, {fastest: 1.0}) for fastest in chunks]
 
 
 def usual_passes(plan: Plan, fastest: int) -> dict[int, int]:
-    """Chunk size -> passes to expect if ``fastest`` turns out the fastest."""
+    """Chunk size -> expected passes if ``fastest`` is the fastest."""
     passes = plan.contract.passes
     confirmed = confirm_chunk_sizes(plan.contract.chunk_sizes, {fastest: 1.0})
     if plan.is_reference:

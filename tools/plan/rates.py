@@ -1,4 +1,4 @@
-"""How fast a server is known to be: measured here, reported here, or told by the target."""
+"""Finds the speed of a server: from a matrix, the report or the target's rough rates."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Rates:
     """Items per second by chunk size.
 
     Attributes:
-        start_s: what the server's start takes; ``None`` where nobody knows.
-        basis: where the figures come from, as the end of "estimated from".
+        start_s: seconds that the server takes to start; ``None`` where not known.
+        basis: the source of the figures, as it follows "estimated from".
     """
 
     items_per_s: Mapping[int, float]
@@ -41,7 +41,7 @@ class Rates:
     basis: str
 
     def of(self, chunk: int) -> float:
-        """The rate at ``chunk``: on a line between its neighbours, in logarithms; ends go on."""
+        """The rate at ``chunk``: log-log interpolation, and the nearest rate outside the range."""
         known = sorted(self.items_per_s.items())
         if chunk <= known[0][0]:
             return known[0][1]
@@ -53,7 +53,7 @@ class Rates:
 
 
 def known_rates(plan: Plan, contract: Contract) -> Rates | None:
-    """The best that is known of the planned server; ``None`` where nothing is."""
+    """The rates from the best source; ``None`` where there is none."""
     return (
         _from_matrix(plan, folder_of(plan.backend, plan.view) / MATRIX_FILE)
         or _from_report(plan, COMPARISON_FILE)
@@ -62,7 +62,7 @@ def known_rates(plan: Plan, contract: Contract) -> Rates | None:
 
 
 def _from_matrix(plan: Plan, path: Path) -> Rates | None:
-    """Of an earlier matrix of the same workload, model and server."""
+    """The rates of an earlier matrix with the same workload, model and server."""
     try:
         matrix = read_matrix(path)
     except UserError:
@@ -98,7 +98,7 @@ def _rates_of(matrix: Matrix) -> dict[int, float]:
 
 
 def _from_report(plan: Plan, path: Path) -> Rates | None:
-    """Of the report in this repository, whose matrices need not be here."""
+    """The rates of the report in this repository, whose matrices may be absent."""
     try:
         report = load_comparison(path)
     except UserError:

@@ -1,6 +1,6 @@
-"""How fast a target roughly is: for a dry run that finds nothing measured, and for nothing else.
+"""Validates the target's rough rates, which only a dry run without earlier results uses.
 
-The contract keeps the section ``rough_rates`` as it stands, so that no measurement depends on it.
+The contract does not validate the section ``rough_rates``, so that no measurement depends on it.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ type ByChunkSize = Annotated[
 
 
 class ViewRates(Strict):
-    """Items per second by chunk size in each view; ``None`` where none is known."""
+    """Items per second by chunk size in each view; ``None`` where not known."""
 
     portable: ByChunkSize | None
     best_native: ByChunkSize | None
 
     def of(self, view: View) -> ByChunkSize | None:
-        """Those of ``view``."""
+        """The rates in ``view``."""
         return self.portable if view == "portable" else self.best_native
 
 
 class RoughRates(Strict):
-    """Items per second by view and chunk size, known from elsewhere; ``None`` where not known.
+    """Items per second by backend, view and chunk size, from an outside source.
 
-    Beside these keys stands one for each backend.
+    The section has one more key for each backend: its :class:`ViewRates`, or ``None``.
 
     Attributes:
-        model: the model they hold for, as the report names it.
-        query_tokens, item_tokens: the shape they hold for; of others they say nothing.
+        model: the only model that the rates are for, by the title that the report uses.
+        query_tokens, item_tokens: the only workload shape that the rates are for.
     """
 
     model: Text
@@ -46,16 +46,16 @@ class RoughRates(Strict):
     item_tokens: Size
 
     def of(self, backend: Backend) -> ViewRates | None:
-        """Those of ``backend``."""
+        """The rates of ``backend``."""
         found: ViewRates | None = getattr(self, backend, None)
         return found
 
 
 def rough_rates(contract: Contract) -> RoughRates | None:
-    """The section of the contract; ``None`` where it has none.
+    """The contract's section ``rough_rates``, validated; ``None`` where it has none.
 
     Raises:
-        ContractError: the first key in it that is wrong, what was found, what is allowed.
+        ContractError: names the first wrong key, the value found and the values allowed.
     """
     known: Any = dict.fromkeys(declared_backends(), (ViewRates | None, None))
     rates = pydantic.create_model("Rates", __base__=RoughRates, **known)

@@ -1,4 +1,4 @@
-"""What would be scored and by which model, as far as it is known before any stage has run."""
+"""Finds the workload and the model of a dry run, before any stage has run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from stages.workload import build_workload, read_tokenizer, tokenize_workload
 
 
 def subject_of(contract: Contract) -> Subject:
-    """The workload, made anew; and the model, resolved if an earlier run has done so.
+    """The workload, built anew, and the model, resolved if an earlier run resolved it.
 
     Raises:
-        UserError: the workload is of texts whose tokenizer has not been fetched yet.
+        UserError: the workload consists of texts whose tokenizer has not been fetched.
     """
     workload = _workload(contract)
     model, heads = _resolved(contract) or _unresolved(contract)
@@ -31,7 +31,7 @@ def _workload(contract: Contract) -> CanonicalWorkload:
     pinned = parameters.tokenizer
     if not is_fetched("workload.tokenizer", pinned.package, pinned.version):
         raise UserError(
-            f"how many tokens the workload's texts have is known once {pinned.package}"
+            f"the workload's texts cannot be tokenized before {pinned.package}"
             f" {pinned.version} is in the cache; run `dvc repro workload` under this contract"
         )
     return tokenize_workload(parameters, contract.vocabulary, read_tokenizer(pinned))

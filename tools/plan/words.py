@@ -1,4 +1,4 @@
-"""The dry run in words; pure."""
+"""Words the lines of a dry run."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ class Estimate:
     """How long one measurement takes.
 
     Attributes:
-        seconds: the estimate; ``None`` where nothing is known of the server's speed.
-        most_s: every request at its timeout; no measurement without a restart takes longer.
-        basis: what the estimate rests on.
-        starts: whether the server's start is in it.
+        seconds: the estimate; ``None`` where the server's speed is not known.
+        most_s: the time with every request at its timeout, the maximum without a restart.
+        basis: the source of the server's speed.
+        includes_start: whether the estimate includes the server's start.
     """
 
     seconds: float | None
     most_s: float
     basis: str
-    starts: bool
+    includes_start: bool
 
 
 def estimate(plan: Plan, rates: Rates | None) -> Estimate:
-    """The time of one measurement, as far as the server's speed is known."""
+    """The time of one measurement."""
     limits = plan.contract.limits
     most = requests_of(plan).most * limits.call_timeout_s + limits.start_timeout_s
     if rates is None:
-        return Estimate(None, most, "", starts=True)
+        return Estimate(None, most, "", includes_start=True)
     items, chunks = len(plan.workload.items), plan.contract.chunk_sizes
     fastest = max(sorted(chunks), key=rates.of)
     passes = usual_passes(plan, fastest)
-    # Nearly all probe requests hold as many items as they may.
+    # Nearly all probe requests hold the largest number of items that is allowed.
     held = min(items, plan.contract.probes.most_items or items)
     probes = probe_requests(plan) * held / rates.of(held)
     seconds = probes + sum(count * items / rates.of(chunk) for chunk, count in passes.items())
     seconds += rates.start_s or 0.0
-    return Estimate(min(seconds, most), most, rates.basis, starts=rates.start_s is not None)
+    return Estimate(min(seconds, most), most, rates.basis, includes_start=rates.start_s is not None)
 
 
 def opening(contract: Contract, workload: CanonicalWorkload) -> str:
-    """What would be measured, in a sentence."""
+    """The first line: target, contract, model and workload."""
     items = workload.items
     tokens = sorted({len(item) for item in items})
     lengths = f"{tokens[0]}" if len(tokens) == 1 else f"{tokens[0]} to {tokens[-1]}"
@@ -64,7 +64,7 @@ def opening(contract: Contract, workload: CanonicalWorkload) -> str:
 def lines_of(
     plan: Plan, variables: dict[str, str], missing: list[str], time: Estimate
 ) -> Iterator[str]:
-    """Everything that one measurement would do."""
+    """The lines about one backend in one view."""
     base_url = plan.contract.base_url
     where = f"in environment {plan.environment}" if base_url is None else "started elsewhere"
     yield f"{plan.title}: {plan.driver.package} {where}"
@@ -86,7 +86,7 @@ def lines_of(
     yield from (f"    {line}" for line in _order(plan))
     yield from (f"    {line}" for line in _table(rows_of(plan)))
     yield f"  requests: {_span(requests_of(plan))}, of which {probe_requests(plan)} probe"
-    yield f"  time: {told(time)}"
+    yield f"  time: {time_words(time)}"
 
 
 def _order(plan: Plan) -> Iterator[str]:
@@ -129,19 +129,19 @@ def _either(span: Span) -> str:
     return f"{span.most}" if span.least == span.most else f"{span.least} or {span.most}"
 
 
-def told(time: Estimate) -> str:
-    """The estimate with what it rests on, or the upper bound, named so."""
+def time_words(time: Estimate) -> str:
+    """The estimate with its source, or else the upper bound."""
     if time.seconds is None:
         return (
-            "unknown, for nothing was measured or told of this server;"
+            "unknown, because there is neither a result nor a rough rate of this server;"
             f" at most {duration(time.most_s, at_most=True)}, with every request at its timeout"
         )
-    start = "" if time.starts else ", the server's start not counted"
+    start = "" if time.includes_start else ", without the server's start"
     return f"about {duration(time.seconds)}{start} (estimated from {time.basis})"
 
 
 def closing(times: dict[str, list[Estimate]], prices: dict[str, float | None]) -> Iterator[str]:
-    """The time on each backend's host, and what it costs where a price is given."""
+    """The total time of each backend, and its cost where a price is given."""
     for backend, estimates in times.items():
         known = [e.seconds for e in estimates if e.seconds is not None]
         if not estimates:
@@ -156,7 +156,7 @@ def closing(times: dict[str, list[Estimate]], prices: dict[str, float | None]) -
 
 
 def duration(seconds: float, *, at_most: bool = False) -> str:
-    """Seconds as a reader would say them; rounded up, to stand behind "at most"."""
+    """Seconds as text in s, min or h; rounded up if ``at_most``."""
     whole = math.ceil if at_most else round
     if seconds < 90:
         return f"{whole(seconds)} s"

@@ -1,4 +1,4 @@
-"""Hand-made facts, and what is said about one backend: accelerator, environment, versions."""
+"""The checks of one backend on hand-made facts: accelerator, environment, versions, server."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from readiness import (
     PYTORCH_ON_GPU,
     WITH_GPU,
     WITH_TPU,
+    diagnosed,
     findings,
     question,
 )
 
 from tools.doctor.facts import Nvidia, PackageMismatch, Tpu
-from tools.doctor.judge import diagnose
 
 TPU: dict[str, Any] = {**ASKS_FOR_TPU, "backends__jax__launch__environ": {}}
 CUDA: dict[str, Any] = {
@@ -260,13 +260,13 @@ def test_what_holds_for_one_backend(facts, changes, backend, check, level, found
     assert fix in finding.fix
     assert bool(finding.fix) == bool(fix)
     if level == "blocked":
-        verdicts = [v for v in diagnose(asked).verdicts if v.backend == backend]
+        verdicts = [v for v in diagnosed(asked).verdicts if v.backend == backend]
         assert [v.state for v in verdicts] == ["blocked", "blocked"]
 
 
 def test_on_its_own_machine_each_accelerator_is_ready() -> None:
-    assert diagnose(question(TPU, tpu=WITH_TPU, environments=TPU_READY)).ready
-    assert diagnose(question(CUDA, nvidia=WITH_GPU, environments=GPU_READY)).ready
+    assert diagnosed(question(TPU, tpu=WITH_TPU, environments=TPU_READY)).ready
+    assert diagnosed(question(CUDA, nvidia=WITH_GPU, environments=GPU_READY)).ready
 
 
 def test_a_gpu_that_other_devices_may_have_is_not_hidden_by_what_chooses_one() -> None:
@@ -278,7 +278,7 @@ def test_a_gpu_that_other_devices_may_have_is_not_hidden_by_what_chooses_one() -
 
 
 def test_one_backend_blocked_leaves_the_other_ready_and_is_told_by_what_the_machine_lacks() -> None:
-    diagnosis = diagnose(question(ASKS_FOR_TPU))
+    diagnosis = diagnosed(question(ASKS_FOR_TPU))
     states = {(v.backend, v.state) for v in diagnosis.verdicts}
     assert states == {("jax", "blocked"), ("pytorch", "ready")}
     assert not diagnosis.ready
@@ -289,7 +289,7 @@ def test_one_backend_blocked_leaves_the_other_ready_and_is_told_by_what_the_mach
 
 def test_what_the_contract_calls_unavailable_is_neither_ready_nor_blocked() -> None:
     changes = {**TPU, "backends__jax__unavailable": "a quota of 0 TPUs"}
-    diagnosis = diagnose(question(changes))
+    diagnosis = diagnosed(question(changes))
     assert diagnosis.ready, "the contract needs nothing of it"
     found = {v.state: v.reason for v in diagnosis.verdicts}
     assert found == {"unavailable": "a quota of 0 TPUs", "ready": None}
@@ -303,10 +303,10 @@ def test_what_the_contract_calls_unavailable_is_neither_ready_nor_blocked() -> N
 def test_a_server_started_elsewhere_needs_neither_device_nor_environment_here() -> None:
     url = "http://tpu-vm:30010"
     changes = {**TPU, "backends__jax__portable__base_url": url}
-    there, gone = diagnose(question(changes, servers={url: None})).verdicts[:2]
+    there, gone = diagnosed(question(changes, servers={url: None})).verdicts[:2]
     assert (there.view, there.state) == ("portable", "ready")
     assert (gone.view, gone.state) == ("best_native", "blocked"), "that one is launched here"
     assert url in there.findings[0].found
-    portable = diagnose(question(changes, servers={url: "Connection refused"})).verdicts[0]
+    portable = diagnosed(question(changes, servers={url: "Connection refused"})).verdicts[0]
     assert portable.reason == f"no server answers at {url}: Connection refused"
     assert "backends.jax.portable.base_url" in portable.findings[0].fix

@@ -1,4 +1,4 @@
-"""Hand-made facts, and what is said about them."""
+"""The checks of the machine that judge hand-made facts: model, disk, memory, oracle."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from readiness import (
     JAX,
     PYTORCH,
     READY,
-    findings,
+    diagnosed,
     question,
     rooms,
 )
 
 from stages.backends.registry import environment, environment_names
 from stages.checkpoint.synthetic import build_weights
-from tools.doctor.facts import Hub, PackageMismatch, Process
-from tools.doctor.judge import diagnose
+from tools.doctor.facts import Hub
+from tools.doctor.finding import Finding, Question
+from tools.doctor.machine_checks import oracle
 from tools.doctor.needs import needs, synthetic_bytes
+from tools.doctor.resource_checks import disk, memory, model
 
 HUB = {"model": {"kind": "hub", "repository": "Qwen/Qwen3-0.6B", "revision": "main"}}
 COMMIT = "c1899de289a04d12100db370d81485cdf75e47ca"
@@ -33,8 +35,15 @@ TRAINED = {
 }
 
 
-def test_on_the_ready_machine_everything_is_ready_and_nothing_is_warned_about() -> None:
-    found = diagnose(question())
+def checked(asked: Question, check: str) -> Finding:
+    """The finding of one of the checks that look at nothing but facts."""
+    made = (one(asked) for one in (model, disk, memory, oracle))
+    return next(finding for finding in made if finding and finding.check == check)
+
+
+def test_on_the_ready_machine_nothing_is_warned_about() -> None:
+    asked = question()
+    found = diagnosed(asked, *(checked(asked, c) for c in ("model", "disk", "memory", "oracle")))
     assert found.ready
     assert [v.state for v in found.verdicts] == ["ready"] * 4
     everything = [*found.machine, *(f for v in found.verdicts for f in v.findings)]
@@ -46,40 +55,6 @@ BROKEN = dataclasses.replace(PYTORCH, python=None)
 
 # facts, contract, check, level, words in what was found, words in what would fix it
 MACHINE: list[tuple[dict[str, Any], dict[str, Any], str, str, str, str]] = [
-    (
-        {"python": "3.11.9"},
-        {},
-        "Python",
-        "blocked",
-        "3.11.9, not 3.12",
-        "rm .venv/.complete && make doctor",
-    ),
-    (
-        {"python": "3.120.1"},
-        {},
-        "Python",
-        "blocked",
-        "3.120.1, not 3.12",
-        "rm .venv/.complete && make doctor",
-    ),
-    ({"system": "Darwin"}, {}, "platform", "blocked", "Darwin", "Linux"),
-    ({"machine": "aarch64"}, {}, "platform", "warning", "aarch64", "only x86_64"),
-    (
-        {
-            "harness": (
-                PackageMismatch("numpy", "2.4.0", "1.0"),
-                PackageMismatch("rich", "14.3", None),
-            )
-        },
-        {},
-        "harness",
-        "warning",
-        "numpy 1.0, not 2.4.0; rich missing, not 14.3",
-        "rm .venv/.complete && make doctor",
-    ),
-    ({"git": None}, {}, "git and dvc", "blocked", "no git", "install git"),
-    ({"dvc": None}, {}, "git and dvc", "blocked", "no dvc", "rm .venv/.complete && make doctor"),
-    ({"repository": False}, {}, "git and dvc", "blocked", "no git repository", "git clone"),
     (
         {"hub": Hub(COMMIT, True, False)},
         HUB,
@@ -161,45 +136,6 @@ MACHINE: list[tuple[dict[str, Any], dict[str, Any], str, str, str, str]] = [
         "the model's weights alone are 80.0 GB",
         "smaller model",
     ),
-    ({"loopback": "Too many open files"}, {}, "port", "blocked", "Too many open files", "ulimit"),
-    (
-        {"measuring": "measure@jax-portable in /x, process 7, since noon"},
-        {},
-        "lock",
-        "blocked",
-        "measure@jax-portable in /x, process 7, since noon",
-        "SCOREPARITY_WAIT=1",
-    ),
-    (
-        {"measuring": "measure@jax-portable", "waits": True},
-        {},
-        "lock",
-        "warning",
-        "measure@jax-portable",
-        "SCOREPARITY_WAIT is set",
-    ),
-    ({"lock_complaint": "/tmp/x: it is a link"}, {}, "lock", "blocked", "a link", "remove"),
-    (
-        {"left_over": (Process(42, "sglang_jax"), Process(43, "sglang_pytorch"))},
-        {},
-        "servers left over",
-        "warning",
-        "sglang_jax, process 42; sglang_pytorch, process 43",
-        "kill 42 43",
-    ),
-    (
-        {
-            "left_over": (Process(42, "sglang_jax"),),
-            "measuring": "measure@jax-portable",
-            "waits": True,
-        },
-        {},
-        "servers left over",
-        "ok",
-        "none",
-        "",
-    ),
-    ({"load": 2.1}, {}, "other work", "warning", "a load of 2.1 on 4 CPUs", "wait"),
     (
         {"environments": {**READY.environments, "sglang_pytorch": BROKEN}},
         {},
@@ -214,20 +150,20 @@ MACHINE: list[tuple[dict[str, Any], dict[str, Any], str, str, str, str]] = [
 @pytest.mark.parametrize(("facts", "changes", "check", "level", "found", "fix"), MACHINE)
 def test_what_holds_for_the_machine(facts, changes, check, level, found, fix) -> None:
     asked = question(changes, **facts)
-    finding = findings(asked)[check]
+    finding = checked(asked, check)
     assert finding.level == level
     assert found in finding.found
     assert fix in finding.fix
     assert bool(finding.fix) == bool(fix)
-    diagnosis = diagnose(asked)
+    diagnosis = diagnosed(asked, finding)
     assert diagnosis.ready == (level != "blocked")
     if level == "blocked":
         assert {v.state for v in diagnosis.verdicts} == {"blocked"}
 
 
 def test_the_half_without_the_reference_needs_no_oracle() -> None:
-    assert "oracle" not in findings(question(backends=("jax",), environments={"sglang_jax": JAX}))
-    assert "oracle" in findings(question(backends=("pytorch",)))
+    assert oracle(question(backends=("jax",), environments={"sglang_jax": JAX})) is None
+    assert oracle(question(backends=("pytorch",))) is not None
 
 
 def missing(environment: str) -> dict[str, Any]:
@@ -254,12 +190,12 @@ def test_room_is_needed_for_what_is_not_installed_and_once_where_uv_links() -> N
 def test_what_shares_a_file_system_must_fit_together() -> None:
     facts = {"environments": missing("sglang_pytorch")}
     seven = tuple(dataclasses.replace(room, free_bytes=7 * GB) for room in rooms())
-    assert findings(question(rooms=seven, **facts))["disk"].level == "blocked"
+    assert disk(question(rooms=seven, **facts)).level == "blocked"
     nine = tuple(dataclasses.replace(room, free_bytes=9 * GB) for room in rooms())
-    assert findings(question(rooms=nine, **facts))["disk"].level == "ok"
+    assert disk(question(rooms=nine, **facts)).level == "ok"
     # 6.9 GB fit; with what else is written beside them they do not.
     one = [dataclasses.replace(room, device=1, free_bytes=7 * GB) for room in rooms()]
-    found = findings(question(rooms=tuple(one), **facts))["disk"]
+    found = disk(question(rooms=tuple(one), **facts))
     assert found.level == "blocked"
     assert "environment sglang_pytorch 6.9 GB" in found.found
 

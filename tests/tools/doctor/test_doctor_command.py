@@ -10,6 +10,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -48,7 +49,8 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     # Whoever measures on this machine meanwhile, or fills its memory, is no concern of these tests.
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr("tools.doctor.gather.memory", lambda: (64 << 30, 60 << 30))
+    memory = SimpleNamespace(total=64 << 30, available=60 << 30)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
     folder = tmp_path / "tree"
     folder.mkdir()
     for name in ("backends", "stages", "tools", ".python-version", "requirements.txt"):
@@ -232,10 +234,12 @@ def test_a_cache_folder_on_a_small_disk_is_blocked(tree, tmp_path, monkeypatch) 
         pytest.skip(f"a small file system cannot be mounted here: {done.stderr.strip()}")
     try:
         monkeypatch.setenv("SCOREPARITY_CACHE", str(small / "cache"))
-        told = levels(judged(), "blocked")["disk"]
+        sentence = levels(judged(), "blocked")["disk"]
     finally:
         subprocess.run(["umount", str(small)], check=True)
-    assert "MB free for the cache folder, 8.1 GB needed (environment sglang_pytorch 6.9 GB" in told
+    assert (
+        "MB free for the cache folder, 8.1 GB needed (environment sglang_pytorch 6.9 GB" in sentence
+    )
 
 
 def test_a_server_started_elsewhere_is_reached_or_told(tree) -> None:
@@ -265,8 +269,8 @@ def test_outside_a_git_repository_nothing_can_be_measured(tree) -> None:
 
 def test_a_git_that_hangs_is_named_and_not_taken_for_a_missing_one(tree, monkeypatch) -> None:
     hang_git(tree.parent, monkeypatch)
-    (told,) = levels(judged(), "blocked").values()
-    assert told.startswith("git: `git rev-parse` did not end within 5 s")
+    (sentence,) = levels(judged(), "blocked").values()
+    assert sentence.startswith("git: `git rev-parse` did not end within 5 s")
 
 
 def test_a_hub_that_cannot_be_reached_blocks_a_hub_model(tree, monkeypatch) -> None:
@@ -277,9 +281,9 @@ def test_a_hub_that_cannot_be_reached_blocks_a_hub_model(tree, monkeypatch) -> N
     compose("contract=seed")
     found = judged()
     assert set(states(found).values()) == {"blocked"}
-    told = levels(found, "blocked")["model"]
-    assert told.startswith("Qwen/Qwen3-0.6B@main: not here, and ")
-    assert "Connection refused" in told
+    sentence = levels(found, "blocked")["model"]
+    assert sentence.startswith("Qwen/Qwen3-0.6B@main: not here, and ")
+    assert "Connection refused" in sentence
 
 
 def test_a_wrong_contract_is_one_line_as_everywhere(tree) -> None:

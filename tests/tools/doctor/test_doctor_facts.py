@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import resource
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,15 +15,15 @@ import pytest
 from bench import inside
 from contracts import ROOT
 from huggingface_hub import constants
-from patience import PATIENCE_S, wait_for
+from patience import PATIENCE_S
 
 from stages.contract import HubModel
 from stages.environments.build import environment_folder, python_of
 from tools.doctor.devices import find_nvidia, find_tpu, parse_gpu
 from tools.doctor.facts import Gpu, PackageMismatch
+from tools.doctor.gather import room_of
 from tools.doctor.hub import find_hub_model
 from tools.doctor.installed import differences, find_environment
-from tools.doctor.machine import find_left_over, loopback_complaint, room_of
 
 COMMIT = "c1899de289a04d12100db370d81485cdf75e47ca"
 SERVED = HubModel(kind="hub", repository="some/model", revision="main")
@@ -266,46 +263,6 @@ def test_weights_of_which_a_part_is_missing_are_not_in_the_cache(
     assert not find_hub_model(SERVED).cached
     fetch(tmp_path, "b.safetensors")
     assert find_hub_model(SERVED).cached
-
-
-def test_a_server_can_be_reached() -> None:
-    assert loopback_complaint() is None
-
-
-def test_without_a_free_file_descriptor_none_can() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.ExitStack() as stack:
-        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        taken = stack.enter_context(Path(os.devnull).open())
-        resource.setrlimit(resource.RLIMIT_NOFILE, (taken.fileno() + 1, hard))
-        complaint = loopback_complaint()
-    assert complaint == "Too many open files"
-
-
-def test_without_a_loopback_interface_none_can() -> None:
-    code = "from tools.doctor.machine import loopback_complaint as c; print(c())"
-    command = ["unshare", "--net", sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode != 0:
-        pytest.skip(f"no network of one's own here: {done.stderr.strip()[-200:]}")
-    assert done.stdout.strip() not in ("None", "")
-
-
-def test_a_server_left_over_is_found_and_a_program_beside_it_is_not(cache: Path) -> None:
-    with inside(ROOT):
-        python = build("sglang_jax") / "bin" / "python"
-    sleep = [str(python), "-S", "-c", "import time; time.sleep(6000)"]
-    with (
-        subprocess.Popen([*sleep, "--port", "1"]) as server,
-        subprocess.Popen(sleep) as other,
-    ):
-        try:
-            wait_for(lambda: psutil.Process(server.pid).cmdline()[:1] == [str(python)])
-            found = find_left_over()
-        finally:
-            server.kill()
-            other.kill()
-    assert [(p.pid, p.environment) for p in found] == [(server.pid, "sglang_jax")]
 
 
 def test_room_is_that_of_the_file_system_a_folder_will_lie_on(tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ from contracts import ROOT, raw_contract
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from readiness import ASKS_FOR_TPU, GB, WITH_TPU, question, rooms
+from readiness import ASKS_FOR_TPU, GB, WITH_TPU, diagnosed, question, rooms
 
 from stages.common.errors import UserError
 from stages.contract import parse_contract
 from tools.doctor.finding import RECORDED, Finding, Verdict
-from tools.doctor.judge import diagnose
 from tools.doctor.record import override, reason_of, with_reason
 from tools.doctor.recording import Asked, Decision, decide
+from tools.doctor.resource_checks import disk
 
 COMMITTED = (ROOT / "params.yaml").read_text()
 TPU = ASKS_FOR_TPU
@@ -27,17 +27,17 @@ NO_TPU = "doctor: no TPU found: no chip on the PCI bus, no /dev/accel0"
 
 def decided(changes: dict[str, Any], asked: Asked, **facts: Any) -> Decision:
     found = question(changes, **facts)
-    return decide(found, diagnose(found), asked)
+    return decide(found, diagnosed(found, disk(found)), asked)
 
 
 def test_a_blocked_backend_is_recorded_only_when_asked() -> None:
     assert decided(TPU, Asked(record=True)).changes == {"jax": NO_TPU}
     decision = decided(TPU, Asked())
     assert decision.changes == {}
-    said = "\n".join(decision.lines)
-    assert "make doctor RECORD=1 BACKEND=jax, then make repro" in said
-    assert override("jax", NO_TPU) in said
-    assert "If JAX is measured on another machine, record nothing" in said
+    printed = "\n".join(decision.lines)
+    assert "make doctor RECORD=1 BACKEND=jax, then make repro" in printed
+    assert override("jax", NO_TPU) in printed
+    assert "If JAX is measured on another machine, record nothing" in printed
 
 
 def test_a_ready_machine_has_nothing_to_say() -> None:
@@ -116,7 +116,7 @@ def test_the_reason_is_what_the_machine_lacks_not_what_could_be_mended() -> None
 
 def blocked(found: str) -> Verdict:
     finding = Finding("accelerator", "blocked", found)
-    return Verdict("jax", "portable", (finding,), None, "blocked", found)
+    return Verdict("jax", "portable", (finding,), "blocked", found)
 
 
 @settings(max_examples=30)

@@ -27,7 +27,7 @@ from stages.environments.build import environment_sha256
 from stages.measure.command import measure
 from stages.plan.plan import Plan, make_plan, plan_for
 from stages.plan.schedule import interleaved
-from tools.plan.command import main, tell
+from tools.plan.command import dry_run, main
 from tools.plan.counts import probe_requests, requests_of, rows_of
 from tools.plan.rates import Rates, known_rates
 from tools.plan.subject import subject_of
@@ -43,7 +43,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return bare_folder(folder)
 
 
-def said(folder: Path, *choices: str) -> list[str]:
+def printed_by(folder: Path, *choices: str) -> list[str]:
     with inside(folder):
         result = CliRunner().invoke(main, choices, catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
@@ -53,7 +53,7 @@ def said(folder: Path, *choices: str) -> list[str]:
 def test_a_target_is_told_in_a_clone_where_nothing_is_and_nothing_is_left(
     bare: Path, tmp_path: Path
 ) -> None:
-    lines = said(bare, "target=tpu_vs_gpu")
+    lines = printed_by(bare, "target=tpu_vs_gpu")
     assert sorted(p.name for p in bare.iterdir()) == ["backends", "conf"]
     assert not (tmp_path / "cache").exists()
     assert lines[0] == (
@@ -68,7 +68,7 @@ def test_a_target_is_told_in_a_clone_where_nothing_is_and_nothing_is_left(
 
 
 def test_how_the_items_would_be_scored_is_told_for_every_server(bare: Path) -> None:
-    lines = said(bare, "target=tpu_vs_gpu")
+    lines = printed_by(bare, "target=tpu_vs_gpu")
     assert [line.strip() for line in lines if line.startswith("  items scored: ")] == [
         "items scored: packed",
         "items scored: prefill_extend",
@@ -77,14 +77,14 @@ def test_how_the_items_would_be_scored_is_told_for_every_server(bare: Path) -> N
     ]
     v2 = "backends.jax.best_native.flags.multi-item-enable-score-from-cache-v2"
     only = "backends.jax.best_native.flags.multi-item-score-label-only-logprob"
-    lines = said(bare, "target=tpu_vs_gpu", f"+{v2}=true", f"+{only}=true")
+    lines = printed_by(bare, "target=tpu_vs_gpu", f"+{v2}=true", f"+{only}=true")
     warned = [line for line in lines if "softmax over probabilities" in line]
     assert len(warned) == 1
     assert warned[0].startswith("  items scored: prefill_extend (score from cache v2, label-only")
 
 
 def test_every_command_line_is_the_one_that_would_be_run(bare: Path) -> None:
-    lines = said(bare, "target=tpu_vs_gpu")
+    lines = printed_by(bare, "target=tpu_vs_gpu")
     made = plans(bare, raw_target("target=tpu_vs_gpu"))
     commands = [line.strip() for line in lines if line.strip().startswith("python -")]
     assert [shlex.split(command) for command in commands] == [
@@ -97,7 +97,7 @@ def test_every_command_line_is_the_one_that_would_be_run(bare: Path) -> None:
 def test_without_choices_it_tells_params_yaml_as_it_stands(bare: Path) -> None:
     raw = raw_contract(identity__contract="edited", chunk_sizes=[2, 8])
     (bare / "params.yaml").write_text(yaml.safe_dump(raw))
-    lines = said(bare)
+    lines = printed_by(bare)
     assert lines[0].startswith("target cpu, contract edited: untrained Qwen3")
     order = [k.chunk_size for k in interleaved("sweep", [2, 8], 1, raw["passes"]["seed"])]
     sweep = f"then sweep, 5 rounds, every second one backwards: {order[0]} {order[1]}"
@@ -113,14 +113,16 @@ def test_a_wrong_choice_is_one_line(bare: Path) -> None:
 
 
 def test_a_backend_that_cannot_run_has_no_plan(bare: Path) -> None:
-    lines = said(bare, "backends.jax.unavailable='a quota of 0'")
+    lines = printed_by(bare, "backends.jax.unavailable='a quota of 0'")
     assert lines.count("  not measured: a quota of 0") == 2
     assert len([line for line in lines if line == "  command line"]) == 2
     assert not any(line.startswith("jax: ") for line in lines)
 
 
 def test_a_server_started_elsewhere_is_told_with_the_settings_it_must_have(bare: Path) -> None:
-    lines = said(bare, "target=tpu_vs_gpu", "backends.jax.portable.base_url='http://tpu:30010'")
+    lines = printed_by(
+        bare, "target=tpu_vs_gpu", "backends.jax.portable.base_url='http://tpu:30010'"
+    )
     at = lines.index("jax-portable: sglang-jax started elsewhere")
     assert lines[at + 1] == ("  answers at http://tpu:30010, where it must run with these settings")
     assert "--multi-item-mask-impl dense" in lines[at + 2]
@@ -129,7 +131,7 @@ def test_a_server_started_elsewhere_is_told_with_the_settings_it_must_have(bare:
 
 
 def test_flags_that_follow_from_a_model_nobody_has_resolved_are_said_to(bare: Path) -> None:
-    lines = said(bare, "contract=seed")
+    lines = printed_by(bare, "contract=seed")
     problem = "cannot be planned yet: the model's attention heads are not known"
     assert f"jax-portable: {problem}; run `dvc repro checkpoint` under this contract" in lines
     assert len([line for line in lines if line == "  command line"]) == 2, "PyTorch's"
@@ -252,24 +254,24 @@ WRONG_ROUGH_RATES = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "told"), WRONG_ROUGH_RATES)
+@pytest.mark.parametrize(("changes", "message"), WRONG_ROUGH_RATES)
 def test_a_wrong_rough_rate_is_refused_by_the_dry_run_and_by_nothing_else(
-    bare: Path, tpu: dict[str, Any], changes: dict[str, Any], told: str
+    bare: Path, tpu: dict[str, Any], changes: dict[str, Any], message: str
 ) -> None:
     wrong = {**tpu, "rough_rates": {**tpu["rough_rates"], **changes}}
     made = parse_contract(wrong)
-    with inside(bare), pytest.raises(ContractError, match=rf"^params\.yaml: {told}"):
-        list(tell(made))
+    with inside(bare), pytest.raises(ContractError, match=rf"^params\.yaml: {message}"):
+        list(dry_run(made))
     with pytest.raises(ContractError, match=r"^params\.yaml: rough_rates: found 3; allowed: "):
         parse_contract({**tpu, "rough_rates": 3})
 
 
 def test_where_nothing_is_known_the_bound_is_named_as_one(bare: Path) -> None:
-    lines = said(bare, "target=tpu_vs_gpu")
+    lines = printed_by(bare, "target=tpu_vs_gpu")
     # 13 passes of 1,001 requests and 35 probes at 180 s each, and half an hour to start: 652.9 h.
     assert 652.8 < ((13 * 1001 + 35) * 180 + 1800) / 3600 < 653
     assert (
-        "  time: unknown, for nothing was measured or told of this server;"
+        "  time: unknown, because there is neither a result nor a rough rate of this server;"
         " at most 653 h, with every request at its timeout"
     ) in lines
     assert lines[-1] == "pytorch: at most 1,306 h, no estimate"
@@ -277,7 +279,7 @@ def test_where_nothing_is_known_the_bound_is_named_as_one(bare: Path) -> None:
 
 
 def test_an_hourly_price_becomes_a_cost(bare: Path) -> None:
-    lines = said(bare, "target=tpu_vs_gpu", "prices_usd_per_hour.jax=6", "chunk_sizes=[64]")
+    lines = printed_by(bare, "target=tpu_vs_gpu", "prices_usd_per_hour.jax=6", "chunk_sizes=[64]")
     # 15 passes (3 + 5 + 7) of 500 items and 35 probes of as many. Portable: at 80 items/s.
     # Best-native: 508 items/s at 500, and at 64 on a line from 4.8 at 1, in logarithms.
     at_64 = 4.8 * (508 / 4.8) ** (math.log(64) / math.log(500))
@@ -342,8 +344,8 @@ def test_a_report_of_the_same_server_counts_whatever_its_target_is_called(bare: 
         ("renamed", {}),
         ("another build", {"environment_sha256": "00" * 32}),
     ):
-        told = [with_facts(s, changes) for s in sources]
-        report = build.comparison(*views, target="renamed", model=model, sources=told)
+        changed = [with_facts(s, changes) for s in sources]
+        report = build.comparison(*views, target="renamed", model=model, sources=changed)
         scope = report.scope.model_copy(update={"workload_sha256": plan.workload_sha256})
         path = bare / COMPARISON_FILE
         path.parent.mkdir(parents=True, exist_ok=True)
