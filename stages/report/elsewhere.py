@@ -1,6 +1,6 @@
-"""What the report says of where a server was: launched here or started elsewhere.
+"""Where a server ran, launched here or started elsewhere, in words.
 
-What a server says of itself is its own word; nothing here vouches for it.
+What a server started elsewhere reports of itself is printed as it is, and cannot be verified.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from stages.common.errors import one_line
 from stages.documents.comparison import Comparison, Source
 from stages.documents.matrix import ModelCheck
 from stages.report import format as f
+from stages.report.prose.server import client_away, compiles_hidden, longest_round_trip
 from stages.report.ratios import cells
 
 _MODEL_CHECKS: dict[ModelCheck, str] = {
@@ -58,14 +59,14 @@ def command(source: Source) -> str:
         return shlex.join(source.run.argv)
     if source.run.elsewhere is None:
         return f"not asked: {source.base_url}"
-    told = source.run.elsewhere
-    lines = [f"{name}: {_value(value)}" for name, value in told.settings.items()]
+    reported = source.run.elsewhere
+    lines = [f"{name}: {_value(value)}" for name, value in reported.settings.items()]
     return "\n".join(
         [
             f"Started elsewhere, at {source.base_url}. Of its settings it reports:",
-            f"model_path: {_value(told.model_path)}",
+            f"model_path: {_value(reported.model_path)}",
             *lines,
-            f"SHA-256 of all settings, keys left out: {told.settings_sha256}",
+            f"SHA-256 of all settings, keys left out: {reported.settings_sha256}",
         ]
     )
 
@@ -95,7 +96,7 @@ def frozen(comparison: Comparison) -> str:
 
 
 def hidden_compiles(comparison: Comparison) -> Iterator[str]:
-    """A sentence for each backend whose compilations could not be seen."""
+    """A sentence for each backend whose compilations its log would show, on another machine."""
     for backend in comparison.pair.both:
         views = [
             f"{f.VIEW_NAMES[s.view]} view"
@@ -105,29 +106,22 @@ def hidden_compiles(comparison: Comparison) -> Iterator[str]:
             and s.run.elsewhere.compiles_hidden
         ]
         if views:
-            yield (
-                f"Whether {comparison.pair.title(backend)}'s server compiled inside timed passes"
-                f" could not be seen in the {f.join(views)}: its log is on its own machine."
-            )
+            hidden = compiles_hidden(comparison.pair.title(backend))
+            yield f.sentence(f"{hidden} in the {f.join(views)}: its log is on its own machine")
 
 
 def round_trips(comparison: Comparison) -> str:
     """How much of a pass the way to the server takes, at most."""
     known = [c for c in cells(comparison) if c.round_trip_share is not None]
+    took = [s.run.round_trip.largest_s for s in comparison.sources if s.run.round_trip is not None]
     if not known:
-        return "What a round trip between client and server takes is not known."
+        return f.sentence(longest_round_trip(None, None, ""))
     most = max(known, key=lambda cell: cell.round_trip_share or 0)
-    took = max(
-        s.run.round_trip.largest_s for s in comparison.sources if s.run.round_trip is not None
-    )
+    longest = longest_round_trip(max(took), most.round_trip_share, f.at(most, comparison.pair))
     far = [
         f.backend_view(s.backend, s.view, comparison.pair)
         for s in comparison.sources
         if s.run.elsewhere is not None and not s.run.elsewhere.same_machine
     ]
-    client = f" The client was not on the server's machine: {'; '.join(far)}." if far else ""
-    return (
-        f"The longest round trip between client and server took {f.milliseconds(took)} ms; one for"
-        f" each call is at most {f.percent_at_most(most.round_trip_share)} of a median pass"
-        f" ({f.at(most, comparison.pair)}).{client}"
-    )
+    client = f" {f.sentence(client_away(far))}" if far else ""
+    return f"{f.sentence(longest)}{client}"

@@ -187,9 +187,19 @@ def commit(source: Source, digits: int) -> str:
     return source.run.git_commit[:digits] + changes.get(source.run.git_dirty, "")
 
 
-def in_view(view: View, sentence: str) -> str:
-    """``Portable view: the sentence.``, made from ``The sentence.``."""
-    return f"{VIEW_NAMES[view].capitalize()} view: {sentence[:1].lower()}{sentence[1:]}"
+def sentence(text: str) -> str:
+    """``The text.``, made from ``the text``."""
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def in_view(view: View, text: str) -> str:
+    """``Portable view: the text.``, made from ``the text``."""
+    return f"{VIEW_NAMES[view].capitalize()} view: {text}."
+
+
+def cell(name: str, chunk_size: int | None) -> str:
+    """``JAX at chunk size 8``, where the view is known."""
+    return f"{name} at chunk size {chunk_size}"
 
 
 def place(backend: Backend, view: View, chunk_size: int, pair: Pair) -> str:
@@ -197,9 +207,9 @@ def place(backend: Backend, view: View, chunk_size: int, pair: Pair) -> str:
     return f"{backend_view(backend, view, pair)}, chunk size {chunk_size}"
 
 
-def at(cell: Cell, pair: Pair) -> str:
+def at(of: Cell, pair: Pair) -> str:
     """Where a cell is, in words."""
-    return place(cell.backend, cell.view, cell.chunk_size, pair)
+    return place(of.backend, of.view, of.chunk_size, pair)
 
 
 def resamples(share: float | None) -> str:

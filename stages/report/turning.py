@@ -22,9 +22,7 @@ from stages.report.prose.reasons import reasons
 def turning_points(comparison: Comparison) -> list[str]:
     """What would change the conclusion; at least one sentence."""
     if comparison.unavailable:
-        names = f.join(
-            [comparison.pair.title(b) for b in comparison.pair.both if b in comparison.unavailable]
-        )
+        names = f.join(comparison.pair.titles(comparison.unavailable))
         return [f"Everything: without {names} there is nothing to compare with."]
     said = [
         f"In the {f.VIEW_NAMES[view.view]} view, {clause}."
@@ -56,7 +54,7 @@ def _speed(view: ViewComparison) -> Iterator[str]:
     if winner.outcome not in view.pair.both or winner.ratio is None or winner.other is None:
         return
     assert winner.leader is not None  # noqa: S101  a ratio has two sides
-    behind = f"{view.pair.title(winner.other)} at chunk size {winner.other_chunk_size}"
+    behind = f.cell(view.pair.title(winner.other), winner.other_chunk_size)
     ahead = f"{f.number(winner.items_per_s)} items/s of {view.pair.title(winner.leader)}"
     if winner.ratio == 1:
         yield f"{behind} is level with the {ahead}: any more would let it lead"
@@ -110,6 +108,6 @@ def _cost(view: ViewComparison) -> Iterator[str]:
 
 def _named(found: Alternative, pair: Pair) -> str:
     return (
-        f"{pair.title(found.backend)} at chunk size {found.chunk_size}"
+        f"{f.cell(pair.title(found.backend), found.chunk_size)}"
         f" ({f.number(found.items_per_s)} items/s)"
     )

@@ -1,7 +1,7 @@
 """Whether two cells differ by more than their passes do by themselves.
 
 Welch's comparison of the logarithms of two means, and Holm's correction for many of them.
-Whole degrees of freedom, rounded down, keep it on the careful side.
+Degrees of freedom are rounded down to whole numbers, which makes the test slightly conservative.
 """
 
 from __future__ import annotations

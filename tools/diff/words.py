@@ -11,9 +11,7 @@ from stages.contract import Backend
 from stages.documents.comparison import (
     Comparison,
     GateResult,
-    Outcome,
     Pair,
-    Verdict,
     ViewComparison,
 )
 from stages.report import format as f
@@ -24,7 +22,8 @@ from stages.report.checks import (
     oracle_answer,
     prefix_cache_answer,
 )
-from stages.report.prose.winner import leads
+from stages.report.prose.scores import VERDICTS
+from stages.report.prose.winner import in_short, leads, outcome
 from stages.report.render import TEMPLATES, Verbatim, md, span
 from tools.diff.changes import (
     COMPARED,
@@ -36,15 +35,13 @@ from tools.diff.changes import (
     score_changes,
     shared,
 )
-from tools.diff.conditions import Difference, differences, measured, measured_once
+from tools.diff.conditions import ChangedCondition, changed_conditions, measured, measured_once
 from tools.diff.sentences import besides, headline, needed, size
-
-_NOBODY: dict[Outcome, str] = {"tie": "a tie", "none": "none", "deferred": "deferred"}
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """One of the two comparisons.
+class Revision:
+    """A comparison, and where it was read from.
 
     Attributes:
         name: the revision, experiment or path it was asked for by; ``None`` for the work tree.
@@ -59,12 +56,12 @@ class Side:
         return Verbatim("the work tree") if self.name is None else span(self.name)
 
 
-def changes_markdown(old: Side, new: Side, at_least: float) -> str:
+def changes_markdown(old: Revision, new: Revision, at_least: float) -> str:
     """The section "Changes from OLD to NEW".
 
     Args:
-        old: the side before.
-        new: the side after.
+        old: the one before.
+        new: the one after.
         at_least: the smallest change of items/s that counts, as a share: 0.05 is 5 %.
     """
     environment = jinja2.Environment(
@@ -79,7 +76,7 @@ def changes_markdown(old: Side, new: Side, at_least: float) -> str:
     one, other = old.comparison, new.comparison
     cells = cell_changes(one, other, at_least)
     scores = score_changes(one, other)
-    conditions = differences(one, other)
+    conditions = changed_conditions(one, other)
     barred = obstacles(one, other)
     return environment.get_template("diff.md.j2").render(
         old=old.label,
@@ -119,10 +116,10 @@ def _winners(old: Comparison, new: Comparison) -> Iterator[str]:
         before, after = one.winner.outcome, other.winner.outcome
         if before != after:
             view = f"{f.VIEW_NAMES[one.view].capitalize()} view"
-            yield f"{view}: the winner was {_outcome(one)} and now is {_outcome(other)}."
+            yield f"{view}: the winner was {outcome(one)} and now is {outcome(other)}."
 
 
-def _machines(conditions: list[Difference]) -> str:
+def _machines(conditions: list[ChangedCondition]) -> str:
     """A loud sentence where the machine is not the same; else empty."""
     found = [
         f"{row.name} {row.before} before, {row.after} now{f' ({row.where})' if row.where else ''}"
@@ -142,7 +139,7 @@ def _once(old: Comparison, new: Comparison) -> str:
     return "all of them" if len(found) == len(old.sources) else "; ".join(found)
 
 
-def _condition(row: Difference) -> tuple[object, str, str, str]:
+def _condition(row: ChangedCondition) -> tuple[object, str, str, str]:
     name = span(row.name) if row.name.startswith("--") else row.name
     return name, row.where or "all", row.before, row.after
 
@@ -152,7 +149,7 @@ def _view_rows(
 ) -> tuple[str, list[tuple[str, str, str]]]:
     """Winner, confidence and gate of a view; other checks only where their verdict changed."""
     rows = [
-        ("winner", _winner(one), _winner(other)),
+        ("winner", in_short(one), in_short(other)),
         ("confidence", _confidence(one), _confidence(other)),
         ("gate", gate_answer(one, old.gate).figure, gate_answer(other, new.gate).figure),
     ]
@@ -160,8 +157,8 @@ def _view_rows(
         for name, before, after in _checks(backend, one, other, old, new):
             if before.word != after.word:
                 title = f"{name}, {old.pair.title(backend)}"
-                said = f"{before.word}: {before.figure}", f"{after.word}: {after.figure}"
-                rows.append((title, *said))
+                answers = [f"{answer.word}: {answer.figure}" for answer in (before, after)]
+                rows.append((title, answers[0], answers[1]))
     return f.VIEW_NAMES[one.view].capitalize(), rows
 
 
@@ -179,40 +176,17 @@ def _checks(
     )
 
 
-def _outcome(view: ViewComparison) -> str:
-    outcome = view.winner.outcome
-    return _NOBODY.get(outcome) or view.pair.title(outcome)
-
-
-def _winner(view: ViewComparison) -> str:
-    winner = view.winner
-    if winner.leader is None or winner.chunk_size is None:
-        return _outcome(view)
-    leads = f"{view.pair.title(winner.leader)} at chunk size {winner.chunk_size}"
-    if winner.outcome == winner.leader:
-        return leads
-    return f"{_outcome(view)} ({leads} leads)"
-
-
 def _confidence(view: ViewComparison) -> str:
     often = leads(view.winner, view.pair)
     return f"{view.winner.confidence} ({often})" if often else view.winner.confidence
 
 
 def _score_sentence(change: ScoreChange, pair: Pair) -> str:
-    was, now = (_GATES[gate.verdict] for gate in (change.was, change.now))
+    was, now = (VERDICTS[gate.verdict] for gate in (change.was, change.now))
     if change.was.verdict != change.now.verdict:
         return f"Gate, {f.at(change.after, pair)}: {was} before, {now} now."
     where = f.at(change.after, pair)
     return f"Scores of {where} are more than ten times further from the reference's."
-
-
-_GATES: dict[Verdict, str] = {
-    "pass": "passed",
-    "fail": "failed",
-    "inconclusive": "inconclusive",
-    "not_compared": "not compared",
-}
 
 
 def _score_row(change: ScoreChange, old: Comparison, new: Comparison) -> tuple[str, str, str, str]:
@@ -226,7 +200,7 @@ def _score_row(change: ScoreChange, old: Comparison, new: Comparison) -> tuple[s
 
 
 def _largest(gate: GateResult) -> str:
-    return f"{f.difference(gate.max_abs_diff)} ({_GATES[gate.verdict]})"
+    return f"{f.difference(gate.max_abs_diff)} ({VERDICTS[gate.verdict]})"
 
 
 def _speed_row(change: CellChange, of: Pair, at_least: float) -> tuple[object, ...]:
@@ -253,7 +227,7 @@ def _between(change: CellChange) -> Verbatim:
 
 
 def signed(share: float | None, *limits: float) -> Verbatim:
-    """A change with its sign, on its side of the limits; beyond a hundredfold no more is said."""
+    """A change with its sign, rounded so that it stays on its side of each limit."""
     if share is None:
         return Verbatim(f.ABSENT)
     if share > 99.99:

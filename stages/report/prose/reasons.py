@@ -8,7 +8,6 @@ from stages.contract import Backend
 from stages.documents.comparison import (
     Cell,
     ControlName,
-    GateResult,
     Isolation,
     Reason,
     ReasonCode,
@@ -17,7 +16,7 @@ from stages.documents.comparison import (
 )
 from stages.report import format as f
 
-_PLAIN: dict[ReasonCode, str] = {
+PLAIN: dict[ReasonCode, str] = {
     "no_figures": "no figures",
     "not_finite": "figures are not finite",
     "gate_failed": "the scores fail the correctness gate",
@@ -40,7 +39,7 @@ def reason(of: Reason) -> str:
         case "leaks":
             return _leak(of.items, of.change, of.limit)
         case code:
-            return _PLAIN[code]
+            return PLAIN[code]
 
 
 def leak(found: Isolation) -> str:
@@ -53,11 +52,6 @@ def _leak(items: Sequence[int], change: float | None, limit: float | None) -> st
         f"scores depend on neighbouring items: those of {f.items(items)} moved by up to"
         f" {f.difference(change)} (limit {f.difference(limit)})"
     )
-
-
-def also_passed(gate: GateResult) -> str:
-    """The wrong answers that an inconclusive gate would also pass."""
-    return controls([control.name for control in gate.controls if not control.caught])
 
 
 def controls(names: Sequence[ControlName]) -> str:
@@ -118,7 +112,11 @@ def passed_over(view: ViewComparison) -> Iterator[str]:
     """A sentence for each backend whose fastest cell is not eligible."""
     for backend, chunk_size in view.passed_over.items():
         chosen = view.selected[backend]
-        instead = f"chunk {chosen} was taken instead" if chosen else "no other chunk is eligible"
+        instead = (
+            f"chunk size {chosen} was taken instead"
+            if chosen
+            else "no other chunk size is eligible"
+        )
         yield (
             f"{view.pair.title(backend)}: its fastest chunk size, {chunk_size}, is not eligible"
             f" ({reasons(view.cell(backend, chunk_size))}); {instead}."
