@@ -29,18 +29,9 @@ from stages.documents.comparison import (
     ViewComparison,
 )
 from stages.report import format as f
+from stages.report.prose import scores, server
 from stages.report.prose.oracle import oracle
 from stages.report.prose.reasons import leak
-from stages.report.prose.scores import (
-    NO_CONTROL,
-    NOISE_UNKNOWN,
-    UNTESTED,
-    VERDICTS,
-    against_limits,
-    left_out_controls,
-    noise,
-)
-from stages.report.prose.server import cache_excess, cpu_share, other_work, timed_passes
 
 _WORST_FIRST: tuple[Verdict, ...] = ("fail", "inconclusive", "not_compared")
 _SIDES: dict[OracleSide | None, str] = {
@@ -86,7 +77,9 @@ def gate_answer(view: ViewComparison, limits: Gate) -> Answer:
     passed = len(gated) - sum(map(len, by.values()))
     of = f.count(len(gated), f"{mine.title} cell")
     text = f"{passed} of {of} {'passes' if passed == 1 else 'pass'}"
-    text += "".join(f"; {VERDICTS[v]} at {_at(some, gated)}" for v, some in by.items() if some)
+    text += "".join(
+        f"; {scores.verdict(v)} at {_at(some, gated)}" for v, some in by.items() if some
+    )
     lost = [one for one in gated if one[1].uncompared_passes]
     missing = f.count(sum(g.uncompared_passes for _, g in lost), "pass", "passes")
     against = (
@@ -94,7 +87,7 @@ def gate_answer(view: ViewComparison, limits: Gate) -> Answer:
         " not be compared, because the reference's counterpart is missing."
     )
     return Answer(
-        next((VERDICTS[v] for v, some in by.items() if some), "pass"),
+        next((scores.verdict(v) for v, some in by.items() if some), "pass"),
         text + _differences(gated, limits) + (f"; {missing} not compared" if lost else ""),
         [against] if lost else [],
     )
@@ -107,15 +100,15 @@ def _differences(gated: _Gated, limits: Gate) -> str:
         return ""
     # A score that is not a number leaves no difference, and must not hide behind the others.
     odd = [one for one in gated if one[1].verdict == "fail" and one[1].max_abs_diff is None]
-    none_at = f"; {against_limits(None, None, limits)} at {_at(odd, gated)}" if odd else ""
-    return f" ({against_limits(max(largest), max(means), limits)}{none_at})"
+    none_at = f"; {scores.against_limits(None, None, limits)} at {_at(odd, gated)}" if odd else ""
+    return f" ({scores.against_limits(max(largest), max(means), limits)}{none_at})"
 
 
 def power_answer(view: ViewComparison, limits: Gate) -> Answer:
     """Whether the gate catches every wrong answer, and which comes closest to passing."""
     gated = _gated(view)
     tried = [(size, control) for size, gate in gated for control in gate.controls]
-    left_out = left_out_controls([gate for _, gate in gated])
+    left_out = scores.left_out_controls([gate for _, gate in gated])
     if not tried and left_out:
         return _no_control(view, left_out)
     if not tried:
@@ -140,8 +133,8 @@ def power_answer(view: ViewComparison, limits: Gate) -> Answer:
 def _no_control(view: ViewComparison, left_out: str) -> Answer:
     """The gate's pass still says that the scores are equal, but not that it would notice."""
     where = f.backend_view(view.pair.candidate.key, view.view, view.pair)
-    against = f"{where}: {UNTESTED}, so its pass is worth less."
-    return Answer("could not be tested", f"{NO_CONTROL}: {left_out}", [against])
+    against = f"{where}: {scores.UNTESTED}, so its pass is worth less."
+    return Answer("could not be tested", f"{scores.NO_CONTROL}: {left_out}", [against])
 
 
 def _wrong(size: int, control: ControlResult) -> str:
@@ -177,17 +170,17 @@ def _factor(difference: float | None, limit: float) -> float:
 
 
 def noise_answer(view: ViewComparison, backend: Backend, limits: Gate) -> Answer:
-    """How far one backend's answers to one identical request differ."""
+    """How far one backend's answers to the same request differ."""
     floor, where = view.noise[backend], f.backend_view(backend, view.view, view.pair)
     answers, limit = f.count(floor.repeats, "answer"), f.plain(limits.max_abs_diff)
     if floor.max_abs_diff is None:
-        against = [f"{where}: {NOISE_UNKNOWN}."]
-        return Answer("not known", f"{answers} to one identical request, too few", against)
-    text = noise(answers, floor.max_abs_diff)
+        against = [f"{where}: {scores.NOISE_UNKNOWN}."]
+        return Answer("not known", f"{answers} to the same request, too few", against)
+    text = scores.noise(answers, floor.max_abs_diff)
     if floor.max_abs_diff <= NOISY * limits.max_abs_diff:
         return Answer("small" if floor.max_abs_diff else "none", text)
     against = [
-        f"{where}: {noise('answers', floor.max_abs_diff)},"
+        f"{where}: {scores.noise('answers', floor.max_abs_diff)},"
         f" more than {f.percent(NOISY)} of the limit of {limit}."
     ]
     return Answer("large", f"{text} (the gate's limit is {limit})", against)
@@ -263,7 +256,7 @@ def oracle_answer(view: ViewComparison, backend: Backend, limits: Gate) -> Answe
     return Answer(
         "agrees" if found.agrees else "differs",
         f"{f.count(found.compared, 'sampled item')}"
-        f" ({against_limits(found.max_abs_diff, found.mean_abs_diff, limits)})"
+        f" ({scores.against_limits(found.max_abs_diff, found.mean_abs_diff, limits)})"
         + (f"; no answer to {missing} more" if found.missing else ""),
     )
 
@@ -284,15 +277,15 @@ def prefix_cache_answer(view: ViewComparison, backend: Backend) -> Answer:
     if found.most_tokens is None:
         return _prefix_cache_unreported(found, where)
     unreported = found.timed_passes - found.told_passes
-    also = f"; not reported for {timed_passes(unreported)}" if unreported else ""
+    also = f"; not reported for {server.timed_passes(unreported)}" if unreported else ""
     figure = f"{_allowance(found)}; the most in one pass was {found.most_tokens:,}{also}"
     if not found.excess_passes:
         return Answer("as allowed", figure)
     excess = [c for c in view.cells if c.backend == backend and c.excess_passes]
     every = sorted({cell.chunk_size for cell in view.cells})
     sizes = f.chunk_sizes([cell.chunk_size for cell in excess], every)
-    against = f"{where}, {sizes}: {cache_excess(found.excess_passes)}."
-    over = f"; more than allowed in {timed_passes(found.excess_passes)}"
+    against = f"{where}, {sizes}: {server.cache_excess(found.excess_passes)}."
+    over = f"; more than allowed in {server.timed_passes(found.excess_passes)}"
     return Answer("too much", f"{figure}{over}", [against])
 
 
@@ -315,7 +308,7 @@ def load_answer(view: ViewComparison, backend: Backend, source: Source | None) -
     where = f.backend_view(backend, view.view, view.pair)
     share = source.run.foreign_cpu if source else None
     if source is not None and source.run.elsewhere is not None:
-        here = f"; on the client's, {cpu_share(share)} of the CPU time" if share else ""
+        here = f"; on the client's, {server.cpu_share(share)} of the CPU time" if share else ""
         why = f"the server was started elsewhere, and its machine is not watched{here}"
         against = [f"{where}: how much other work the server's machine did is not known."]
         return Answer("not known", why, against)
@@ -325,7 +318,7 @@ def load_answer(view: ViewComparison, backend: Backend, source: Source | None) -
         )
         against = [f"{where}: how much other work the machine did is not known."]
         return Answer("not known", why, against)
-    text = f"{cpu_share(share)} of the machine's CPU time"
+    text = f"{server.cpu_share(share)} of the machine's CPU time"
     if share < BUSY:
         return Answer("quiet", text)
-    return Answer("busy", text, [f"{where}: {other_work(share, view.pair.title(backend))}."])
+    return Answer("busy", text, [f"{where}: {server.other_work(share, view.pair.title(backend))}."])

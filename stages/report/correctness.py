@@ -11,41 +11,20 @@ Rules:
 
 from __future__ import annotations
 
-import itertools
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
-from stages.documents.comparison import Cell, Comparison, Pair, Verdict, ViewComparison
+from stages.documents.comparison import Cell, Comparison, ViewComparison
 from stages.report import format as f
+from stages.report.checks import gate_answer
+from stages.report.prose import scores, server
 from stages.report.prose.oracle import oracle
 from stages.report.prose.reasons import PLAIN, leak
-from stages.report.prose.scores import (
-    NO_CONTROL,
-    NOISE_UNKNOWN,
-    UNTESTED,
-    also_passed,
-    fails_gate,
-    left_out_controls,
-    noise,
-)
-from stages.report.prose.server import is_unavailable
 from stages.report.ratios import cells
 
 OUTLIER = 10.0
 OUTLIER_CELLS = 4
 OUTLIER_GATE = 0.01
-
-_VERBS: dict[Verdict, tuple[str, str]] = {
-    "pass": ("passes", "pass"),
-    "fail": ("fails", "fail"),
-    "inconclusive": ("is inconclusive", "are inconclusive"),
-    "not_compared": ("could not be compared", "could not be compared"),
-}
-_UNPROBED: tuple[Literal["not_probed", "lengths_not_probed"], ...] = (
-    "not_probed",
-    "lengths_not_probed",
-)
 
 
 def correctness(comparison: Comparison) -> list[str]:
@@ -53,56 +32,32 @@ def correctness(comparison: Comparison) -> list[str]:
     gated = [cell for cell in cells(comparison) if cell.gate]
     if comparison.unavailable:
         many = f.count(len(gated), f"{comparison.pair.candidate.title} cell")
-        why = is_unavailable(comparison.unavailable, comparison.pair)
+        why = server.is_unavailable(comparison.unavailable, comparison.pair)
         said = [f"None of {many} was compared: {why}."]
     else:
-        said = [_tally(gated, comparison), *_not_passing(gated, comparison), *_left_out(gated)]
-        said += _drift(gated, comparison)
+        tallies = [(v.view, gate_answer(v, comparison.gate).figure) for v in comparison.views()]
+        said = [f.in_view(view, tally) for view, tally in tallies]
+        said += [*_not_passing(gated, comparison), *_left_out(gated), *_drift(gated, comparison)]
     return [*said, *_noise(comparison), *_isolation(comparison), *_oracle(comparison)]
-
-
-def _tally(gated: Sequence[Cell], comparison: Comparison) -> str:
-    limits = (
-        f"(limits: max {f.plain(comparison.gate.max_abs_diff)},"
-        f" mean {f.plain(comparison.gate.mean_abs_diff)})"
-    )
-    title = comparison.pair.candidate.title
-    verdicts = [cell.gate.verdict for cell in gated if cell.gate]
-    counts = {verdict: verdicts.count(verdict) for verdict in _VERBS}
-    tally = [f"{n} {_VERBS[verdict][n != 1]}" for verdict, n in counts.items() if n]
-    if counts["pass"] == len(gated) > 1:
-        return f"All {len(gated)} gated {title} cells pass {limits}."
-    many = f.count(len(gated), f"gated {title} cell")
-    return f"Of {many}, {f.join(tally) or 'none passes'} {limits}."
 
 
 def _not_passing(gated: Sequence[Cell], comparison: Comparison) -> Iterator[str]:
     pair = comparison.pair
     for cell in gated:
         if cell.gate and cell.gate.verdict == "fail":
-            yield f"{fails_gate(cell, cell.gate, pair, comparison.gate)}."
+            yield f"{scores.fails_gate(cell, cell.gate, pair, comparison.gate)}."
     for cell in gated:
         if cell.gate and cell.gate.verdict == "inconclusive":
-            yield f"Inconclusive: {f.at(cell, pair)} ({also_passed(cell.gate)})."
-    missing = [cell for cell in gated if cell.gate and cell.gate.verdict == "not_compared"]
-    if missing:
-        yield f"Not compared: {'; '.join(_where(missing, gated, pair))}."
+            yield f"Inconclusive: {f.at(cell, pair)} ({scores.also_passed(cell.gate)})."
 
 
 def _left_out(gated: Sequence[Cell]) -> Iterator[str]:
     gates = [cell.gate for cell in gated if cell.gate]
-    left_out = left_out_controls(gates)
+    left_out = scores.left_out_controls(gates)
     if left_out and not any(gate.controls for gate in gates):
-        yield f.sentence(f"{UNTESTED}, because {NO_CONTROL}: {left_out}")
+        yield f.sentence(f"{scores.UNTESTED}, because {scores.NO_CONTROL}: {left_out}")
     elif left_out:
         yield f"Not among the wrong answers that the gate must catch: {left_out}."
-
-
-def _where(some: Sequence[Cell], every: Sequence[Cell], pair: Pair) -> Iterator[str]:
-    for view, mine in itertools.groupby(some, key=lambda cell: cell.view):
-        listed = sorted(cell.chunk_size for cell in every if cell.view == view)
-        sizes = f.chunk_sizes([cell.chunk_size for cell in mine], listed)
-        yield f"{f.backend_view(pair.candidate.key, view, pair)}, {sizes}"
 
 
 def _drift(gated: Sequence[Cell], comparison: Comparison) -> list[str]:
@@ -155,9 +110,9 @@ def _noise(comparison: Comparison) -> Iterator[str]:
         if known:
             floor, name = max(known, key=lambda one: one[0])
             whose = f"{name}'s answers" if floor or unknown else "answers"
-            yield f.in_view(view.view, f"{noise(whose, floor)}{_beside(view, floor)}")
+            yield f.in_view(view.view, f"{scores.noise(whose, floor)}{_beside(view, floor)}")
         for backend in unknown:
-            yield f"{f.backend_view(backend, view.view, view.pair)}: {NOISE_UNKNOWN}."
+            yield f"{f.backend_view(backend, view.view, view.pair)}: {scores.NOISE_UNKNOWN}."
 
 
 def _beside(view: ViewComparison, floor: float) -> str:
@@ -180,7 +135,7 @@ def _isolation(comparison: Comparison) -> Iterator[str]:
     for found, where in every:
         if found.verdict == "leaks":
             yield f"{where}: {leak(found)}."
-    for verdict in _UNPROBED:
+    for verdict in ("not_probed", "lengths_not_probed"):
         missing = [where for found, where in every if found.verdict == verdict]
         if missing:
             yield f.sentence(f"{PLAIN[verdict]}: {'; '.join(missing)}")

@@ -95,15 +95,18 @@ def frozen(comparison: Comparison) -> str:
     )
 
 
+def hides_compiles(source: Source) -> bool:
+    """Whether its compilations could not be seen."""
+    return source.run.elsewhere is not None and source.run.elsewhere.compiles_hidden
+
+
 def hidden_compiles(comparison: Comparison) -> Iterator[str]:
     """A sentence for each backend whose compilations its log would show, on another machine."""
     for backend in comparison.pair.both:
         views = [
             f"{f.VIEW_NAMES[s.view]} view"
             for s in comparison.sources
-            if s.backend == backend
-            and s.run.elsewhere is not None
-            and s.run.elsewhere.compiles_hidden
+            if s.backend == backend and hides_compiles(s)
         ]
         if views:
             hidden = compiles_hidden(comparison.pair.title(backend))

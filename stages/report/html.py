@@ -23,7 +23,7 @@ from markupsafe import Markup, escape
 from stages.documents.comparison import Comparison
 from stages.report.figures.theme import DARK, LIGHT, themed
 from stages.report.first_screen import first_screen
-from stages.report.render import TEMPLATES, one_line, question_of
+from stages.report.render import one_line, question_of, templates
 
 PAGE = "report.html"
 
@@ -52,23 +52,18 @@ def render_html(comparison: Comparison, markdown: str, figures: Mapping[str, byt
         markdown: the text of ``report.md`` made from it.
         figures: file name -> SVG, every one that ``markdown`` shows.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        finalize=_printed,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     tokens = _PARSER.parse(markdown)
-    return environment.get_template(f"{PAGE}.j2").render(
-        title=_title(tokens),
-        question=question_of(comparison.pair),
-        screen=first_screen(comparison),
-        sections=list(_sections(tokens, figures)),
-        light=_variables(LIGHT),
-        dark=_variables(DARK),
+    return (
+        templates(_printed, html=True)
+        .get_template(f"{PAGE}.j2")
+        .render(
+            title=_title(tokens),
+            question=question_of(comparison.pair),
+            screen=first_screen(comparison),
+            sections=list(_sections(tokens, figures)),
+            light=_variables(LIGHT),
+            dark=_variables(DARK),
+        )
     )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from stages.documents.cell import MatrixKey
 from stages.documents.comparison import Cell, Comparison, Pair, Source
 from stages.report import format as f
-from stages.report.elsewhere import hidden_compiles, round_trips
+from stages.report.elsewhere import hidden_compiles, hides_compiles, round_trips
 from stages.report.prose.reasons import instability
 from stages.report.prose.server import compiled, failures, first_run, timed_passes
 from stages.report.ratios import cells
@@ -106,11 +106,7 @@ def _compiles(comparison: Comparison) -> Iterator[str]:
         by_size = [f.cell(timed_passes(c.compiled_passes), c.chunk_size) for c in mine]
         yield f"{name}: {compiled(*by_size)}."
     yield from hidden_compiles(comparison)
-    hidden = {
-        MatrixKey(s.backend, s.view)
-        for s in comparison.sources
-        if s.run.elsewhere is not None and s.run.elsewhere.compiles_hidden
-    }
+    hidden = {MatrixKey(s.backend, s.view) for s in comparison.sources if hides_compiles(s)}
     seen = [cell for cell in every if MatrixKey(cell.backend, cell.view) not in hidden]
     for backend in (b for b in comparison.pair.both if b not in comparison.unavailable):
         counts = [cell.compiled_passes for cell in seen if cell.backend == backend]

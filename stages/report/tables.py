@@ -12,7 +12,7 @@ from stages.report import elsewhere, levels, modes
 from stages.report import format as f
 from stages.report.latency import LatencyTable, any_descriptive, latency_table
 from stages.report.prose.reasons import passed_over
-from stages.report.prose.scores import VERDICTS
+from stages.report.prose.scores import verdict
 from stages.report.prose.server import cpu_share
 from stages.report.prose.winner import Unavailable, result
 from stages.report.ratios import cells, flagged, pairs
@@ -157,7 +157,7 @@ def _gate_of_selected(view: ViewComparison, limits: Gate) -> tuple[str, str, str
     return (
         f"{f.difference(cell.gate.max_abs_diff)} (limit {f.plain(limits.max_abs_diff)})",
         f"{f.difference(cell.gate.mean_abs_diff)} (limit {f.plain(limits.mean_abs_diff)})",
-        VERDICTS[cell.gate.verdict],
+        verdict(cell.gate.verdict),
     )
 
 

@@ -27,7 +27,7 @@ _PROVES = [
     ),
     (
         "Noise floor",
-        "how far a server's answers to one identical request differ; less than that means nothing.",
+        "how far a server's answers to the same request differ; less than that means nothing.",
     ),
     (
         "Isolation",

@@ -204,13 +204,13 @@ def test_without_a_compared_pass_no_wrong_answer_could_be_tried() -> None:
 @pytest.mark.parametrize(
     ("difference", "repeats", "word", "figure", "stands_against"),
     [
-        (0.0, 5, "none", "5 answers to one identical request are identical", False),
-        (1.2e-7, 5, "small", "5 answers to one identical request differ by up to 1.20e-07", False),
-        (0.01, 5, "small", "5 answers to one identical request differ by up to 0.0100", False),
+        (0.0, 5, "none", "5 answers to the same request are identical", False),
+        (1.2e-7, 5, "small", "5 answers to the same request differ by up to 1.20e-07", False),
+        (0.01, 5, "small", "5 answers to the same request differ by up to 0.0100", False),
         (0.011, 5, "large", "differ by up to 0.0110 (the gate's limit is 0.02)", True),
         (0.03, 5, "large", "differ by up to 0.0300 (the gate's limit is 0.02)", True),
-        (None, 1, "not known", "1 answer to one identical request, too few", True),
-        (None, 0, "not known", "no answers to one identical request, too few", True),
+        (None, 1, "not known", "1 answer to the same request, too few", True),
+        (None, 0, "not known", "no answers to the same request, too few", True),
     ],
 )
 def test_the_noise_floor_is_that_of_each_backend(
@@ -236,8 +236,8 @@ def test_the_noise_floor_is_that_of_each_backend(
             ["JAX's answers to", "up to 2.50e-07; ", "up to 1.00e-06, 4.00x the noise"],
         ),
         ((1e-7, 1e-6), ["PyTorch's answers", "1.00e-06; the", "which is no more than the noise"]),
-        ((0.0, 0.0), ["answers to one identical request are identical; the backends' scores"]),
-        ((None, 0.0), ["PyTorch's answers to one identical request are identical"]),
+        ((0.0, 0.0), ["answers to the same request are identical; the backends' scores"]),
+        ((None, 0.0), ["PyTorch's answers to the same request are identical"]),
         ((None, 0.0), ["JAX, portable view: the noise floor is not known"]),
         ((None, None), ["JAX, portable view: the noise floor is not known"]),
         ((None, None), ["PyTorch, portable view: the noise floor is not known"]),

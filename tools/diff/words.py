@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import jinja2
-
 from stages.contract import Backend
 from stages.documents.comparison import (
     Comparison,
@@ -22,9 +20,9 @@ from stages.report.checks import (
     oracle_answer,
     prefix_cache_answer,
 )
-from stages.report.prose.scores import VERDICTS
+from stages.report.prose.scores import verdict
 from stages.report.prose.winner import in_short, leads, outcome
-from stages.report.render import TEMPLATES, Verbatim, md, span
+from stages.report.render import Verbatim, printed, span, templates
 from tools.diff.changes import (
     COMPARED,
     CellChange,
@@ -64,50 +62,48 @@ def changes_markdown(old: Revision, new: Revision, at_least: float) -> str:
         new: the one after.
         at_least: the smallest change of items/s that counts, as a share: 0.05 is 5 %.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701  Markdown, not HTML: `finalize` escapes it
-        finalize=lambda value: value if isinstance(value, Verbatim) else md(str(value)),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     one, other = old.comparison, new.comparison
     cells = cell_changes(one, other, at_least)
     scores = score_changes(one, other)
     conditions = changed_conditions(one, other)
     barred = obstacles(one, other)
-    return environment.get_template("diff.md.j2").render(
-        old=old.label,
-        new=new.label,
-        answer=headline(cells, other.pair, barred, at_least),
-        also=[
-            *needed(cells),
-            *besides(cells, other.pair),
-            *_winners(one, other),
-            *(_score_sentence(score, new.comparison.pair) for score in scores),
-        ],
-        machines=_machines(conditions),
-        measured=[(side.label, measured(side.comparison)) for side in (old, new)],
-        once=_once(one, other),
-        conditions=[_condition(row) for row in conditions],
-        views=[
-            _view_rows(*views, one, other) for views in zip(one.views(), other.views(), strict=True)
-        ],
-        scores=[_score_row(change, one, other) for change in scores],
-        comparable=not barred,
-        speeds=[
-            (f.VIEW_NAMES[view.view].capitalize(), rows)
-            for view in one.views()
-            if (
-                rows := [
-                    _speed_row(c, view.pair, at_least) for c in cells if c.pair.view == view.view
-                ]
-            )
-        ],
-        at_least=f.plain_percent(at_least),
-        compared=sum(c.word in COMPARED for c in cells),
+    return (
+        templates(printed)
+        .get_template("diff.md.j2")
+        .render(
+            old=old.label,
+            new=new.label,
+            answer=headline(cells, other.pair, barred, at_least),
+            also=[
+                *needed(cells),
+                *besides(cells, other.pair),
+                *_winners(one, other),
+                *(_score_sentence(score, new.comparison.pair) for score in scores),
+            ],
+            machines=_machines(conditions),
+            measured=[(side.label, measured(side.comparison)) for side in (old, new)],
+            once=_once(one, other),
+            conditions=[_condition(row) for row in conditions],
+            views=[
+                _view_rows(*views, one, other)
+                for views in zip(one.views(), other.views(), strict=True)
+            ],
+            scores=[_score_row(change, one, other) for change in scores],
+            comparable=not barred,
+            speeds=[
+                (f.VIEW_NAMES[view.view].capitalize(), rows)
+                for view in one.views()
+                if (
+                    rows := [
+                        _speed_row(c, view.pair, at_least)
+                        for c in cells
+                        if c.pair.view == view.view
+                    ]
+                )
+            ],
+            at_least=f.plain_percent(at_least),
+            compared=sum(c.word in COMPARED for c in cells),
+        )
     )
 
 
@@ -182,7 +178,7 @@ def _confidence(view: ViewComparison) -> str:
 
 
 def _score_sentence(change: ScoreChange, pair: Pair) -> str:
-    was, now = (VERDICTS[gate.verdict] for gate in (change.was, change.now))
+    was, now = (verdict(gate.verdict) for gate in (change.was, change.now))
     if change.was.verdict != change.now.verdict:
         return f"Gate, {f.at(change.after, pair)}: {was} before, {now} now."
     where = f.at(change.after, pair)
@@ -200,7 +196,7 @@ def _score_row(change: ScoreChange, old: Comparison, new: Comparison) -> tuple[s
 
 
 def _largest(gate: GateResult) -> str:
-    return f"{f.difference(gate.max_abs_diff)} ({VERDICTS[gate.verdict]})"
+    return f"{f.difference(gate.max_abs_diff)} ({verdict(gate.verdict)})"
 
 
 def _speed_row(change: CellChange, of: Pair, at_least: float) -> tuple[object, ...]:

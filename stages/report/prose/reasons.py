@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from stages.contract import Backend
 from stages.documents.comparison import (
@@ -10,13 +10,12 @@ from stages.documents.comparison import (
     ControlName,
     Isolation,
     Reason,
-    ReasonCode,
     Unsteady,
     ViewComparison,
 )
 from stages.report import format as f
 
-PLAIN: dict[ReasonCode, str] = {
+PLAIN: Mapping[str, str] = {
     "no_figures": "no figures",
     "not_finite": "figures are not finite",
     "gate_failed": "the scores fail the correctness gate",

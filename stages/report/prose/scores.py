@@ -9,15 +9,14 @@ from stages.documents.comparison import Cell, GateResult, Pair, Verdict
 from stages.report import format as f
 from stages.report.prose.reasons import controls
 
-VERDICTS: dict[Verdict, str] = {
-    "pass": "pass",
-    "fail": "fail",
-    "inconclusive": "inconclusive",
-    "not_compared": "not compared",
-}
 UNTESTED = "nothing could test the gate's power"
 NO_CONTROL = "no wrong answer would differ from the right one"
 NOISE_UNKNOWN = "the noise floor is not known"
+
+
+def verdict(of: Verdict) -> str:
+    """``not compared``."""
+    return of.replace("_", " ")
 
 
 def against_limits(largest: float | None, mean: float | None, limits: Gate) -> str:

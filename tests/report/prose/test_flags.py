@@ -50,7 +50,7 @@ WORDS: dict[str, Flag] = {
         code="oracle_differs", backend="jax", difference=0.4
     ),
     "the oracle has nothing to compare JAX with": Flag(code="oracle_not_compared", backend="jax"),
-    "JAX's answers to one identical request differ by up to 0.0180": Flag(
+    "JAX's answers to the same request differ by up to 0.0180": Flag(
         code="noise", backend="jax", difference=0.018
     ),
     "JAX at chunk size 2 is unstable: standard deviation 11% of the mean, slowest pass 60% from the"
