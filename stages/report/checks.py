@@ -4,10 +4,9 @@ Rules:
 
 * An answer is a verdict in a word or two and the figures behind it. A view's gate takes the
   worst verdict of its cells.
-* An answer that is not the good one also says what it holds against the scores, except where
-  the reasons of the cells it bars say it already (gate, power, leaking or unprobed items).
-* Of the wrong answers the gate catches, the one closest to passing is the one that is over
-  a limit by the smallest factor.
+* An answer that is not the good one adds a sentence to what stands against the scores, unless
+  the reasons of the ineligible cells say the same (gate, power, leaking or unprobed items).
+* The wrong answer closest to passing is the one that exceeds a limit by the smallest factor.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class Answer:
     Attributes:
         word: the verdict.
         figure: what it stands on.
-        against: sentences on what it says against the scores, beyond the cells' reasons.
+        against: sentences on what stands against the scores, beyond the cells' reasons.
     """
 
     word: str
@@ -98,7 +97,7 @@ def _differences(gated: _Gated, limits: Gate) -> str:
     means = [g.mean_abs_diff for _, g in gated if g.mean_abs_diff is not None]
     if not largest or not means:
         return ""
-    # A score that is not a number leaves no difference, and must not hide behind the others.
+    # A score that is not a number has no difference; a maximum over the others would hide it.
     odd = [one for one in gated if one[1].verdict == "fail" and one[1].max_abs_diff is None]
     none_at = f"; {scores.against_limits(None, None, limits)} at {_at(odd, gated)}" if odd else ""
     return f" ({scores.against_limits(max(largest), max(means), limits)}{none_at})"
@@ -131,7 +130,7 @@ def power_answer(view: ViewComparison, limits: Gate) -> Answer:
 
 
 def _no_control(view: ViewComparison, left_out: str) -> Answer:
-    """The gate's pass still says that the scores are equal, but not that it would notice."""
+    """The scores agree, but no wrong answer shows that the gate would notice a difference."""
     where = f.backend_view(view.pair.candidate.key, view.view, view.pair)
     against = f"{where}: {scores.UNTESTED}, so its pass is worth less."
     return Answer("could not be tested", f"{scores.NO_CONTROL}: {left_out}", [against])
@@ -142,7 +141,7 @@ def _wrong(size: int, control: ControlResult) -> str:
 
 
 def _passing(missed: list[tuple[int, ControlResult]], gated: _Gated) -> Iterator[str]:
-    """Wrong answers that pass the gate, a kind at a time, with the most they differ by."""
+    """Each kind of wrong answer that passes the gate, with its largest differences."""
     for name, words in f.CONTROL_NAMES.items():
         mine = [(size, control) for size, control in missed if control.name == name]
         if mine:
@@ -153,7 +152,7 @@ def _passing(missed: list[tuple[int, ControlResult]], gated: _Gated) -> Iterator
 
 
 def _over(control: ControlResult, limits: Gate) -> tuple[float, str]:
-    """By which factor a control is over the limit that catches it, and by which figure."""
+    """By which factor a control exceeds the limit that catches it, and that figure in words."""
     largest = _factor(control.max_abs_diff, limits.max_abs_diff)
     mean = _factor(control.mean_abs_diff, limits.mean_abs_diff)
     if largest >= mean:
@@ -210,7 +209,7 @@ def isolation_answer(view: ViewComparison, backend: Backend) -> Answer:
 
 
 def _failed(found: Isolation, of: str = "") -> str:
-    """How many probe requests failed, and in which layouts, where only some of them did."""
+    """How many probe requests failed, and in which layouts if not in all."""
     if not found.failed_probes:
         return ""
     text = f"{f.count(found.failed_probes, 'probe request')}{of} failed"
@@ -220,7 +219,7 @@ def _failed(found: Isolation, of: str = "") -> str:
 
 
 def _left_out(found: Isolation) -> str:
-    """Which layouts the workload cannot have."""
+    """The layouts that this workload does not allow."""
     if "shorter" in found.left_out:
         return "; not tried with shorter items where all others have one token"
     return ""

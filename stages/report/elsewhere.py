@@ -18,7 +18,7 @@ from stages.report.ratios import cells
 _MODEL_CHECKS: dict[ModelCheck, str] = {
     "revision": "by repository and revision",
     "hash": "by the hash of its folder",
-    "none": "not checked: only its scores speak for it",
+    "none": "not verified: only its scores show which model it is",
 }
 
 
@@ -38,7 +38,7 @@ def client_at(source: Source) -> str:
 
 
 def model_checked(source: Source) -> str:
-    """How it was made sure that the server has the model."""
+    """How the server's model was verified."""
     if source.run.elsewhere is None:
         return "given at launch" if source.base_url is None else f.ABSENT
     return _MODEL_CHECKS[source.run.elsewhere.model_check]
@@ -54,7 +54,7 @@ def round_trip(source: Source) -> str:
 
 
 def command(source: Source) -> str:
-    """The command line of a server launched here; what one started elsewhere says it has."""
+    """The command line of a server launched here; the settings one started elsewhere reports."""
     if source.base_url is None:
         return shlex.join(source.run.argv)
     if source.run.elsewhere is None:
@@ -90,8 +90,8 @@ def frozen(comparison: Comparison) -> str:
     names = f.join([f"{f.VIEW_NAMES[source.view]} view" for source in foreign])
     versions = f.join(sorted({source.run.backend_version or "not known" for source in foreign}))
     return (
-        f"The {name} baseline was started elsewhere in the {names}: it says it is version"
-        f" {versions}; what it depends on, and whether its code was changed, is not known here."
+        f"The {name} baseline was started elsewhere in the {names}: it reports version"
+        f" {versions}; its dependencies, and whether its code was changed, are not known here."
     )
 
 
@@ -101,7 +101,7 @@ def hides_compiles(source: Source) -> bool:
 
 
 def hidden_compiles(comparison: Comparison) -> Iterator[str]:
-    """A sentence for each backend whose compilations its log would show, on another machine."""
+    """A sentence for each backend whose compilations could not be seen."""
     for backend in comparison.pair.both:
         views = [
             f"{f.VIEW_NAMES[s.view]} view"
@@ -114,7 +114,7 @@ def hidden_compiles(comparison: Comparison) -> Iterator[str]:
 
 
 def round_trips(comparison: Comparison) -> str:
-    """How much of a pass the way to the server takes, at most."""
+    """The largest share of a pass that round trips take."""
     known = [c for c in cells(comparison) if c.round_trip_share is not None]
     took = [s.run.round_trip.largest_s for s in comparison.sources if s.run.round_trip is not None]
     if not known:

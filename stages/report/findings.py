@@ -30,7 +30,7 @@ _OPENING: dict[Side, str] = {"better": "", "open": "not told apart, ", "worse": 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The key findings: each a list of plain sentences, none of them empty."""
+    """The key findings; no list is empty."""
 
     better: list[str]
     worse: list[str]

@@ -33,7 +33,7 @@ from stages.documents.comparison import (
     Verdict,
 )
 
-# What `compare` writes too: these names are this module's as well.
+# Shared with `compare`; the report takes them from here.
 __all__ = [
     "ABSENT",
     "about",
@@ -84,20 +84,20 @@ def layout(name: str) -> str:
 
 
 def bounded(value: float | None, interval: Interval | None, unit: str = "") -> str:
-    """A figure and where it lies: both ends in brackets, or ``—`` without an interval.
+    """A figure with the ends of its interval in brackets, or ``—`` without one.
 
-    An interval without an upper end reads ``373.6 (over 361.0)``. The unit is told once; ``x``
-    is a ratio's.
+    An interval without an upper end reads ``373.6 (over 361.0)``. The unit stands once; ``x``
+    marks a ratio.
     """
     write = ratio if unit == "x" else number
     if value is None:
         return ABSENT
-    told = f"{write(value)}{unit}"
+    figure = f"{write(value)}{unit}"
     if interval is None:
-        return f"{told} ({ABSENT})"
+        return f"{figure} ({ABSENT})"
     if interval.high is None:
-        return f"{told} (over {number_at_least(interval.low)})"
-    return f"{told} ({write(interval.low)}{TO}{write(interval.high)})"
+        return f"{figure} (over {number_at_least(interval.low)})"
+    return f"{figure} ({write(interval.low)}{TO}{write(interval.high)})"
 
 
 def seconds(value: float) -> str:
@@ -129,7 +129,7 @@ def minute(text: str) -> str:
 
 
 def yes_no(answer: bool | None) -> str:
-    """An answer in words; ``None`` where nobody knows it."""
+    """``yes`` or ``no``; ``not known`` for ``None``."""
     return {True: "yes", False: "no", None: "not known"}[answer]
 
 
@@ -152,7 +152,7 @@ def items(of: Sequence[int]) -> str:
 
 
 def chunk_sizes(of: Sequence[int], every: Sequence[int]) -> str:
-    """Chunk sizes ``of`` a cell or more in words, neighbours in ``every`` (rising) drawn together.
+    """Chunk sizes in words; those that are neighbours in ``every`` (rising) become a range.
 
     ``chunk size 4``, ``chunk sizes 1 and 2``, ``chunk sizes 1 to 8 and 500``.
     """
@@ -180,7 +180,7 @@ def backend_view(backend: Backend, view: View, pair: Pair) -> str:
 
 
 def commit(source: Source, digits: int) -> str:
-    """The commit that was measured with, and whether the code was that of the commit."""
+    """The commit of the measurement, and whether there were uncommitted changes."""
     if source.run.git_commit is None:
         return ABSENT
     changes = {True: " with uncommitted changes", None: ", uncommitted changes not known"}
@@ -208,10 +208,10 @@ def place(backend: Backend, view: View, chunk_size: int, pair: Pair) -> str:
 
 
 def at(of: Cell, pair: Pair) -> str:
-    """Where a cell is, in words."""
+    """``JAX, portable view, chunk size 8``, of a cell."""
     return place(of.backend, of.view, of.chunk_size, pair)
 
 
 def resamples(share: float | None) -> str:
-    """A share of resamples; only one that decides reads as if it did."""
+    """A share of resamples, rounded so that it stays on its side of each threshold."""
     return percent(share, SURE, VERY_SURE)

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing beside itself.
+"""The report as one self-contained HTML page.
 
 It is made from the text of ``report.md``, so both say the same: a first screen of its own (see
 ``first_screen``) stands for what precedes the Markdown's first figure, the rest is parsed and
@@ -79,7 +79,7 @@ def _printed(value: object) -> object:
 
 
 def _variables(colours: Mapping[str, str]) -> Markup:
-    # A style sheet knows no entities: these are the palette's own names and colours.
+    # Escaping would break a style sheet; these names and colours are constants of the palette.
     return Markup("".join(f"{name}:{colour};" for name, colour in colours.items()))  # noqa: S704
 
 
@@ -141,7 +141,7 @@ def _with_anchors(tokens: list[Token], anchors: _Names) -> list[Token]:
 
 
 def _pictures(token: Token) -> list[Token]:
-    """The pictures of ``token``, where it is a line of pictures and nothing else."""
+    """The images of ``token``, where it holds images only."""
     shown = [child for child in token.children or [] if child.type != "softbreak"]
     shown = [child for child in shown if child.type != "text" or child.content.strip()]
     return shown if all(child.type == "image" for child in shown) else []

@@ -92,12 +92,12 @@ def named(scoring: Scoring | None) -> str:
 
 
 def recorded(scoring: Scoring | None) -> str:
-    """The same with what it follows from, and how often the server left the variant."""
+    """The same with what it follows from, and how often the server fell back from the variant."""
     if scoring is None:
         return f.ABSENT
-    told = "by the server's flags" if scoring.told_by == "flags" else "by the server's own account"
+    by = "by the server's flags" if scoring.told_by == "flags" else "as the server reports"
     left = ""
     if scoring.fallbacks:
         requests = f.count(scoring.fallbacks, "request")
         left = f"; its log says that it fell back from this variant for {requests}"
-    return f"{scoring.named}, {told}{left}"
+    return f"{scoring.named}, {by}{left}"

@@ -24,7 +24,7 @@ from stages.report.prose.winner import answer
 from stages.report.trust import proves, trust
 
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~$#])")
-# What would open a list, a rule or a heading at the start of a line.
+# Characters that would start a list, a rule or a heading at the start of a line.
 _OPENING = re.compile(r"^([-+=]|\d+(?=[.)](?: |$)))")
 
 
@@ -52,7 +52,7 @@ def md(text: str) -> Verbatim:
 
 
 def _disarmed(opening: re.Match[str]) -> str:
-    # A digit cannot be escaped in Markdown, so a number's own dot is.
+    # Markdown cannot escape a digit, so the dot after it is escaped.
     return f"{opening[1]}\\" if opening[1].isdigit() else f"\\{opening[1]}"
 
 
@@ -100,7 +100,7 @@ def templates(finalize: Callable[[object], object], *, html: bool = False) -> ji
 
 
 def question_of(pair: Pair) -> str:
-    """What the report answers."""
+    """The question that the report answers."""
     one, other = pair.candidate, pair.reference
     return (
         f"How well does {one.package} multi-item scoring perform next to a frozen {other.title}"

@@ -5,7 +5,7 @@ Rules:
 * Failures are counted in timed passes, by kind, chunk size, backend and view; "no timeouts,
   no OOM, no partial failures" is said only where every planned timed pass succeeded.
 * A first-run penalty is the first warm-up pass over the median timed pass.
-* A server that reports no compilations is said to report none, not to have made none.
+* Of a server that reports no compilations the report says so, not that there were none.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _restarts(comparison: Comparison) -> str:
 
 
 def _times_gone(source: Source) -> str:
-    waited = "" if source.base_url is None else ", it was waited for"
+    waited = "" if source.base_url is None else ", the measurement waited for it"
     return f"{source.run.restarts}{waited}"
 
 
@@ -134,7 +134,7 @@ def _first_runs(comparison: Comparison) -> Iterator[str]:
 
 
 def client(comparison: Comparison) -> list[str]:
-    """How much of a pass the client itself takes, and the way to the server, at most."""
+    """The largest shares of a pass that the client's own work and round trips take."""
     return [_own_work(comparison), round_trips(comparison)]
 
 

@@ -69,8 +69,8 @@ class ViewTables:
         rows: one a chunk size, rising.
         missing: why figures are absent or cells may not be selected, in sentences.
         flagged: whether a row carries a dagger.
-        intervals, ratio_intervals: what the brackets beside items/s and beside its ratio
-            are, in a sentence.
+        intervals, ratio_intervals: confidence levels of the intervals of items/s and of its
+            ratio, in a sentence.
         latency: p50, mean and p95 in detail.
         selected: one a backend.
         gate: max, mean and verdict of the candidate's selected cell, as text.
@@ -162,7 +162,7 @@ def _gate_of_selected(view: ViewComparison, limits: Gate) -> tuple[str, str, str
 
 
 def time_rows(comparison: Comparison) -> list[list[str]]:
-    """A row a measurement: name, its seconds by what they were spent on, their sum."""
+    """A row per measurement: name, seconds of each activity, their sum."""
     rows = []
     for source in comparison.sources:
         spent = list(source.run.seconds.model_dump().values())
@@ -172,7 +172,7 @@ def time_rows(comparison: Comparison) -> list[list[str]]:
 
 
 def provenance_rows(comparison: Comparison) -> list[list[str]]:
-    """A row a property, a column a measurement; the first row is the heading."""
+    """A row per property, a column per measurement; the first row is the heading."""
     sources = comparison.sources
     views = {view.view: view for view in comparison.views()}
     scored = [modes.recorded(views[s.view].scoring[s.backend]) for s in sources]
@@ -208,7 +208,7 @@ def provenance_rows(comparison: Comparison) -> list[list[str]]:
 
 
 def _shell_rows(sources: list[Source]) -> list[list[str]]:
-    """What the servers had of the shell's environment; no row where there was nothing."""
+    """Which variables of the shell the servers had; no row where there were none."""
     variables = [_of_shell(source) for source in sources]
     names = ("Variables of the machine", "Variables of the shell left out")
     rows = [[name, *(texts[i] or f.ABSENT for texts in variables)] for i, name in enumerate(names)]
@@ -247,7 +247,7 @@ def commands(comparison: Comparison) -> list[tuple[str, str]]:
 def artifacts(comparison: Comparison) -> Iterator[tuple[str, str]]:
     """Path and content of every file behind the report."""
     yield "data/workload/canonical_workload.json", "the query, the items and the labels"
-    yield "data/nonce/nonce.json", "what tells this comparison's requests from any other one's"
+    yield "data/nonce/nonce.json", "the number that makes this comparison's requests unique"
     for view in comparison.views():
         for backend in comparison.pair.both:
             name = f.backend_view(backend, view.view, comparison.pair)
@@ -262,7 +262,7 @@ def artifacts(comparison: Comparison) -> Iterator[tuple[str, str]]:
 
 
 def phases(comparison: Comparison) -> str:
-    """How many passes the figures stand on, in words."""
+    """Which passes the figures come from, in words."""
     confirmed: dict[str, str] = {}
     for view in comparison.views():
         every = sorted({cell.chunk_size for cell in view.cells})

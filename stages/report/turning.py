@@ -3,7 +3,7 @@
 Rules, in each view, best-native first:
 
 * Deferred: the measurement of the missing backend.
-* A tie: the passes that would settle it, where that can be told.
+* A tie: the passes that would settle it, where that is known.
 * Speed: how many times as fast as it is the backend behind draws level.
 * Guardrail: the nearest one with which another backend leads.
 * Eligibility: the cell that would lead if its scores were right and its passes complete.
@@ -78,7 +78,7 @@ def _guardrail(view: ViewComparison, guardrail: float) -> Iterator[str]:
 
 
 def _reach(near: float, far: float | None, guardrail: float) -> str:
-    """Which guardrails do it; every number printed is one of them, or their end."""
+    """The range of guardrails in words, rounded into the range."""
     if near > guardrail:
         low, high = f.between(near, far)
         return f"of {low} or more" if high is None else f"from {low} to below {high}"

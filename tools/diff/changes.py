@@ -21,7 +21,7 @@ from stages.documents.comparison import Cell, Comparison, GateResult, ViewCompar
 from tools.diff.welch import Contrast, contrast, holm
 
 LEVEL = 0.05
-"""The share of comparisons of two equal runs in which any cell at all may be called changed."""
+"""Family-wise error rate: how often two equal runs may have any cell called changed."""
 GROWN = 10
 """How many times the old score difference a new one must exceed to be reported."""
 

@@ -38,7 +38,7 @@ from tools.diff.sentences import besides, headline, needed, size
 
 
 @dataclass(frozen=True, slots=True)
-class Revision:
+class NamedComparison:
     """A comparison, and where it was read from.
 
     Attributes:
@@ -50,11 +50,11 @@ class Revision:
 
     @property
     def label(self) -> Verbatim:
-        """How the page names it. In a code span, or `HEAD~1` and `HEAD~2` strike text out."""
+        """Its name as a code span, since `HEAD~1` and `HEAD~2` in plain text would strike it out."""
         return Verbatim("the work tree") if self.name is None else span(self.name)
 
 
-def changes_markdown(old: Revision, new: Revision, at_least: float) -> str:
+def changes_markdown(old: NamedComparison, new: NamedComparison, at_least: float) -> str:
     """The section "Changes from OLD to NEW".
 
     Args:
@@ -116,7 +116,7 @@ def _winners(old: Comparison, new: Comparison) -> Iterator[str]:
 
 
 def _machines(conditions: list[ChangedCondition]) -> str:
-    """A loud sentence where the machine is not the same; else empty."""
+    """A warning where the machine is not the same; else empty."""
     found = [
         f"{row.name} {row.before} before, {row.after} now{f' ({row.where})' if row.where else ''}"
         for row in conditions

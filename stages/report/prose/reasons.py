@@ -42,7 +42,7 @@ def reason(of: Reason) -> str:
 
 
 def leak(found: Isolation) -> str:
-    """Whose scores depend on their neighbours, and how far."""
+    """Which items' scores depend on their neighbours, and how far."""
     return _leak(found.leaking_targets, found.largest_change, found.limit)
 
 
@@ -81,7 +81,7 @@ def none_eligible(backend: Backend, cells: Sequence[Cell]) -> str:
 
 
 def _kind(of: Reason) -> str:
-    """What reasons have in common that differ in their figures alone."""
+    """The key under which reasons that differ in their figures alone are counted."""
     return of.code if of.code in ("failed_passes", "gate_inconclusive") else reason(of)
 
 

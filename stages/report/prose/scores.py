@@ -51,6 +51,6 @@ def left_out_controls(gates: Iterable[GateResult]) -> str:
 
 
 def noise(answers: str, difference: float | None) -> str:
-    """How far ``answers`` (``5 answers``, ``JAX's answers``) to one request differ."""
+    """How far ``answers`` (``5 answers``, ``JAX's answers``) to the same request differ."""
     differ = f"differ by up to {f.difference(difference)}" if difference else "are identical"
     return f"{answers} to the same request {differ}"

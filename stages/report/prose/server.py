@@ -43,7 +43,7 @@ def cache_excess(passes: int | None) -> str:
 
 
 def cpu_share(share: float | None) -> str:
-    """The share of the CPU time that other work took; one that counts as busy reads so."""
+    """The share of the CPU time that other work took, rounded so that a busy machine reads busy."""
     return "not known" if share is None else f.percent(share, BUSY)
 
 

@@ -1,6 +1,6 @@
 """The result in sentences: of one view, and of the whole question.
 
-No sentence without its number, and no number that the comparison does not hold.
+Every sentence has its figure, and every figure is the comparison's.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _nobody_leads(view: ViewComparison) -> str:
 
 
 def _deferred(view: ViewComparison, unavailable: Unavailable) -> str:
-    """How far the backend came that could run."""
+    """The fastest cell of the backend that could run."""
     fastest = _fastest(view.cells)
     if fastest is None:
         return f"Winner deferred: {_missing(unavailable, view.pair)}."
@@ -165,7 +165,7 @@ def leads(winner: Winner, pair: Pair) -> str | None:
 
 
 def _margin(ratio: float) -> str:
-    """By how much the leader leads; of two that are level the smaller chunk size does."""
+    """By how much the leader leads; between equals the smaller chunk size leads."""
     return "the smaller chunk size" if ratio == 1 else f.factor(ratio)
 
 

@@ -21,7 +21,7 @@ from stages.documents.comparison import Comparison, PassTime, Source, ViewCompar
 from stages.documents.matrix import COMPARISON_FILE, Host, ShellVariables
 from tools.diff.command import main
 from tools.diff.conditions import changed_conditions, measured, measured_once
-from tools.diff.words import Revision, changes_markdown, signed
+from tools.diff.words import NamedComparison, changes_markdown, signed
 
 # Five passes that vary by a thousandth: every change of 5 % or more is significant.
 STEADY = (0.999, 1.0, 1.001, 1.0, 1.0)
@@ -89,7 +89,7 @@ def test_a_run_that_took_more_from_the_prefix_cache_says_so_and_only_that_one() 
 
 
 def text(old: Comparison, new: Comparison, at_least: float = 0.05) -> str:
-    return changes_markdown(Revision("A", old), Revision("B", new), at_least)
+    return changes_markdown(NamedComparison("A", old), NamedComparison("B", new), at_least)
 
 
 def first(page: str) -> str:
@@ -241,7 +241,7 @@ def test_a_failed_cell_and_a_lost_gate_are_told_with_their_reasons() -> None:
     assert "- Failed now: PyTorch, portable view, chunk size 8 (oom in 5 passes)." in page
     assert "- Gate, JAX, portable view, chunk size 1: pass before, fail now." in page
     assert "- Portable view: the winner was PyTorch and now is JAX." in page
-    row = "| JAX, portable view, chunk size 1 | 1.00e-06 (passed) | 0.0300 (failed) | 0.02 |"
+    row = "| JAX, portable view, chunk size 1 | 1.00e-06 (pass) | 0.0300 (fail) | 0.02 |"
     assert row in page
     assert "| PyTorch | 8 | 300.0 | — | — | — | **failed now** |" in page
 
@@ -250,7 +250,7 @@ def test_every_table_of_the_page_is_one() -> None:
     # A bar in a name or a missing blank line would break a table up.
     old = result(sources=sources(argv=["p", "--a|b", "1"]))
     new = result(FASTER, sources=sources(argv=["p", "--a|b", "2"], dtype="b|f"))
-    page = changes_markdown(Revision("x|y", old), Revision("<b>", new), 0.05)
+    page = changes_markdown(NamedComparison("x|y", old), NamedComparison("<b>", new), 0.05)
     tokens = MarkdownIt("commonmark").enable("table").parse(page)
     widths: list[int] = []
     for token in tokens:
@@ -314,7 +314,9 @@ def test_another_nonce_is_no_difference_and_hides_no_measurement_that_is_the_sam
     old, new = result(), result(nonce="f" * 16)
     assert changed_conditions(old, new) == []
     assert len(measured_once(old, new)) == 4
-    assert "f" * 16 not in changes_markdown(Revision("old", old), Revision("new", new), 0.05)
+    assert "f" * 16 not in changes_markdown(
+        NamedComparison("old", old), NamedComparison("new", new), 0.05
+    )
 
 
 @pytest.mark.parametrize(("repeated", "said"), [(True, "yes"), (None, "not known")])
