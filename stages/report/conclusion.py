@@ -7,7 +7,7 @@ Rules:
 * The best-native winner decides, for that is what would be deployed; the portable winner
   explains: where both views agree the backend itself is faster, where they do not the
   native settings make the difference.
-* A tie or the absence of a winner is said as such; with a tie, items per USD decides
+* A tie or the absence of a winner is stated; with a tie, items per USD decides
   where a cost is given for both backends, else nothing is preferred.
 * The confidence is that of the best-native winner, and none where no decision can be drawn.
 * What would change it: see ``turning``. The candidate's priorities: see ``priorities``.

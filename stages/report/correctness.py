@@ -5,8 +5,8 @@ Rules:
 * Outlier: a gated cell whose largest difference is both over ``OUTLIER`` times the median
   of at least ``OUTLIER_CELLS`` cells and over ``OUTLIER_GATE`` of the gate's limit; smaller
   drift is rounding, whatever its multiple.
-* "Agree within" is said only where every cell of the candidate was compared.
-* In each view the drift is told beside the larger noise floor, as a multiple of it.
+* "Agree within" stands only where every cell of the candidate was compared.
+* In each view the drift stands beside the larger noise floor, as a multiple of it.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def render_html(comparison: Comparison, markdown: str, figures: Mapping[str, byt
     """The page.
 
     Args:
-        comparison: what the first screen tells.
+        comparison: the source of the first screen.
         markdown: the text of ``report.md`` made from it.
         figures: file name -> SVG, every one that ``markdown`` shows.
     """

@@ -1,7 +1,7 @@
 """How the items of a request were scored, in the report's words. A comparison in, text out.
 
 The modes are named as the contract names them; ``MEANS`` says what each is. Where a backend was
-not measured nothing is said of it.
+not measured, the report says nothing of it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Rules:
 
 * Failures are counted in timed passes, by kind, chunk size, backend and view; "no timeouts,
-  no OOM, no partial failures" is said only where every planned timed pass succeeded.
+  no OOM, no partial failures" stands only where every planned timed pass succeeded.
 * A first-run penalty is the first warm-up pass over the median timed pass.
 * Of a server that reports no compilations the report says so, not that there were none.
 """

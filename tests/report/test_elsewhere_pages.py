@@ -63,7 +63,7 @@ def test_the_provenance_says_where_the_server_was_and_how_its_model_was_told() -
     assert where(far) == f"started elsewhere, at {URL}"
     assert client_at(far) == "on another machine"
     assert client_at(near) == "on the server's machine, by its address"
-    assert model_checked(far) == "not checked: only its scores speak for it"
+    assert model_checked(far) == "not verified: only its scores show which model it is"
     assert model_checked(near) == "by the hash of its folder"
     launched = build.source("jax", "portable")
     assert (where(launched), client_at(launched)) == ("launched here", "on the server's machine")
@@ -118,7 +118,7 @@ def test_the_way_to_the_server_stands_beside_the_clients_own_work() -> None:
 def test_a_server_that_came_back_was_not_restarted_but_waited_for() -> None:
     gone = with_facts(at_url("jax", "portable"), {"restarts": 2})
     said = stability(whole(gone))
-    assert "Servers restarted: JAX, portable view (2, it was waited for)." in said
+    assert "Servers restarted: JAX, portable view (2, the measurement waited for it)." in said
 
 
 def test_a_baseline_from_elsewhere_is_not_called_frozen() -> None:

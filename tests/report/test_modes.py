@@ -114,7 +114,7 @@ def test_what_a_reader_cannot_guess_stands_in_the_provenance() -> None:
         "separate, by the server's flags",
         "prefill_extend (score from cache v2), by the server's flags; its log says that it fell"
         " back from this variant for 12 requests",
-        "packed, by the server's own account",
+        "packed, as the server reports",
     ]
 
 

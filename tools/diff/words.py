@@ -161,7 +161,7 @@ def _view_rows(
 def _checks(
     backend: Backend, one: ViewComparison, other: ViewComparison, old: Comparison, new: Comparison
 ) -> Iterator[tuple[str, Answer, Answer]]:
-    """What the checks on one backend said before and say now."""
+    """The answers of the checks on one backend, before and now."""
     yield "isolation", isolation_answer(one, backend), isolation_answer(other, backend)
     before, after = (oracle_answer(v, backend, c.gate) for v, c in ((one, old), (other, new)))
     yield "oracle", before, after
