@@ -152,7 +152,7 @@ def _server(source: Source) -> dict[str, str]:
     return {
         "unavailable": source.unavailable or f.ABSENT,
         "version": source.run.backend_version or f.ABSENT,
-        "segment masks mended, by the contract": f.yes_no(source.segment_mask_mended),
+        "segment masks fixed, by the contract": f.yes_no(source.segment_mask_mended),
         "server": where(source),
         "environment hash": _short(source.run.environment_sha256 or f.ABSENT),
         "repaired": f.yes_no(source.run.repaired),

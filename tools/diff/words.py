@@ -50,7 +50,7 @@ class NamedComparison:
 
     @property
     def label(self) -> Verbatim:
-        """Its name as a code span, since `HEAD~1` and `HEAD~2` in plain text would strike it out."""
+        """Its name as a code span, since `HEAD~1` and `HEAD~2` in plain text would strike out."""
         return Verbatim("the work tree") if self.name is None else span(self.name)
 
 

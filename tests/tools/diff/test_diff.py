@@ -294,7 +294,7 @@ def test_a_mend_that_only_one_contract_claims_is_a_condition() -> None:
     assert [
         (d.name, d.where, d.before, d.after)
         for d in changed_conditions(result(), result(sources=mended))
-    ] == [("segment masks mended, by the contract", "JAX, both views", "no", "yes")]
+    ] == [("segment masks fixed, by the contract", "JAX, both views", "no", "yes")]
 
 
 @pytest.mark.parametrize(
