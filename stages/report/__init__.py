@@ -1,6 +1,6 @@
-"""Stage ``report``: the comparison as a report a person reads, with its figures."""
+"""Stage ``report``: the comparison as Markdown and HTML pages with figures."""
 
 from stages.common.shell import keep_from_matplotlib
 
-# Before any module of the report imports matplotlib, which reads them then.
+# matplotlib reads these variables when it is imported, so they are removed first.
 keep_from_matplotlib()

@@ -4,15 +4,14 @@ Rules:
 
 * An answer is a verdict in a word or two and the figures behind it. A view's gate takes the
   worst verdict of its cells.
-* An answer that is not the good one also says what it holds against the scores, except where
-  the reasons of the cells it bars say it already (gate, power, leaking or unprobed items).
-* Of the wrong answers the gate catches, the one closest to passing is the one that is over
-  a limit by the smallest factor.
+* An answer that is not the good one adds a sentence to what stands against the scores, unless
+  the reasons of the ineligible cells say the same (gate, power, leaking or unprobed items).
+* The wrong answer closest to passing is the one that exceeds a limit by the smallest factor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from stages.contract import Backend, Gate
@@ -29,13 +28,11 @@ from stages.documents.comparison import (
     ViewComparison,
 )
 from stages.report import format as f
+from stages.report.prose import scores, server
 from stages.report.prose.oracle import oracle
+from stages.report.prose.reasons import leak
 
-_WORST_FIRST: dict[Verdict, str] = {
-    "fail": "fail",
-    "inconclusive": "inconclusive",
-    "not_compared": "not compared",
-}
+_WORST_FIRST: tuple[Verdict, ...] = ("fail", "inconclusive", "not_compared")
 _SIDES: dict[OracleSide | None, str] = {
     "both": "both agree",
     "neither": "neither agrees",
@@ -50,7 +47,7 @@ class Answer:
     Attributes:
         word: the verdict.
         figure: what it stands on.
-        against: sentences on what it says against the scores, beyond the cells' reasons.
+        against: sentences on what stands against the scores, beyond the cells' reasons.
     """
 
     word: str
@@ -79,7 +76,9 @@ def gate_answer(view: ViewComparison, limits: Gate) -> Answer:
     passed = len(gated) - sum(map(len, by.values()))
     of = f.count(len(gated), f"{mine.title} cell")
     text = f"{passed} of {of} {'passes' if passed == 1 else 'pass'}"
-    text += "".join(f"; {_WORST_FIRST[v]} at {_at(some, gated)}" for v, some in by.items() if some)
+    text += "".join(
+        f"; {scores.verdict(v)} at {_at(some, gated)}" for v, some in by.items() if some
+    )
     lost = [one for one in gated if one[1].uncompared_passes]
     missing = f.count(sum(g.uncompared_passes for _, g in lost), "pass", "passes")
     against = (
@@ -87,7 +86,7 @@ def gate_answer(view: ViewComparison, limits: Gate) -> Answer:
         " not be compared, because the reference's counterpart is missing."
     )
     return Answer(
-        next((_WORST_FIRST[v] for v, some in by.items() if some), "pass"),
+        next((scores.verdict(v) for v, some in by.items() if some), "pass"),
         text + _differences(gated, limits) + (f"; {missing} not compared" if lost else ""),
         [against] if lost else [],
     )
@@ -98,27 +97,24 @@ def _differences(gated: _Gated, limits: Gate) -> str:
     means = [g.mean_abs_diff for _, g in gated if g.mean_abs_diff is not None]
     if not largest or not means:
         return ""
-    # A score that is not a number leaves no difference, and must not hide behind the others.
+    # A score that is not a number has no difference; a maximum over the others would hide it.
     odd = [one for one in gated if one[1].verdict == "fail" and one[1].max_abs_diff is None]
-    return (
-        f" (largest difference {f.difference(max(largest))}, limit {f.plain(limits.max_abs_diff)};"
-        f" mean {f.difference(max(means))}, limit {f.plain(limits.mean_abs_diff)}"
-        f"{f'; no finite difference at {_at(odd, gated)}' if odd else ''})"
-    )
+    none_at = f"; {scores.against_limits(None, None, limits)} at {_at(odd, gated)}" if odd else ""
+    return f" ({scores.against_limits(max(largest), max(means), limits)}{none_at})"
 
 
 def power_answer(view: ViewComparison, limits: Gate) -> Answer:
     """Whether the gate catches every wrong answer, and which comes closest to passing."""
     gated = _gated(view)
     tried = [(size, control) for size, gate in gated for control in gate.controls]
-    left_out = left_out_controls([gate for _, gate in gated])
+    left_out = scores.left_out_controls([gate for _, gate in gated])
     if not tried and left_out:
         return _no_control(view, left_out)
     if not tried:
         return Answer("not tried", "no pass was compared, so no wrong answer could be made")
     untried = [one for one in gated if not one[1].controls]
     rest = f"; none could be made at {_at(untried, gated)}" if untried else ""
-    rest += f"; left out, for they would change nothing: {f.join(left_out)}" if left_out else ""
+    rest += f"; left out, for they would change nothing: {left_out}" if left_out else ""
     missed = [(size, control) for size, control in tried if not control.caught]
     if missed:
         named = "; ".join(_passing(missed, gated))
@@ -133,26 +129,19 @@ def power_answer(view: ViewComparison, limits: Gate) -> Answer:
     )
 
 
-def left_out_controls(gates: Iterable[GateResult]) -> list[str]:
-    """Wrong answers that would equal the right one: ``labels swapped (there is one label)``."""
-    why = {name: only for gate in gates for name, only in gate.left_out.items()}
-    return [f"{words} (there is one {why[n]})" for n, words in f.CONTROL_NAMES.items() if n in why]
-
-
-def _no_control(view: ViewComparison, left_out: list[str]) -> Answer:
-    """The gate's pass still says that the scores are equal, but not that it would notice."""
-    text = f"no wrong answer would differ from the right one: {f.join(left_out)}"
+def _no_control(view: ViewComparison, left_out: str) -> Answer:
+    """The scores agree, but no wrong answer shows that the gate would notice a difference."""
     where = f.backend_view(view.pair.candidate.key, view.view, view.pair)
-    against = f"{where}: nothing could test the gate's power, so its pass is worth less."
-    return Answer("could not be tested", text, [against])
+    against = f"{where}: {scores.UNTESTED}, so its pass is worth less."
+    return Answer("could not be tested", f"{scores.NO_CONTROL}: {left_out}", [against])
 
 
 def _wrong(size: int, control: ControlResult) -> str:
-    return f"{f.CONTROL_NAMES[control.name]} at chunk size {size}"
+    return f.cell(f.CONTROL_NAMES[control.name], size)
 
 
 def _passing(missed: list[tuple[int, ControlResult]], gated: _Gated) -> Iterator[str]:
-    """Wrong answers that pass the gate, a kind at a time, with the most they differ by."""
+    """Each kind of wrong answer that passes the gate, with its largest differences."""
     for name, words in f.CONTROL_NAMES.items():
         mine = [(size, control) for size, control in missed if control.name == name]
         if mine:
@@ -163,7 +152,7 @@ def _passing(missed: list[tuple[int, ControlResult]], gated: _Gated) -> Iterator
 
 
 def _over(control: ControlResult, limits: Gate) -> tuple[float, str]:
-    """By which factor a control is over the limit that catches it, and by which figure."""
+    """By which factor a control exceeds the limit that catches it, and that figure in words."""
     largest = _factor(control.max_abs_diff, limits.max_abs_diff)
     mean = _factor(control.mean_abs_diff, limits.mean_abs_diff)
     if largest >= mean:
@@ -180,26 +169,20 @@ def _factor(difference: float | None, limit: float) -> float:
 
 
 def noise_answer(view: ViewComparison, backend: Backend, limits: Gate) -> Answer:
-    """How far one backend's answers to one identical request differ."""
+    """How far one backend's answers to the same request differ."""
     floor, where = view.noise[backend], f.backend_view(backend, view.view, view.pair)
     answers, limit = f.count(floor.repeats, "answer"), f.plain(limits.max_abs_diff)
     if floor.max_abs_diff is None:
-        against = [f"{where}: the noise floor is not known."]
-        return Answer("not known", f"{answers} to the repeated request, too few", against)
-    if floor.max_abs_diff == 0:
-        return Answer("none", f"{answers} to one request are identical")
-    difference = f.difference(floor.max_abs_diff)
-    text = f"{answers} to one request differ by at most {difference}"
+        against = [f"{where}: {scores.NOISE_UNKNOWN}."]
+        return Answer("not known", f"{answers} to the same request, too few", against)
+    text = scores.noise(answers, floor.max_abs_diff)
     if floor.max_abs_diff <= NOISY * limits.max_abs_diff:
-        return Answer("small", text)
-    return Answer(
-        "large",
-        f"{text} (the gate's limit is {limit})",
-        [
-            f"{where}: answers to one request differ by {difference},"
-            f" more than {f.percent(NOISY)} of the limit of {limit}."
-        ],
-    )
+        return Answer("small" if floor.max_abs_diff else "none", text)
+    against = [
+        f"{where}: {scores.noise('answers', floor.max_abs_diff)},"
+        f" more than {f.percent(NOISY)} of the limit of {limit}."
+    ]
+    return Answer("large", f"{text} (the gate's limit is {limit})", against)
 
 
 def isolation_answer(view: ViewComparison, backend: Backend) -> Answer:
@@ -210,9 +193,9 @@ def isolation_answer(view: ViewComparison, backend: Backend) -> Answer:
     if found.verdict == "no_neighbours":
         return Answer("nothing to probe", "the workload has one item, which has no neighbours")
     if found.verdict == "leaks":
-        verb = "depends" if len(found.leaking_targets) == 1 else "depend"
-        text = f"{f.items(found.leaking_targets)} {verb} on the neighbours, by up to {worst}"
-        return _barring(view, backend, "leaks", f"{text}, limit {limit}{also}")
+        place = _worst_place(found)
+        most = f"; most: {place}" if place else ""
+        return _barring(view, backend, "leaks", f"{leak(found)}{most}{also}")
     if found.verdict == "not_probed":
         seen = f"; the others move a score by at most {worst}" if worst else ""
         return _barring(view, backend, "not probed", f"{failed or 'no complete probe'}{seen}")
@@ -226,7 +209,7 @@ def isolation_answer(view: ViewComparison, backend: Backend) -> Answer:
 
 
 def _failed(found: Isolation, of: str = "") -> str:
-    """How many probe requests failed, and in which layouts, where only some of them did."""
+    """How many probe requests failed, and in which layouts if not in all."""
     if not found.failed_probes:
         return ""
     text = f"{f.count(found.failed_probes, 'probe request')}{of} failed"
@@ -236,26 +219,30 @@ def _failed(found: Isolation, of: str = "") -> str:
 
 
 def _left_out(found: Isolation) -> str:
-    """Which layouts the workload cannot have."""
+    """The layouts that this workload does not allow."""
     if "shorter" in found.left_out:
         return "; not tried with shorter items where all others have one token"
     return ""
 
 
 def _barring(view: ViewComparison, backend: Backend, word: str, figure: str) -> Answer:
-    """A bad answer; it is told against the scores where no barred cell's reasons can tell it."""
-    told = any(not cell.eligible for cell in view.cells if cell.backend == backend)
+    """A bad answer. It stands against the scores itself where no ineligible cell names it."""
+    named = any(not cell.eligible for cell in view.cells if cell.backend == backend)
     sentence = f"{f.backend_view(backend, view.view, view.pair)}: {word}, {figure}."
-    return Answer(word, figure, [] if told else [sentence])
+    return Answer(word, figure, [] if named else [sentence])
 
 
 def _worst(found: Isolation) -> str:
     if found.largest_change is None:
         return ""
-    size, layout = f.difference(found.largest_change), found.worst_layout
-    if found.worst_target is None or layout is None:
-        return size
-    return f"{size} (item {found.worst_target} {f.layout(layout)})"
+    size, place = f.difference(found.largest_change), _worst_place(found)
+    return f"{size} ({place})" if place else size
+
+
+def _worst_place(found: Isolation) -> str:
+    if found.worst_target is None or found.worst_layout is None:
+        return ""
+    return f"item {found.worst_target} {f.layout(found.worst_layout)}"
 
 
 def oracle_answer(view: ViewComparison, backend: Backend, limits: Gate) -> Answer:
@@ -267,20 +254,19 @@ def oracle_answer(view: ViewComparison, backend: Backend, limits: Gate) -> Answe
         return Answer("not compared", text)
     return Answer(
         "agrees" if found.agrees else "differs",
-        f"{f.count(found.compared, 'sampled item')} (largest difference"
-        f" {f.difference(found.max_abs_diff)}, limit {f.plain(limits.max_abs_diff)};"
-        f" mean {f.difference(found.mean_abs_diff)}, limit {f.plain(limits.mean_abs_diff)})"
+        f"{f.count(found.compared, 'sampled item')}"
+        f" ({scores.against_limits(found.max_abs_diff, found.mean_abs_diff, limits)})"
         + (f"; no answer to {missing} more" if found.missing else ""),
     )
 
 
 def verdict_answer(view: ViewComparison) -> Answer:
     """Which backend the oracle sides with; anything but both stands against the scores."""
-    side, told = view.oracle_sides_with, oracle(view)
+    side, clause = view.oracle_sides_with, oracle(view)
     return Answer(
         _SIDES.get(side) or f"sides with {view.pair.title(str(side))}",
-        told,
-        [] if side == "both" else [f.in_view(view.view, told)],
+        clause,
+        [] if side == "both" else [f.in_view(view.view, clause)],
     )
 
 
@@ -288,19 +274,18 @@ def prefix_cache_answer(view: ViewComparison, backend: Backend) -> Answer:
     """How much one backend took from its prefix cache in a timed pass, against what is allowed."""
     found, where = view.prefix_cache[backend], f.backend_view(backend, view.view, view.pair)
     if found.most_tokens is None:
-        return _prefix_cache_untold(found, where)
-    told = f"the most in one pass was {found.most_tokens:,}"
-    untold = found.timed_passes - found.told_passes
-    also = f"; not told of {f.count(untold, 'timed pass', 'timed passes')}" if untold else ""
-    figure = f"{_allowance(found)}; {told}{also}"
+        return _prefix_cache_unreported(found, where)
+    unreported = found.timed_passes - found.told_passes
+    also = f"; not reported for {server.timed_passes(unreported)}" if unreported else ""
+    figure = f"{_allowance(found)}; the most in one pass was {found.most_tokens:,}{also}"
     if not found.excess_passes:
         return Answer("as allowed", figure)
     excess = [c for c in view.cells if c.backend == backend and c.excess_passes]
     every = sorted({cell.chunk_size for cell in view.cells})
     sizes = f.chunk_sizes([cell.chunk_size for cell in excess], every)
-    passes = f.count(found.excess_passes, "timed pass", "timed passes")
-    against = f"{where}, {sizes}: in {passes} more came from the prefix cache than is allowed."
-    return Answer("too much", f"{figure}; over that in {passes}", [against])
+    against = f"{where}, {sizes}: {server.cache_excess(found.excess_passes)}."
+    over = f"; more than allowed in {server.timed_passes(found.excess_passes)}"
+    return Answer("too much", f"{figure}{over}", [against])
 
 
 def _allowance(found: PrefixCache) -> str:
@@ -309,10 +294,10 @@ def _allowance(found: PrefixCache) -> str:
     return f"of a pass's {found.prompt_tokens:,} prompt tokens {most} may come from it"
 
 
-def _prefix_cache_untold(found: PrefixCache, where: str) -> Answer:
-    figure = f"{_allowance(found)}; the server does not tell how many did"
+def _prefix_cache_unreported(found: PrefixCache, where: str) -> Answer:
+    figure = f"{_allowance(found)}; the server does not report how many did"
     if not found.kept:
-        return Answer("not told", figure)
+        return Answer("not reported", figure)
     against = f"{where}: how much came from the prefix cache is not known."
     return Answer("not known", figure, [against])
 
@@ -322,7 +307,7 @@ def load_answer(view: ViewComparison, backend: Backend, source: MatrixSource | N
     where = f.backend_view(backend, view.view, view.pair)
     share = source.run.foreign_cpu if source else None
     if source is not None and source.run.elsewhere is not None:
-        here = f"; on the client's, {f.percent(share)} of the CPU time" if share else ""
+        here = f"; on the client's, {server.cpu_share(share)} of the CPU time" if share else ""
         why = f"the server was started elsewhere, and its machine is not watched{here}"
         against = [f"{where}: how much other work the server's machine did is not known."]
         return Answer("not known", why, against)
@@ -332,7 +317,7 @@ def load_answer(view: ViewComparison, backend: Backend, source: MatrixSource | N
         )
         against = [f"{where}: how much other work the machine did is not known."]
         return Answer("not known", why, against)
-    text = f"{f.percent(share, BUSY)} of the machine's CPU time"
+    text = f"{server.cpu_share(share)} of the machine's CPU time"
     if share < BUSY:
         return Answer("quiet", text)
-    return Answer("busy", text, [f"{where}: other work took {text} while passes were timed."])
+    return Answer("busy", text, [f"{where}: {server.other_work(share, view.pair.title(backend))}."])

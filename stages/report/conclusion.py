@@ -7,7 +7,7 @@ Rules:
 * The best-native winner decides, for that is what would be deployed; the portable winner
   explains: where both views agree the backend itself is faster, where they do not the
   native settings make the difference.
-* A tie or the absence of a winner is said as such; with a tie, items per USD decides
+* A tie or the absence of a winner is stated; with a tie, items per USD decides
   where a cost is given for both backends, else nothing is preferred.
 * The confidence is that of the best-native winner, and none where no decision can be drawn.
 * What would change it: see ``turning``. The candidate's priorities: see ``priorities``.
@@ -25,6 +25,7 @@ from stages.report import modes
 from stages.report.devices import measured, ran_on, undeployed
 from stages.report.priorities import priorities
 from stages.report.prose.flags import flag
+from stages.report.prose.server import is_unavailable
 from stages.report.prose.winner import Unavailable, leads, result
 from stages.report.turning import turning_points
 
@@ -65,7 +66,7 @@ def conclude(comparison: Comparison) -> Conclusion:
 def partial(comparison: Comparison) -> list[str]:
     """Which backend is unavailable and how to complete the report; which has no good pass."""
     missing = [
-        f"{comparison.pair.title(backend)} is unavailable: {reason.rstrip('.')}. Where it can run,"
+        f"{is_unavailable([backend], comparison.pair)}: {reason.rstrip('.')}. Where it can run,"
         f" two commands complete the report: make doctor CLEAR=1 BACKEND={backend}, then make repro"
         " (with two machines: docs/two-machines.md)"
         for backend, reason in comparison.unavailable.items()
@@ -112,14 +113,14 @@ def _decision(view: ViewComparison) -> str:
     if winner.outcome == "tie":
         return _decision_by_cost(view)
     backend: Backend = winner.outcome
-    name, chunk = view.pair.title(backend), winner.chunk_size
+    cell = f.cell(view.pair.title(backend), winner.chunk_size)
     verb = "Deploy" if backend == view.pair.candidate.key else "Stay with"
     if winner.confidence == "low":
         return (
-            f"{verb} {name} at chunk size {chunk}, provisionally: the confidence is low, so"
+            f"{verb} {cell}, provisionally: the confidence is low, so"
             " settle what lowers it and measure again before relying on it."
         )
-    return f"{verb} {name} at chunk size {chunk}."
+    return f"{verb} {cell}."
 
 
 def _decision_by_cost(view: ViewComparison) -> str:

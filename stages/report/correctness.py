@@ -5,118 +5,59 @@ Rules:
 * Outlier: a gated cell whose largest difference is both over ``OUTLIER`` times the median
   of at least ``OUTLIER_CELLS`` cells and over ``OUTLIER_GATE`` of the gate's limit; smaller
   drift is rounding, whatever its multiple.
-* "Agree within" is said only where every cell of the candidate was compared.
-* In each view the drift is told beside the larger noise floor, as a multiple of it.
+* "Agree within" stands only where every cell of the candidate was compared.
+* In each view the drift stands beside the larger noise floor, as a multiple of it.
 """
 
 from __future__ import annotations
 
-import itertools
 import statistics
 from collections.abc import Iterator, Sequence
 
-from stages.contract import Backend
-from stages.documents.comparison import (
-    Cell,
-    Comparison,
-    IsolationVerdict,
-    Pair,
-    Verdict,
-    ViewComparison,
-)
+from stages.documents.comparison import Cell, Comparison, ViewComparison
 from stages.report import format as f
-from stages.report.checks import left_out_controls
+from stages.report.checks import gate_answer
+from stages.report.prose import scores, server
 from stages.report.prose.oracle import oracle
-from stages.report.prose.reasons import also_passed, leak
+from stages.report.prose.reasons import PLAIN, leak
 from stages.report.ratios import cells
 
 OUTLIER = 10.0
 OUTLIER_CELLS = 4
 OUTLIER_GATE = 0.01
 
-_VERBS: dict[Verdict, tuple[str, str]] = {
-    "pass": ("passes", "pass"),
-    "fail": ("fails", "fail"),
-    "inconclusive": ("is inconclusive", "are inconclusive"),
-    "not_compared": ("could not be compared", "could not be compared"),
-}
-_UNPROBED: dict[IsolationVerdict, str] = {
-    "not_probed": "Isolation between items",
-    "lengths_not_probed": "Isolation from items of other lengths",
-}
-
 
 def correctness(comparison: Comparison) -> list[str]:
     """The gate, the drift beside the noise, isolation, and the oracle."""
     gated = [cell for cell in cells(comparison) if cell.gate]
     if comparison.unavailable:
-        title = comparison.pair.candidate.title
-        names = f.join(
-            [comparison.pair.title(b) for b in comparison.pair.both if b in comparison.unavailable]
-        )
-        said = [
-            f"None of {f.count(len(gated), f'{title} cell')} was compared: {names} unavailable."
-        ]
-        return [*said, *_noise(comparison), *_isolation(comparison), *_oracle(comparison)]
-    said = [_tally(gated, comparison), *_not_passing(gated, comparison.pair), *_left_out(gated)]
-    said += _drift(gated, comparison)
+        many = f.count(len(gated), f"{comparison.pair.candidate.title} cell")
+        why = server.is_unavailable(comparison.unavailable, comparison.pair)
+        said = [f"None of {many} was compared: {why}."]
+    else:
+        tallies = [(v.view, gate_answer(v, comparison.gate).figure) for v in comparison.views()]
+        said = [f.in_view(view, tally) for view, tally in tallies]
+        said += [*_not_passing(gated, comparison), *_left_out(gated), *_drift(gated, comparison)]
     return [*said, *_noise(comparison), *_isolation(comparison), *_oracle(comparison)]
 
 
-def _tally(gated: Sequence[Cell], comparison: Comparison) -> str:
-    limits = (
-        f"(limits: max {f.plain(comparison.gate.max_abs_diff)},"
-        f" mean {f.plain(comparison.gate.mean_abs_diff)})"
-    )
-    title = comparison.pair.candidate.title
-    verdicts = [cell.gate.verdict for cell in gated if cell.gate]
-    counts = {verdict: verdicts.count(verdict) for verdict in _VERBS}
-    told = [f"{n} {_VERBS[verdict][n != 1]}" for verdict, n in counts.items() if n]
-    if counts["pass"] == len(gated) > 1:
-        return f"All {len(gated)} gated {title} cells pass {limits}."
-    many = f.count(len(gated), f"gated {title} cell")
-    return f"Of {many}, {f.join(told) or 'none passes'} {limits}."
-
-
-def _not_passing(gated: Sequence[Cell], pair: Pair) -> Iterator[str]:
+def _not_passing(gated: Sequence[Cell], comparison: Comparison) -> Iterator[str]:
+    pair = comparison.pair
     for cell in gated:
         if cell.gate and cell.gate.verdict == "fail":
-            yield _failed_gate(cell, pair)
+            yield f"{scores.fails_gate(cell, cell.gate, pair, comparison.gate)}."
     for cell in gated:
         if cell.gate and cell.gate.verdict == "inconclusive":
-            passed = also_passed(cell.gate)
-            yield f"Inconclusive: {f.at(cell, pair)} (the gate would also pass {passed})."
-    missing = [cell for cell in gated if cell.gate and cell.gate.verdict == "not_compared"]
-    if missing:
-        yield f"Not compared: {'; '.join(_where(missing, gated, pair))}."
+            yield f"Inconclusive: {f.at(cell, pair)} ({scores.also_passed(cell.gate)})."
 
 
 def _left_out(gated: Sequence[Cell]) -> Iterator[str]:
     gates = [cell.gate for cell in gated if cell.gate]
-    left_out = f.join(left_out_controls(gates))
+    left_out = scores.left_out_controls(gates)
     if left_out and not any(gate.controls for gate in gates):
-        yield f"Nothing could test the gate's power, for no wrong answer would differ: {left_out}."
+        yield f.sentence(f"{scores.UNTESTED}, because {scores.NO_CONTROL}: {left_out}")
     elif left_out:
         yield f"Not among the wrong answers that the gate must catch: {left_out}."
-
-
-def _where(some: Sequence[Cell], every: Sequence[Cell], pair: Pair) -> Iterator[str]:
-    for view, mine in itertools.groupby(some, key=lambda cell: cell.view):
-        listed = sorted(cell.chunk_size for cell in every if cell.view == view)
-        sizes = f.chunk_sizes([cell.chunk_size for cell in mine], listed)
-        yield f"{f.backend_view(pair.candidate.key, view, pair)}, {sizes}"
-
-
-def _failed_gate(cell: Cell, pair: Pair) -> str:
-    assert cell.gate is not None  # noqa: S101  the caller filtered
-    where = f", worst in {cell.gate.worst_pass}" if cell.gate.worst_pass else ""
-    figures = (
-        f"max abs diff {f.difference(cell.gate.max_abs_diff)},"
-        f" mean abs diff {f.difference(cell.gate.mean_abs_diff)}"
-    )
-    if cell.gate.max_abs_diff is None:
-        figures = "no finite difference"
-    return f"Fails the gate: {f.at(cell, pair)} ({figures}{where})."
 
 
 def _drift(gated: Sequence[Cell], comparison: Comparison) -> list[str]:
@@ -165,15 +106,13 @@ def _noise(comparison: Comparison) -> Iterator[str]:
             (value, comparison.pair.title(b)) for b, value in floors.items() if value is not None
         ]
         measured = [b for b in comparison.pair.both if b not in comparison.unavailable]
-        unknown = [comparison.pair.title(b) for b in measured if floors[b] is None]
+        unknown = [b for b in measured if floors[b] is None]
         if known:
             floor, name = max(known, key=lambda one: one[0])
-            differ = f"differ by up to {f.difference(floor)} ({name})" if floor else "are identical"
-            of = "" if floor or not unknown else f" of {f.join([name for _, name in known])}"
-            said = f"Answers{of} to one identical request {differ}{_beside(view, floor)}."
-            yield f.in_view(view.view, said)
-        if unknown:
-            yield f.in_view(view.view, f"The noise floor of {f.join(unknown)} is not known.")
+            whose = f"{name}'s answers" if floor or unknown else "answers"
+            yield f.in_view(view.view, f"{scores.noise(whose, floor)}{_beside(view, floor)}")
+        for backend in unknown:
+            yield f"{f.backend_view(backend, view.view, view.pair)}: {scores.NOISE_UNKNOWN}."
 
 
 def _beside(view: ViewComparison, floor: float) -> str:
@@ -189,15 +128,17 @@ def _beside(view: ViewComparison, floor: float) -> str:
 def _isolation(comparison: Comparison) -> Iterator[str]:
     every = [
         (view.isolation[b], f.backend_view(b, view.view, comparison.pair))
-        for view, b in _sides(comparison)
+        for view in comparison.views()
+        for b in comparison.pair.both
+        if b not in comparison.unavailable
     ]
     for found, where in every:
         if found.verdict == "leaks":
             yield f"{where}: {leak(found)}."
-    for verdict, what in _UNPROBED.items():
+    for verdict in ("not_probed", "lengths_not_probed"):
         missing = [where for found, where in every if found.verdict == verdict]
         if missing:
-            yield f"{what} could not be probed: {'; '.join(missing)}."
+            yield f.sentence(f"{PLAIN[verdict]}: {'; '.join(missing)}")
     if every and all(found.verdict == "no_neighbours" for found, _ in every):
         yield "The workload has one item, so no score can depend on neighbouring items."
     isolated = [
@@ -214,8 +155,3 @@ def _isolation(comparison: Comparison) -> Iterator[str]:
 def _oracle(comparison: Comparison) -> Iterator[str]:
     for view in comparison.views():
         yield f.in_view(view.view, oracle(view))
-
-
-def _sides(comparison: Comparison) -> list[tuple[ViewComparison, Backend]]:
-    measured = [b for b in comparison.pair.both if b not in comparison.unavailable]
-    return [(view, backend) for view in comparison.views() for backend in measured]

@@ -1,7 +1,7 @@
-"""On what the servers ran, as far as a conclusion hangs on it.
+"""The devices that the servers ran on, and what may be concluded from them.
 
-What a target or a contract is called says nothing: a server is judged by the devices of its
-measurement, and one started elsewhere also by the device that it reports.
+The names of target and contract do not count, only the devices that a measurement recorded and
+the device that a server started elsewhere reports.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ _CPU = "a CPU"
 _UNKNOWN = "devices that are not known"
 
 
-def measured(comparison: Comparison) -> list[MatrixSource]:
-    """The sources of which something was measured."""
+def measured(comparison: Comparison) -> list[Source]:
+    """The sources that were measured."""
     return [source for source in comparison.sources if source.unavailable is None]
 
 
 def devices(source: MatrixSource) -> list[str]:
     """The devices its server ran on, and the one it reports where it was started elsewhere."""
-    told = source.run.elsewhere.settings.get("device") if source.run.elsewhere else None
-    return [*source.run.devices, *([told] if isinstance(told, str) else [])]
+    reported = source.run.elsewhere.settings.get("device") if source.run.elsewhere else None
+    return [*source.run.devices, *([reported] if isinstance(reported, str) else [])]
 
 
 def on_cpu(source: MatrixSource) -> bool:
@@ -57,8 +57,8 @@ def _named(source: MatrixSource) -> str:
     return f.join(list(dict.fromkeys(devices(source)))) or _UNKNOWN
 
 
-def whose(some: Sequence[MatrixSource], everyone: Sequence[MatrixSource], pair: Pair) -> str:
-    """Measurements in words: a backend's name alone where they are all that it has."""
+def whose(some: Sequence[Source], everyone: Sequence[Source], pair: Pair) -> str:
+    """Measurements in words; a backend's title alone where they are all of its measurements."""
     names = []
     for backend in pair.both:
         mine = [source for source in some if source.backend == backend]
@@ -69,8 +69,8 @@ def whose(some: Sequence[MatrixSource], everyone: Sequence[MatrixSource], pair: 
     return f.join(names)
 
 
-def undeployed(sources: Sequence[MatrixSource], pair: Pair) -> str | None:
-    """Why nothing can be deployed as it ran there; ``None`` where every device may be."""
+def undeployed(sources: Sequence[Source], pair: Pair) -> str | None:
+    """Why these devices are none to deploy on; ``None`` where all of them are."""
     on_one = _backends([source for source in sources if on_cpu(source)], pair)
     if on_one:
         who = _either(on_one, "neither backend", pair)

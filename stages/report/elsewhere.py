@@ -1,6 +1,6 @@
-"""What the report says of where a server was: launched here or started elsewhere.
+"""Where a server ran, launched here or started elsewhere, in words.
 
-What a server says of itself is its own word; nothing here vouches for it.
+What a server started elsewhere reports of itself is printed as it is, and cannot be verified.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from stages.common.errors import one_line
 from stages.documents.comparison import Comparison, MatrixSource
 from stages.documents.matrix import ModelCheck
 from stages.report import format as f
+from stages.report.prose.server import client_away, compiles_hidden, longest_round_trip
 from stages.report.ratios import cells
 
 _MODEL_CHECKS: dict[ModelCheck, str] = {
     "revision": "by repository and revision",
     "hash": "by the hash of its folder",
-    "none": "not checked: only its scores speak for it",
+    "none": "not verified: only its scores show which model it is",
 }
 
 
@@ -36,8 +37,8 @@ def client_at(source: MatrixSource) -> str:
     return "on the server's machine, by its address" if here else "on another machine"
 
 
-def model_checked(source: MatrixSource) -> str:
-    """How it was made sure that the server has the model."""
+def model_checked(source: Source) -> str:
+    """How the server's model was verified."""
     if source.run.elsewhere is None:
         return "given at launch" if source.base_url is None else f.ABSENT
     return _MODEL_CHECKS[source.run.elsewhere.model_check]
@@ -52,20 +53,20 @@ def round_trip(source: MatrixSource) -> str:
     return before if after is None else f"{before}, {f.milliseconds(after)} ms after"
 
 
-def command(source: MatrixSource) -> str:
-    """The command line of a server launched here; what one started elsewhere says it has."""
+def command(source: Source) -> str:
+    """The command line of a server launched here; the settings one started elsewhere reports."""
     if source.base_url is None:
         return shlex.join(source.run.argv)
     if source.run.elsewhere is None:
         return f"not asked: {source.base_url}"
-    told = source.run.elsewhere
-    lines = [f"{name}: {_value(value)}" for name, value in told.settings.items()]
+    reported = source.run.elsewhere
+    lines = [f"{name}: {_value(value)}" for name, value in reported.settings.items()]
     return "\n".join(
         [
             f"Started elsewhere, at {source.base_url}. Of its settings it reports:",
-            f"model_path: {_value(told.model_path)}",
+            f"model_path: {_value(reported.model_path)}",
             *lines,
-            f"SHA-256 of all settings, keys left out: {told.settings_sha256}",
+            f"SHA-256 of all settings, keys left out: {reported.settings_sha256}",
         ]
     )
 
@@ -89,9 +90,14 @@ def frozen(comparison: Comparison) -> str:
     names = f.join([f"{f.VIEW_NAMES[source.view]} view" for source in foreign])
     versions = f.join(sorted({source.run.backend_version or "not known" for source in foreign}))
     return (
-        f"The {name} baseline was started elsewhere in the {names}: it says it is version"
-        f" {versions}; what it depends on, and whether its code was changed, is not known here."
+        f"The {name} baseline was started elsewhere in the {names}: it reports version"
+        f" {versions}; its dependencies, and whether its code was changed, are not known here."
     )
+
+
+def hides_compiles(source: Source) -> bool:
+    """Whether its compilations could not be seen."""
+    return source.run.elsewhere is not None and source.run.elsewhere.compiles_hidden
 
 
 def hidden_compiles(comparison: Comparison) -> Iterator[str]:
@@ -100,34 +106,25 @@ def hidden_compiles(comparison: Comparison) -> Iterator[str]:
         views = [
             f"{f.VIEW_NAMES[s.view]} view"
             for s in comparison.sources
-            if s.backend == backend
-            and s.run.elsewhere is not None
-            and s.run.elsewhere.compiles_hidden
+            if s.backend == backend and hides_compiles(s)
         ]
         if views:
-            yield (
-                f"Whether {comparison.pair.title(backend)}'s server compiled inside timed passes"
-                f" could not be seen in the {f.join(views)}: its log is on its own machine."
-            )
+            hidden = compiles_hidden(comparison.pair.title(backend))
+            yield f.sentence(f"{hidden} in the {f.join(views)}: its log is on its own machine")
 
 
 def round_trips(comparison: Comparison) -> str:
-    """How much of a pass the way to the server takes, at most."""
+    """The largest share of a pass that round trips take."""
     known = [c for c in cells(comparison) if c.round_trip_share is not None]
+    took = [s.run.round_trip.largest_s for s in comparison.sources if s.run.round_trip is not None]
     if not known:
-        return "What a round trip between client and server takes is not known."
+        return f.sentence(longest_round_trip(None, None, ""))
     most = max(known, key=lambda cell: cell.round_trip_share or 0)
-    took = max(
-        s.run.round_trip.largest_s for s in comparison.sources if s.run.round_trip is not None
-    )
+    longest = longest_round_trip(max(took), most.round_trip_share, f.at(most, comparison.pair))
     far = [
         f.backend_view(s.backend, s.view, comparison.pair)
         for s in comparison.sources
         if s.run.elsewhere is not None and not s.run.elsewhere.same_machine
     ]
-    client = f" The client was not on the server's machine: {'; '.join(far)}." if far else ""
-    return (
-        f"The longest round trip between client and server took {f.milliseconds(took)} ms; one for"
-        f" each call is at most {f.percent_at_most(most.round_trip_share)} of a median pass"
-        f" ({f.at(most, comparison.pair)}).{client}"
-    )
+    client = f" {f.sentence(client_away(far))}" if far else ""
+    return f"{f.sentence(longest)}{client}"

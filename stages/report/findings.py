@@ -2,12 +2,11 @@
 
 Rules (every number is one of the comparison's, or a count of them):
 
-* Better, worse: see ``ratios``; a ratio is told with its interval where it has one. Ratios
-  not told apart from 1 are told as such, after those that are better. Where the candidate is
-  nowhere better (or worse), one sentence says so and names where it comes closest in items/s. A
-  faster cell of the candidate that is not eligible is named with the reason and does not count
-  as better.
-* p95 has no interval: its ratio is told as one of these passes.
+* Better, worse: see ``ratios``. A ratio stands with its interval where it has one. Open ratios
+  follow those that are better. Where the candidate is nowhere better (or worse), one sentence
+  says so and names where it comes closest in items/s. A faster cell of the candidate that is not
+  eligible is named with the reason and does not count as better.
+* p95 has no interval: its ratio describes these passes only.
 * A finding that stands on unsteady cells (unstable, or compiling in a timed pass) says at
   which chunk sizes.
 * How far the scores can be trusted: see ``correctness``.
@@ -17,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from stages.documents.comparison import Comparison, Pair, Role
 from stages.report import format as f
@@ -30,7 +30,7 @@ _OPENING: dict[Side, str] = {"better": "", "open": "not told apart, ", "worse": 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The key findings: each a list of plain sentences, none of them empty."""
+    """The key findings; no list is empty."""
 
     better: list[str]
     worse: list[str]
@@ -43,8 +43,8 @@ class Findings:
 def find(comparison: Comparison) -> Findings:
     """Everything the report says about the figures."""
     return Findings(
-        better=better(comparison),
-        worse=worse(comparison),
+        better=_compared(comparison, "better"),
+        worse=_compared(comparison, "worse"),
         correctness=correctness(comparison),
         stability=stability(comparison),
         client=client(comparison),
@@ -52,28 +52,18 @@ def find(comparison: Comparison) -> Findings:
     )
 
 
-def better(comparison: Comparison) -> list[str]:
-    """Where the candidate is better, by view and figure."""
-    views = [pairs(view) for view in comparison.views()]
-    if not any(pair.known for view in views for pair in view):
+def _compared(comparison: Comparison, side: Literal["better", "worse"]) -> list[str]:
+    """Where the candidate is better or worse, by view and figure."""
+    pair, views = comparison.pair, [pairs(view) for view in comparison.views()]
+    if not any(one.known for view in views for one in view):
         return ["No chunk size has figures of both backends, so there is nothing to compare."]
-    said = [s for view in views for s in _grouped(view, comparison.pair, "better")]
-    if not said:
-        said = [_nowhere(views, comparison.pair, "better")]
-    said += [s for view in views for s in _grouped(view, comparison.pair, "open")]
-    said += [_barred(pair, comparison.pair) for view in views for pair in barred(view)]
-    return said + [s for view in views for s in _only(view, comparison.pair, "candidate")]
-
-
-def worse(comparison: Comparison) -> list[str]:
-    """Where the candidate is worse, by view and figure."""
-    views = [pairs(view) for view in comparison.views()]
-    if not any(pair.known for view in views for pair in view):
-        return ["No chunk size has figures of both backends, so there is nothing to compare."]
-    said = [s for view in views for s in _grouped(view, comparison.pair, "worse")] or [
-        _nowhere(views, comparison.pair, "worse")
-    ]
-    return said + [s for view in views for s in _only(view, comparison.pair, "reference")]
+    said = [s for view in views for s in _grouped(view, pair, side)]
+    said = said or [_nowhere(views, pair, side)]
+    if side == "better":
+        said += [s for view in views for s in _grouped(view, pair, "open")]
+        said += [_barred(one, pair) for view in views for one in barred(view)]
+    role: Role = "candidate" if side == "better" else "reference"
+    return said + [s for view in views for s in _only(view, pair, role)]
 
 
 def _grouped(view: Sequence[AtOneSize], of: Pair, side: Side) -> Iterator[str]:
@@ -84,12 +74,11 @@ def _grouped(view: Sequence[AtOneSize], of: Pair, side: Side) -> Iterator[str]:
         same = next((one for one in latency if one.chunk_sizes == group.chunk_sizes), None)
         text = f"{_OPENING[side]}{mine} scores {_span(group)} {other}'s items/s"
         text += f"; its p95 latency in these passes is {_span(same)} {other}'s" if same else ""
-        yield _told(group, every, text)
-    told = [group.chunk_sizes for group in throughput]
+        yield _sentence(group, every, text)
     for group in latency:
-        if group.chunk_sizes not in told:
+        if group.chunk_sizes not in [one.chunk_sizes for one in throughput]:
             text = f"{mine}'s p95 latency in these passes is {_span(group)} {other}'s"
-            yield _told(group, every, text + (", which is level" if side == "open" else ""))
+            yield _sentence(group, every, text + (", which is level" if side == "open" else ""))
 
 
 def _span(group: Group) -> str:
@@ -103,7 +92,7 @@ def _factor(factor: Factor) -> str:
     return f.bounded(factor.value, factor.interval, "x")
 
 
-def _told(group: Group, every: Sequence[int], text: str) -> str:
+def _sentence(group: Group, every: Sequence[int], text: str) -> str:
     where = (
         f"{f.VIEW_NAMES[group.view].capitalize()} view, {f.chunk_sizes(group.chunk_sizes, every)}"
     )

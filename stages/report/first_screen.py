@@ -1,6 +1,6 @@
-"""The first screen of the HTML report: what a reader learns in ten seconds.
+"""The first screen of the HTML report: result, confidence, gate and what was measured.
 
-It replaces the opening of ``report.md``, up to its first figure, and says no less.
+It replaces the opening of ``report.md`` up to its first figure, and omits nothing of it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class GateCard:
 
     Attributes:
         verdicts: one for both views where they agree, else one a view.
-        figures: what the verdicts stand on, a sentence a view.
+        figures: the figures behind the verdicts, a sentence a view.
     """
 
     verdicts: list[Badge]
@@ -69,12 +69,12 @@ class GateCard:
 
 @dataclass(frozen=True, slots=True)
 class FirstScreen:
-    """What stands above everything else.
+    """The content of the first screen.
 
     Attributes:
         partial: what is missing, in sentences; empty when the result is complete.
         caveat: what makes a deployment decision impossible, or ``None``.
-        scored: what must be known of how items were scored, in sentences.
+        scored: remarks on how items were scored, in sentences.
         views: best-native first, for that is what would be deployed.
         against: how many things stand against the scores.
         measured: what was measured on what: a term and its lines.
@@ -173,17 +173,17 @@ def _measured(comparison: Comparison) -> list[tuple[str, list[str]]]:
 
 
 def _by(
-    sources: list[MatrixSource], told: Callable[[MatrixSource], str]
-) -> Iterator[tuple[str, list[MatrixSource]]]:
-    """What ``told`` says of the sources, and of which it says so; never of two backends at once."""
-    said: dict[tuple[Backend, str], list[MatrixSource]] = {}
+    sources: list[Source], describe: Callable[[Source], str]
+) -> Iterator[tuple[str, list[Source]]]:
+    """Each description, and the sources of one backend that share it."""
+    found: dict[tuple[Backend, str], list[Source]] = {}
     for source in sources:
-        said.setdefault((source.backend, told(source)), []).append(source)
-    return ((text, of) for (_, text), of in said.items())
+        found.setdefault((source.backend, describe(source)), []).append(source)
+    return ((text, of) for (_, text), of in found.items())
 
 
-def _hosts(sources: list[MatrixSource], pair: Pair) -> list[str]:
-    """One line where every measurement shares its host."""
+def _hosts(sources: list[Source], pair: Pair) -> list[str]:
+    """One line where every measurement has the same host."""
     every = list(dict.fromkeys(map(_host, sources)))
     if len(every) == 1:
         return every

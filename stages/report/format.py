@@ -33,7 +33,7 @@ from stages.documents.comparison import (
     Verdict,
 )
 
-# What `compare` writes too: these names are this module's as well.
+# Shared with `compare`; the report takes them from here.
 __all__ = [
     "ABSENT",
     "about",
@@ -84,20 +84,20 @@ def layout(name: str) -> str:
 
 
 def bounded(value: float | None, interval: Interval | None, unit: str = "") -> str:
-    """A figure and where it lies: both ends in brackets, or ``—`` without an interval.
+    """A figure with the ends of its interval in brackets, or ``—`` without one.
 
-    An interval without an upper end reads ``373.6 (over 361.0)``. The unit is told once; ``x``
-    is a ratio's.
+    An interval without an upper end reads ``373.6 (over 361.0)``. The unit stands once; ``x``
+    marks a ratio.
     """
     write = ratio if unit == "x" else number
     if value is None:
         return ABSENT
-    told = f"{write(value)}{unit}"
+    figure = f"{write(value)}{unit}"
     if interval is None:
-        return f"{told} ({ABSENT})"
+        return f"{figure} ({ABSENT})"
     if interval.high is None:
-        return f"{told} (over {number_at_least(interval.low)})"
-    return f"{told} ({write(interval.low)}{TO}{write(interval.high)})"
+        return f"{figure} (over {number_at_least(interval.low)})"
+    return f"{figure} ({write(interval.low)}{TO}{write(interval.high)})"
 
 
 def seconds(value: float) -> str:
@@ -129,7 +129,7 @@ def minute(text: str) -> str:
 
 
 def yes_no(answer: bool | None) -> str:
-    """An answer in words; ``None`` where nobody knows it."""
+    """``yes`` or ``no``; ``not known`` for ``None``."""
     return {True: "yes", False: "no", None: "not known"}[answer]
 
 
@@ -152,7 +152,7 @@ def items(of: Sequence[int]) -> str:
 
 
 def chunk_sizes(of: Sequence[int], every: Sequence[int]) -> str:
-    """Chunk sizes ``of`` a cell or more in words, neighbours in ``every`` (rising) drawn together.
+    """Chunk sizes in words; those that are neighbours in ``every`` (rising) become a range.
 
     ``chunk size 4``, ``chunk sizes 1 and 2``, ``chunk sizes 1 to 8 and 500``.
     """
@@ -179,17 +179,27 @@ def backend_view(backend: Backend, view: View, pair: Pair) -> str:
     return f"{pair.title(backend)}, {VIEW_NAMES[view]} view"
 
 
-def commit(source: MatrixSource, digits: int) -> str:
-    """The commit that was measured with, and whether the code was that of the commit."""
+def commit(source: Source, digits: int) -> str:
+    """The commit of the measurement, and whether there were uncommitted changes."""
     if source.run.git_commit is None:
         return ABSENT
     changes = {True: " with uncommitted changes", None: ", uncommitted changes not known"}
     return source.run.git_commit[:digits] + changes.get(source.run.git_dirty, "")
 
 
-def in_view(view: View, sentence: str) -> str:
-    """``Portable view: the sentence.``, made from ``The sentence.``."""
-    return f"{VIEW_NAMES[view].capitalize()} view: {sentence[:1].lower()}{sentence[1:]}"
+def sentence(text: str) -> str:
+    """``The text.``, made from ``the text``."""
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def in_view(view: View, text: str) -> str:
+    """``Portable view: the text.``, made from ``the text``."""
+    return f"{VIEW_NAMES[view].capitalize()} view: {text}."
+
+
+def cell(name: str, chunk_size: int | None) -> str:
+    """``JAX at chunk size 8``, where the view is known."""
+    return f"{name} at chunk size {chunk_size}"
 
 
 def place(backend: Backend, view: View, chunk_size: int, pair: Pair) -> str:
@@ -197,11 +207,11 @@ def place(backend: Backend, view: View, chunk_size: int, pair: Pair) -> str:
     return f"{backend_view(backend, view, pair)}, chunk size {chunk_size}"
 
 
-def at(cell: Cell, pair: Pair) -> str:
-    """Where a cell is, in words."""
-    return place(cell.backend, cell.view, cell.chunk_size, pair)
+def at(of: Cell, pair: Pair) -> str:
+    """``JAX, portable view, chunk size 8``, of a cell."""
+    return place(of.backend, of.view, of.chunk_size, pair)
 
 
 def resamples(share: float | None) -> str:
-    """A share of resamples; only one that decides reads as if it did."""
+    """A share of resamples, rounded so that it stays on its side of each threshold."""
     return percent(share, SURE, VERY_SURE)

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing beside itself.
+"""The report as one self-contained HTML page.
 
 It is made from the text of ``report.md``, so both say the same: a first screen of its own (see
 ``first_screen``) stands for what precedes the Markdown's first figure, the rest is parsed and
@@ -23,7 +23,7 @@ from markupsafe import Markup, escape
 from stages.documents.comparison import Comparison
 from stages.report.figures.theme import DARK, LIGHT, themed
 from stages.report.first_screen import first_screen
-from stages.report.render import TEMPLATES, one_line, question_of
+from stages.report.render import one_line, question_of, templates
 
 PAGE = "report.html"
 
@@ -48,27 +48,22 @@ def render_html(comparison: Comparison, markdown: str, figures: Mapping[str, byt
     """The page.
 
     Args:
-        comparison: what the first screen tells.
+        comparison: the source of the first screen.
         markdown: the text of ``report.md`` made from it.
         figures: file name -> SVG, every one that ``markdown`` shows.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        finalize=_printed,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     tokens = _PARSER.parse(markdown)
-    return environment.get_template(f"{PAGE}.j2").render(
-        title=_title(tokens),
-        question=question_of(comparison.pair),
-        screen=first_screen(comparison),
-        sections=list(_sections(tokens, figures)),
-        light=_variables(LIGHT),
-        dark=_variables(DARK),
+    return (
+        templates(_printed, html=True)
+        .get_template(f"{PAGE}.j2")
+        .render(
+            title=_title(tokens),
+            question=question_of(comparison.pair),
+            screen=first_screen(comparison),
+            sections=list(_sections(tokens, figures)),
+            light=_variables(LIGHT),
+            dark=_variables(DARK),
+        )
     )
 
 
@@ -84,7 +79,7 @@ def _printed(value: object) -> object:
 
 
 def _variables(colours: Mapping[str, str]) -> Markup:
-    # A style sheet knows no entities: these are the palette's own names and colours.
+    # Escaping would break a style sheet; these names and colours are constants of the palette.
     return Markup("".join(f"{name}:{colour};" for name, colour in colours.items()))  # noqa: S704
 
 
@@ -146,7 +141,7 @@ def _with_anchors(tokens: list[Token], anchors: _Names) -> list[Token]:
 
 
 def _pictures(token: Token) -> list[Token]:
-    """The pictures of ``token``, where it is a line of pictures and nothing else."""
+    """The images of ``token``, where it holds images only."""
     shown = [child for child in token.children or [] if child.type != "softbreak"]
     shown = [child for child in shown if child.type != "text" or child.content.strip()]
     return shown if all(child.type == "image" for child in shown) else []

@@ -29,7 +29,7 @@ class LatencyTable:
     Attributes:
         p95: the heading of p95, which says where it is descriptive.
         rows: chunk size, candidate and reference, by rising chunk size.
-        levels: what the brackets are, in a sentence.
+        levels: confidence levels of the intervals, in a sentence.
     """
 
     p95: str

@@ -11,10 +11,10 @@ from stages.report.ratios import pairs
 
 def of_items_per_s(view: ViewComparison) -> str:
     """The level of the intervals of items/s, in a sentence."""
-    told = levels((cell.good_passes, cell.items_per_s_interval) for cell in view.cells)
-    if not told:
+    intervals = levels((cell.good_passes, cell.items_per_s_interval) for cell in view.cells)
+    if not intervals:
         return "No cell has passes enough for an interval of its items/s."
-    return f"In brackets: the interval of items/s, {told}."
+    return f"In brackets: the interval of items/s, {intervals}."
 
 
 def of_latency(view: ViewComparison) -> str:
@@ -30,15 +30,15 @@ def of_latency(view: ViewComparison) -> str:
 
 def of_ratio(view: ViewComparison) -> str:
     """The level of the intervals of the ratio, in a sentence."""
-    told = levels(
+    intervals = levels(
         (_fewer(pair.candidate, pair.reference), pair.stated.items_per_s_interval)
         for pair in pairs(view)
     )
-    if not told:
+    if not intervals:
         return "No chunk size has passes enough for an interval of the items/s ratio."
     return (
         "In brackets: the interval of the items/s ratio, by the passes of the backend that has"
-        f" fewer: {told}."
+        f" fewer: {intervals}."
     )
 
 

@@ -26,9 +26,9 @@ def holds(comparison: Comparison) -> str:
     # The launch is the same in both views.
     build = _build(there[0], its)
     verdict = (
-        f"It does not hold for this run: by the contract, {build} holds the mend."
+        f"It does not hold for this run: by the contract, {build} contains the fix."
         if all(source.segment_mask_mended for source in there)
-        else f"It holds for this run: the contract does not say that {build} holds the mend."
+        else f"It holds for this run: the contract does not say that {build} contains the fix."
     )
     return f"{verdict} {its.title} ran with these masks: {_masks(there, its)}."
 

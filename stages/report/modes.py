@@ -1,7 +1,7 @@
 """How the items of a request were scored, in the report's words. A comparison in, text out.
 
 The modes are named as the contract names them; ``MEANS`` says what each is. Where a backend was
-not measured nothing is said of it.
+not measured, the report says nothing of it.
 """
 
 from __future__ import annotations
@@ -110,12 +110,12 @@ def named(scoring: Scoring | None) -> str:
 
 
 def recorded(scoring: Scoring | None) -> str:
-    """The same with what it follows from, and how often the server left the variant."""
+    """The same with what it follows from, and how often the server fell back from the variant."""
     if scoring is None:
         return f.ABSENT
-    told = "by the server's flags" if scoring.told_by == "flags" else "by the server's own account"
+    by = "by the server's flags" if scoring.told_by == "flags" else "as the server reports"
     left = ""
     if scoring.fallbacks:
         requests = f.count(scoring.fallbacks, "request")
         left = f"; its log says that it fell back from this variant for {requests}"
-    return f"{scoring.named}, {told}{left}"
+    return f"{scoring.named}, {by}{left}"

@@ -17,7 +17,10 @@ from collections.abc import Iterator
 
 from stages.documents.comparison import Cell, Comparison, ViewComparison
 from stages.report import format as f
-from stages.report.prose.reasons import also_passed, instability, leak
+from stages.report.prose.oracle import differs
+from stages.report.prose.reasons import PLAIN, instability, leak
+from stages.report.prose.scores import also_passed, fails_gate
+from stages.report.prose.server import compiled, failures, first_run, timed_passes
 from stages.report.ratios import cells, pairs
 
 WORST = 2
@@ -59,27 +62,19 @@ def _wrong(comparison: Comparison) -> Iterator[str]:
         if isolation.verdict == "leaks":
             yield f"Isolation: {where}, {leak(isolation)}."
         if oracle.agrees is False:
-            yield (
-                f"Correct scores: {where}, differs from the oracle by up to"
-                f" {f.difference(oracle.max_abs_diff)}."
-            )
+            yield f"Correct scores: {differs({where: oracle.max_abs_diff})}."
     yield from _unjudged(comparison)
 
 
 def _failing_gate(view: ViewComparison, comparison: Comparison) -> Iterator[str]:
-    limits = comparison.gate
     mine, other = comparison.pair.candidate, comparison.pair.reference
     sided = f"; the oracle sides with {mine.title}, so look at {other.title}'s scores first"
     first = sided if view.oracle_sides_with == mine.key else ""
     for cell in view.cells:
         gate = cell.gate
         if gate and gate.verdict == "fail":
-            yield (
-                f"Correct scores: {f.at(cell, comparison.pair)} fails the gate"
-                f" (max {f.difference(gate.max_abs_diff)} against {f.plain(limits.max_abs_diff)},"
-                f" mean {f.difference(gate.mean_abs_diff)} against"
-                f" {f.plain(limits.mean_abs_diff)}){first}."
-            )
+            fails = fails_gate(cell, gate, comparison.pair, comparison.gate)
+            yield f"Correct scores: {fails}{first}."
 
 
 def _unjudged(comparison: Comparison) -> Iterator[str]:
@@ -87,22 +82,20 @@ def _unjudged(comparison: Comparison) -> Iterator[str]:
     for cell, gate in gated:
         if gate.verdict == "inconclusive":
             yield (
-                f"Telling scores: {f.at(cell, comparison.pair)} cannot be judged, because the gate"
-                f" would also pass {also_passed(gate)}; measure with scores that differ more from"
-                " item to item."
+                f"Distinct scores: {f.at(cell, comparison.pair)} cannot be judged, because"
+                f" {also_passed(gate)}; measure with scores that differ more from item to item."
             )
     for cell, gate in gated:
-        # A cell that failed altogether is told under its failures.
+        # A cell whose every pass failed is listed under its failures.
         if gate.verdict == "not_compared" and not cell.failures and not comparison.unavailable:
             where = f.at(cell, comparison.pair)
-            yield f"Comparable scores: {where} could not be compared with the reference."
+            yield f"Comparable scores: {where}, {PLAIN['not_compared']}."
 
 
 def _failing(comparison: Comparison) -> Iterator[str]:
     for cell in _mine(comparison):
         if cell.failures:
-            kinds = f.join([f"{n} {kind}" for kind, n in sorted(cell.failures.items())])
-            yield f"Failures: {f.at(cell, comparison.pair)}, timed passes that failed: {kinds}."
+            yield f"Failures: {f.at(cell, comparison.pair)}, {failures(cell.failures)}."
 
 
 def _slow(comparison: Comparison) -> Iterator[str]:
@@ -122,14 +115,12 @@ def _slow(comparison: Comparison) -> Iterator[str]:
 def _first_runs(comparison: Comparison) -> Iterator[str]:
     for view in comparison.views():
         slow = [
-            (c.first_run_penalty, c)
+            c
             for c in view.cells
             if _is_mine(c, comparison) and (c.first_run_penalty or 0) > PENALTY
         ]
-        for penalty, cell in sorted(slow, key=lambda one: -(one[0] or 0))[:1]:
-            times = f.factor(penalty or 0)
-            where = f.at(cell, comparison.pair)
-            yield f"First runs: {where}, the first pass takes {times} a timed one."
+        for cell in sorted(slow, key=lambda one: -(one.first_run_penalty or 0))[:1]:
+            yield f"First runs: {first_run(cell, comparison.pair)}."
 
 
 def _compiling(comparison: Comparison) -> Iterator[str]:
@@ -137,10 +128,8 @@ def _compiling(comparison: Comparison) -> Iterator[str]:
         found = [c for c in view.cells if _is_mine(c, comparison) and c.compiled_passes]
         if found:
             passes = sum(cell.compiled_passes or 0 for cell in found)
-            yield (
-                f"Compilations: {_where(view)} compiled in"
-                f" {f.count(passes, 'timed pass', 'timed passes')}, at {_sizes(found, view)}."
-            )
+            where = f"{timed_passes(passes)}, at {_sizes(found, view)}"
+            yield f"Compilations: {_where(view)} {compiled(where)}."
 
 
 def _unsteady(comparison: Comparison) -> Iterator[str]:

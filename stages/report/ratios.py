@@ -1,14 +1,14 @@
-"""The candidate next to the reference at each chunk size, and neighbouring chunk sizes told as one.
+"""The candidate's ratio to the reference at each chunk size, and groups of neighbouring sizes.
 
 Rules:
 
 * A ratio is candidate / reference at the same chunk size of the same view, as the comparison states
   it. More items/s is better, a lower p95 is better.
-* A ratio whose interval holds 1 is open: neither backend is better there. So is one of items/s
-  that has no interval, since a single pass cannot tell a difference from noise. That of p95
-  never has one, describes these passes only, and is open within ``LEVEL`` of 1.
+* A ratio whose interval holds 1 is open: neither backend is better there. A ratio of items/s
+  without an interval is open too, since a single pass cannot tell a difference from noise. The
+  ratio of p95 never has one, describes these passes only, and is open within ``LEVEL`` of 1.
 * Chunk sizes that follow one another in the contract and fall on the same side are one
-  group, told with its smallest and largest ratio.
+  group, with its smallest and largest ratio.
 * Being better counts only where the candidate's cell is eligible (every pass succeeded, the scores
   pass the gate). Being worse counts wherever there are figures.
 """
@@ -40,9 +40,9 @@ class Factor:
 
     @property
     def excess(self) -> Literal[-1, 0, 1]:
-        """Whether the ratio is below 1, not told apart from 1, or above it."""
+        """Whether the ratio is below 1 (-1), not distinguishable from 1 (0), or above it (1)."""
         if self.interval is not None:
-            # The interval's own ends decide; without an upper one it reaches over 1.
+            # An interval without an upper end reaches to infinity.
             end = math.inf if self.interval.high is None else self.interval.high
             return 1 if self.interval.low > 1 else -1 if end < 1 else 0
         if abs(self.value - 1) <= LEVEL:
@@ -79,7 +79,7 @@ class AtOneSize:
         return self.stated.items_per_s if quantity == "items_per_s" else self.stated.p95_s
 
     def side(self, quantity: Quantity) -> Side | None:
-        """On which side the candidate is, where there is a ratio."""
+        """Whether the candidate is better, worse or open; ``None`` without a ratio."""
         factor = self.factor(quantity)
         if factor is None:
             return None
@@ -89,7 +89,7 @@ class AtOneSize:
         return "better" if (factor.excess > 0) == (quantity == "items_per_s") else "worse"
 
     def cell(self, role: Role) -> Cell:
-        """That of the backend in ``role``."""
+        """The cell of the backend in ``role``."""
         return self.candidate if role == "candidate" else self.reference
 
     @property

@@ -7,6 +7,7 @@ host name or an error message cannot break a table or smuggle markup into the re
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import jinja2
@@ -22,9 +23,8 @@ from stages.report.limitation import holds, masked
 from stages.report.prose.winner import answer
 from stages.report.trust import proves, trust
 
-TEMPLATES = Path(__file__).parent / "templates"
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~$#])")
-# What would open a list, a rule or a heading at the start of a line.
+# Characters that would start a list, a rule or a heading at the start of a line.
 _OPENING = re.compile(r"^([-+=]|\d+(?=[.)](?: |$)))")
 
 
@@ -52,7 +52,7 @@ def md(text: str) -> Verbatim:
 
 
 def _disarmed(opening: re.Match[str]) -> str:
-    # A digit cannot be escaped in Markdown, so a number's own dot is.
+    # Markdown cannot escape a digit, so the dot after it is escaped.
     return f"{opening[1]}\\" if opening[1].isdigit() else f"\\{opening[1]}"
 
 
@@ -73,7 +73,7 @@ def span(text: str) -> Verbatim:
     return Verbatim(f"{fence}{pad}{line}{pad}{fence}")
 
 
-def _printed(value: object) -> str:
+def printed(value: object) -> str:
     """What a template prints for ``value``; anything but text and whole numbers is a bug."""
     if isinstance(value, Verbatim):
         return value
@@ -86,8 +86,21 @@ def _printed(value: object) -> str:
     raise TypeError(f"a template prints {value!r}; format it first")
 
 
+def templates(finalize: Callable[[object], object], *, html: bool = False) -> jinja2.Environment:
+    """The report's templates; ``finalize`` makes text of every value and escapes Markdown."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=html,  # noqa: S701  Markdown is no HTML: `finalize` escapes it
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
 def question_of(pair: Pair) -> str:
-    """What the report answers."""
+    """The question that the report answers."""
     one, other = pair.candidate, pair.reference
     return (
         f"How well does {one.package} multi-item scoring perform next to a frozen {other.title}"
@@ -97,15 +110,7 @@ def question_of(pair: Pair) -> str:
 
 def render_all(comparison: Comparison) -> dict[str, str]:
     """Every page, by file name."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701  Markdown, not HTML: `finalize` escapes it
-        finalize=_printed,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = templates(printed)
     environment.filters.update(code=code, span=span)
     context = _context(comparison)
     return {page: environment.get_template(f"{page}.j2").render(context) for page in PAGES}

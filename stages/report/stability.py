@@ -3,9 +3,9 @@
 Rules:
 
 * Failures are counted in timed passes, by kind, chunk size, backend and view; "no timeouts,
-  no OOM, no partial failures" is said only where every planned timed pass succeeded.
+  no OOM, no partial failures" stands only where every planned timed pass succeeded.
 * A first-run penalty is the first warm-up pass over the median timed pass.
-* A server that reports no compilations is said to report none, not to have made none.
+* Of a server that reports no compilations the report says so, not that there were none.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-from stages.documents.comparison import Cell, Comparison, MatrixSource, Pair
+from stages.documents.cell import MatrixKey
+from stages.documents.comparison import Cell, Comparison, Pair, Source
 from stages.report import format as f
-from stages.report.elsewhere import hidden_compiles, round_trips
+from stages.report.elsewhere import hidden_compiles, hides_compiles, round_trips
 from stages.report.prose.reasons import instability
+from stages.report.prose.server import compiled, failures, first_run, timed_passes
 from stages.report.ratios import cells
 
 
@@ -37,14 +39,13 @@ def _failures(comparison: Comparison) -> list[str]:
     for view in comparison.views():
         for backend in comparison.pair.both:
             found = [
-                f"{kind} in {f.count(passes, 'pass', 'passes')} at chunk size {cell.chunk_size}"
+                f.cell(failures(cell.failures), cell.chunk_size)
                 for cell in view.cells
-                if cell.backend == backend
-                for kind, passes in sorted(cell.failures.items())
+                if cell.backend == backend and cell.failures
             ]
             if found:
                 said.append(
-                    f"{f.backend_view(backend, view.view, comparison.pair)}: {f.join(found)}."
+                    f"{f.backend_view(backend, view.view, comparison.pair)}: {'; '.join(found)}."
                 )
     short = [
         f"{f.at(c, comparison.pair)} ({f.percent(c.success_rate)})"
@@ -71,8 +72,8 @@ def _restarts(comparison: Comparison) -> str:
     return f"Servers restarted: {'; '.join(found)}." if found else "No server was restarted."
 
 
-def _times_gone(source: MatrixSource) -> str:
-    waited = "" if source.base_url is None else ", it was waited for"
+def _times_gone(source: Source) -> str:
+    waited = "" if source.base_url is None else ", the measurement waited for it"
     return f"{source.run.restarts}{waited}"
 
 
@@ -95,25 +96,18 @@ def _spread(comparison: Comparison) -> Iterator[str]:
         return
     yield f"Unstable cells: {len(found)} of {len(every)}."
     for name, mine in _by_matrix(found, comparison.pair):
-        told = [f"chunk size {c.chunk_size} ({instability(c.instability)})" for c in mine]
-        yield f"Unstable, {name}: {f.join(told)}."
+        by_size = [f"chunk size {c.chunk_size} ({instability(c.instability)})" for c in mine]
+        yield f"Unstable, {name}: {f.join(by_size)}."
 
 
 def _compiles(comparison: Comparison) -> Iterator[str]:
     every = cells(comparison)
     for name, mine in _by_matrix([cell for cell in every if cell.compiled_passes], comparison.pair):
-        told = [
-            f"{f.count(c.compiled_passes or 0, 'pass', 'passes')} at chunk size {c.chunk_size}"
-            for c in mine
-        ]
-        yield f"Compiled inside timed passes, {name}: {f.join(told)}."
+        by_size = [f.cell(timed_passes(c.compiled_passes), c.chunk_size) for c in mine]
+        yield f"{name}: {compiled(*by_size)}."
     yield from hidden_compiles(comparison)
-    hidden = {
-        (s.backend, s.view)
-        for s in comparison.sources
-        if s.run.elsewhere is not None and s.run.elsewhere.compiles_hidden
-    }
-    seen = [cell for cell in every if (cell.backend, cell.view) not in hidden]
+    hidden = {MatrixKey(s.backend, s.view) for s in comparison.sources if hides_compiles(s)}
+    seen = [cell for cell in every if MatrixKey(cell.backend, cell.view) not in hidden]
     for backend in (b for b in comparison.pair.both if b not in comparison.unavailable):
         counts = [cell.compiled_passes for cell in seen if cell.backend == backend]
         if not counts:
@@ -125,7 +119,7 @@ def _compiles(comparison: Comparison) -> Iterator[str]:
 
 
 def _by_matrix(of: Sequence[Cell], pair: Pair) -> Iterator[tuple[str, list[Cell]]]:
-    for key, mine in itertools.groupby(of, key=lambda cell: (cell.backend, cell.view)):
+    for key, mine in itertools.groupby(of, key=lambda cell: MatrixKey(cell.backend, cell.view)):
         yield f.backend_view(*key, pair), list(mine)
 
 
@@ -135,13 +129,12 @@ def _first_runs(comparison: Comparison) -> Iterator[str]:
         known = [c for c in every if c.backend == backend and c.first_run_penalty is not None]
         if known:
             most = max(known, key=lambda cell: cell.first_run_penalty or 0)
-            penalty = f.factor(most.first_run_penalty or 0)
             name = comparison.pair.title(backend)
-            yield f"Largest first-run penalty of {name}: {penalty} ({f.at(most, comparison.pair)})."
+            yield f"Largest first-run penalty of {name}: {first_run(most, comparison.pair)}."
 
 
 def client(comparison: Comparison) -> list[str]:
-    """How much of a pass the client itself takes, and the way to the server, at most."""
+    """The largest shares of a pass that the client's own work and round trips take."""
     return [_own_work(comparison), round_trips(comparison)]
 
 

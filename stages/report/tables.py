@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stages.contract import Backend, Gate
-from stages.documents.comparison import BUSY, Cell, Comparison, MatrixSource, ViewComparison
+from stages.documents.comparison import Cell, Comparison, Source, ViewComparison
 from stages.documents.matrix import MATRIX_FILE, SERVER_LOG_FILE, folder_of
 from stages.report import elsewhere, levels, modes
 from stages.report import format as f
 from stages.report.latency import LatencyTable, any_descriptive, latency_table
 from stages.report.prose.reasons import passed_over
+from stages.report.prose.scores import verdict
+from stages.report.prose.server import cpu_share
 from stages.report.prose.winner import Unavailable, result
 from stages.report.ratios import cells, flagged, pairs
 from stages.report.trust import ineligible
@@ -67,8 +69,8 @@ class ViewTables:
         rows: one a chunk size, rising.
         missing: why figures are absent or cells may not be selected, in sentences.
         flagged: whether a row carries a dagger.
-        intervals, ratio_intervals: what the brackets beside items/s and beside its ratio
-            are, in a sentence.
+        intervals, ratio_intervals: confidence levels of the intervals of items/s and of its
+            ratio, in a sentence.
         latency: p50, mean and p95 in detail.
         selected: one a backend.
         gate: max, mean and verdict of the candidate's selected cell, as text.
@@ -155,12 +157,12 @@ def _gate_of_selected(view: ViewComparison, limits: Gate) -> tuple[str, str, str
     return (
         f"{f.difference(cell.gate.max_abs_diff)} (limit {f.plain(limits.max_abs_diff)})",
         f"{f.difference(cell.gate.mean_abs_diff)} (limit {f.plain(limits.mean_abs_diff)})",
-        cell.gate.verdict.replace("_", " "),
+        verdict(cell.gate.verdict),
     )
 
 
 def time_rows(comparison: Comparison) -> list[list[str]]:
-    """A row a measurement: name, its seconds by what they were spent on, their sum."""
+    """A row per measurement: name, seconds of each activity, their sum."""
     rows = []
     for source in comparison.sources:
         spent = list(source.run.seconds.model_dump().values())
@@ -170,7 +172,7 @@ def time_rows(comparison: Comparison) -> list[list[str]]:
 
 
 def provenance_rows(comparison: Comparison) -> list[list[str]]:
-    """A row a property, a column a measurement; the first row is the heading."""
+    """A row per property, a column per measurement; the first row is the heading."""
     sources = comparison.sources
     views = {view.view: view for view in comparison.views()}
     scored = [modes.recorded(views[s.view].scoring[s.backend]) for s in sources]
@@ -182,7 +184,7 @@ def provenance_rows(comparison: Comparison) -> list[list[str]]:
         ["How items are scored", *scored],
         ["Model", *(elsewhere.model_checked(s) for s in sources)],
         ["Environment SHA-256", *((s.run.environment_sha256 or f.ABSENT)[:12] for s in sources)],
-        ["Release repaired at launch", *(_repaired(s.run.repaired) for s in sources)],
+        ["Release repaired at launch", *(f.yes_no(s.run.repaired) for s in sources)],
         *_shell_rows(sources),
         ["dtype", *(s.dtype for s in sources)],
         ["Devices", *(f.join(s.run.devices) or f.ABSENT for s in sources)],
@@ -200,16 +202,16 @@ def provenance_rows(comparison: Comparison) -> list[list[str]]:
         ["Server sessions", *(str(s.run.sessions) for s in sources)],
         ["Interrupted and resumed", *(_times(s.run.interruptions) for s in sources)],
         ["Requests sent twice", *(f.yes_no(s.run.requests_repeated) for s in sources)],
-        ["CPU time taken by other work", *(_foreign(s.run.foreign_cpu) for s in sources)],
+        ["CPU time taken by other work", *(cpu_share(s.run.foreign_cpu) for s in sources)],
         ["Compile cache at the start", *(_cache(s.run.compile_cache_entries) for s in sources)],
     ]
 
 
-def _shell_rows(sources: list[MatrixSource]) -> list[list[str]]:
-    """What the servers had of the shell's environment; no row where there was nothing."""
-    told = [_of_shell(source) for source in sources]
+def _shell_rows(sources: list[Source]) -> list[list[str]]:
+    """Which variables of the shell the servers had; no row where there were none."""
+    variables = [_of_shell(source) for source in sources]
     names = ("Variables of the machine", "Variables of the shell left out")
-    rows = [[name, *(texts[i] or f.ABSENT for texts in told)] for i, name in enumerate(names)]
+    rows = [[name, *(texts[i] or f.ABSENT for texts in variables)] for i, name in enumerate(names)]
     return [row for row in rows if set(row[1:]) != {f.ABSENT}]
 
 
@@ -224,16 +226,8 @@ def _measured(source: MatrixSource) -> str:
     return "yes" if source.unavailable is None else f"no: {source.unavailable}"
 
 
-def _repaired(repaired: bool | None) -> str:
-    return "not known" if repaired is None else "yes" if repaired else "no"
-
-
 def _times(count: int) -> str:
     return f"{count} times" if count > 1 else "once" if count else "no"
-
-
-def _foreign(share: float | None) -> str:
-    return "not known" if share is None else f.percent(share, BUSY)
 
 
 def _cache(entries: int | None) -> str:
@@ -253,7 +247,7 @@ def commands(comparison: Comparison) -> list[tuple[str, str]]:
 def artifacts(comparison: Comparison) -> Iterator[tuple[str, str]]:
     """Path and content of every file behind the report."""
     yield "data/workload/canonical_workload.json", "the query, the items and the labels"
-    yield "data/nonce/nonce.json", "what tells this comparison's requests from any other one's"
+    yield "data/nonce/nonce.json", "the number that makes this comparison's requests unique"
     for view in comparison.views():
         for backend in comparison.pair.both:
             name = f.backend_view(backend, view.view, comparison.pair)
@@ -268,7 +262,7 @@ def artifacts(comparison: Comparison) -> Iterator[tuple[str, str]]:
 
 
 def phases(comparison: Comparison) -> str:
-    """How many passes the figures stand on, in words."""
+    """Which passes the figures come from, in words."""
     confirmed: dict[str, str] = {}
     for view in comparison.views():
         every = sorted({cell.chunk_size for cell in view.cells})
@@ -282,8 +276,8 @@ def phases(comparison: Comparison) -> str:
                 )
     if not confirmed:
         return "Every figure comes from the sweep passes."
-    told = "; ".join(f"{name}: {sizes}" for name, sizes in confirmed.items())
-    return f"Figures come from the confirm passes at these, else from the sweep passes: {told}."
+    where = "; ".join(f"{name}: {sizes}" for name, sizes in confirmed.items())
+    return f"Figures come from the confirm passes at these, else from the sweep passes: {where}."
 
 
 def descriptive(comparison: Comparison) -> bool:

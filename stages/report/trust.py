@@ -1,7 +1,7 @@
 """Can the scores be trusted? Every check on them, for both views. Text out.
 
-What stands against the scores is told once: a cell's own reasons say it where they do, and
-every other check whose answer is not the good one adds its sentences (see ``checks``).
+What stands against the scores is listed once: from the reasons of the ineligible cells, else
+from the check whose answer is not the good one (see ``checks``).
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from stages.contract import Backend
-from stages.documents.comparison import Cell, Comparison, Pair, Reason, ViewComparison
+from stages.documents.cell import MatrixKey
+from stages.documents.comparison import Cell, Comparison, Pair, ViewComparison
 from stages.report import checks as say
 from stages.report import format as f
 from stages.report.checks import Answer
-from stages.report.prose.reasons import reason
+from stages.report.prose.reasons import PLAIN, reason
+from stages.report.prose.server import failures, is_unavailable
 
 _PROVES = [
     (
@@ -25,7 +27,7 @@ _PROVES = [
     ),
     (
         "Noise floor",
-        "how far a server's answers to one identical request differ; less than that means nothing.",
+        "how far a server's answers to the same request differ; less than that means nothing.",
     ),
     (
         "Isolation",
@@ -89,10 +91,10 @@ def trust(comparison: Comparison) -> Trust:
             )
 
     def between(name: str, answer: Callable[[ViewComparison], Answer]) -> Check:
-        absent = Answer("not compared", f"{_names(unavailable, comparison.pair)} unavailable")
+        absent = Answer("not compared", is_unavailable(unavailable, comparison.pair))
         return Check(name, [absent if unavailable else answer(view) for view in views])
 
-    sources = {(source.backend, source.view): source for source in comparison.sources}
+    sources = {MatrixKey(source.backend, source.view): source for source in comparison.sources}
     checks = [
         between("Gate", lambda view: say.gate_answer(view, limits)),
         between("Power", lambda view: say.power_answer(view, limits)),
@@ -103,21 +105,15 @@ def trust(comparison: Comparison) -> Trust:
         *each("Prefix cache", say.prefix_cache_answer),
         *each(
             "Other work on the machine",
-            lambda view, b: say.load_answer(view, b, sources.get((b, view.view))),
+            lambda view, b: say.load_answer(view, b, sources.get(MatrixKey(b, view.view))),
         ),
     ]
     against = [s for view in views for s in ineligible(view, unavailable)]
     if unavailable:
-        against.insert(
-            0, f"{_names(unavailable, comparison.pair)} unavailable, so no scores were compared."
-        )
+        why = is_unavailable(unavailable, comparison.pair)
+        against.insert(0, f"{why}, so no scores were compared.")
     against += [s for check in checks for answer in check.answers for s in answer.against]
     return Trust(checks, against)
-
-
-def _names(unavailable: Mapping[Backend, str], pair: Pair) -> str:
-    names = pair.titles(unavailable)
-    return f"{f.join(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 def ineligible(
@@ -143,10 +139,7 @@ def ineligible(
 
 
 def _why_not(cell: Cell) -> str:
-    failures = f.join(
-        [f"{kind} in {f.count(n, 'pass', 'passes')}" for kind, n in sorted(cell.failures.items())]
-    )
-    told = [*map(reason, cell.reasons), *([failures] if failures else [])]
-    if not told and cell.items_per_s is None:
-        told = [reason(Reason(code="no_figures"))]
-    return "; ".join(told)
+    parts = [*map(reason, cell.reasons), *([failures(cell.failures)] if cell.failures else [])]
+    if not parts and cell.items_per_s is None:
+        parts = [PLAIN["no_figures"]]
+    return "; ".join(parts)

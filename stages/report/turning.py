@@ -3,7 +3,7 @@
 Rules, in each view, best-native first:
 
 * Deferred: the measurement of the missing backend.
-* A tie: the passes that would settle it, where that can be told.
+* A tie: the passes that would settle it, where that is known.
 * Speed: how many times as fast as it is the backend behind draws level.
 * Guardrail: the nearest one with which another backend leads.
 * Eligibility: the cell that would lead if its scores were right and its passes complete.
@@ -22,9 +22,7 @@ from stages.report.prose.reasons import reasons
 def turning_points(comparison: Comparison) -> list[str]:
     """What would change the conclusion; at least one sentence."""
     if comparison.unavailable:
-        names = f.join(
-            [comparison.pair.title(b) for b in comparison.pair.both if b in comparison.unavailable]
-        )
+        names = f.join(comparison.pair.titles(comparison.unavailable))
         return [f"Everything: without {names} there is nothing to compare with."]
     said = [
         f"In the {f.VIEW_NAMES[view.view]} view, {clause}."
@@ -56,7 +54,7 @@ def _speed(view: ViewComparison) -> Iterator[str]:
     if winner.outcome not in view.pair.both or winner.ratio is None or winner.other is None:
         return
     assert winner.leader is not None  # noqa: S101  a ratio has two sides
-    behind = f"{view.pair.title(winner.other)} at chunk size {winner.other_chunk_size}"
+    behind = f.cell(view.pair.title(winner.other), winner.other_chunk_size)
     ahead = f"{f.number(winner.items_per_s)} items/s of {view.pair.title(winner.leader)}"
     if winner.ratio == 1:
         yield f"{behind} is level with the {ahead}: any more would let it lead"
@@ -80,7 +78,7 @@ def _guardrail(view: ViewComparison, guardrail: float) -> Iterator[str]:
 
 
 def _reach(near: float, far: float | None, guardrail: float) -> str:
-    """Which guardrails do it; every number printed is one of them, or their end."""
+    """The range of guardrails in words, rounded into the range."""
     if near > guardrail:
         low, high = f.between(near, far)
         return f"of {low} or more" if high is None else f"from {low} to below {high}"
@@ -110,6 +108,6 @@ def _cost(view: ViewComparison) -> Iterator[str]:
 
 def _named(found: Alternative, pair: Pair) -> str:
     return (
-        f"{pair.title(found.backend)} at chunk size {found.chunk_size}"
+        f"{f.cell(pair.title(found.backend), found.chunk_size)}"
         f" ({f.number(found.items_per_s)} items/s)"
     )

@@ -211,7 +211,7 @@ LIES = {
         {"jax": "jitter:0.009"},
         everywhere("pass"),
         ("jax", "pytorch", "tie"),
-        words=("JAX's answers to one identical request differ by up to 0.018",),
+        words=("JAX's answers to the same request differ by up to 0.018",),
     ),
     "right, and from a cache where the view has none": Lie(
         {"jax": "cache"}, everywhere("pass"), ("jax", "pytorch", "tie"), cached=("jax",)

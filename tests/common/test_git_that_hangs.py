@@ -15,7 +15,7 @@ from stages.common.git import HangingError, code_version, run_git
 from stages.environments.checkout import Checkout, checked_source
 from tools.combine.merging import find_revision
 from tools.combine.repository import git as combine_git
-from tools.diff.command import read_side
+from tools.diff.command import read_comparison
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 ASKED: dict[str, Callable[[], object]] = {
     "combine, which revision": lambda: find_revision("HEAD"),
     "combine, a step of the merge": lambda: combine_git("add", "--", "dvc.lock"),
-    "diff": lambda: read_side("HEAD"),
+    "diff": lambda: read_comparison("HEAD"),
     "environments": lambda: checked_source(Checkout("a", "A_CHECKOUT", "a key"), "1234"),
 }
 

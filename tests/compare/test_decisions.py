@@ -308,7 +308,7 @@ TABLE = {
         Situation(jax=steady(2.0), pytorch=steady(2.0)),
         "tie",
         "none",
-        "In both views, a tie: both backends score exactly 2.00 items/s at chunk 2.",
+        "In both views, a tie: both backends score exactly 2.00 items/s at chunk size 2.",
     ),
     "JAX faster but wrong": Row(
         Situation(jax_score=wrong_item),
@@ -342,15 +342,16 @@ TABLE = {
         "deferred",
         "none",
         "No answer yet: PyTorch is unavailable (a quota of 0 GPUs); JAX alone reaches 4.00 items/s"
-        " in the portable view (chunk 2) and 4.00 items/s in the best-native view (chunk 2).",
+        " in the portable view (chunk size 2) and 4.00 items/s in the best-native view (chunk size"
+        " 2).",
     ),
     "JAX missing": Row(
         Situation(unavailable={"jax": "no TPU in this zone"}),
         "deferred",
         "none",
         "No answer yet: JAX is unavailable (no TPU in this zone); PyTorch alone reaches 2.00"
-        " items/s in the portable view (chunk 2) and 2.00 items/s in the best-native view"
-        " (chunk 2).",
+        " items/s in the portable view (chunk size 2) and 2.00 items/s in the best-native view"
+        " (chunk size 2).",
     ),
     "both missing": Row(
         Situation(unavailable={"jax": "no TPU", "pytorch": "no GPU"}),

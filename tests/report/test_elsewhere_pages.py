@@ -17,7 +17,7 @@ from stages.report.html import render_html
 from stages.report.render import render_all
 from stages.report.stability import client, stability
 from stages.report.trust import trust
-from tools.diff.conditions import differences
+from tools.diff.conditions import changed_conditions
 
 URL = "http://192.0.2.1:30010"
 HOSTILE = "|`<script>alert(1)</script>`| [x](javascript:x) \n# TBD"
@@ -63,7 +63,7 @@ def test_the_provenance_says_where_the_server_was_and_how_its_model_was_told() -
     assert where(far) == f"started elsewhere, at {URL}"
     assert client_at(far) == "on another machine"
     assert client_at(near) == "on the server's machine, by its address"
-    assert model_checked(far) == "not checked: only its scores speak for it"
+    assert model_checked(far) == "not verified: only its scores show which model it is"
     assert model_checked(near) == "by the hash of its folder"
     launched = build.source("jax", "portable")
     assert (where(launched), client_at(launched)) == ("launched here", "on the server's machine")
@@ -91,7 +91,7 @@ def test_in_the_place_of_a_command_line_stands_what_the_server_reports() -> None
 def test_compilations_that_could_not_be_seen_are_not_called_none() -> None:
     told = stability(whole(at_url("jax", "portable", compiles_hidden=True)))
     assert (
-        "Whether JAX's server compiled inside timed passes could not be seen in the portable view:"
+        "Whether JAX's server compiled in a timed pass could not be seen in the portable view:"
         " its log is on its own machine." in told
     )
     # What the other view's own log says stands beside it.
@@ -109,16 +109,16 @@ def test_the_way_to_the_server_stands_beside_the_clients_own_work() -> None:
     comparison = whole(at_url("pytorch", "portable"))
     (sentence,) = [t for t in client(comparison) if "round trip" in t]
     assert "took 12.0 ms" in sentence
-    assert "The client was not on the server's machine: PyTorch, portable view." in sentence
+    assert "The client was not on the server's machine (PyTorch, portable view)." in sentence
     (sentence,) = [t for t in client(whole()) if "round trip" in t]
-    assert "took 1.00 ms; one for each call is at most 0.2% of a median pass" in sentence
+    assert "took 1.00 ms, and one for each call is at most 0.2% of the median pass" in sentence
     assert "not on the server's machine" not in sentence
 
 
 def test_a_server_that_came_back_was_not_restarted_but_waited_for() -> None:
     gone = with_facts(at_url("jax", "portable"), {"restarts": 2})
     said = stability(whole(gone))
-    assert "Servers restarted: JAX, portable view (2, it was waited for)." in said
+    assert "Servers restarted: JAX, portable view (2, the measurement waited for it)." in said
 
 
 def test_a_baseline_from_elsewhere_is_not_called_frozen() -> None:
@@ -150,9 +150,9 @@ def test_what_a_server_says_cannot_break_the_pages(place) -> None:
 
 def test_a_diff_names_the_url_and_the_settings_that_changed() -> None:
     old, new = whole(), whole(at_url("jax", "portable"))
-    found = {d.name: (d.before, d.after) for d in differences(old, new)}
+    found = {d.name: (d.before, d.after) for d in changed_conditions(old, new)}
     assert found["server"] == ("launched here", f"started elsewhere, at {URL}")
     assert found["repaired"] == ("yes", "not known")
     other = whole(at_url("jax", "portable", settings={"dtype": "bfloat16"}))
-    found = {d.name: (d.before, d.after) for d in differences(new, other)}
+    found = {d.name: (d.before, d.after) for d in changed_conditions(new, other)}
     assert found["dtype"] == ("float32", "bfloat16")

@@ -50,14 +50,14 @@ def test_a_tpu_is_a_tpu_whatever_the_target_is_called() -> None:
     assert holds(comparison).startswith("It holds for this run")
 
 
-def test_without_the_mend_it_holds_and_names_the_commit() -> None:
+def test_without_the_fix_it_holds_and_names_the_commit() -> None:
     assert said(of_jax(*DENSE, backend_commit=COMMIT)) == (
         "It holds for this run: the contract does not say that commit 0c2836898fd0 of sglang-jax"
-        " holds the mend. JAX ran with these masks: dense."
+        " contains the fix. JAX ran with these masks: dense."
     )
 
 
-def test_with_the_mend_it_does_not_hold_and_the_masks_are_told() -> None:
+def test_with_the_fix_it_does_not_hold_and_the_masks_are_told() -> None:
     sources = of_jax("--multi-item-mask-impl", "segment", backend_commit=COMMIT)
     sources[1] = with_facts(sources[1], {"argv": ["python", "--multi-item-mask-impl=auto"]})
     sources = [
@@ -66,8 +66,8 @@ def test_with_the_mend_it_does_not_hold_and_the_masks_are_told() -> None:
     ]
 
     assert said(sources) == (
-        "It does not hold for this run: by the contract, commit 0c2836898fd0 of sglang-jax holds"
-        " the mend. JAX ran with these masks: segment in the portable view and auto in the"
+        "It does not hold for this run: by the contract, commit 0c2836898fd0 of sglang-jax contains"
+        " the fix. JAX ran with these masks: segment in the portable view and auto in the"
         " best-native view."
     )
 
@@ -77,8 +77,8 @@ def test_a_server_elsewhere_is_told_with_the_mask_that_it_reports() -> None:
     sources = of_jax(argv=[], base_url="http://192.0.2.1:1", elsewhere=told)
 
     assert said(sources) == (
-        "It holds for this run: the contract does not say that the build of sglang-jax holds the"
-        " mend. JAX ran with these masks: dense."
+        "It holds for this run: the contract does not say that the build of sglang-jax contains"
+        " the fix. JAX ran with these masks: dense."
     )
 
 

@@ -18,7 +18,7 @@ from stages.report.conclusion import conclude
 from stages.report.first_screen import first_screen
 from stages.report.render import render_all
 from stages.report.tables import provenance_rows, view_tables
-from tools.diff.conditions import differences
+from tools.diff.conditions import changed_conditions
 
 NEITHER = (
     "Neither server did multi-item scoring in this run:"
@@ -133,7 +133,7 @@ def test_what_a_reader_cannot_guess_stands_in_the_provenance() -> None:
         "separate, by the server's flags",
         "prefill_extend (score from cache v2), by the server's flags; its log says that it fell"
         " back from this variant for 12 requests",
-        "packed, by the server's own account",
+        "packed, as the server reports",
     ]
 
 
@@ -188,11 +188,11 @@ def test_the_recommendation_names_it_beside_who_leads() -> None:
 def test_another_way_of_scoring_is_another_condition() -> None:
     old = plain_comparison()
     new = scored(pair("separate", "separate"), pair("prefill_extend", "cached"))
-    found = [d for d in differences(old, new) if d.name == "how items are scored"]
+    found = [d for d in changed_conditions(old, new) if d.name == "how items are scored"]
     assert [(d.where, d.before, d.after, d.host) for d in found] == [
         ("JAX, best-native view", "cached", "prefill_extend", False)
     ]
-    assert not [d for d in differences(old, old) if d.name == "how items are scored"]
+    assert not [d for d in changed_conditions(old, old) if d.name == "how items are scored"]
 
 
 def test_requests_that_fell_back_are_no_condition_of_their_own() -> None:
@@ -202,4 +202,4 @@ def test_requests_that_fell_back_are_no_condition_of_their_own() -> None:
         v2 = build.scored("prefill_extend", detail="score from cache v2", fallbacks=fallbacks)
         return scored(pair("separate", "separate"), {"jax": v2, "pytorch": build.scored("packed")})
 
-    assert differences(run(3), run(4)) == []
+    assert changed_conditions(run(3), run(4)) == []

@@ -15,7 +15,7 @@ from stages.report.findings import find
 from stages.report.first_screen import first_screen
 from stages.report.html import render_html
 from stages.report.render import render_all
-from tools.diff.words import Side, changes_markdown
+from tools.diff.words import NamedComparison, changes_markdown
 
 ONE = re.compile(r"(?<![\d.])1\.00x")
 
@@ -82,7 +82,7 @@ def test_a_share_of_resamples_reads_the_same_everywhere(share: float, text: str)
     assert f"in {text} of the resamples" in concluded.confidence[-2]
     assert f"in only {text} of resamples" in concluded.recommendation[1]
     assert first_screen(comparison).views[0].share == f"PyTorch leads in {text} of the resamples."
-    page = changes_markdown(Side("A", base), Side("B", comparison), 0.05)
+    page = changes_markdown(NamedComparison("A", base), NamedComparison("B", comparison), 0.05)
     assert f"(PyTorch leads in {text} of the resamples)" in page
 
 

@@ -3,11 +3,11 @@
 Rules:
 
 * A cell's passes are those its figures come from: the good ones of its own phase.
-* A change is called one where it is significant (Welch on the logarithms of the means, with
-  Holm's correction over all cells compared, at 5 %) and at least as large as asked for.
+* A cell is called changed where the change is significant (Welch's t on the logarithms of the
+  means, with Holm's correction over all cells compared, at 5 %) and at least as large as asked for.
 * A cell works where every planned timed pass succeeded; only two that work are compared.
-* A cell whose passes are the very same on both sides was not measured anew. It has nothing
-  to tell, and is no part of the correction.
+* A cell whose passes are the very same on both sides was not measured anew. It is not compared
+  and not counted in the correction.
 * An unavailable backend has no cells.
 """
 
@@ -21,9 +21,9 @@ from stages.documents.comparison import Cell, Comparison, GateResult, ViewCompar
 from tools.diff.welch import Contrast, contrast, holm
 
 LEVEL = 0.05
-"""The share of comparisons of two equal runs in which any cell at all may be called changed."""
+"""Family-wise error rate: how often two equal runs may have any cell called changed."""
 GROWN = 10
-"""From how many times the old difference a score difference that still passes is told."""
+"""How many times the old score difference a new one must exceed to be reported."""
 
 type Word = Literal[
     "faster",
@@ -96,11 +96,9 @@ def obstacles(old: Comparison, new: Comparison) -> list[str]:
         said.append(f"another workload (hash {hashes})")
     if one.model.sha256 != other.model.sha256:
         models = one.model.title, other.model.title
-        alike = f"both called {models[0]}, hash {one.model.sha256[:12]} and"
-        told = (
-            f"{alike} {other.model.sha256[:12]}" if models[0] == models[1] else " and ".join(models)
-        )
-        said.append(f"another model ({told})")
+        hashes = f"{one.model.sha256[:12]} and {other.model.sha256[:12]}"
+        alike = f"both called {models[0]}, hash {hashes}"
+        said.append(f"another model ({alike if models[0] == models[1] else ' and '.join(models)})")
     return said
 
 

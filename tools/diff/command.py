@@ -18,7 +18,7 @@ from stages.common.files import write_whole
 from stages.common.git import NoRepositoryError, check_repository, try_git, why_no_revision
 from stages.documents.comparison import Comparison, load_comparison
 from stages.documents.matrix import COMPARISON_FILE
-from tools.diff.words import Side, changes_markdown
+from tools.diff.words import NamedComparison, changes_markdown
 
 WORKSPACE = "workspace"
 
@@ -43,7 +43,7 @@ def main(old: str, new: str, at_least: float, output: Path | None) -> None:
     """
     if not math.isfinite(at_least):
         raise UserError(f"--at-least {at_least}: not a percentage")
-    sides = read_side(old), read_side(new)
+    sides = read_comparison(old), read_comparison(new)
     if sides[0].comparison == sides[1].comparison:
         raise UserError("nothing to compare: both are the same document")
     text = changes_markdown(*sides, at_least / 100)
@@ -54,16 +54,16 @@ def main(old: str, new: str, at_least: float, output: Path | None) -> None:
         click.echo(f"{output}: changes from {old} to {new}")
 
 
-def read_side(name: str) -> Side:
+def read_comparison(name: str) -> NamedComparison:
     """The comparison a user names by path, git revision or experiment.
 
     Raises:
         UserError: there is none, or it cannot be read.
     """
     if name == WORKSPACE:
-        return Side(None, load_comparison(COMPARISON_FILE))
+        return NamedComparison(None, load_comparison(COMPARISON_FILE))
     if Path(name).is_file():
-        return Side(name, load_comparison(Path(name)))
+        return NamedComparison(name, load_comparison(Path(name)))
     try:
         check_repository()
     except NoRepositoryError as error:
@@ -79,7 +79,7 @@ def read_side(name: str) -> Side:
     found = try_git("show", f"{commit}:./{COMPARISON_FILE.as_posix()}")
     if found is None:
         raise UserError(f"{name}: {COMPARISON_FILE} is not in this revision")
-    return Side(name, _parsed(found, f"{name}: {COMPARISON_FILE}"))
+    return NamedComparison(name, _parsed(found, f"{name}: {COMPARISON_FILE}"))
 
 
 def _commit(name: str) -> str | None:

@@ -1,6 +1,6 @@
-"""Under which conditions two comparisons were measured, and what differs.
+"""Under which conditions two comparisons were measured, and which of them changed.
 
-What follows from nothing but starting anew (ports, paths, time, the nonce) is no difference.
+Ports, paths, times and the nonce are new in every run, so they do not count.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from stages.documents.comparison import BUSY, Comparison, MatrixSource, ViewComp
 from stages.report import format as f
 from stages.report.elsewhere import where
 from stages.report.modes import named
+from stages.report.prose.server import cpu_share
 
 _STARTING_ANEW = frozenset({"--port", "--host", "--model-path"})
 _SHORT_HASH = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """One condition that is not the same.
+class ChangedCondition:
+    """One condition that is not the same in both comparisons.
 
     Attributes:
         name: what it is; a key of ``params.yaml`` where it is one.
@@ -38,11 +39,13 @@ class Difference:
     host: bool = False
 
 
-def differences(old: Comparison, new: Comparison) -> list[Difference]:
-    """Everything recorded that differs in what was measured, the contract first."""
+def changed_conditions(old: Comparison, new: Comparison) -> list[ChangedCondition]:
+    """Every recorded condition that changed, the contract's first."""
     one, other = _contract(old), _contract(new)
     found = [
-        Difference(name, "", one[name], other[name]) for name in one if one[name] != other[name]
+        ChangedCondition(name, "", one[name], other[name])
+        for name in one
+        if one[name] != other[name]
     ]
     sources = _by_key(old), _by_key(new)
     rows: dict[tuple[str, str, str, bool], list[MatrixKey]] = {}
@@ -58,7 +61,7 @@ def differences(old: Comparison, new: Comparison) -> list[Difference]:
             for name, before, after, host in _source(sources[0][key], sources[1][key]):
                 rows.setdefault((name, before, after, host), []).append(key)
     found += [
-        Difference(name, _where(keys, new), before, after, host)
+        ChangedCondition(name, _where(keys, new), before, after, host)
         for (name, before, after, host), keys in rows.items()
     ]
     return found
@@ -140,8 +143,8 @@ def _source(old: MatrixSource, new: MatrixSource) -> Iterator[tuple[str, str, st
             if pair[0] != pair[1]:
                 yield name, *pair, host
     if max(old.run.foreign_cpu or 0, new.run.foreign_cpu or 0) >= BUSY:
-        load = f.percent(old.run.foreign_cpu, BUSY), f.percent(new.run.foreign_cpu, BUSY)
-        yield "other work on the machine", *load, False
+        load = cpu_share(old.run.foreign_cpu), cpu_share(new.run.foreign_cpu)
+        yield "CPU time taken by other work", *load, False
 
 
 def _server(source: MatrixSource) -> dict[str, str]:
@@ -149,10 +152,10 @@ def _server(source: MatrixSource) -> dict[str, str]:
     return {
         "unavailable": source.unavailable or f.ABSENT,
         "version": source.run.backend_version or f.ABSENT,
-        "segment masks mended, by the contract": "yes" if source.segment_mask_mended else "no",
+        "segment masks fixed, by the contract": f.yes_no(source.segment_mask_mended),
         "server": where(source),
         "environment hash": _short(source.run.environment_sha256 or f.ABSENT),
-        "repaired": {None: "not known", True: "yes", False: "no"}[source.run.repaired],
+        "repaired": f.yes_no(source.run.repaired),
         "dtype": source.dtype,
         "command": command or f.ABSENT,
         **flags,
@@ -160,13 +163,13 @@ def _server(source: MatrixSource) -> dict[str, str]:
     }
 
 
-def _settings(source: MatrixSource) -> dict[str, str]:
-    """What a server started elsewhere says of its settings."""
+def _settings(source: Source) -> dict[str, str]:
+    """The settings that a server started elsewhere reports."""
     if source.run.elsewhere is None:
         return {}
-    told = source.run.elsewhere
-    settings = {name: str(value) for name, value in told.settings.items()}
-    return {**settings, "settings hash": _short(told.settings_sha256)}
+    reported = source.run.elsewhere
+    settings = {name: str(value) for name, value in reported.settings.items()}
+    return {**settings, "settings hash": _short(reported.settings_sha256)}
 
 
 def _command(argv: list[str]) -> tuple[str, Mapping[str, str]]:
@@ -180,7 +183,7 @@ def _command(argv: list[str]) -> tuple[str, Mapping[str, str]]:
             flags[name] = [value] if value else []
         else:
             flags[name].append(word)
-    # Which folder a Python lives in says nothing that the environment's hash does not.
+    # The environment's hash identifies it better than the path of its Python.
     entry = [PurePosixPath(word).name if i == 0 else word for i, word in enumerate(argv[:start])]
     kept = {n: " ".join(v) or "set" for n, v in flags.items() if n not in _STARTING_ANEW}
     return " ".join(entry), kept

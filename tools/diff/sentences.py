@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from stages.documents.comparison import Pair
 from stages.report import format as f
+from stages.report.prose.server import failures
 from tools.diff.changes import CHANGED, COMPARED, CellChange, Word
 
 NAMED = 3
@@ -52,7 +53,7 @@ def _moved(change: CellChange, of: Pair, at_least: float) -> str:
 
 
 def needed(cells: list[CellChange]) -> Iterator[str]:
-    """How large a change had to be to stand out; wide noise is no proof of no change."""
+    """How large a change must be to stand out: up to that, "no change" proves nothing."""
     factors = [
         (1 + cell.high) / (1 + cell.change)
         for cell in cells
@@ -67,19 +68,19 @@ def needed(cells: list[CellChange]) -> Iterator[str]:
 
 
 def besides(cells: list[CellChange], of: Pair) -> Iterator[str]:
-    """What else became of cells, a sentence each."""
+    """Cells that could not be compared, by reason, a sentence each."""
     for word in ("failed now", "works now"):
         if found := [c for c in cells if c.word == word]:
             yield f"{word.capitalize()}: {'; '.join(_with_failures(c, of) for c in found)}."
     tally = Counter(c.word for c in cells)
-    told: dict[Word, str] = {
+    not_compared: dict[Word, str] = {
         "new": "new",
         "gone": "gone",
         "fails in both": "failing in both runs",
         "same passes": "not measured anew (the same passes on both sides)",
         "too few passes": "left open by too few passes",
     }
-    counted = [f"{tally[word]} {words}" for word, words in told.items() if tally[word]]
+    counted = [f"{tally[word]} {words}" for word, words in not_compared.items() if tally[word]]
     if counted:
         yield f"Further cells: {f.join(counted)}."
 
@@ -87,20 +88,16 @@ def besides(cells: list[CellChange], of: Pair) -> Iterator[str]:
 def _with_failures(change: CellChange, of: Pair) -> str:
     cell = change.pair.after if change.word == "failed now" else change.pair.before
     where = f.place(change.pair.backend, change.pair.view, change.pair.chunk_size, of)
-    failures = [
-        f"{kind} in {f.count(many, 'pass', 'passes')}"
-        for kind, many in sorted(cell.failures.items() if cell else ())
-    ]
-    before = "before: " if failures and change.word == "works now" else ""
-    return f"{where} ({before}{f.join(failures)})" if failures else where
+    before = "before: " if change.word == "works now" else ""
+    return f"{where} ({before}{failures(cell.failures)})" if cell and cell.failures else where
 
 
 def size(share: float, *limits: float) -> str:
-    """A share as a percentage, with a decimal below ten; only nothing reads 0.0%.
+    """A share as a percentage, with a decimal below 10%; only zero reads 0.0%.
 
     Args:
         share: the share, not negative.
-        limits: what decides something; the text stands on the same side of each.
+        limits: thresholds; the text stays on the same side of each as the share.
     """
     if share > 99.99:
         return "over 9999%"

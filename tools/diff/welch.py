@@ -1,7 +1,7 @@
-"""Whether two cells differ by more than their passes do by themselves.
+"""Whether two cells differ by more than the noise of their passes.
 
 Welch's comparison of the logarithms of two means, and Holm's correction for many of them.
-Whole degrees of freedom, rounded down, keep it on the careful side.
+Degrees of freedom are rounded down to whole numbers, which makes the test slightly conservative.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def contrast(before: Sequence[float], after: Sequence[float]) -> Contrast | None
 
 
 def holm(p_values: Sequence[float], level: float) -> list[float]:
-    """The level at which each is judged, so that all false alarms together stay at ``level``.
+    """The significance level of each test, which keeps the family-wise error rate at ``level``.
 
     The smallest p is judged at level / m, the next at level / (m - 1) and so on up to the
     first that is not below its level; all from there on are judged at that one's.

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import jinja2
-
 from stages.contract import Backend
 from stages.documents.comparison import (
     Comparison,
     GateResult,
-    Outcome,
     Pair,
-    Verdict,
     ViewComparison,
 )
 from stages.report import format as f
@@ -24,8 +20,9 @@ from stages.report.checks import (
     oracle_answer,
     prefix_cache_answer,
 )
-from stages.report.prose.winner import leads
-from stages.report.render import TEMPLATES, Verbatim, md, span
+from stages.report.prose.scores import verdict
+from stages.report.prose.winner import in_short, leads, outcome
+from stages.report.render import Verbatim, printed, span, templates
 from tools.diff.changes import (
     COMPARED,
     CellChange,
@@ -36,15 +33,13 @@ from tools.diff.changes import (
     score_changes,
     shared,
 )
-from tools.diff.conditions import Difference, differences, measured, measured_once
+from tools.diff.conditions import ChangedCondition, changed_conditions, measured, measured_once
 from tools.diff.sentences import besides, headline, needed, size
-
-_NOBODY: dict[Outcome, str] = {"tie": "a tie", "none": "none", "deferred": "deferred"}
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """One of the two comparisons.
+class NamedComparison:
+    """A comparison, and where it was read from.
 
     Attributes:
         name: the revision, experiment or path it was asked for by; ``None`` for the work tree.
@@ -55,62 +50,60 @@ class Side:
 
     @property
     def label(self) -> Verbatim:
-        """How the page names it. In a code span, or `HEAD~1` and `HEAD~2` strike text out."""
+        """Its name as a code span, since `HEAD~1` and `HEAD~2` in plain text would strike out."""
         return Verbatim("the work tree") if self.name is None else span(self.name)
 
 
-def changes_markdown(old: Side, new: Side, at_least: float) -> str:
+def changes_markdown(old: NamedComparison, new: NamedComparison, at_least: float) -> str:
     """The section "Changes from OLD to NEW".
 
     Args:
-        old: the side before.
-        new: the side after.
+        old: the one before.
+        new: the one after.
         at_least: the smallest change of items/s that counts, as a share: 0.05 is 5 %.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701  Markdown, not HTML: `finalize` escapes it
-        finalize=lambda value: value if isinstance(value, Verbatim) else md(str(value)),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     one, other = old.comparison, new.comparison
     cells = cell_changes(one, other, at_least)
     scores = score_changes(one, other)
-    conditions = differences(one, other)
+    conditions = changed_conditions(one, other)
     barred = obstacles(one, other)
-    return environment.get_template("diff.md.j2").render(
-        old=old.label,
-        new=new.label,
-        answer=headline(cells, other.pair, barred, at_least),
-        also=[
-            *needed(cells),
-            *besides(cells, other.pair),
-            *_winners(one, other),
-            *(_score_sentence(score, new.comparison.pair) for score in scores),
-        ],
-        machines=_machines(conditions),
-        measured=[(side.label, measured(side.comparison)) for side in (old, new)],
-        once=_once(one, other),
-        conditions=[_condition(row) for row in conditions],
-        views=[
-            _view_rows(*views, one, other) for views in zip(one.views(), other.views(), strict=True)
-        ],
-        scores=[_score_row(change, one, other) for change in scores],
-        comparable=not barred,
-        speeds=[
-            (f.VIEW_NAMES[view.view].capitalize(), rows)
-            for view in one.views()
-            if (
-                rows := [
-                    _speed_row(c, view.pair, at_least) for c in cells if c.pair.view == view.view
-                ]
-            )
-        ],
-        at_least=f.plain_percent(at_least),
-        compared=sum(c.word in COMPARED for c in cells),
+    return (
+        templates(printed)
+        .get_template("diff.md.j2")
+        .render(
+            old=old.label,
+            new=new.label,
+            answer=headline(cells, other.pair, barred, at_least),
+            also=[
+                *needed(cells),
+                *besides(cells, other.pair),
+                *_winners(one, other),
+                *(_score_sentence(score, new.comparison.pair) for score in scores),
+            ],
+            machines=_machines(conditions),
+            measured=[(side.label, measured(side.comparison)) for side in (old, new)],
+            once=_once(one, other),
+            conditions=[_condition(row) for row in conditions],
+            views=[
+                _view_rows(*views, one, other)
+                for views in zip(one.views(), other.views(), strict=True)
+            ],
+            scores=[_score_row(change, one, other) for change in scores],
+            comparable=not barred,
+            speeds=[
+                (f.VIEW_NAMES[view.view].capitalize(), rows)
+                for view in one.views()
+                if (
+                    rows := [
+                        _speed_row(c, view.pair, at_least)
+                        for c in cells
+                        if c.pair.view == view.view
+                    ]
+                )
+            ],
+            at_least=f.plain_percent(at_least),
+            compared=sum(c.word in COMPARED for c in cells),
+        )
     )
 
 
@@ -119,11 +112,11 @@ def _winners(old: Comparison, new: Comparison) -> Iterator[str]:
         before, after = one.winner.outcome, other.winner.outcome
         if before != after:
             view = f"{f.VIEW_NAMES[one.view].capitalize()} view"
-            yield f"{view}: the winner was {_outcome(one)} and now is {_outcome(other)}."
+            yield f"{view}: the winner was {outcome(one)} and now is {outcome(other)}."
 
 
-def _machines(conditions: list[Difference]) -> str:
-    """A loud sentence where the machine is not the same; else empty."""
+def _machines(conditions: list[ChangedCondition]) -> str:
+    """A warning where the machine is not the same; else empty."""
     found = [
         f"{row.name} {row.before} before, {row.after} now{f' ({row.where})' if row.where else ''}"
         for row in conditions
@@ -142,7 +135,7 @@ def _once(old: Comparison, new: Comparison) -> str:
     return "all of them" if len(found) == len(old.sources) else "; ".join(found)
 
 
-def _condition(row: Difference) -> tuple[object, str, str, str]:
+def _condition(row: ChangedCondition) -> tuple[object, str, str, str]:
     name = span(row.name) if row.name.startswith("--") else row.name
     return name, row.where or "all", row.before, row.after
 
@@ -152,7 +145,7 @@ def _view_rows(
 ) -> tuple[str, list[tuple[str, str, str]]]:
     """Winner, confidence and gate of a view; other checks only where their verdict changed."""
     rows = [
-        ("winner", _winner(one), _winner(other)),
+        ("winner", in_short(one), in_short(other)),
         ("confidence", _confidence(one), _confidence(other)),
         ("gate", gate_answer(one, old.gate).figure, gate_answer(other, new.gate).figure),
     ]
@@ -160,15 +153,15 @@ def _view_rows(
         for name, before, after in _checks(backend, one, other, old, new):
             if before.word != after.word:
                 title = f"{name}, {old.pair.title(backend)}"
-                said = f"{before.word}: {before.figure}", f"{after.word}: {after.figure}"
-                rows.append((title, *said))
+                answers = [f"{answer.word}: {answer.figure}" for answer in (before, after)]
+                rows.append((title, answers[0], answers[1]))
     return f.VIEW_NAMES[one.view].capitalize(), rows
 
 
 def _checks(
     backend: Backend, one: ViewComparison, other: ViewComparison, old: Comparison, new: Comparison
 ) -> Iterator[tuple[str, Answer, Answer]]:
-    """What the checks on one backend said before and say now."""
+    """The answers of the checks on one backend, before and now."""
     yield "isolation", isolation_answer(one, backend), isolation_answer(other, backend)
     before, after = (oracle_answer(v, backend, c.gate) for v, c in ((one, old), (other, new)))
     yield "oracle", before, after
@@ -179,40 +172,17 @@ def _checks(
     )
 
 
-def _outcome(view: ViewComparison) -> str:
-    outcome = view.winner.outcome
-    return _NOBODY.get(outcome) or view.pair.title(outcome)
-
-
-def _winner(view: ViewComparison) -> str:
-    winner = view.winner
-    if winner.leader is None or winner.chunk_size is None:
-        return _outcome(view)
-    leads = f"{view.pair.title(winner.leader)} at chunk size {winner.chunk_size}"
-    if winner.outcome == winner.leader:
-        return leads
-    return f"{_outcome(view)} ({leads} leads)"
-
-
 def _confidence(view: ViewComparison) -> str:
     often = leads(view.winner, view.pair)
     return f"{view.winner.confidence} ({often})" if often else view.winner.confidence
 
 
 def _score_sentence(change: ScoreChange, pair: Pair) -> str:
-    was, now = (_GATES[gate.verdict] for gate in (change.was, change.now))
+    was, now = (verdict(gate.verdict) for gate in (change.was, change.now))
     if change.was.verdict != change.now.verdict:
         return f"Gate, {f.at(change.after, pair)}: {was} before, {now} now."
     where = f.at(change.after, pair)
     return f"Scores of {where} are more than ten times further from the reference's."
-
-
-_GATES: dict[Verdict, str] = {
-    "pass": "passed",
-    "fail": "failed",
-    "inconclusive": "inconclusive",
-    "not_compared": "not compared",
-}
 
 
 def _score_row(change: ScoreChange, old: Comparison, new: Comparison) -> tuple[str, str, str, str]:
@@ -226,7 +196,7 @@ def _score_row(change: ScoreChange, old: Comparison, new: Comparison) -> tuple[s
 
 
 def _largest(gate: GateResult) -> str:
-    return f"{f.difference(gate.max_abs_diff)} ({_GATES[gate.verdict]})"
+    return f"{f.difference(gate.max_abs_diff)} ({verdict(gate.verdict)})"
 
 
 def _speed_row(change: CellChange, of: Pair, at_least: float) -> tuple[object, ...]:
@@ -253,7 +223,7 @@ def _between(change: CellChange) -> Verbatim:
 
 
 def signed(share: float | None, *limits: float) -> Verbatim:
-    """A change with its sign, on its side of the limits; beyond a hundredfold no more is said."""
+    """A change with its sign, rounded so that it stays on its side of each limit."""
     if share is None:
         return Verbatim(f.ABSENT)
     if share > 99.99:

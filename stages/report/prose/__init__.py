@@ -1,1 +1,1 @@
-"""Where each code of the comparison is worded, once. Everything that speaks calls this package."""
+"""The only wording of each code and fact of the comparison; pages and tools call it."""

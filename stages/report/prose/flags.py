@@ -1,65 +1,43 @@
-"""What lowers the confidence in a winner."""
+"""What lowers the confidence in a winner, in words."""
 
 from __future__ import annotations
 
-from stages.documents.comparison import BUSY, Flag, FlagCode, Pair
+from stages.documents.comparison import Flag, FlagCode, Pair
 from stages.report import format as f
+from stages.report.prose import oracle, server
 from stages.report.prose.reasons import instability
-
-# What the words in braces stand for: see `flag`.
-_WORDS: dict[FlagCode, str] = {
-    "single_pass": "a single pass shows no noise, and that is all there is of {cell}",
-    "lead_includes_one": "the interval of the lead includes 1 ({low} to {high})",
-    "no_rival": "the other backend has no eligible cell",
-    "untrained_model": "the model is small and untrained",
-    "stand_in": (
-        "a part of {name}'s server was code of this project, so its speed is not to be quoted"
-    ),
-    "hosts_without_cost": "the backends ran on different hosts and no cost is given for both",
-    "other_work": "other work took {cpu} of the machine's CPU time while {name} was timed",
-    "client_elsewhere": "the client was not on {name}'s machine: {round_trip}",
-    "compiles_hidden": "whether {name} compiled inside a timed pass could not be seen",
-    "requests_repeated": (
-        "{name}'s server was sent requests twice, and its prefix cache may have answered them"
-    ),
-    "repetition_unknown": (
-        "whether {name}'s server was sent its requests before is not known, and its prefix cache"
-        " may have answered them"
-    ),
-    "oracle_differs": "{name} differs from the oracle by up to {difference}",
-    "oracle_not_compared": "the oracle has nothing to compare {name} with",
-    "noise": "{name}'s answers to one identical request differ by up to {difference}",
-    "unstable": "{cell} is unstable: {instability}",
-    "compiled": "{cell} compiled in {passes}",
-    "prefix_cache": "{cell} took more from its prefix cache than allowed in {passes}",
-    "gate_untested": "nothing could test the gate's power for {cell}: there is {only}",
-}
+from stages.report.prose.scores import UNTESTED, noise
 
 
 def flag(of: Flag, pair: Pair) -> str:
     """One flag with its figures."""
     name = pair.title(of.backend) if of.backend else ""
-    return _WORDS[of.code].format(
-        name=name,
-        cell=f"{name} at chunk {of.chunk_size}",
-        cpu=f.percent(of.share, BUSY),
-        round_trip=_round_trip(of),
-        difference=f.difference(of.difference),
-        passes=f.count(of.passes or 0, "timed pass", "timed passes"),
-        low=f.ABSENT if of.low is None else f.factor(of.low),
-        high="any" if of.high is None else f.factor(of.high),
-        instability=instability(of.instability),
-        only=" and ".join(f"one {what}" for what in of.only),
-    )
-
-
-def _round_trip(of: Flag) -> str:
-    if of.round_trip_s is None:
-        return "what a round trip took is not known"
-    took = f"a round trip took {f.milliseconds(of.round_trip_s)} ms"
-    if of.share is None:
-        return took
-    return (
-        f"{took}, which over its calls is {f.percent(of.share)} of the median pass"
-        f" at chunk {of.chunk_size}"
-    )
+    cell = f.cell(name, of.chunk_size)
+    low = f.ABSENT if of.low is None else f.factor(of.low)
+    high = "any" if of.high is None else f.factor(of.high)
+    round_trip = server.longest_round_trip(of.round_trip_s, of.share, cell)
+    cached = "and its prefix cache may have answered them"
+    words: dict[FlagCode, str] = {
+        "single_pass": f"a single pass shows no noise, and that is all there is of {cell}",
+        "lead_includes_one": f"the interval of the lead includes 1 ({low} to {high})",
+        "no_rival": "the other backend has no eligible cell",
+        "untrained_model": "the model is small and untrained",
+        "hosts_without_cost": "the backends ran on different hosts and no cost is given for both",
+        "other_work": server.other_work(of.share, name),
+        "client_elsewhere": f"{server.client_away([name])}: {round_trip}",
+        "compiles_hidden": server.compiles_hidden(name),
+        "requests_repeated": f"{name}'s server was sent requests twice, {cached}",
+        "repetition_unknown": (
+            f"whether {name}'s server was sent its requests before is not known, {cached}"
+        ),
+        "oracle_differs": oracle.differs({name: of.difference}),
+        "oracle_not_compared": oracle.not_compared([name]),
+        "noise": noise(f"{name}'s answers", of.difference),
+        "unstable": f"{cell} is unstable: {instability(of.instability)}",
+        "compiled": f"{cell} {server.compiled(server.timed_passes(of.passes))}",
+        "prefix_cache": f"{cell} {server.cache_excess(of.passes)}",
+        "gate_untested": (
+            f"{UNTESTED} for {cell}: there is {f.join([f'one {what}' for what in of.only])}"
+        ),
+    }
+    return words[of.code]

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from stages.contract import Backend
 from stages.documents.comparison import (
     Cell,
     ControlName,
-    GateResult,
     Isolation,
     Reason,
-    ReasonCode,
     Unsteady,
     ViewComparison,
 )
 from stages.report import format as f
 
-_PLAIN: dict[ReasonCode, str] = {
+PLAIN: Mapping[str, str] = {
     "no_figures": "no figures",
     "not_finite": "figures are not finite",
     "gate_failed": "the scores fail the correctness gate",
@@ -40,11 +38,11 @@ def reason(of: Reason) -> str:
         case "leaks":
             return _leak(of.items, of.change, of.limit)
         case code:
-            return _PLAIN[code]
+            return PLAIN[code]
 
 
 def leak(found: Isolation) -> str:
-    """Whose scores depend on their neighbours, and how far."""
+    """Which items' scores depend on their neighbours, and how far."""
     return _leak(found.leaking_targets, found.largest_change, found.limit)
 
 
@@ -53,11 +51,6 @@ def _leak(items: Sequence[int], change: float | None, limit: float | None) -> st
         f"scores depend on neighbouring items: those of {f.items(items)} moved by up to"
         f" {f.difference(change)} (limit {f.difference(limit)})"
     )
-
-
-def also_passed(gate: GateResult) -> str:
-    """The wrong answers that an inconclusive gate would also pass."""
-    return controls([control.name for control in gate.controls if not control.caught])
 
 
 def controls(names: Sequence[ControlName]) -> str:
@@ -88,7 +81,7 @@ def none_eligible(backend: Backend, cells: Sequence[Cell]) -> str:
 
 
 def _kind(of: Reason) -> str:
-    """What reasons have in common that differ in their figures alone."""
+    """The key under which reasons that differ in their figures alone are counted."""
     return of.code if of.code in ("failed_passes", "gate_inconclusive") else reason(of)
 
 
@@ -118,7 +111,11 @@ def passed_over(view: ViewComparison) -> Iterator[str]:
     """A sentence for each backend whose fastest cell is not eligible."""
     for backend, chunk_size in view.passed_over.items():
         chosen = view.selected[backend]
-        instead = f"chunk {chosen} was taken instead" if chosen else "no other chunk is eligible"
+        instead = (
+            f"chunk size {chosen} was taken instead"
+            if chosen
+            else "no other chunk size is eligible"
+        )
         yield (
             f"{view.pair.title(backend)}: its fastest chunk size, {chunk_size}, is not eligible"
             f" ({reasons(view.cell(backend, chunk_size))}); {instead}."

@@ -1,6 +1,6 @@
 """The result in sentences: of one view, and of the whole question.
 
-No sentence without its number, and no number that the comparison does not hold.
+Every sentence has its figure, and every figure is the comparison's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from stages.contract import Backend
 from stages.documents.comparison import Cell, Pair, ViewComparison, Winner
 from stages.report import format as f
 from stages.report.prose.reasons import none_eligible
+from stages.report.prose.server import is_unavailable
 
 type Unavailable = Mapping[Backend, str]
 """Backend -> why it could not run."""
@@ -21,13 +22,13 @@ def result(view: ViewComparison, unavailable: Unavailable) -> str:
     won = view.winner
     if won.leader is None:
         return _deferred(view, unavailable) if won.outcome == "deferred" else _nobody_leads(view)
-    leader = f"{view.pair.title(won.leader)} at chunk {won.chunk_size}"
+    leader = f.cell(view.pair.title(won.leader), won.chunk_size)
     speed = f"{f.number(won.items_per_s)} items/s"
     if won.other is None:
         return f"{leader} wins with {speed}: {_no_rival(won.leader, view)}."
     tie, share = won.outcome == "tie", f.resamples(won.same_backend_share)
     against = (
-        f"{view.pair.title(won.other)} at chunk {won.other_chunk_size}"
+        f"{f.cell(view.pair.title(won.other), won.other_chunk_size)}"
         f" ({f.number(won.other_items_per_s)} items/s)"
     )
     if won.ratio is None:
@@ -55,7 +56,7 @@ def _nobody_leads(view: ViewComparison) -> str:
     if view.winner.outcome == "tie" and level is not None:
         return (
             f"A tie: both backends score exactly {f.number(level.items_per_s)} items/s"
-            f" at chunk {level.chunk_size}."
+            f" at chunk size {level.chunk_size}."
         )
     why = "; ".join(
         f"{view.pair.title(b)}: {none_eligible(b, view.cells)}"
@@ -66,13 +67,13 @@ def _nobody_leads(view: ViewComparison) -> str:
 
 
 def _deferred(view: ViewComparison, unavailable: Unavailable) -> str:
-    """How far the backend came that could run."""
+    """The fastest cell of the backend that could run."""
     fastest = _fastest(view.cells)
     if fastest is None:
         return f"Winner deferred: {_missing(unavailable, view.pair)}."
     return (
         f"Winner deferred: {_missing(unavailable, view.pair)};"
-        f" {view.pair.title(fastest.backend)} at chunk {fastest.chunk_size} is the fastest of what"
+        f" {f.cell(view.pair.title(fastest.backend), fastest.chunk_size)} is the fastest of what"
         " was measured, with"
         f" {f.number(fastest.items_per_s)} items/s."
     )
@@ -92,20 +93,20 @@ def answer(views: Sequence[ViewComparison], unavailable: Unavailable) -> str:
                 f"{name} is faster in both views: {f.factor(by[0])} {other}'s items/s in the"
                 f" portable view and {f.factor(by[1])} in the best-native view."
             )
-    told = [_clause(view) for view in views]
-    if told[0] == told[1]:
-        return f"In both views, {told[0]}."
+    clauses = [_clause(view) for view in views]
+    if clauses[0] == clauses[1]:
+        return f"In both views, {clauses[0]}."
     text = "; ".join(
         f"in the {f.VIEW_NAMES[view.view]} view, {clause}"
-        for view, clause in zip(views, told, strict=True)
+        for view, clause in zip(views, clauses, strict=True)
     )
-    return f"{text[0].upper()}{text[1:]}."
+    return f.sentence(text)
 
 
 def _no_answer(views: Sequence[ViewComparison], unavailable: Unavailable) -> str:
     alone = [
         f"{f.number(cell.items_per_s)} items/s in the {f.VIEW_NAMES[view.view]} view"
-        f" (chunk {cell.chunk_size})"
+        f" (chunk size {cell.chunk_size})"
         for view in views
         if (cell := _fastest(view.cells)) is not None
     ]
@@ -118,8 +119,8 @@ def _no_answer(views: Sequence[ViewComparison], unavailable: Unavailable) -> str
 def _clause(view: ViewComparison) -> str:
     winner = view.winner
     if winner.leader is None:
-        told = result(view, {})
-        return told[0].lower() + told[1:].removesuffix(".")
+        sentence = result(view, {})
+        return sentence[0].lower() + sentence[1:].removesuffix(".")
     name, other = _names(winner, view.pair)
     if winner.outcome == "tie":
         by = "" if winner.ratio is None else f" by {_margin(winner.ratio)}, but"
@@ -138,6 +139,23 @@ def _clause(view: ViewComparison) -> str:
     return f"{name} is faster with {f.factor(winner.ratio)} {other}'s items/s"
 
 
+def outcome(view: ViewComparison) -> str:
+    """The winning backend; ``a tie``, ``none`` or ``deferred`` where there is none."""
+    found = view.winner.outcome
+    if found not in view.pair.both:
+        return "a tie" if found == "tie" else found
+    return view.pair.title(found)
+
+
+def in_short(view: ViewComparison) -> str:
+    """The winning cell, or the outcome and the leading cell."""
+    winner = view.winner
+    if winner.leader is None:
+        return outcome(view)
+    cell = f.cell(view.pair.title(winner.leader), winner.chunk_size)
+    return cell if winner.outcome == winner.leader else f"{outcome(view)} ({cell} leads)"
+
+
 def leads(winner: Winner, pair: Pair) -> str | None:
     """How often the leader leads; ``None`` without a leader."""
     if winner.same_backend_share is None or winner.leader is None:
@@ -147,7 +165,7 @@ def leads(winner: Winner, pair: Pair) -> str | None:
 
 
 def _margin(ratio: float) -> str:
-    """By how much the leader leads; of two that are level the smaller chunk size does."""
+    """By how much the leader leads; between equals the smaller chunk size leads."""
     return "the smaller chunk size" if ratio == 1 else f.factor(ratio)
 
 
@@ -165,7 +183,7 @@ def _fastest(cells: Sequence[Cell]) -> Cell | None:
 
 def _missing(unavailable: Unavailable, pair: Pair) -> str:
     return " and ".join(
-        f"{pair.title(b)} is unavailable ({unavailable[b]})" for b in pair.both if b in unavailable
+        f"{is_unavailable([b], pair)} ({unavailable[b]})" for b in pair.both if b in unavailable
     )
 
 

@@ -16,7 +16,7 @@ WORDS: dict[str, Flag] = {
     "JAX's server was sent requests twice, and its prefix cache may have answered them": Flag(
         code="requests_repeated", backend="jax"
     ),
-    "a single pass shows no noise, and that is all there is of JAX at chunk 2": Flag(
+    "a single pass shows no noise, and that is all there is of JAX at chunk size 2": Flag(
         code="single_pass", backend="jax", chunk_size=2
     ),
     "the interval of the lead includes 1 (0.90x to 1.30x)": Flag(
@@ -35,15 +35,13 @@ WORDS: dict[str, Flag] = {
     "other work took 10.01% of the machine's CPU time while JAX was timed": Flag(
         code="other_work", backend="jax", share=0.1001
     ),
-    "the client was not on PyTorch's machine: a round trip took 12.0 ms, which over its calls is"
-    " 30% of the median pass at chunk 1": FAR,
-    "the client was not on PyTorch's machine: a round trip took 12.0 ms": FAR.model_copy(
-        update={"share": None}
-    ),
-    "the client was not on PyTorch's machine: what a round trip took is not known": Flag(
-        code="client_elsewhere", backend="pytorch", chunk_size=1
-    ),
-    "whether PyTorch compiled inside a timed pass could not be seen": Flag(
+    "the client was not on the server's machine (PyTorch): the longest round trip took 12.0 ms, and"
+    " one for each call is at most 30% of the median pass of PyTorch at chunk size 1": FAR,
+    "the client was not on the server's machine (PyTorch): the longest round trip took 12.0"
+    " ms": FAR.model_copy(update={"share": None}),
+    "the client was not on the server's machine (PyTorch): how long a round trip takes is not"
+    " known": Flag(code="client_elsewhere", backend="pytorch", chunk_size=1),
+    "whether PyTorch's server compiled in a timed pass could not be seen": Flag(
         code="compiles_hidden", backend="pytorch"
     ),
     "PyTorch's server was sent requests twice, and its prefix cache may have answered them": Flag(
@@ -55,20 +53,19 @@ WORDS: dict[str, Flag] = {
         code="oracle_differs", backend="jax", difference=0.4
     ),
     "the oracle has nothing to compare JAX with": Flag(code="oracle_not_compared", backend="jax"),
-    "JAX's answers to one identical request differ by up to 0.0180": Flag(
+    "JAX's answers to the same request differ by up to 0.0180": Flag(
         code="noise", backend="jax", difference=0.018
     ),
-    "JAX at chunk 2 is unstable: standard deviation 11% of the mean, slowest pass 60% from the"
+    "JAX at chunk size 2 is unstable: standard deviation 11% of the mean, slowest pass 60% from the"
     " mean": Flag(code="unstable", backend="jax", chunk_size=2, instability=UNSTEADY),
-    "JAX at chunk 2 compiled in 1 timed pass": Flag(
+    "JAX at chunk size 2 compiled in 1 timed pass": Flag(
         code="compiled", backend="jax", chunk_size=2, passes=1
     ),
-    "JAX at chunk 2 took more from its prefix cache than allowed in 5 timed passes": Flag(
+    "JAX at chunk size 2 took more from its prefix cache than allowed in 5 timed passes": Flag(
         code="prefix_cache", backend="jax", chunk_size=2, passes=5
     ),
-    "nothing could test the gate's power for JAX at chunk 1: there is one item and one label": Flag(
-        code="gate_untested", backend="jax", chunk_size=1, only=["item", "label"]
-    ),
+    "nothing could test the gate's power for JAX at chunk size 1: there is one item and one"
+    " label": Flag(code="gate_untested", backend="jax", chunk_size=1, only=["item", "label"]),
 }
 
 

@@ -45,7 +45,7 @@ def test_a_cell_is_told_with_all_its_reasons() -> None:
 
 @pytest.mark.parametrize(
     ("chosen", "instead"),
-    [(4, "chunk 4 was taken instead"), (None, "no other chunk is eligible")],
+    [(4, "chunk size 4 was taken instead"), (None, "no other chunk size is eligible")],
 )
 def test_a_fastest_cell_that_was_passed_over_is_told(chosen: int | None, instead: str) -> None:
     wrong = build.cell(

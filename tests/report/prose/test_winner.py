@@ -51,7 +51,8 @@ def test_a_share_that_leaves_a_tie_reads_below_the_limit(share: float) -> None:
 
 def test_a_lead_of_less_than_a_percent_is_told_with_the_digit_that_shows_it() -> None:
     assert sentence(100.3, 100.0) == (
-        "JAX at chunk 4 wins with 100.3 items/s, 1.003x PyTorch at chunk 8 (100.0 items/s)."
+        "JAX at chunk size 4 wins with 100.3 items/s, 1.003x PyTorch at chunk size 8 (100.0"
+        " items/s)."
     )
     assert answer(views(100.3, 100.0), {}) == (
         "JAX is faster in both views: 1.003x PyTorch's items/s in the portable view and 1.003x"
@@ -86,8 +87,9 @@ def test_two_that_are_level_are_told_apart_by_the_chunk_size_alone(tie: bool) ->
 
 def test_a_tie_says_how_many_passes_would_settle_it_where_that_is_known() -> None:
     assert sentence(105.0, 100.0, **TIE, passes_to_decide=70) == (
-        "Not decisive: JAX at chunk 4 (105.0 items/s) leads PyTorch at chunk 8 (100.0 items/s) by"
-        " 1.05x, but in only 60% of resamples; about 70 passes per cell would settle it."
+        "Not decisive: JAX at chunk size 4 (105.0 items/s) leads PyTorch at chunk size 8"
+        " (100.0 items/s) by 1.05x, but in only 60% of resamples; about 70 passes per cell would"
+        " settle it."
     )
     assert sentence(105.0, 100.0, **TIE).endswith("in only 60% of resamples.")
     assert "settle" not in sentence(105.0, 100.0)
@@ -95,8 +97,8 @@ def test_a_tie_says_how_many_passes_would_settle_it_where_that_is_known() -> Non
 
 def test_a_faster_rival_outside_the_guardrail_is_not_said_to_be_slower() -> None:
     assert sentence(200.0, 250.0, ratio=None) == (
-        "JAX at chunk 4 (200.0 items/s) leads, since PyTorch at chunk 8 (250.0 items/s) is outside"
-        " the guardrail, and wins."
+        "JAX at chunk size 4 (200.0 items/s) leads, since PyTorch at chunk size 8"
+        " (250.0 items/s) is outside the guardrail, and wins."
     )
 
 

@@ -17,7 +17,7 @@ from tools.diff.changes import (
     obstacles,
     score_changes,
 )
-from tools.diff.words import Side, changes_markdown
+from tools.diff.words import NamedComparison, changes_markdown
 
 SIZES = [1, 2, 4, 8, 16, 32]
 FIVE_PERCENT = 0.05
@@ -282,6 +282,6 @@ def test_another_pair_is_an_obstacle_and_the_page_says_so() -> None:
     text = old.model_dump_json().replace("pytorch", "toy").replace("PyTorch", "Toy")
     new = Comparison.model_validate_json(text)
     assert obstacles(old, new) == ["other backends (JAX and PyTorch before, JAX and Toy now)"]
-    page = changes_markdown(Side("HEAD", old), Side(None, new), FIVE_PERCENT)
+    page = changes_markdown(NamedComparison("HEAD", old), NamedComparison(None, new), FIVE_PERCENT)
     assert "These runs cannot be compared: the new one has other backends" in page
     assert "the winner was" not in page

@@ -20,8 +20,8 @@ from stages.contract import VIEWS, Backend, View
 from stages.documents.comparison import Comparison, MatrixSource, PassTime, ViewComparison
 from stages.documents.matrix import COMPARISON_FILE, Host, ShellVariables
 from tools.diff.command import main
-from tools.diff.conditions import differences, measured, measured_once
-from tools.diff.words import Side, changes_markdown, signed
+from tools.diff.conditions import changed_conditions, measured, measured_once
+from tools.diff.words import NamedComparison, changes_markdown, signed
 
 # Five passes that vary by a thousandth: every change of 5 % or more is significant.
 STEADY = (0.999, 1.0, 1.001, 1.0, 1.0)
@@ -84,12 +84,12 @@ def test_a_run_that_took_more_from_the_prefix_cache_says_so_and_only_that_one() 
     assert "prefix cache, JAX" in row
     assert "as allowed: of a pass's 4,352 prompt tokens none may come from it" in row
     assert "too much: " in row
-    assert "4,320; over that in 10 timed passes" in row
+    assert "4,320; more than allowed in 10 timed passes" in row
     assert "prefix cache" not in text(honest, honest)
 
 
 def text(old: Comparison, new: Comparison, at_least: float = 0.05) -> str:
-    return changes_markdown(Side("A", old), Side("B", new), at_least)
+    return changes_markdown(NamedComparison("A", old), NamedComparison("B", new), at_least)
 
 
 def first(page: str) -> str:
@@ -239,9 +239,9 @@ def test_a_failed_cell_and_a_lost_gate_are_told_with_their_reasons() -> None:
     portable = made.replaced(view("portable", FASTER, PYTORCH), wrong, dead)
     page = text(old, old.model_copy(update={"portable": portable}))
     assert "- Failed now: PyTorch, portable view, chunk size 8 (oom in 5 passes)." in page
-    assert "- Gate, JAX, portable view, chunk size 1: passed before, failed now." in page
+    assert "- Gate, JAX, portable view, chunk size 1: pass before, fail now." in page
     assert "- Portable view: the winner was PyTorch and now is JAX." in page
-    row = "| JAX, portable view, chunk size 1 | 1.00e-06 (passed) | 0.0300 (failed) | 0.02 |"
+    row = "| JAX, portable view, chunk size 1 | 1.00e-06 (pass) | 0.0300 (fail) | 0.02 |"
     assert row in page
     assert "| PyTorch | 8 | 300.0 | — | — | — | **failed now** |" in page
 
@@ -250,7 +250,7 @@ def test_every_table_of_the_page_is_one() -> None:
     # A bar in a name or a missing blank line would break a table up.
     old = result(sources=sources(argv=["p", "--a|b", "1"]))
     new = result(FASTER, sources=sources(argv=["p", "--a|b", "2"], dtype="b|f"))
-    page = changes_markdown(Side("x|y", old), Side("<b>", new), 0.05)
+    page = changes_markdown(NamedComparison("x|y", old), NamedComparison("<b>", new), 0.05)
     tokens = MarkdownIt("commonmark").enable("table").parse(page)
     widths: list[int] = []
     for token in tokens:
@@ -277,7 +277,7 @@ def test_flags_versions_and_contract_keys_that_differ_are_listed_once() -> None:
     ]
     new = result(sources=changed)
     scope = new.scope.model_copy(update={"sweep_passes": 9, "chunk_sizes": [1, 4]})
-    found = differences(old, new.model_copy(update={"scope": scope}))
+    found = changed_conditions(old, new.model_copy(update={"scope": scope}))
     assert [(d.name, d.where, d.before, d.after, d.host) for d in found] == [
         ("chunk_sizes", "", "1, 8", "1, 4", False),
         ("passes.sweep", "", "5", "9", False),
@@ -292,8 +292,9 @@ def test_a_mend_that_only_one_contract_claims_is_a_condition() -> None:
         s.model_copy(update={"segment_mask_mended": s.backend == "jax"}) for s in result().sources
     ]
     assert [
-        (d.name, d.where, d.before, d.after) for d in differences(result(), result(sources=mended))
-    ] == [("segment masks mended, by the contract", "JAX, both views", "no", "yes")]
+        (d.name, d.where, d.before, d.after)
+        for d in changed_conditions(result(), result(sources=mended))
+    ] == [("segment masks fixed, by the contract", "JAX, both views", "no", "yes")]
 
 
 @pytest.mark.parametrize(
@@ -306,21 +307,23 @@ def test_a_mend_that_only_one_contract_claims_is_a_condition() -> None:
 )
 def test_what_follows_from_starting_anew_is_no_difference(argv: list[str]) -> None:
     again = sources(argv=argv, started_at="2026-03-01T10:00:00+00:00", git_commit="beef" * 10)
-    assert differences(result(), result(sources=again)) == []
+    assert changed_conditions(result(), result(sources=again)) == []
 
 
 def test_another_nonce_is_no_difference_and_hides_no_measurement_that_is_the_same() -> None:
     old, new = result(), result(nonce="f" * 16)
-    assert differences(old, new) == []
+    assert changed_conditions(old, new) == []
     assert len(measured_once(old, new)) == 4
-    assert "f" * 16 not in changes_markdown(Side("old", old), Side("new", new), 0.05)
+    assert "f" * 16 not in changes_markdown(
+        NamedComparison("old", old), NamedComparison("new", new), 0.05
+    )
 
 
 @pytest.mark.parametrize(("repeated", "said"), [(True, "yes"), (None, "not known")])
 def test_requests_sent_twice_are_a_condition_where_a_prefix_cache_could_answer_them(
     repeated: bool | None, said: str
 ) -> None:
-    found = differences(result(), result(sources=sources(requests_repeated=repeated)))
+    found = changed_conditions(result(), result(sources=sources(requests_repeated=repeated)))
     assert [(d.name, d.where, d.before, d.after, d.host) for d in found] == [
         (
             "requests sent twice to a prefix cache",
@@ -333,17 +336,19 @@ def test_requests_sent_twice_are_a_condition_where_a_prefix_cache_could_answer_t
 
 
 def test_other_work_on_the_machine_is_a_condition_from_a_tenth_on() -> None:
-    found = differences(result(), result(sources=sources(foreign_cpu=0.25)))
+    found = changed_conditions(result(), result(sources=sources(foreign_cpu=0.25)))
     assert [(d.name, d.before, d.after) for d in found] == [
-        ("other work on the machine", "3%", "25%")
+        ("CPU time taken by other work", "3%", "25%")
     ]
-    assert differences(result(), result(sources=sources(foreign_cpu=0.09))) == []
+    assert changed_conditions(result(), result(sources=sources(foreign_cpu=0.09))) == []
 
 
 def test_another_gpu_or_other_libraries_are_a_condition_of_the_machine() -> None:
     before = ShellVariables(passed={"CUDA_VISIBLE_DEVICES": "0"}, left_out=["OMP_NUM_THREADS"])
     after = ShellVariables(passed={"CUDA_VISIBLE_DEVICES": "1"}, left_out=[])
-    found = differences(result(sources=sources(shell=before)), result(sources=sources(shell=after)))
+    found = changed_conditions(
+        result(sources=sources(shell=before)), result(sources=sources(shell=after))
+    )
     assert [(d.name, d.before, d.after, d.host) for d in found] == [
         ("CUDA_VISIBLE_DEVICES", "0", "1", True)
     ], "what no server got is no condition"
