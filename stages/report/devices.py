@@ -16,7 +16,7 @@ _CPU = "a CPU"
 _UNKNOWN = "devices that are not known"
 
 
-def measured(comparison: Comparison) -> list[Source]:
+def measured(comparison: Comparison) -> list[MatrixSource]:
     """The sources that were measured."""
     return [source for source in comparison.sources if source.unavailable is None]
 
@@ -57,7 +57,7 @@ def _named(source: MatrixSource) -> str:
     return f.join(list(dict.fromkeys(devices(source)))) or _UNKNOWN
 
 
-def whose(some: Sequence[Source], everyone: Sequence[Source], pair: Pair) -> str:
+def whose(some: Sequence[MatrixSource], everyone: Sequence[MatrixSource], pair: Pair) -> str:
     """Measurements in words; a backend's title alone where they are all of its measurements."""
     names = []
     for backend in pair.both:
@@ -69,7 +69,7 @@ def whose(some: Sequence[Source], everyone: Sequence[Source], pair: Pair) -> str
     return f.join(names)
 
 
-def undeployed(sources: Sequence[Source], pair: Pair) -> str | None:
+def undeployed(sources: Sequence[MatrixSource], pair: Pair) -> str | None:
     """Why these devices are none to deploy on; ``None`` where all of them are."""
     on_one = _backends([source for source in sources if on_cpu(source)], pair)
     if on_one:

@@ -37,7 +37,7 @@ def client_at(source: MatrixSource) -> str:
     return "on the server's machine, by its address" if here else "on another machine"
 
 
-def model_checked(source: Source) -> str:
+def model_checked(source: MatrixSource) -> str:
     """How the server's model was verified."""
     if source.run.elsewhere is None:
         return "given at launch" if source.base_url is None else f.ABSENT
@@ -53,7 +53,7 @@ def round_trip(source: MatrixSource) -> str:
     return before if after is None else f"{before}, {f.milliseconds(after)} ms after"
 
 
-def command(source: Source) -> str:
+def command(source: MatrixSource) -> str:
     """The command line of a server launched here; the settings one started elsewhere reports."""
     if source.base_url is None:
         return shlex.join(source.run.argv)
@@ -95,7 +95,7 @@ def frozen(comparison: Comparison) -> str:
     )
 
 
-def hides_compiles(source: Source) -> bool:
+def hides_compiles(source: MatrixSource) -> bool:
     """Whether its compilations could not be seen."""
     return source.run.elsewhere is not None and source.run.elsewhere.compiles_hidden
 

@@ -173,16 +173,16 @@ def _measured(comparison: Comparison) -> list[tuple[str, list[str]]]:
 
 
 def _by(
-    sources: list[Source], describe: Callable[[Source], str]
-) -> Iterator[tuple[str, list[Source]]]:
+    sources: list[MatrixSource], describe: Callable[[MatrixSource], str]
+) -> Iterator[tuple[str, list[MatrixSource]]]:
     """Each description, and the sources of one backend that share it."""
-    found: dict[tuple[Backend, str], list[Source]] = {}
+    found: dict[tuple[Backend, str], list[MatrixSource]] = {}
     for source in sources:
         found.setdefault((source.backend, describe(source)), []).append(source)
     return ((text, of) for (_, text), of in found.items())
 
 
-def _hosts(sources: list[Source], pair: Pair) -> list[str]:
+def _hosts(sources: list[MatrixSource], pair: Pair) -> list[str]:
     """One line where every measurement has the same host."""
     every = list(dict.fromkeys(map(_host, sources)))
     if len(every) == 1:

@@ -179,7 +179,7 @@ def backend_view(backend: Backend, view: View, pair: Pair) -> str:
     return f"{pair.title(backend)}, {VIEW_NAMES[view]} view"
 
 
-def commit(source: Source, digits: int) -> str:
+def commit(source: MatrixSource, digits: int) -> str:
     """The commit of the measurement, and whether there were uncommitted changes."""
     if source.run.git_commit is None:
         return ABSENT

@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from stages.documents.cell import MatrixKey
-from stages.documents.comparison import Cell, Comparison, Pair, Source
+from stages.documents.comparison import Cell, Comparison, Pair, MatrixSource
 from stages.report import format as f
 from stages.report.elsewhere import hidden_compiles, hides_compiles, round_trips
 from stages.report.prose.reasons import instability
@@ -72,7 +72,7 @@ def _restarts(comparison: Comparison) -> str:
     return f"Servers restarted: {'; '.join(found)}." if found else "No server was restarted."
 
 
-def _times_gone(source: Source) -> str:
+def _times_gone(source: MatrixSource) -> str:
     waited = "" if source.base_url is None else ", the measurement waited for it"
     return f"{source.run.restarts}{waited}"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stages.contract import Backend, Gate
-from stages.documents.comparison import Cell, Comparison, Source, ViewComparison
+from stages.documents.comparison import Cell, Comparison, MatrixSource, ViewComparison
 from stages.documents.matrix import MATRIX_FILE, SERVER_LOG_FILE, folder_of
 from stages.report import elsewhere, levels, modes
 from stages.report import format as f
@@ -207,7 +207,7 @@ def provenance_rows(comparison: Comparison) -> list[list[str]]:
     ]
 
 
-def _shell_rows(sources: list[Source]) -> list[list[str]]:
+def _shell_rows(sources: list[MatrixSource]) -> list[list[str]]:
     """Which variables of the shell the servers had; no row where there were none."""
     variables = [_of_shell(source) for source in sources]
     names = ("Variables of the machine", "Variables of the shell left out")

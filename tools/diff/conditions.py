@@ -163,7 +163,7 @@ def _server(source: MatrixSource) -> dict[str, str]:
     }
 
 
-def _settings(source: Source) -> dict[str, str]:
+def _settings(source: MatrixSource) -> dict[str, str]:
     """The settings that a server started elsewhere reports."""
     if source.run.elsewhere is None:
         return {}

@@ -22,6 +22,9 @@ def flag(of: Flag, pair: Pair) -> str:
         "lead_includes_one": f"the interval of the lead includes 1 ({low} to {high})",
         "no_rival": "the other backend has no eligible cell",
         "untrained_model": "the model is small and untrained",
+        "stand_in": (
+            f"a part of {name}'s server was code of this project, so its speed is not to be quoted"
+        ),
         "hosts_without_cost": "the backends ran on different hosts and no cost is given for both",
         "other_work": server.other_work(of.share, name),
         "client_elsewhere": f"{server.client_away([name])}: {round_trip}",
