@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from stages.documents.cell import MatrixKey
-from stages.documents.comparison import Cell, Comparison, Pair, MatrixSource
+from stages.documents.comparison import Cell, Comparison, MatrixSource, Pair
 from stages.report import format as f
 from stages.report.elsewhere import hidden_compiles, hides_compiles, round_trips
 from stages.report.prose.reasons import instability
