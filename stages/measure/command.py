@@ -107,7 +107,7 @@ def measure(
 
 def _launchable(plan: Plan) -> tuple[list[str], dict[str, str]]:
     """The server's command and environment, after a check that it knows its flags."""
-    python = ensure_environment(plan.environment, plan.commit)
+    python = ensure_environment(plan.environment, plan.commit, plan.device)
     environ = server_environment(plan.contract.launch.environ, cache_variables(plan))
     _announce_left_out(plan)
     check_flags(plan, python, environ, lambda what: click.echo(f"{plan.title}: {what}"))
@@ -239,7 +239,7 @@ def _run_of(
         shell=None if identity else _shell_variables(plan),
         backend_version=identity.version
         if identity
-        else installed_version(plan.environment, plan.driver.package, plan.commit),
+        else installed_version(plan.environment, plan.driver.package, plan.commit, plan.device),
         elsewhere=identity.elsewhere if identity else None,
         scoring=plan.scoring(identity.elsewhere if identity else None, fallbacks),
         round_trip=session.round_trip,
@@ -260,10 +260,8 @@ def _launch_facts(plan: Plan, argv: list[str], started_at: str) -> dict[str, Any
     """What every run records, even one that started nothing."""
     launched = plan.contract.base_url is None
     return {
-        "environment_sha256": environment_sha256(plan.environment, plan.commit)
-        if launched
-        else None,
-        "repaired": plan.driver.repaired(plan.contract.launch.entry) if launched else None,
+        "environment_sha256": _environment_sha256(plan) if launched else None,
+        "repaired": plan.driver.repaired(plan.contract.launch.program) if launched else None,
         "argv": argv,
         "environ": plan.contract.launch.environ if launched else {},
         "host": this_host(),
@@ -272,6 +270,16 @@ def _launch_facts(plan: Plan, argv: list[str], started_at: str) -> dict[str, Any
         "git_commit": plan.code.commit,
         "git_dirty": plan.code.changed,
     }
+
+
+def _environment_sha256(plan: Plan) -> str | None:
+    """The environment's identity; ``None`` where a backend that cannot run has no known one."""
+    try:
+        return environment_sha256(plan.environment, plan.commit, plan.device)
+    except UserError:
+        if plan.unavailable is None:
+            raise
+        return None
 
 
 def record_unavailable(plan: Plan, folder: Path) -> None:

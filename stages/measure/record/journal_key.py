@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stages import backends, measure
 from stages import plan as plan_room
-from stages.backends.registry import requirements_file
+from stages.backends.registry import locks_folder, requirements_file
 from stages.common.files import sha256, sha256_file
 from stages.common.shell import server_variables
 from stages.documents import workload as canonical
@@ -34,8 +34,13 @@ def journal_folder(plan: Plan, identity: ServerIdentity | None = None) -> Path:
     rooms = [Path(p).parent for p in (backends.__file__, measure.__file__, plan_room.__file__)]
     code = [Path(canonical.__file__), *(p for room in rooms for p in room.rglob("*.py"))]
     backend = requirements_file(plan.environment).parent
-    code += [p for p in backend.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
-    environment = environment_sha256(plan.environment, plan.commit)
+    # The lock in use is part of the environment's identity. A new one for another commit must not
+    # end this journal.
+    left_out = {"__pycache__", locks_folder(plan.environment).name}
+    code += [p for p in backend.rglob("*") if p.is_file() and not left_out & set(p.parts)]
+    environment = (
+        environment_sha256(plan.environment, plan.commit, plan.device) if identity is None else ""
+    )
     passed = server_variables(plan.contract.launch.environ).passed if identity is None else {}
     source = source_sha256(code)
     key = journal_key(plan, this_host(), environment, source, identity, passed)
