@@ -63,8 +63,8 @@ def every_lock() -> list[Locked]:
             excludes = excludes.with_suffix(".txt")
             options = ("--excludes", str(excludes)) if excludes.exists() else ()
             found.append(Locked(path, path.with_suffix(".txt"), options, not backend.frozen))
-        for path in sorted(folder.glob("locks/*.in")):
-            found.append(Locked(path, path.with_suffix(".txt"), by_itself=False))
+        commits = sorted(folder.glob("locks/*.in"))
+        found += [Locked(one, one.with_suffix(".txt"), by_itself=False) for one in commits]
     return found
 
 

@@ -31,6 +31,7 @@ from stages.environments.checkout import Checkout, CommitSource, find_source
 from stages.environments.locks import fitting, locks_for, needs_commit
 
 _COMPLETE = ".complete"
+_DETAIL_CHARACTERS = 800
 
 
 def cache_root() -> Path:
@@ -245,11 +246,22 @@ def _install_source(name: str, python: str, source: CommitSource) -> None:
         how = ("--quiet", "--no-deps", "--no-build-isolation")
         given = ("--python", python, str(package))
         _uv(name, "pip", "install", *how, *given, environ=_untagged(backend_of(name).package))
-    if not _uv_succeeds("pip", "check", "--python", python):
+    said = _incompatible(python)
+    if said:
         raise UserError(
-            f"environment {name}: the packages of commit {source.commit} do not fit together:"
-            " `uv pip check` names them above; nothing was installed"
+            f"environment {name}: the packages of commit {source.commit} do not fit together, so"
+            f" nothing was installed: {said}"
         )
+
+
+def _incompatible(python: str) -> str:
+    """What does not fit together in an environment, in one line; empty where everything does."""
+    checking = [sys.executable, "-m", "uv", "pip", "check", "--python", python]
+    done = subprocess.run(checking, env=uv_environ(), capture_output=True, check=False)
+    lines = done.stderr.decode(errors="replace").splitlines()
+    # Before its findings uv tells which Python it looked at.
+    telling = [line for line in lines if not line.startswith(("Using ", "Checked "))]
+    return one_line(" ".join(telling), _DETAIL_CHARACTERS) if done.returncode else ""
 
 
 def _untagged(package: str) -> dict[str, str]:
