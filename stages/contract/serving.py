@@ -63,17 +63,9 @@ class Launch(Strict):
     def program(self) -> list[str]:
         """The arguments to its Python that start the server: the contract's or the backend's.
 
-        Raises:
-            ContractError: neither says it.
+        It is empty where neither says it, which no checked contract is.
         """
-        backend = backend_of(self.environment)
-        found = self.entry or backend.entry(self.device, self.commit)
-        if found is None:
-            key = f"backends.{backend.key}.launch.entry"
-            raise ContractError(
-                key, None, f"a list: {backend.package} declares no entry of its own"
-            )
-        return found
+        return self.entry or backend_of(self.environment).entry(self.device, self.commit) or []
 
     @property
     def commit(self) -> str | None:
@@ -229,6 +221,9 @@ def _check_launch(key: str, launch: Launch) -> None:
     if launch.segment_mask_mended and launch.commit is None:
         allowed = f"false, as long as no {key}.source.commit is set: it is said of that commit"
         raise ContractError(f"{key}.source.segment_mask_mended", True, allowed)
+    if not launch.program:
+        allowed = f"a list: no entry of its own is declared for {launch.environment}"
+        raise ContractError(f"{key}.entry", None, allowed)
     for i, argument in enumerate(launch.program):
         name = argument.removeprefix("--").partition("=")[0]
         if argument.startswith("--") and name and _given_elsewhere(name) == _LISTENING:
