@@ -44,7 +44,7 @@ JSON :=
 FRESH :=
 ONLY :=
 COMMIT :=
-DEVICE := cpu
+DEVICE :=
 CHOICES = $(if $(TARGET),'target=$(TARGET)') $(if $(CONTRACT),'contract=$(CONTRACT)') $(SET)
 
 .PHONY: combine diff doctor measure plan repro test check params remeasure lock lock-commit setup
@@ -120,7 +120,7 @@ lock: $(HARNESS) ## resolve and pin the environments anew, the frozen reference'
 	@$(RUN) python -m tools.lock $(ONLY)
 
 lock-commit: $(HARNESS) ## pin what a commit asks for, touching no other lock: COMMIT=... DEVICE=cpu
-	@$(RUN) python -m tools.lock --commit '$(COMMIT)' --device '$(DEVICE)'
+	@$(RUN) python -m tools.lock --commit '$(COMMIT)' $(if $(DEVICE),--device '$(DEVICE)')
 
 # Not on standard output, where `make doctor JSON=1` prints only JSON.
 $(HARNESS): requirements.txt .python-version | $(filter .uv/bin/uv,$(UV))

@@ -6,6 +6,7 @@ frozen backend's is renewed only where it is named, and a commit's lock likewise
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -162,6 +163,8 @@ def main(only: tuple[str, ...], commit: str | None, device: str, name: str | Non
             write_whole(one.output, resolved(one.source, one.options))
             click.echo(f"{one.output}: locked")
         return
+    if not re.fullmatch("[0-9a-f]{40}", commit):
+        raise UserError(f"COMMIT: found {one_line(commit) or 'nothing'}; allowed: 40 hex digits")
     path = lock_commit(commit, device, _environment_of_commits(name))
     click.echo("nothing to do: a lock fits already" if path is None else f"{path}: locked")
 

@@ -133,7 +133,8 @@ def add_lock(root: Path, name: str, wanted: list[str], *pinned: str) -> Path:
 
 
 def add_fitting_lock(root: Path) -> Path:
-    return add_lock(root, "g-cpu", ["setuptools>=80", "wheel"], "setuptools", "wheel")
+    pinned = ("setuptools", "wheel", "packaging")
+    return add_lock(root, "g-cpu", ["setuptools>=80", "wheel"], *pinned)
 
 
 @pytest.fixture(autouse=True)
@@ -490,10 +491,10 @@ def test_packages_that_do_not_fit_together_are_refused_and_nothing_is_left(
     commit = commit_all(checkout, "an old iniconfig")
     monkeypatch.setenv(VARIABLE, str(checkout))
     wanted = ["iniconfig<1", "setuptools>=80", "wheel"]
-    add_lock(root, "g-cpu", wanted, "setuptools", "wheel", "iniconfig")
+    add_lock(root, "g-cpu", wanted, "setuptools", "wheel", "packaging", "iniconfig")
     said = refusal(commit)
     assert f"the packages of commit {commit} do not fit together, so nothing was installed" in said
-    assert "iniconfig" in said
+    assert "requires `iniconfig<1`" in said
     assert nothing_was_built(tmp_path)
 
 
@@ -683,6 +684,7 @@ def test_the_accelerators_locks_hold_what_the_cpus_do_not() -> None:
         assert not any("\nsglang-jax==" in text for text in texts.values())
 
 
+TARGETS = [path.stem for path in sorted((ROOT / "conf/target").glob("*.yaml"))]
 REAL = os.environ.get(VARIABLE)
 
 
@@ -713,8 +715,14 @@ def test_only_the_environments_of_the_contract_in_force_are_built(tmp_path: Path
     assert sorted(needed(half)) == [NAME, "sglang_pytorch_gpu"]
 
 
-@pytest.mark.parametrize("target", ["cpu", "smollm2_cpu", "cpu_multi_item", "tpu_vs_gpu"])
-@pytest.mark.parametrize("device", ["cpu", "tpu", "cuda"])
+@pytest.mark.parametrize(
+    ("target", "device"),
+    [
+        *((target, "cpu") for target in TARGETS),
+        *((target, "cuda") for target in TARGETS),
+        ("tpu_vs_gpu", "tpu"),
+    ],
+)
 def test_a_commit_is_named_in_every_target_for_every_device_by_plain_overrides(
     target: str, device: str
 ) -> None:
@@ -722,6 +730,10 @@ def test_a_commit_is_named_in_every_target_for_every_device_by_plain_overrides(
     launch = parse_contract(raw_target(*choices)).backends["jax"].launch
     assert (launch.environment, launch.commit) == (NAME, "a" * 40)
     assert launch.program == ["-m", "sgl_jax.launch_server"]
+
+
+def test_no_environment_is_named_after_a_device_that_another_one_serves() -> None:
+    assert not [name for name in environment_names() if "tpu" in name]
 
 
 def test_the_release_is_repaired_on_a_cpu_alone_and_an_entry_may_be_written() -> None:
