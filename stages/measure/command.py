@@ -33,7 +33,12 @@ from stages.documents.matrix import (
     TimeSplit,
     folder_of,
 )
-from stages.environments.build import ensure_environment, environment_sha256, installed_version
+from stages.environments.build import (
+    ensure_environment,
+    environment_sha256,
+    environment_sha256s,
+    installed_version,
+)
 from stages.machine.host import this_host, utc_now
 from stages.machine.interrupt import Interrupted, interruptible
 from stages.machine.lock import machine_lock
@@ -274,12 +279,11 @@ def _launch_facts(plan: Plan, argv: list[str], started_at: str) -> dict[str, Any
 
 def _environment_sha256(plan: Plan) -> str | None:
     """The environment's identity; ``None`` where a backend that cannot run has no known one."""
-    try:
+    if plan.unavailable is None:
         return environment_sha256(plan.environment, plan.commit, plan.device)
-    except UserError:
-        if plan.unavailable is None:
-            raise
-        return None
+    # Nothing is fetched for it to find out which lock would fit.
+    known = environment_sha256s(plan.environment, plan.commit, plan.device)
+    return next(iter(known)) if len(known) == 1 else None
 
 
 def record_unavailable(plan: Plan, folder: Path) -> None:
