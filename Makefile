@@ -42,9 +42,12 @@ RECORD :=
 CLEAR :=
 JSON :=
 FRESH :=
+ONLY :=
+COMMIT :=
+DEVICE :=
 CHOICES = $(if $(TARGET),'target=$(TARGET)') $(if $(CONTRACT),'contract=$(CONTRACT)') $(SET)
 
-.PHONY: combine diff doctor measure plan repro test check params remeasure lock setup
+.PHONY: combine diff doctor measure plan repro test check params remeasure lock lock-commit setup
 
 repro: setup ## run whatever is out of date and end with the report
 	@$(RUN) dvc repro
@@ -113,18 +116,11 @@ params: $(HARNESS) ## write params.yaml: the composition of conf/'s defaults, or
 plan: $(HARNESS) ## what params.yaml (or TARGET=, CONTRACT=, SET=) would run, and for how long; starts nothing
 	@$(RUN) python -m tools.plan $(CHOICES)
 
-lock: $(HARNESS) ## resolve and pin every environment anew
-	@$(RUN) uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \
-	  --extra dev pyproject.toml --output-file requirements.txt
-	@$(RUN) uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \
-	  --constraint requirements.txt deploy/remotes.in --output-file deploy/remotes.txt
-	@$(RUN) for backend in backends/*/; do \
-	  uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \
-	    --excludes $$backend/excludes.txt $$backend/requirements.in --output-file $$backend/requirements.txt; done
-	@# The locks for accelerators exclude nothing.
-	@$(RUN) for wanted in backends/*/requirements-*.in; do \
-	  uv pip compile --quiet --upgrade --python-version 3.12 --generate-hashes --no-header --no-annotate \
-	    $$wanted --output-file $${wanted%.in}.txt; done
+lock: $(HARNESS) ## resolve and pin the environments anew, the frozen reference's left out (ONLY='FILE.in [FILE.in...]')
+	@$(RUN) python -m tools.lock $(ONLY)
+
+lock-commit: $(HARNESS) ## pin what a commit asks for, touching no other lock: COMMIT=... DEVICE=cpu
+	@$(RUN) python -m tools.lock --commit '$(COMMIT)' $(if $(DEVICE),--device '$(DEVICE)')
 
 # Not on standard output, where `make doctor JSON=1` prints only JSON.
 $(HARNESS): requirements.txt .python-version | $(filter .uv/bin/uv,$(UV))

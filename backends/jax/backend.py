@@ -9,6 +9,7 @@ import re
 
 from stages.backends.declared import (
     DeclaredBackend,
+    DeclaredCheckout,
     DeclaredEnvironment,
     DevicePackages,
     Flags,
@@ -38,14 +39,18 @@ class SglangJax(DeclaredBackend):
     title = "JAX"
     package = "sglang-jax"
     environments = (
-        DeclaredEnvironment("sglang_jax", "requirements.txt", disk_bytes=900_000_000),
-        # No release on the package index scores on a TPU, so its requirements hold what the
-        # backend needs and not the backend.
         DeclaredEnvironment(
-            "sglang_jax_tpu",
-            "requirements-tpu.txt",
-            disk_bytes=1_600_000_000,
-            checkout_variable="SCOREPARITY_SGLANG_JAX_SOURCE",
+            "sglang_jax",
+            "requirements.txt",
+            disk_bytes=900_000_000,
+            checkout=DeclaredCheckout(
+                "SCOREPARITY_SGLANG_JAX_SOURCE",
+                extras={"cpu": "cpu", "tpu": "tpu", "cuda": "gpu", "gpu": "gpu"},
+                # No release on the package index scores on another device.
+                releases_on=("cpu",),
+                named_after="jax",
+                disk_bytes={"cpu": 620_000_000, "tpu": 1_600_000_000},
+            ),
         ),
     )
     # The duration has nine decimals. JAX logs it for a program from its cache folder, too: tracing
@@ -84,6 +89,11 @@ class SglangJax(DeclaredBackend):
     # One float32 score for each pair of padded token and key, all heads of a layer. Long prompts
     # gain nothing from sharing a batch: each would be scored against the others' keys too.
     _SCORE_BYTES = 64 << 20
+
+    def entry(self, device: str, commit: str | None) -> list[str]:
+        """The release scores only on a CPU, and only repaired; a commit runs as it is."""
+        repairs = commit is None and device.partition(":")[0] == "cpu"
+        return ["backends/jax/launch_cpu.py"] if repairs else ["-m", "sgl_jax.launch_server"]
 
     def repaired(self, entry: list[str]) -> bool:
         """The CPU launcher repairs the release in its process; the stock module does not."""

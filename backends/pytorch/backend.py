@@ -29,6 +29,7 @@ class SglangPytorch(DeclaredBackend):
     key = "pytorch"
     title = "PyTorch"
     package = "sglang"
+    frozen = True
     environments = (
         # It holds torch and transformers; the oracle imports nothing of sglang from it.
         DeclaredEnvironment(

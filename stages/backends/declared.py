@@ -30,22 +30,47 @@ HEADROOM_TOKENS = 8
 
 
 @dataclass(frozen=True, slots=True)
+class DeclaredCheckout:
+    """How a backend is installed from a commit of its git repository.
+
+    Such a commit says itself what it needs, in the ``pyproject.toml`` of its package. The pinned,
+    hashed packages for that are a lock in the folder ``locks`` beside ``backend.py``. A file
+    ``commits.txt`` there may tell the package's git tree of a commit, by which the package is
+    found in repositories without the commit's history.
+
+    Attributes:
+        variable: the environment variable that names the repository.
+        extras: the package's extra for each kind of device that a contract may name.
+        folder: of the package in the repository.
+        releases_on: the devices on which the release works, so that a contract needs no commit.
+        named_after: the dependency whose version names a new lock.
+        disk_bytes: the measured size on disk by extra, as far as it is known.
+    """
+
+    variable: str
+    extras: Mapping[str, str] = field(default_factory=lambda: {"cpu": "cpu"})
+    folder: str = "python"
+    releases_on: tuple[str, ...] = ()
+    named_after: str = ""
+    disk_bytes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class DeclaredEnvironment:
     """A Python environment in which a backend's server runs.
 
     Attributes:
         name: its name in a contract.
-        requirements: the file with its pinned, hashed packages, beside ``backend.py``.
+        requirements: the file with the release's pinned, hashed packages, beside ``backend.py``.
         disk_bytes: its measured size on disk; ``None`` where it is not known.
-        checkout_variable: the environment variable that names the git checkout from which the
-            backend is installed; ``None`` where it is installed from a release.
+        checkout: how a commit is installed; ``None`` where only the release can be.
         serves_oracle: whether the oracle may compute in it: it holds torch and transformers.
     """
 
     name: str
     requirements: str
     disk_bytes: int | None = None
-    checkout_variable: str | None = None
+    checkout: DeclaredCheckout | None = None
     serves_oracle: bool = False
 
 
@@ -164,6 +189,7 @@ class DeclaredBackend(ABC):
         devices: the packages that ``doctor`` checks.
         stand_ins: the variants of scoring in which code of this project stands in for a part of
             the server. Their scores count, their speed is not the backend's.
+        frozen: whether its locks are renewed only where they are named.
     """
 
     key: ClassVar[str]
@@ -182,6 +208,19 @@ class DeclaredBackend(ABC):
     tpu_masks: ClassVar[TpuMasks | None] = None
     devices: ClassVar[DevicePackages] = DevicePackages()
     stand_ins: ClassVar[tuple[str, ...]] = ()
+    frozen: ClassVar[bool] = False
+
+    def entry(self, device: str, commit: str | None) -> list[str] | None:  # noqa: ARG002
+        """The arguments to Python that start the server, where a contract gives none.
+
+        Args:
+            device: that the server computes on.
+            commit: that it is installed from; ``None`` for the release.
+
+        Returns:
+            ``None`` where the contract must say it.
+        """
+        return None
 
     def repaired(self, entry: list[str]) -> bool:  # noqa: ARG002
         """Whether a server started with ``entry`` runs repaired code (recorded, never silent)."""

@@ -82,6 +82,33 @@ def requirements_file(name: str) -> Path:
     return FOLDER / next(folders) / file
 
 
+def locks_folder(name: str) -> Path:
+    """The folder of the locks for commits of environment ``name``."""
+    return requirements_file(name).with_name("locks")
+
+
+def commit_trees(name: str) -> Mapping[str, str]:
+    """The git tree of the package in each known commit, from ``commits.txt``; may be empty.
+
+    Raises:
+        UserError: the file cannot be read, or a line is not a commit and a tree.
+    """
+    path = requirements_file(name).with_name("commits.txt")
+    try:
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read: {one_line(str(error))}") from error
+    trees: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        if not (text := line.partition("#")[0].strip()):
+            continue
+        match = re.fullmatch(r"([0-9a-f]{40}) +([0-9a-f]{40})", text)
+        if match is None:
+            raise UserError(f"{path}: line {number}: a commit and a tree are allowed, in hex")
+        trees[match[1]] = match[2]
+    return trees
+
+
 def oracle_environment() -> str:
     """The environment in which the oracle computes.
 

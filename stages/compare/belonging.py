@@ -23,14 +23,15 @@ class Expected:
         workload_sha256: of the canonical workload.
         nonce: of the comparison; the requests of another one have other salts.
         model_sha256: of the model under test.
-        environment_sha256: of each backend's pinned requirements and commit.
+        environment_sha256s: what each backend's environment can be, by its pinned requirements
+            and its commit.
     """
 
     contract: Contract
     workload_sha256: str
     nonce: str
     model_sha256: str
-    environment_sha256: dict[Backend, str]
+    environment_sha256s: dict[Backend, frozenset[str]]
 
 
 def check_matrix(
@@ -52,9 +53,7 @@ def check_matrix(
     _same(path, "softmax", found.apply_softmax, contract.workload.apply_softmax)
     base_url = section.view(view).base_url
     _same(path, f"contract (backends.{backend}.{view}.base_url)", found.contract.base_url, base_url)
-    # The environment of a server started elsewhere is not known here.
-    environment = expected.environment_sha256[backend] if base_url is None else None
-    _same(path, "environment", found.run.environment_sha256, environment)
+    _check_environment(path, matrix, backend, expected)
     _same(path, "unavailability", found.unavailable, section.unavailable)
     elsewhere = base_url is not None and section.unavailable is None
     _same(path, "server's report", found.run.elsewhere is not None, elsewhere)
@@ -69,6 +68,17 @@ def check_matrix(
         key = f"contract (backends.{backend}.{view}.flags.{flag})"
         _same(path, key, measured.flags.get(flag), value)
     _check_scores(path, matrix)
+
+
+def _check_environment(path: Path, matrix: Matrix, backend: Backend, expected: Expected) -> None:
+    found, known = matrix.provenance.run.environment_sha256, expected.environment_sha256s[backend]
+    section = expected.contract.backends[backend]
+    if section.view(matrix.provenance.view).base_url is not None:
+        # The environment of a server started elsewhere is not known here.
+        _same(path, "environment", found, None)
+    elif found not in known and not (found is None and section.unavailable is not None):
+        # A commit has a lock for each generation of its dependencies.
+        _same(path, "environment", found, " or ".join(sorted(known)) or "none that is known")
 
 
 def check_probes(path: Path, probes: ProbeTable, matrix: Matrix) -> None:

@@ -33,7 +33,7 @@ from stages.documents.nonce import NONCE_FILE, read_nonce
 from stages.documents.oracle import ORACLE_FILE, read_oracle
 from stages.documents.probes import PROBES_FILE, read_probes
 from stages.documents.workload import read_workload
-from stages.environments.build import environment_sha256
+from stages.environments.build import environment_sha256s
 
 
 def compare(contract: Contract) -> Comparison:
@@ -49,8 +49,8 @@ def compare(contract: Contract) -> Comparison:
         workload_sha256=digest,
         nonce=read_nonce(NONCE_FILE),
         model_sha256=read_model(MODEL_FILE).sha256,
-        environment_sha256={
-            b: environment_sha256(launch.environment, launch.commit)
+        environment_sha256s={
+            b: environment_sha256s(launch.environment, launch.commit, launch.device)
             for b, launch in launches.items()
         },
     )

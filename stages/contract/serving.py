@@ -11,17 +11,23 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from stages.backends.declared import FlagValue
-from stages.backends.registry import declared_backends, environment, environment_names
+from stages.backends.registry import (
+    backend_of,
+    declared_backends,
+    environment,
+    environment_names,
+)
 from stages.common.errors import ContractError, one_line
 from stages.contract.basics import VIEWS, Backend, Strict, Text, View
 from stages.contract.characters import unprintable
 
 
 class Source(Strict):
-    """The commit of a git checkout that a backend is installed from.
+    """The commit of a git repository that a backend is installed from.
 
     Attributes:
-        commit: ``None`` where it has not been set yet: enough to plan, not to measure.
+        commit: ``None`` for the release. On a device that no release works on it has to be set
+            before anything is measured; a plan needs none.
         segment_mask_mended: whether that commit serves segment masks on a TPU.
     """
 
@@ -41,15 +47,25 @@ class Launch(Strict):
     """How the server process is started, the same in both views.
 
     Attributes:
-        source: of a backend that is installed from a checkout; ``None`` for a release.
+        entry: the arguments to its Python that start the server; ``None`` for the backend's own,
+            which depend on the device and on whether a commit is named.
+        source: where a commit may be named to install the backend from; ``None`` for a release.
     """
 
     environment: Annotated[str, BeforeValidator(_declared_environment)]
-    entry: Annotated[list[Text], Field(min_length=1, description="arguments to its Python")]
+    entry: Annotated[list[Text], Field(min_length=1, description="arguments to its Python")] | None
     environ: dict[str, Text]
     device: Annotated[str, Field(pattern=r"^\w[\w.:,-]*$")]
     dtype: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
     source: Source | None = None
+
+    @property
+    def program(self) -> list[str]:
+        """The arguments to its Python that start the server: the contract's or the backend's.
+
+        It is empty where neither says it, which no checked contract is.
+        """
+        return self.entry or backend_of(self.environment).entry(self.device, self.commit) or []
 
     @property
     def commit(self) -> str | None:
@@ -198,17 +214,17 @@ def _given_elsewhere(name: str) -> str | None:
 
 
 def _check_launch(key: str, launch: Launch) -> None:
-    from_checkout = environment(launch.environment).checkout_variable is not None
-    if from_checkout and launch.source is None:
-        allowed = f"a commit: {launch.environment} is installed from a git checkout"
-        raise ContractError(f"{key}.source", None, allowed)
+    from_checkout = environment(launch.environment).checkout is not None
     if not from_checkout and launch.source is not None:
         allowed = f"null: {launch.environment} is installed from a release"
         raise ContractError(f"{key}.source", launch.source.commit, allowed)
     if launch.segment_mask_mended and launch.commit is None:
         allowed = f"false, as long as no {key}.source.commit is set: it is said of that commit"
         raise ContractError(f"{key}.source.segment_mask_mended", True, allowed)
-    for i, argument in enumerate(launch.entry):
+    if not launch.program:
+        allowed = f"a list: no entry of its own is declared for {launch.environment}"
+        raise ContractError(f"{key}.entry", None, allowed)
+    for i, argument in enumerate(launch.program):
         name = argument.removeprefix("--").partition("=")[0]
         if argument.startswith("--") and name and _given_elsewhere(name) == _LISTENING:
             raise ContractError(f"{key}.entry[{i}]", argument, _LISTENING)

@@ -25,6 +25,9 @@ class _Name(click.ParamType[str]):
 @one_line_errors
 def main(names: tuple[str, ...]) -> None:
     """Build the environments NAMES (by default those that the contract in force needs)."""
-    commits = needed(load_contract())
-    for name in names or commits:
-        ensure_environment(name, commits.get(name))
+    launches = needed(load_contract())
+    for name in names or launches:
+        if (launch := launches.get(name)) is None:
+            ensure_environment(name)
+        else:
+            ensure_environment(name, launch.commit, launch.device)

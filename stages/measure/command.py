@@ -33,7 +33,12 @@ from stages.documents.matrix import (
     TimeSplit,
     folder_of,
 )
-from stages.environments.build import ensure_environment, environment_sha256, installed_version
+from stages.environments.build import (
+    ensure_environment,
+    environment_sha256,
+    environment_sha256s,
+    installed_version,
+)
 from stages.machine.host import this_host, utc_now
 from stages.machine.interrupt import Interrupted, interruptible
 from stages.machine.lock import machine_lock
@@ -108,7 +113,7 @@ def measure(
 def _launchable(plan: Plan) -> tuple[list[str], dict[str, str]]:
     """The server's command and environment, after a check that it knows its flags."""
     variables = launch_variables(plan)  # may refuse the contract, so before anything is built
-    python = ensure_environment(plan.environment, plan.commit)
+    python = ensure_environment(plan.environment, plan.commit, plan.device)
     environ = server_environment(variables, cache_variables(plan))
     _announce_left_out(plan)
     check_flags(plan, python, environ, lambda what: click.echo(f"{plan.title}: {what}"))
@@ -240,7 +245,7 @@ def _run_of(
         shell=None if identity else _shell_variables(plan),
         backend_version=identity.version
         if identity
-        else installed_version(plan.environment, plan.driver.package, plan.commit),
+        else installed_version(plan.environment, plan.driver.package, plan.commit, plan.device),
         elsewhere=identity.elsewhere if identity else None,
         scoring=plan.scoring(identity.elsewhere if identity else None, fallbacks),
         round_trip=session.round_trip,
@@ -261,10 +266,8 @@ def _launch_facts(plan: Plan, argv: list[str], started_at: str) -> dict[str, Any
     """What every run records, even one that started nothing."""
     launched = plan.contract.base_url is None
     return {
-        "environment_sha256": environment_sha256(plan.environment, plan.commit)
-        if launched
-        else None,
-        "repaired": plan.driver.repaired(plan.contract.launch.entry) if launched else None,
+        "environment_sha256": _environment_sha256(plan) if launched else None,
+        "repaired": plan.driver.repaired(plan.contract.launch.program) if launched else None,
         "argv": argv,
         "environ": launch_variables(plan) if launched else {},
         "host": this_host(),
@@ -273,6 +276,15 @@ def _launch_facts(plan: Plan, argv: list[str], started_at: str) -> dict[str, Any
         "git_commit": plan.code.commit,
         "git_dirty": plan.code.changed,
     }
+
+
+def _environment_sha256(plan: Plan) -> str | None:
+    """The environment's identity; ``None`` where a backend that cannot run has no known one."""
+    if plan.unavailable is None:
+        return environment_sha256(plan.environment, plan.commit, plan.device)
+    # Nothing is fetched for it to find out which lock would fit.
+    known = environment_sha256s(plan.environment, plan.commit, plan.device)
+    return next(iter(known)) if len(known) == 1 else None
 
 
 def record_unavailable(plan: Plan, folder: Path) -> None:

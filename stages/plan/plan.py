@@ -80,6 +80,11 @@ class Plan:
         return self.contract.launch.commit
 
     @property
+    def device(self) -> str:
+        """The device that its server computes on."""
+        return self.contract.launch.device
+
+    @property
     def nonce(self) -> str:
         """The nonce of the comparison.
 
@@ -96,7 +101,7 @@ class Plan:
         launch = self.contract.launch
         revision = ["--revision", self.model.revision] if self.model.revision else []
         return [
-            *launch.entry,
+            *launch.program,
             *("--model-path", self.model.path, *revision, "--skip-tokenizer-init"),
             *("--device", launch.device, "--dtype", launch.dtype, "--skip-server-warmup"),
             *command_line(self.contract.flags),
@@ -208,7 +213,8 @@ def _packing(
     """The flags that pack the items of a request; empty where items are not packed."""
     if multi_item is None:
         return {}
-    pinned = pinned_version(launch.environment, driver.package)
+    released = launch.commit is None
+    pinned = pinned_version(launch.environment, driver.package) if released else None
     packing = driver.packing(multi_item.delimiter_token_id, pinned)
     reserved = contract.vocabulary.reserved_token_ids
     if packing.delimiter not in reserved:

@@ -31,7 +31,7 @@ from tools.plan.command import main as dry_run
 TOY = '''\
 """A backend that is as plain as can be."""
 
-from stages.backends.declared import DeclaredBackend, DeclaredEnvironment, Packing
+from stages.backends.declared import DeclaredBackend, DeclaredCheckout, DeclaredEnvironment, Packing
 
 
 class Toy(DeclaredBackend):
@@ -40,7 +40,8 @@ class Toy(DeclaredBackend):
     key = "toy"
     title = "Toy"
     package = "toy-server"
-    environments = (DeclaredEnvironment("toy", "requirements.txt", checkout_variable="TOY_SOURCE"),)
+    source = DeclaredCheckout("TOY_SOURCE", releases_on=("cpu",))
+    environments = (DeclaredEnvironment("toy", "requirements.txt", checkout=source),)
     packs_by = {"pack": "nothing: multi_item says whether items are packed"}
 
     def derived_flags(self, shape, device):
@@ -55,7 +56,7 @@ class Toy(DeclaredBackend):
 
 BACKEND = Toy()
 '''
-TOY_ENVIRONMENT = 'DeclaredEnvironment("toy", "requirements.txt", checkout_variable="TOY_SOURCE")'
+TOY_ENVIRONMENT = 'DeclaredEnvironment("toy", "requirements.txt", checkout=source)'
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -104,14 +105,16 @@ def test_a_third_backend_is_one_folder(tree: Path) -> None:
     raw = raw_contract(
         backends__jax__launch__environment="toy",
         backends__jax__launch__source={"commit": COMMIT},
+        backends__jax__launch__entry=["-m", "toy"],
     )
     with inside(tree):
         assert tuple(declared_backends()) == (*BACKENDS, "toy")
         made = parse_contract(raw)
-        assert needed(made) == {"toy": COMMIT, "sglang_pytorch": None}
+        commits = {name: launch.commit for name, launch in needed(made).items()}
+        assert commits == {"toy": COMMIT, "sglang_pytorch": None}
         assert requirements_file("toy") == Path("backends/toy/requirements.txt")
-        assert environment_folder("toy", COMMIT).name.startswith("toy-")
-        assert find_environment("toy", COMMIT).pinned == {"toy-server": "1.0"}
+        assert environment_folder("toy").name.startswith("toy-")
+        assert find_environment("toy").pinned == {"toy-server": "1.0"}
         checkout = checkout_of("toy")
         assert checkout is not None
         assert (checkout.package, checkout.variable) == ("toy-server", "TOY_SOURCE")
@@ -130,7 +133,7 @@ def test_a_dry_run_tells_a_third_backends_environment(tree: Path) -> None:
     add(tree, "toy", TOY)
     raw = raw_contract(
         backends__jax__launch__environment="toy",
-        backends__jax__launch__source={"commit": COMMIT},
+        backends__jax__launch__entry=["-m", "toy"],
     )
     with inside(tree):
         made = plans(tree, raw)
@@ -156,8 +159,19 @@ def test_a_flag_by_which_a_third_backend_packs_is_no_flag_of_a_contract(tree: Pa
     )
 
 
+def test_a_third_backend_that_declares_no_entry_gets_one_from_the_contract(tree: Path) -> None:
+    add(tree, "toy", TOY)
+    raw = raw_contract(backends__jax__launch__environment="toy")
+    with inside(tree), pytest.raises(ContractError) as caught:
+        parse_contract(raw)
+    assert str(caught.value) == (
+        "params.yaml: backends.jax.launch.entry: found None; allowed: a list: no entry of its own"
+        " is declared for toy"
+    )
+
+
 def test_a_third_backend_takes_a_release_alone_where_it_declares_no_checkout(tree: Path) -> None:
-    add(tree, "toy", TOY.replace(', checkout_variable="TOY_SOURCE"', ""))
+    add(tree, "toy", TOY.replace(", checkout=source", ""))
     raw = raw_contract(
         backends__jax__launch__environment="toy",
         backends__jax__launch__source={"commit": COMMIT},
@@ -173,7 +187,7 @@ def test_an_environment_that_nobody_declares_is_refused_with_those_there_are(fou
         contract(backends__jax__launch__environment=found)
     assert str(caught.value) == (
         f"params.yaml: backends.jax.launch.environment: found {found!r}; allowed: 'sglang_jax',"
-        " 'sglang_jax_tpu', 'sglang_pytorch' or 'sglang_pytorch_gpu'"
+        " 'sglang_pytorch' or 'sglang_pytorch_gpu'"
     )
 
 
@@ -182,7 +196,7 @@ def test_who_builds_an_environment_that_nobody_declares_is_told_their_names(tree
     with inside(tree):
         said = CliRunner().invoke(build, ["sglang"])
     assert said.exit_code == 2
-    assert "'sglang' is not one of 'sglang_jax', 'sglang_jax_tpu', " in said.stderr
+    assert "'sglang' is not one of 'sglang_jax', 'sglang_pytorch', " in said.stderr
     assert "'toy'" in said.stderr
 
 
@@ -259,7 +273,7 @@ def test_two_backends_of_one_environment_are_one_line_that_names_both(tree: Path
 
 
 def test_one_environment_serves_the_oracle(tree: Path) -> None:
-    add(tree, "toy", TOY.replace("checkout_variable=", "serves_oracle=True, checkout_variable="))
+    add(tree, "toy", TOY.replace("checkout=source", "serves_oracle=True, checkout=source"))
     with inside(tree), pytest.raises(UserError) as caught:
         oracle_environment()
     assert str(caught.value) == (

@@ -12,7 +12,7 @@ from programs import hang_git
 
 from stages.common.errors import UserError
 from stages.common.git import HangingError, code_version, run_git
-from stages.environments.checkout import Checkout, checked_source
+from stages.environments.checkout import Checkout, find_source
 from tools.combine.merging import find_revision
 from tools.combine.repository import git as combine_git
 from tools.diff.command import read_comparison
@@ -30,7 +30,9 @@ ASKED: dict[str, Callable[[], object]] = {
     "combine, which revision": lambda: find_revision("HEAD"),
     "combine, a step of the merge": lambda: combine_git("add", "--", "dvc.lock"),
     "diff": lambda: read_comparison("HEAD"),
-    "environments": lambda: checked_source(Checkout("a", "A_CHECKOUT", "a key"), "1234"),
+    "environments": lambda: find_source(
+        Checkout("a", "A_CHECKOUT", "a key", "b", Path("c")), "1234"
+    ),
 }
 
 

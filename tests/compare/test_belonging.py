@@ -40,7 +40,7 @@ from stages.documents.probes import (
     ProbeRecord,
 )
 from stages.documents.tables import table_sha256
-from stages.environments.build import requirements_sha256
+from stages.environments.build import environment_sha256s, requirements_sha256
 from stages.workload import build_workload
 
 MADE = contract(workload__items=4, chunk_sizes=[1, 2, 4], selection__resamples=100)
@@ -244,6 +244,45 @@ def test_a_matrix_of_another_model_is_refused() -> None:
         lambda p: p.model_copy(update={"model": p.model.model_copy(update={"sha256": "f" * 64})}),
     )
     assert f"{JAX}: refused: its model is fff" in refusal()
+
+
+COMMIT = "a" * 40
+
+
+def of_commit() -> list[str]:
+    return sorted(environment_sha256s("sglang_jax", COMMIT, "cpu"))
+
+
+def of_the_commit(environment: str | None, **more: object) -> Callable[[Provenance], Provenance]:
+    """Puts the commit into the contract in force and into that of a matrix."""
+    raw = MADE.model_dump(mode="json")
+    raw["backends"]["jax"]["launch"]["source"] = {"commit": COMMIT}
+    raw["backends"]["jax"] |= more
+    Path("params.yaml").write_text(yaml.safe_dump(raw))
+    source = measured(launch=LAUNCH.model_copy(update={"source": Source(commit=COMMIT)}))
+    return lambda p: with_facts(source(p), {"environment_sha256": environment})
+
+
+def test_an_environment_of_the_commit_is_its_own_under_every_lock() -> None:
+    """It may have been built elsewhere: no repository is needed to see that."""
+    for view, environment in zip(VIEWS, of_commit(), strict=False):
+        write_matrix("jax", view, of_the_commit(environment))
+    done = CliRunner().invoke(main)
+    assert done.exit_code == 0, done.output
+    assert len(of_commit()) > 1
+
+
+@pytest.mark.parametrize("of", ["tpu", "another commit", "the release", "nothing"])
+def test_an_environment_of_something_else_is_not_the_commits(of: str) -> None:
+    found = {
+        "tpu": min(environment_sha256s("sglang_jax", COMMIT, "tpu")),
+        "another commit": min(environment_sha256s("sglang_jax", "b" * 40, "cpu")),
+        "the release": requirements_sha256("sglang_jax"),
+        "nothing": None,
+    }[of]
+    for view in VIEWS:
+        write_matrix("jax", view, of_the_commit(found))
+    assert f"{JAX}: refused: its environment is {found}, but {of_commit()[0]} or " in refusal()
 
 
 def test_a_baseline_from_another_environment_than_the_pinned_one_is_refused() -> None:

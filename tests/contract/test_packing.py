@@ -175,13 +175,12 @@ def test_packing_is_asked_for_in_one_place(flag: str) -> None:
     )
 
 
-@pytest.mark.parametrize("source", [None, {"commit": COMMIT}])
-def test_a_checkout_belongs_to_the_environment_without_a_release(source: object) -> None:
-    raw = seed(backends__jax__launch__source={"commit": COMMIT})
-    assert parse_contract(raw).backends["jax"].launch.commit == COMMIT
-    key = "backends__jax__launch" if source is None else "backends__pytorch__launch"
-    said = refusal(seed(**{f"{key}__source": source}))
-    assert said.startswith(f"params.yaml: {key.replace('__', '.')}.source: found ")
+def test_a_commit_belongs_to_an_environment_that_takes_one() -> None:
+    for source, commit in ((None, None), ({"commit": None}, None), ({"commit": COMMIT}, COMMIT)):
+        raw = seed(backends__jax__launch__source=source)
+        assert parse_contract(raw).backends["jax"].launch.commit == commit
+    said = refusal(seed(backends__pytorch__launch__source={"commit": COMMIT}))
+    assert said.startswith("params.yaml: backends.pytorch.launch.source: found ")
 
 
 @pytest.mark.parametrize("commit", ["", "main", COMMIT[:12], COMMIT.upper(), 10**39])

@@ -56,7 +56,7 @@ def check(contract: Contract) -> None:
             assert not {"host", "port", "model-path", "device"} & view.flags.keys()
         # What the kernel would refuse for the server's arguments and environment.
         environ = section.launch.environ
-        subprocess.list2cmdline(section.launch.entry)
+        subprocess.list2cmdline(section.launch.program)
         assert not any("\0" in text or "=" in name for name, text in environ.items())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from bench import bench_contract, inside, make_bench
 from click.testing import CliRunner, Result
 
@@ -65,6 +66,21 @@ def test_an_unavailable_backend_ends_in_empty_tables_that_carry_the_reason(bench
 
 def test_nothing_is_built_for_an_unavailable_backend(bench: Path, tmp_path: Path) -> None:
     run(bench)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_no_repository_is_needed_for_an_unavailable_commit(
+    bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCOREPARITY_SGLANG_JAX_SOURCE", str(tmp_path / "nowhere"))
+    path = bench / "params.yaml"
+    raw = yaml.safe_load(path.read_text())
+    raw["backends"]["jax"]["launch"]["source"] = {"commit": "a" * 40}
+    path.write_text(yaml.safe_dump(raw))
+    result = run(bench)
+    assert result.exit_code == 0, result.output
+    found = read_matrix(bench / FOLDER / "matrix.parquet").provenance
+    assert found.run.environment_sha256 is None
     assert not (tmp_path / "cache").exists()
 
 

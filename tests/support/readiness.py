@@ -21,6 +21,7 @@ JAX = Environment(
     {"jax": "0.8.3", "sglang-jax": "0.0.2"},
     frozenset({"libtpu"}),
     (),
+    disk_bytes=900_000_000,
 )
 PYTORCH = Environment(
     "sglang_pytorch",
@@ -29,6 +30,7 @@ PYTORCH = Environment(
     {"torch": "2.14.1", "sglang": "0.5.23", "nvidia-cuda-runtime": "13.0.96"},
     frozenset({"sglang-kernel"}),
     (),
+    disk_bytes=6_900_000_000,
 )
 JAX_ON_TPU = dataclasses.replace(
     JAX, pinned={**JAX.pinned, "libtpu": "0.0.30"}, excluded=frozenset()

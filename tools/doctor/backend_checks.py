@@ -39,9 +39,9 @@ def environment(subject: Subject) -> Finding:
 
 def judge_environment(check: str, found: Environment) -> Finding:
     """Whether an environment can be used or built."""
-    known = registry.environment(found.name).disk_bytes
+    known = found.disk_bytes
     if found.checkout_complaint is not None:
-        fix = "see docs/accelerators.md on the checkout"
+        fix = "see docs/accelerators.md on commits"
         return Finding(check, "blocked", found.checkout_complaint, fix)
     installs = f"make repro installs it ({size(known) if known else 'size unknown'})"
     if found.state == "absent":

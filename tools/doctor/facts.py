@@ -46,8 +46,9 @@ class Environment:
         pinned: package -> version, from its requirements.
         excluded: packages that its requirements leave out on purpose.
         differences: packages of a built environment that are not as pinned.
-        checkout_complaint: why its checkout cannot be used; ``None`` where it can, or where it
-            is no longer needed.
+        checkout_complaint: why its commit cannot be installed: none is set, the repository
+            lacks it, no lock fits it; ``None`` where it can be, or has been.
+        disk_bytes: its size on disk; ``None`` where it is not known.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Environment:
     excluded: frozenset[str]
     differences: tuple[PackageMismatch, ...]
     checkout_complaint: str | None = None
+    disk_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,10 +53,14 @@ def gather(contract: Contract, backends: tuple[Backend, ...]) -> Facts:
 
 def _environments(contract: Contract, backends: tuple[Backend, ...]) -> dict[str, Environment]:
     launches = [contract.backends[backend].launch for backend in backends]
-    commits: dict[str, str | None] = {one.environment: one.commit for one in launches}
-    if contract.reference in backends:
-        commits.setdefault(oracle_environment(), None)
-    return {name: find_environment(name, commits[name]) for name in sorted(commits)}
+    found = {
+        one.environment: find_environment(one.environment, one.commit, one.device)
+        for one in launches
+    }
+    oracle = oracle_environment()
+    if contract.reference in backends and oracle not in found:
+        found[oracle] = find_environment(oracle)
+    return dict(sorted(found.items()))
 
 
 def _urls(contract: Contract, backends: tuple[Backend, ...]) -> list[str]:

@@ -8,15 +8,16 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from stages.backends.registry import requirements_file
+from stages.backends.registry import environment
 from stages.common.errors import UserError, one_line
 from stages.environments.build import (
     environment_folder,
     is_complete,
+    pinned_file,
     python_of,
     requirements_sha256,
-    source_of,
 )
+from stages.environments.locks import extra_for
 from tools.doctor.facts import Environment, PackageMismatch
 
 _PIN = re.compile(r"([\w.-]+)(?:\[[^\]]*\])?==([^\s;\\]+)")
@@ -25,37 +26,43 @@ _START_TIMEOUT_S = 120
 _VERSION = "import platform; print(platform.python_version())"
 
 
-def find_environment(name: str, commit: str | None = None) -> Environment:
-    """Environment ``name``, built or not; ``commit`` is that of its checkout, if it has one.
+def find_environment(name: str, commit: str | None = None, device: str = "cpu") -> Environment:
+    """Environment ``name``, built or not, with the release or with ``commit`` on ``device``.
 
     Raises:
-        UserError: its requirements cannot be read.
+        UserError: the release's requirements cannot be read.
     """
     requirements_sha256(name)  # names the file if it cannot be read
-    pinned = pins(requirements_file(name).read_text("utf-8"))
-    # The locks for accelerators exclude nothing.
-    named = requirements_file(name).name.replace("requirements", "excludes")
-    excludes = requirements_file(name).with_name(named)
-    excluded = excludes.read_text("utf-8").split() if excludes.exists() else []
-    folder = environment_folder(name, commit)
-    complete = is_complete(name, commit)
+    try:
+        file = pinned_file(name, commit, device)
+    except UserError as error:
+        return Environment(name, "absent", None, {}, frozenset(), (), str(error))
+    pinned = pins(file.read_text("utf-8"))
+    folder = environment_folder(name, commit, device)
+    complete = is_complete(name, commit, device)
     return Environment(
         name=name,
         state="complete" if complete else "unfinished" if folder.exists() else "absent",
-        python=_version_of(python_of(name, commit)) if complete else None,
+        python=_version_of(python_of(name, commit, device)) if complete else None,
         pinned=pinned,
-        excluded=frozenset(map(normal_name, excluded)),
+        excluded=_excluded(file) if commit is None else frozenset(),
         differences=differences(pinned, installed(folder)) if complete else (),
-        checkout_complaint=_checkout_complaint(name, commit),
+        disk_bytes=_disk_bytes(name, commit, device),
     )
 
 
-def _checkout_complaint(name: str, commit: str | None) -> str | None:
-    try:
-        source_of(name, commit)
-    except UserError as error:
-        return str(error)
-    return None
+def _excluded(requirements: Path) -> frozenset[str]:
+    """What a release's requirements leave out; locks for commits and accelerators nothing."""
+    path = requirements.with_name(requirements.name.replace("requirements", "excludes"))
+    excluded = path.read_text("utf-8").split() if path.exists() else []
+    return frozenset(map(normal_name, excluded))
+
+
+def _disk_bytes(name: str, commit: str | None, device: str) -> int | None:
+    declared = environment(name)
+    if commit is None or declared.checkout is None:
+        return declared.disk_bytes
+    return declared.checkout.disk_bytes.get(extra_for(name, device))
 
 
 def harness_differences(

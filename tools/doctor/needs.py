@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.backends.registry import environment
 from stages.contract import HubModel, PackagedModel, SyntheticModel, Vocabulary
 from tools.doctor.facts import Facts, Place, Room
 from tools.doctor.finding import Question
@@ -64,7 +63,7 @@ def needs(question: Question) -> list[Need]:
     ]
     devices = {room.place: room.device for room in facts.rooms}
     for name in missing_environments(facts):
-        size = environment(name).disk_bytes or 0
+        size = facts.environments[name].disk_bytes or 0
         needed.append(Need("cache", f"environment {name}", size))
         # On one file system uv links unpacked files, so they take room only once.
         if devices["installer"] != devices["cache"]:

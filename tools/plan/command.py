@@ -13,8 +13,8 @@ import click
 from stages.common.errors import ContractError, UserError, one_line_errors
 from stages.contract import PARAMS, VIEWS, Contract, load_contract, parse_contract
 from stages.contract.document import read_yaml
-from stages.environments.build import checkout_of
-from stages.measure.servers.caches import cache_variables
+from stages.environments.build import missing_commit
+from stages.measure.servers.caches import cache_names, cache_variables
 from stages.measure.servers.launched import launch_variables
 from stages.plan.plan import Plan, plan_for
 from tools.compose import composed
@@ -26,17 +26,20 @@ from tools.plan.words import Estimate, closing, estimate, lines_of, opening
 
 def missing(plan: Plan) -> list[str]:
     """The keys that must be set before it can be measured."""
-    checkout = checkout_of(plan.environment)
-    if checkout is None or plan.commit is not None or plan.contract.base_url is not None:
+    if plan.contract.base_url is not None:
         return []
-    return [checkout.key]
+    key = missing_commit(plan.environment, plan.commit, plan.device)
+    return [] if key is None else [key]
 
 
 def variables(plan: Plan) -> dict[str, str]:
     """The environment variables that are set for the server, beyond those of the shell."""
-    caches = {name: str(folder) for name, folder in cache_variables(plan).items()}
-    if missing(plan):
-        caches = dict.fromkeys(caches, "(a folder of the cache, named after the commit)")
+    try:
+        caches = {name: str(folder) for name, folder in cache_variables(plan).items()}
+    except UserError:
+        # Which environment it is follows from the commit, which is not known or not here.
+        unknown = "(a folder of the cache, named after the commit)"
+        caches = dict.fromkeys(cache_names(plan), unknown)
     return caches | launch_variables(plan)
 
 

@@ -22,7 +22,7 @@ from stages.documents.matrix import (
     folder_of,
     read_matrix,
 )
-from stages.environments.build import environment_sha256
+from stages.environments.build import environment_sha256s
 from stages.plan.plan import Plan
 from tools.plan.rough import rough_rates
 
@@ -71,7 +71,7 @@ def _from_matrix(plan: Plan, path: Path) -> Rates | None:
     same = (
         found.workload_sha256 == plan.workload_sha256
         and found.model.title == plan.model.title
-        and found.run.environment_sha256 == environment_sha256(plan.environment, plan.commit)
+        and found.run.environment_sha256 in _environments(plan)
         and found.contract.launch == plan.contract.launch
         and found.contract.flags == plan.contract.flags
     )
@@ -80,6 +80,10 @@ def _from_matrix(plan: Plan, path: Path) -> Rates | None:
         return None
     basis = f"{path}, measured on {found.run.host.name} until {found.run.finished_at}"
     return Rates(rates, found.run.seconds.server_start, basis)
+
+
+def _environments(plan: Plan) -> frozenset[str]:
+    return environment_sha256s(plan.environment, plan.commit, plan.device)
 
 
 def _rates_of(matrix: Matrix) -> dict[int, float]:
@@ -114,8 +118,9 @@ def _of_source(plan: Plan, report: Comparison, path: Path) -> Rates | None:
     for source in report.sources:
         if (source.backend, source.view) != (plan.backend, plan.view):
             continue
-        environment = environment_sha256(plan.environment, plan.commit)
-        if source.run.argv[: len(wanted)] != wanted or source.run.environment_sha256 != environment:
+        if source.run.argv[: len(wanted)] != wanted:
+            continue
+        if source.run.environment_sha256 not in _environments(plan):
             continue
         view = next(v for v in report.views() if v.view == plan.view)
         cells = [c for c in view.cells if c.backend == plan.backend]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from stages.backends.registry import requirements_file
+from stages.backends.registry import locks_folder, requirements_file
 from stages.common.errors import UserError, one_line
 from stages.common.files import sha256, sha256_file
 from stages.common.shell import server_variables
@@ -32,11 +32,16 @@ def journal_folder(plan: Plan, identity: ServerIdentity | None = None) -> Path:
         UserError: a file of the measuring code cannot be read.
     """
     backend = requirements_file(plan.environment).parent
+    # The lock in use is part of the environment's identity. A new one for another commit must not
+    # end this journal.
+    left_out = {"__pycache__", locks_folder(plan.environment).name}
     code = [
         *measuring_code(),
-        *(p for p in backend.rglob("*") if p.is_file() and "__pycache__" not in p.parts),
+        *(p for p in backend.rglob("*") if p.is_file() and not left_out & set(p.parts)),
     ]
-    environment = environment_sha256(plan.environment, plan.commit)
+    environment = (
+        environment_sha256(plan.environment, plan.commit, plan.device) if identity is None else ""
+    )
     passed = server_variables(plan.contract.launch.environ).passed if identity is None else {}
     source = source_sha256(code)
     key = journal_key(plan, this_host(), environment, source, identity, passed)

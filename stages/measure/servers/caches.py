@@ -10,11 +10,17 @@ from stages.plan.plan import Plan
 
 def cache_variables(plan: Plan) -> dict[str, Path]:
     """The variables that name the server's cache folders, one set for each environment."""
-    folder = scratch_folder(plan.environment, "bytecode", plan.commit)
+    folder = scratch_folder(plan.environment, "bytecode", plan.commit, plan.device)
     caches = {"PYTHONPYCACHEPREFIX": folder}
     if plan.driver.compile_cache_variable is not None:
         caches[plan.driver.compile_cache_variable] = _compile_cache(plan)
     return caches
+
+
+def cache_names(plan: Plan) -> list[str]:
+    """The names of these variables, which depend on no environment."""
+    compiled = plan.driver.compile_cache_variable
+    return ["PYTHONPYCACHEPREFIX", *([compiled] if compiled is not None else [])]
 
 
 def compiled_programs(plan: Plan) -> int | None:
@@ -25,4 +31,4 @@ def compiled_programs(plan: Plan) -> int | None:
 
 
 def _compile_cache(plan: Plan) -> Path:
-    return scratch_folder(plan.environment, "compiled", plan.commit)
+    return scratch_folder(plan.environment, "compiled", plan.commit, plan.device)

@@ -36,13 +36,13 @@ def check_flags(
         UserError: names every such flag, its origin, and the installed version.
     """
     launch = plan.contract.launch
-    folder = scratch_folder(plan.environment, "flags", plan.commit)
+    folder = scratch_folder(plan.environment, "flags", plan.commit, plan.device)
     kept = folder / f"{_key(launch)[:32]}.json"
     try:
         known = _ANSWER.validate_json(kept.read_bytes())
     except (OSError, pydantic.ValidationError):
         limit = plan.contract.limits.start_timeout_s
-        answer = ask(python, launch.entry, environ, limit)
+        answer = ask(python, launch.program, environ, limit)
         if answer is None:
             say("its server did not list its flags, so they are not checked")
             return
@@ -50,7 +50,7 @@ def check_flags(
         write_whole(kept, answer)
     strangers = unknown_flags(plan, known)
     if strangers:
-        version = installed_version(plan.environment, plan.driver.package, plan.commit)
+        version = installed_version(plan.environment, plan.driver.package, plan.commit, plan.device)
         named = ", ".join(f"--{flag} ({origin})" for flag, origin in strangers.items())
         raise UserError(f"{plan.title}: {plan.driver.package} {version} does not know {named}")
 
@@ -90,5 +90,5 @@ def ask(python: Path, entry: list[str], environ: dict[str, str], limit_s: float)
 
 def _key(launch: Launch) -> str:
     """What the list of flags depends on within one environment."""
-    program = [sha256_file(Path(a)) if Path(a).is_file() else a for a in launch.entry[:2]]
+    program = [sha256_file(Path(a)) if Path(a).is_file() else a for a in launch.program[:2]]
     return sha256(json.dumps([program, sorted(launch.environ.items())]).encode())

@@ -67,6 +67,22 @@ def test_a_target_is_told_in_a_clone_where_nothing_is_and_nothing_is_left(
     assert lines.count("    JAX_LOG_COMPILES=1") == 2
 
 
+def test_a_commit_is_planned_without_its_repository(
+    bare: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("SCOREPARITY_SGLANG_JAX_SOURCE", raising=False)
+    lines = said(bare, "target=cpu_multi_item")
+    assert not (tmp_path / "cache").exists()
+    assert not any("to be set first" in line for line in lines)
+    folder = "'(a folder of the cache, named after the commit)'"
+    assert lines.count(f"    JAX_COMPILATION_CACHE_DIR={folder}") == 2
+    assert [line for line in lines if line.startswith("  items scored: ")][:2] == [
+        "  items scored: separate",
+        "  items scored: prefill_extend (score from cache v2)",
+    ]
+    assert len([line for line in lines if "python -m sgl_jax.launch_server" in line]) == 2
+
+
 def test_how_the_items_would_be_scored_is_told_for_every_server(bare: Path) -> None:
     lines = printed_by(bare, "target=tpu_vs_gpu")
     assert [line.strip() for line in lines if line.startswith("  items scored: ")] == [
