@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from stages.common.errors import UserError, hide, one_line
 from stages.common.files import sha256
-from stages.common.git import GitError, git, run_git, said, try_git, why_no_revision
+from stages.common.git import GitError, git, git_message, run_git, try_git, why_no_revision
 
 _MOST_BRANCHES = 8
 _SUBJECT_CHARACTERS = 100
@@ -228,7 +228,9 @@ def _fetch(url: str, commit: str, folder: Path) -> None:
         return
     heads = "+refs/heads/*:refs/heads/*"
     # Older servers give out only what a branch holds. Then all of it has to be fetched.
-    deep = ("--depth", "2147483647") if "unadvertised object" in said(one) else ("--depth", "1")
+    deep = (
+        ("--depth", "2147483647") if "unadvertised object" in git_message(one) else ("--depth", "1")
+    )
     done = run_git(*fetch, *deep, url, heads, folder=folder, works=True)
     if done.returncode != 0:
-        raise GitError(f"{_without_secret(url)}: `git fetch` failed: {said(done)}")
+        raise GitError(f"{_without_secret(url)}: `git fetch` failed: {git_message(done)}")

@@ -71,7 +71,7 @@ def test_a_commit_is_planned_without_its_repository(
     bare: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("SCOREPARITY_SGLANG_JAX_SOURCE", raising=False)
-    lines = said(bare, "target=cpu_multi_item")
+    lines = printed_by(bare, "target=cpu_multi_item")
     assert not (tmp_path / "cache").exists()
     assert not any("to be set first" in line for line in lines)
     folder = "'(a folder of the cache, named after the commit)'"
