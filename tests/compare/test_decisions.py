@@ -568,8 +568,8 @@ def test_a_winner_that_took_more_from_its_cache_than_its_view_allows_is_not_trus
     assert of.prefix_cache["jax"].excess_passes == (15 if above else 0)
     assert of.prefix_cache["pytorch"].excess_passes == 0
     report = render_all(found)["report.md"]
-    told = "chunk sizes 1 to 4: in 15 timed passes more came from the prefix cache than is allowed."
-    assert report.count(told) == (1 if above else 0)
+    excess = "chunk sizes 1 to 4: took more from its prefix cache than allowed in 15 timed passes."
+    assert report.count(excess) == (1 if above else 0)
     assert ("†" in report) is above
 
 
