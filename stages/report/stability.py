@@ -35,18 +35,11 @@ def stability(comparison: Comparison) -> list[str]:
 
 
 def _failures(comparison: Comparison) -> list[str]:
-    said = []
-    for view in comparison.views():
-        for backend in comparison.pair.both:
-            found = [
-                f.cell(failures(cell.failures), cell.chunk_size)
-                for cell in view.cells
-                if cell.backend == backend and cell.failures
-            ]
-            if found:
-                said.append(
-                    f"{f.backend_view(backend, view.view, comparison.pair)}: {'; '.join(found)}."
-                )
+    failed = [cell for cell in cells(comparison) if cell.failures]
+    said = [
+        f"{name}: {'; '.join(f.cell(failures(c.failures), c.chunk_size) for c in mine)}."
+        for name, mine in _by_matrix(failed, comparison.pair)
+    ]
     short = [
         f"{f.at(c, comparison.pair)} ({f.percent(c.success_rate)})"
         for c in cells(comparison)

@@ -123,7 +123,7 @@ def test_a_server_that_came_back_was_not_restarted_but_waited_for() -> None:
 
 def test_a_baseline_from_elsewhere_is_not_called_frozen() -> None:
     page = render_all(whole(at_url("pytorch", "portable")))["report.md"]
-    assert "The PyTorch baseline was started elsewhere in the portable view: it says it is" in page
+    assert "The PyTorch baseline was started elsewhere in the portable view: it reports" in page
     assert "The PyTorch baseline is frozen" not in page
     assert "The PyTorch baseline is frozen" in render_all(whole())["report.md"]
 
