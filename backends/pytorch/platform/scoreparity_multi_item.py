@@ -33,7 +33,7 @@ def visible(delimiters: torch.Tensor, length: int) -> torch.Tensor:
     own_item = (item[:, None] == item[None, :]) & ~is_delimiter[None, :]
     seen = causal & ((index < query)[None, :] | own_item)
     if query == 0:
-        seen[is_delimiter, is_delimiter.nonzero().squeeze(1)] = True
+        seen[delimiters, delimiters] = True
     return seen
 
 
