@@ -76,7 +76,7 @@ class Plan:
 
     @property
     def commit(self) -> str | None:
-        """The commit of the checkout from which its backend is installed, if any."""
+        """The commit from which its backend is installed, if any."""
         return self.contract.launch.commit
 
     @property
