@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from bench import bench_contract, inside, make_bench
-from click.testing import CliRunner
 from contracts import raw_contract
 from targets import bare_folder, plans
 
 from stages.common.errors import ContractError
-from stages.measure.command import main
+from stages.contract import parse_contract
+from stages.measure.command import measure, record_unavailable
 from stages.measure.servers.launched import launch_variables
+from stages.plan.plan import Plan, make_plan
 
 KEY = "JAX_LOG_COMPILES"
 
@@ -29,21 +31,22 @@ def test_a_launched_server_is_told_to_log_its_compilations(
     assert launch_variables(made["pytorch", "portable"]) == pytorch
 
 
-@pytest.mark.parametrize("unavailable", [None, "a quota of 0 GPUs"])
+@pytest.mark.parametrize("step", [measure, record_unavailable])
 def test_a_contract_by_which_a_server_hides_its_compilations_is_refused_before_anything_is_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unavailable: str | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: Callable[[Plan, Path], None]
 ) -> None:
     # An empty cache: whatever needed an environment would have to build it there.
     monkeypatch.setenv("SCOREPARITY_CACHE", str(tmp_path / "cache"))
-    raw = bench_contract(backends__jax__unavailable=unavailable)
+    raw = bench_contract()
     raw["backends"]["jax"]["launch"]["environ"] = {KEY: "0"}
     make_bench(tmp_path / "bench", raw)
     with inside(tmp_path / "bench"):
-        result = CliRunner().invoke(main, ["jax", "portable"])
-    assert result.exit_code == ContractError.exit_code
-    assert result.output == (
-        f"error: params.yaml: backends.jax.launch.environ.{KEY}: found '0'; allowed: '1' or no such"
-        " key: by it the server reports its compilations\n"
+        plan = make_plan(parse_contract(raw), "jax", "portable")
+        with pytest.raises(ContractError) as caught:
+            step(plan, tmp_path / "written")
+    assert str(caught.value) == (
+        f"params.yaml: backends.jax.launch.environ.{KEY}: found '0'; allowed: '1' or no such key:"
+        " by it the server reports its compilations"
     )
-    assert not list((tmp_path / "bench" / "data").rglob("server.log"))
+    assert not (tmp_path / "written").exists()
     assert not (tmp_path / "cache" / "environments").exists()
