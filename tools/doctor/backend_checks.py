@@ -57,6 +57,8 @@ def versions(subject: Subject) -> Finding:
     """Installed packages next to the pins."""
     found = subject.environment
     server = _server_version(subject)
+    if found.checkout_complaint is not None:
+        return Finding("versions", "ok", f"{server}: no packages are pinned for it yet")
     if found.state != "complete":
         return Finding("versions", "ok", f"{server} pinned; {len(found.pinned)} packages in all")
     if not found.differences:
