@@ -26,7 +26,7 @@ from stages.documents.comparison import (
 )
 from stages.report import format as f
 from stages.report.checks import left_out_controls
-from stages.report.prose.oracle import oracle
+from stages.report.prose.oracle import oracle, other_prompt
 from stages.report.prose.reasons import also_passed, leak
 from stages.report.ratios import cells
 
@@ -214,6 +214,8 @@ def _isolation(comparison: Comparison) -> Iterator[str]:
 def _oracle(comparison: Comparison) -> Iterator[str]:
     for view in comparison.views():
         yield f.in_view(view.view, oracle(view))
+        if (unlike := other_prompt(view)) is not None:
+            yield f.in_view(view.view, unlike)
 
 
 def _sides(comparison: Comparison) -> list[tuple[ViewComparison, Backend]]:

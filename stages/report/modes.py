@@ -13,6 +13,7 @@ from stages.contract import Backend
 from stages.documents.comparison import Comparison, ViewComparison
 from stages.documents.matrix import MULTI_ITEM_MODES, Scoring
 from stages.report import format as f
+from stages.report.prose.oracle import other_prompt
 
 MEANS: dict[ScoringMode, str] = {
     "separate": "n prompts, the query repeated in each",
@@ -45,7 +46,9 @@ def of_both_views(comparison: Comparison) -> str:
 
 def remarks(comparison: Comparison) -> list[str]:
     """What a reader must know before any figure: who did no multi-item scoring, what differs."""
-    return [*_without(comparison), *_unlike(comparison.portable)]
+    prompts = ((view.view, other_prompt(view)) for view in comparison.views())
+    unlike = [f.in_view(view, sentence) for view, sentence in prompts if sentence is not None]
+    return [*_without(comparison), *_unlike(comparison.portable), *unlike]
 
 
 def _without(comparison: Comparison) -> Iterator[str]:

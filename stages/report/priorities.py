@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 from stages.documents.comparison import Cell, Comparison, ViewComparison
 from stages.report import format as f
+from stages.report.prose.oracle import scored
 from stages.report.prose.reasons import also_passed, instability, leak
 from stages.report.ratios import cells, pairs
 
@@ -58,7 +59,9 @@ def _wrong(comparison: Comparison) -> Iterator[str]:
         isolation, oracle, where = view.isolation[mine], view.oracle[mine], _where(view)
         if isolation.verdict == "leaks":
             yield f"Isolation: {where}, {leak(isolation)}."
-        if oracle.agrees is False:
+        if oracle.verdict == "other_prompt":
+            yield f"Correct scores: {where}, scored another prompt: {scored(oracle)}."
+        elif oracle.verdict == "wrong":
             yield (
                 f"Correct scores: {where}, differs from the oracle by up to"
                 f" {f.difference(oracle.max_abs_diff)}."

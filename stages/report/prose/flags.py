@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stages.documents.comparison import BUSY, Flag, FlagCode, Pair
 from stages.report import format as f
+from stages.report.prose.oracle import with_delimiter
 from stages.report.prose.reasons import instability
 
 # What the words in braces stand for: see `flag`.
@@ -24,6 +25,7 @@ _WORDS: dict[FlagCode, str] = {
         " may have answered them"
     ),
     "oracle_differs": "{name} differs from the oracle by up to {difference}",
+    "other_prompt": "{name} scores another prompt: {prompt}",
     "oracle_not_compared": "the oracle has nothing to compare {name} with",
     "noise": "{name}'s answers to one identical request differ by up to {difference}",
     "unstable": "{cell} is unstable: {instability}",
@@ -42,6 +44,7 @@ def flag(of: Flag, pair: Pair) -> str:
         cpu=f.percent(of.share, BUSY),
         round_trip=_round_trip(of),
         difference=f.difference(of.difference),
+        prompt=f.ABSENT if of.delimiter is None else with_delimiter(of.delimiter),
         passes=f.count(of.passes or 0, "timed pass", "timed passes"),
         low=f.ABSENT if of.low is None else f.factor(of.low),
         high="any" if of.high is None else f.factor(of.high),
