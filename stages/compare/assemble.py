@@ -164,8 +164,8 @@ def _view(
             evidence.oracle.frame,
             labels,
             contract.gate,
-            isolations[b],
             evidence.oracle.delimited(keys[b]),
+            isolations[b].verdict == "leaks",
         )
         for b in both
     }

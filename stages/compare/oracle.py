@@ -12,7 +12,6 @@ from stages.contract import Backend, Gate
 from stages.documents.cell import PASS_COLUMNS
 from stages.documents.comparison import (
     DelimitedResult,
-    Isolation,
     OracleResult,
     OracleSide,
     OracleVerdict,
@@ -27,8 +26,8 @@ def against_oracle(
     sample: pl.DataFrame,
     labels: int,
     gate: Gate,
-    isolation: Isolation,
     delimited: Delimited | None = None,
+    leaks: bool = False,
 ) -> OracleResult:
     """One backend's scores against the oracle's, on the oracle's sample.
 
@@ -37,8 +36,8 @@ def against_oracle(
         sample: the oracle's table, a row a sampled (pass, item).
         labels: scores per item.
         gate: within its limits the backend agrees with the oracle.
-        isolation: of the backend in this view.
         delimited: the prompts with the delimiter of this matrix, if its server packs items.
+        leaks: whether a score was found to depend on neighbouring items.
     """
     pairs = _pairs(passes, sample if delimited is None else delimited.sample, labels)
     missing = sample.height - pairs.height
@@ -64,7 +63,7 @@ def against_oracle(
         mean_abs_diff=mean,
         agrees=agrees,
         delimited=other,
-        verdict=verdict(agrees, other, isolation),
+        verdict=verdict(agrees, other, leaks),
     )
 
 
@@ -108,7 +107,7 @@ def _delimited(
     )
 
 
-def verdict(agrees: bool, other: DelimitedResult | None, isolation: Isolation) -> OracleVerdict:
+def verdict(agrees: bool, other: DelimitedResult | None, leaks: bool) -> OracleVerdict:
     """What the backend scored: the prompt that was asked for, another one, or neither.
 
     A prompt with a delimiter in it is still one item's own. A score that depends on neighbours is
@@ -116,14 +115,9 @@ def verdict(agrees: bool, other: DelimitedResult | None, isolation: Isolation) -
     """
     if agrees:
         return "agrees"
-    if other is not None and other.agrees and not leaks(isolation):
+    if other is not None and other.agrees and not leaks:
         return "other_prompt"
     return "wrong"
-
-
-def leaks(isolation: Isolation) -> bool:
-    """Whether a score was found to depend on neighbouring items."""
-    return isolation.verdict == "leaks"
 
 
 def sides_with(results: Mapping[Backend, OracleResult]) -> OracleSide | None:

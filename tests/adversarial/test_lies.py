@@ -423,23 +423,25 @@ CHECKS: dict[str, tuple[object, str, object, str]] = {
     "the oracle's prompt with the delimiter": (
         assemble,
         "against_oracle",
-        lambda passes, sample, labels, g, isolated, _: oracle.against_oracle(
-            passes, sample, labels, g, isolated
+        lambda passes, sample, labels, g, _, leaks: oracle.against_oracle(
+            passes, sample, labels, g, None, leaks
         ),
         "another prompt, with the delimiter",
     ),
     "the delimiter is the server's own": (
         assemble,
         "against_oracle",
-        lambda passes, sample, labels, g, isolated, _: oracle.against_oracle(
-            passes, sample, labels, g, isolated, of_the_other_server(sample)
+        lambda passes, sample, labels, g, _, leaks: oracle.against_oracle(
+            passes, sample, labels, g, of_the_other_server(sample), leaks
         ),
         "a prompt with a delimiter that is not the server's",
     ),
     "a leak is no prompt's score": (
-        oracle,
-        "leaks",
-        always(False),
+        assemble,
+        "against_oracle",
+        lambda passes, sample, labels, g, delimited, _: oracle.against_oracle(
+            passes, sample, labels, g, delimited
+        ),
         "another prompt, and neighbours of other lengths leak",
     ),
     "the untimed answers": (
