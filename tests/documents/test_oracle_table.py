@@ -154,7 +154,7 @@ def test_a_table_without_provenance_is_refused(written: Path) -> None:
     refused(written, "carries no provenance")
 
 
-@pytest.mark.parametrize("raw", [b"{", b"[]", b'{"schema_version": 2}'])
+@pytest.mark.parametrize("raw", [b"{", b"[]", b'{"schema_version": 3}'])
 def test_damaged_provenance_is_refused(written: Path, raw: bytes) -> None:
     table = oracle_table(SAMPLE, SCORES).replace_schema_metadata({METADATA: raw})
     pq.write_table(table, written)
