@@ -26,7 +26,7 @@ for name in BACKEND REPOSITORY REVISION DVC_REMOTE_URL WORK; do
 done
 case $BACKEND in
   jax) stages=(workload checkpoint nonce) ;;
-  pytorch) stages=(workload checkpoint nonce oracle) ;;
+  pytorch) stages=(workload checkpoint nonce delimiters oracle) ;;
   *) refuse "BACKEND: found $BACKEND; allowed: jax, pytorch" ;;
 esac
 stages+=("measure@$BACKEND-portable" "measure@$BACKEND-best_native")

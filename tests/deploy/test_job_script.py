@@ -40,7 +40,7 @@ measure: .venv/.complete
 remotes:
 \t@echo "object storage" && false
 STAGES_jax := workload checkpoint nonce measure@jax-portable measure@jax-best_native
-STAGES_pytorch := workload checkpoint nonce oracle measure@pytorch-portable \\
+STAGES_pytorch := workload checkpoint nonce delimiters oracle measure@pytorch-portable \\
   measure@pytorch-best_native
 """,
     "dvc.yaml": """\
@@ -63,6 +63,9 @@ stages:
   checkpoint:
     cmd: bash measure.sh checkpoint
     outs: [data/checkpoint]
+  delimiters:
+    cmd: bash measure.sh delimiters
+    outs: [data/delimiters]
   oracle:
     cmd: bash measure.sh oracle
     outs: [data/oracle]
@@ -248,6 +251,7 @@ JAX = ("workload", "checkpoint", "measure@jax-portable", "measure@jax-best_nativ
 PYTORCH = (
     "workload",
     "checkpoint",
+    "delimiters",
     "oracle",
     "measure@pytorch-portable",
     "measure@pytorch-best_native",
