@@ -397,7 +397,7 @@ def test_a_failing_measurement_pushes_nothing_and_the_next_attempt_pushes_all(jo
     job.settings = {"BACKEND": "pytorch", "LABEL": "again"}
     # An earlier attempt was killed while it cloned.
     (job.work / "scoreparity.part" / ".git").mkdir(parents=True)
-    code, said = job.run(FAIL_AT="5")
+    code, said = job.run(FAIL_AT="6")
     assert code == 1
     assert "nothing is pushed" in said
     assert (job.branches(), job.stored()) == ([], 0)
