@@ -103,7 +103,7 @@ read -r candidate reference <<<"$pair"
 stages=(workload checkpoint nonce)
 case $BACKEND in
   "$candidate") ;;
-  "$reference") stages+=(oracle) ;;
+  "$reference") stages+=(delimiters oracle) ;;
   *) refuse "BACKEND: found $BACKEND; allowed: $candidate, $reference" ;;
 esac
 matrices=$(.venv/bin/dvc stage list --name-only | grep "^measure@$BACKEND-") ||

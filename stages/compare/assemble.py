@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -154,7 +154,14 @@ def _view(
         for b in both
     }
     oracle = {
-        b: against_oracle(passes[keys[b]], evidence.oracle.frame, labels, contract.gate)
+        b: against_oracle(
+            passes[keys[b]],
+            evidence.oracle.frame,
+            labels,
+            contract.gate,
+            evidence.oracle.delimited(keys[b]),
+            isolations[b].verdict == "leaks",
+        )
         for b in both
     }
     cells: list[Cell] = []
@@ -219,16 +226,15 @@ def _isolation(
     return isolation(probes.frame, probes.provenance.targets, served.items, limit)
 
 
-def _oracle_flags(results: Mapping[Backend, OracleResult]) -> list[Flag]:
-    return [
-        Flag(
-            code="oracle_not_compared" if result.agrees is None else "oracle_differs",
-            backend=backend,
-            difference=result.max_abs_diff,
-        )
-        for backend, result in results.items()
-        if not result.agrees
-    ]
+def _oracle_flags(results: Mapping[Backend, OracleResult]) -> Iterator[Flag]:
+    for backend, result in results.items():
+        if result.verdict == "not_compared":
+            yield Flag(code="oracle_not_compared", backend=backend)
+        if result.verdict == "wrong":
+            yield Flag(code="oracle_differs", backend=backend, difference=result.max_abs_diff)
+        if result.verdict == "other_prompt" and result.delimited is not None:
+            delimiter = result.delimited.delimiter
+            yield Flag(code="other_prompt", backend=backend, delimiter=delimiter)
 
 
 def _noise_flags(floors: Mapping[Backend, NoiseFloor], gate: Gate) -> list[Flag]:

@@ -25,6 +25,7 @@ class Expected:
         model_sha256: of the model under test.
         environment_sha256s: what each backend's environment can be, by its pinned requirements
             and its commit.
+        delimiters: matrix to the token that its server puts between items; only those that pack.
     """
 
     contract: Contract
@@ -32,6 +33,7 @@ class Expected:
     nonce: str
     model_sha256: str
     environment_sha256s: dict[Backend, frozenset[str]]
+    delimiters: dict[str, int]
 
 
 def check_matrix(
@@ -110,6 +112,7 @@ def check_oracle(path: Path, oracle: OracleTable, expected: Expected) -> None:
     _same(path, "softmax", found.apply_softmax, contract.workload.apply_softmax)
     _same(path, "sample seed", found.sample_seed, contract.oracle.seed)
     _same(path, "sample size", found.samples_per_chunk, contract.oracle.samples_per_chunk)
+    _same(path, "delimiters", found.delimiters, expected.delimiters)
 
 
 def _check_scores(path: Path, matrix: Matrix) -> None:

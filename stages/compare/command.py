@@ -20,6 +20,7 @@ from stages.compare.exports import metrics, plot_table
 from stages.contract import Contract, load_contract
 from stages.documents.cell import matrix_keys
 from stages.documents.comparison import Comparison
+from stages.documents.delimiters import by_title
 from stages.documents.matrix import (
     COMPARISON_FILE,
     MATRIX_FILE,
@@ -34,6 +35,7 @@ from stages.documents.oracle import ORACLE_FILE, read_oracle
 from stages.documents.probes import PROBES_FILE, read_probes
 from stages.documents.workload import read_workload
 from stages.environments.build import environment_sha256s
+from stages.plan.packing import delimiters_of
 
 
 def compare(contract: Contract) -> Comparison:
@@ -53,6 +55,7 @@ def compare(contract: Contract) -> Comparison:
             b: environment_sha256s(launch.environment, launch.commit, launch.device)
             for b, launch in launches.items()
         },
+        delimiters=by_title(delimiters_of(contract)),
     )
     matrices, probes = {}, {}
     for key in matrix_keys(contract.pair):

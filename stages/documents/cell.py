@@ -18,6 +18,11 @@ class MatrixKey(NamedTuple):
     backend: Backend
     view: View
 
+    @property
+    def title(self) -> str:
+        """How files name it, such as ``toy-portable``."""
+        return f"{self.backend}-{self.view}"
+
 
 def matrix_keys(pair: Pair) -> tuple[MatrixKey, ...]:
     """Every matrix of a comparison, by backend."""

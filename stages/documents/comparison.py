@@ -26,7 +26,7 @@ from stages.documents.matrix import (
     Status,
 )
 
-COMPARISON_VERSION = 7
+COMPARISON_VERSION = 8
 
 BUSY = 0.10
 """Share of the machine's CPU time in other processes from which figures are flagged."""
@@ -46,6 +46,7 @@ type IsolationVerdict = Literal[
     "isolated", "leaks", "not_probed", "lengths_not_probed", "no_neighbours"
 ]
 type Role = Literal["candidate", "reference"]
+type OracleVerdict = Literal["agrees", "other_prompt", "wrong", "not_compared"]
 type OracleSide = Backend | Literal["both", "neither"]
 type Outcome = Backend | Literal["tie", "none", "deferred"]
 type Confidence = Literal["high", "medium", "low", "none"]
@@ -76,6 +77,7 @@ type FlagCode = Literal[
     "requests_repeated",
     "repetition_unknown",
     "oracle_differs",
+    "other_prompt",
     "oracle_not_compared",
     "noise",
     "unstable",
@@ -215,6 +217,27 @@ class NoiseFloor(Part):
     max_abs_diff: float | None
 
 
+class DelimitedResult(Part):
+    """One backend against the independent scorer's scores of query + delimiter + item.
+
+    Attributes:
+        delimiter: the token that its server puts between items.
+        max_abs_diff, mean_abs_diff: from the backend's scores, over all pairs that are compared
+            and all labels.
+        prompts_max_abs_diff, prompts_mean_abs_diff: between the scorer's own scores of that
+            prompt and of the one without the delimiter.
+        agrees: the backend's scores are within the gate's limits, and the gate tells the two
+            prompts apart.
+    """
+
+    delimiter: int
+    max_abs_diff: float
+    mean_abs_diff: float
+    prompts_max_abs_diff: float
+    prompts_mean_abs_diff: float
+    agrees: bool
+
+
 class OracleResult(Part):
     """One backend against the independent scorer.
 
@@ -223,6 +246,11 @@ class OracleResult(Part):
         missing: number of sampled pairs whose pass did not succeed.
         max_abs_diff, mean_abs_diff: over the compared pairs and all labels.
         agrees: both within the gate's limits; ``None`` with nothing compared.
+        delimited: the same against the prompt with the delimiter; ``None`` where the server packs
+            no items, or with nothing compared.
+        verdict: ``agrees``; else ``other_prompt`` where the scores are those of the prompt with
+            the delimiter and none was found to depend on neighbouring items; else ``wrong``.
+            ``not_compared`` with nothing compared.
     """
 
     compared: int
@@ -230,6 +258,8 @@ class OracleResult(Part):
     max_abs_diff: float | None
     mean_abs_diff: float | None
     agrees: bool | None
+    delimited: DelimitedResult | None = None
+    verdict: OracleVerdict
 
 
 class PrefixCache(Part):
@@ -328,6 +358,7 @@ _OF_FLAG: dict[FlagCode, tuple[str, ...]] = {
     "requests_repeated": ("backend",),
     "repetition_unknown": ("backend",),
     "oracle_differs": ("backend", "difference"),
+    "other_prompt": ("backend", "delimiter"),
     "oracle_not_compared": ("backend",),
     "noise": ("backend", "difference"),
     "unstable": ("backend", "chunk_size", "instability"),
@@ -377,6 +408,7 @@ class Flag(Part):
         backend, chunk_size: the backend or cell that it is about.
         share: of the CPU time that other work took, or of the median pass that round trips take.
         difference: the largest difference of scores.
+        delimiter: the token that the backend scores between query and item.
         passes: number of timed passes.
         round_trip_s: duration of a round trip to the server.
         low, high: ends of the lead's interval; ``high`` is ``None`` where it has no upper end.
@@ -389,6 +421,7 @@ class Flag(Part):
     chunk_size: int | None = None
     share: float | None = None
     difference: float | None = None
+    delimiter: int | None = None
     passes: int | None = None
     round_trip_s: float | None = None
     low: float | None = None

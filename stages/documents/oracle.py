@@ -1,7 +1,8 @@
 """The oracle's table: its Parquet schema, its provenance and its reader.
 
-A row is one item of one pass, scored on its own. The file holds no time and no host name, so the
-same contract on the same machine writes the same bytes.
+A row is one item of one pass, scored on its own. Where a server of the contract packs items, the
+prompt with that server's delimiter between query and item is scored too. The file holds no time
+and no host name, so the same contract on the same machine writes the same bytes.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from typing import Literal
 
 import polars as pl
 import pyarrow as pa
+from pydantic import Field
 
+from stages.documents.cell import MatrixKey
 from stages.documents.tables import TableKind, TableProvenance
 
-ORACLE_VERSION = 2
+ORACLE_VERSION = 3
 ORACLE_FILE = Path("data") / "oracle" / "oracle.parquet"
+
+_SCORES = pa.list_(pa.field("element", pa.float64(), nullable=False))
 
 ORACLE_SCHEMA = pa.schema(
     [
@@ -24,11 +29,9 @@ ORACLE_SCHEMA = pa.schema(
         pa.field("chunk_size", pa.int32(), nullable=False),
         pa.field("run", pa.int32(), nullable=False),
         pa.field("item", pa.int32(), nullable=False),
-        pa.field(
-            "scores",
-            pa.list_(pa.field("element", pa.float64(), nullable=False)),
-            nullable=False,
-        ),
+        pa.field("scores", _SCORES, nullable=False),
+        # One list for each of the provenance's `delimiter_tokens`, in their order.
+        pa.field("delimited_scores", pa.list_(pa.field("element", _SCORES, nullable=False))),
     ]
 )
 
@@ -40,6 +43,8 @@ class OracleProvenance(TableProvenance):
         nonce: of the comparison whose prompts it scored.
         sample_seed: seed of the sample.
         samples_per_chunk: wanted pairs per chunk size; fewer rows where fewer exist.
+        delimiters: matrix, such as ``toy-portable``, to the token that its server puts between
+            items; empty where no server packs, and then no prompt with a delimiter was scored.
         threads: of the forward pass; another number may change the last bits of a score.
     """
 
@@ -49,11 +54,30 @@ class OracleProvenance(TableProvenance):
     nonce: str
     sample_seed: int
     samples_per_chunk: int
+    delimiters: dict[str, int] = Field(default_factory=dict)
     dtype: Literal["float32"]
     torch_version: str
     transformers_version: str
     threads: int
     environment_sha256: str
+
+    @property
+    def delimiter_tokens(self) -> list[int]:
+        """The different delimiters, in the order of a row's ``delimited_scores``."""
+        return sorted(set(self.delimiters.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Delimited:
+    """The prompts with a delimiter between query and item.
+
+    Attributes:
+        delimiter: the token.
+        sample: as the oracle's table, with the scores of these prompts in ``delimited``.
+    """
+
+    delimiter: int
+    sample: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +86,15 @@ class OracleTable:
 
     frame: pl.DataFrame
     provenance: OracleProvenance
+
+    def delimited(self, key: MatrixKey) -> Delimited | None:
+        """The prompts with the delimiter of one matrix; ``None`` where its server packs nothing."""
+        delimiter = self.provenance.delimiters.get(key.title)
+        if delimiter is None:
+            return None
+        place = self.provenance.delimiter_tokens.index(delimiter)
+        scores = pl.col("delimited_scores").list.get(place)
+        return Delimited(delimiter, self.frame.with_columns(delimited=scores))
 
 
 ORACLE_TABLE = TableKind(

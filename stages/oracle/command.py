@@ -6,6 +6,7 @@ wrong.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -21,6 +22,7 @@ from stages.backends.registry import oracle_environment
 from stages.common.errors import UserError, one_line_errors
 from stages.common.shell import clean_environ
 from stages.contract import load_contract
+from stages.documents.delimiters import DELIMITERS_FILE, read_delimiters
 from stages.documents.matrix import MODEL_FILE, WORKLOAD_FILE
 from stages.documents.model import read_model
 from stages.documents.nonce import NONCE_FILE, read_nonce
@@ -32,7 +34,7 @@ from stages.documents.oracle import (
     OracleProvenance,
 )
 from stages.documents.tables import table_sha256
-from stages.documents.workload import read_workload
+from stages.documents.workload import CanonicalWorkload, read_workload
 from stages.environments.build import (
     ensure_environment,
     requirements_sha256,
@@ -87,15 +89,31 @@ def run_scorer(python: Path, job: Job, scorer: Path = SCORER) -> Answer:
     return answer
 
 
+def prompts_of(
+    workload: CanonicalWorkload, sample: list[SampledItem], delimiters: list[int]
+) -> list[list[int]]:
+    """The prompts of the sample, then the same with each delimiter between query and item."""
+    return [
+        prompt_of(workload, sampled, between)
+        for between in (None, *delimiters)
+        for sampled in sample
+    ]
+
+
 def check_scores(sample: list[SampledItem], scores: list[list[float]], job: Job) -> None:
-    """Check that every sampled item has one probability for each label.
+    """Check that every prompt has one probability for each label.
+
+    Args:
+        sample: the items of the prompts.
+        scores: of the job's prompts; these are the sample's, once or several times over.
+        job: that was answered.
 
     Raises:
-        UserError: an item has not; names it.
+        UserError: a prompt has not; names its item.
     """
-    if len(scores) != len(sample):
-        raise UserError(f"the oracle scored {len(scores)} prompts, not {len(sample)}")
-    for sampled, row in zip(sample, scores, strict=True):
+    if len(scores) != len(job.prompts):
+        raise UserError(f"the oracle scored {len(scores)} prompts, not {len(job.prompts)}")
+    for sampled, row in zip(itertools.cycle(sample), scores, strict=False):
         where = f"chunk size {sampled.chunk_size}, run {sampled.run}, item {sampled.item}"
         if len(row) != len(job.label_token_ids):
             raise UserError(f"the oracle gave {len(row)} scores for {where}")
@@ -107,8 +125,21 @@ def check_scores(sample: list[SampledItem], scores: list[list[float]], job: Job)
 
 
 def oracle_table(sample: list[SampledItem], scores: list[list[float]]) -> pa.Table:
-    """The Arrow table of the scores, one row for each sampled item."""
-    rows = [{**asdict(sampled), "scores": row} for sampled, row in zip(sample, scores, strict=True)]
+    """The Arrow table of the scores, one row for each sampled item.
+
+    Args:
+        sample: the items.
+        scores: of their prompts, then of those with each delimiter, as :func:`prompts_of` has them.
+    """
+    plain, *delimited = itertools.batched(scores, len(sample))
+    rows = [
+        {
+            **asdict(sampled),
+            "scores": plain[i],
+            "delimited_scores": [block[i] for block in delimited] or None,
+        }
+        for i, sampled in enumerate(sample)
+    ]
     return pa.Table.from_pylist(rows, schema=ORACLE_SCHEMA)
 
 
@@ -136,10 +167,12 @@ def main(output: Path) -> None:
         samples_per_chunk=contract.oracle.samples_per_chunk,
         seed=contract.oracle.seed,
     )
+    delimiters = read_delimiters(DELIMITERS_FILE)
+    tokens = sorted(set(delimiters.values()))
     job = Job(
         model=model.path,
         revision=model.revision,
-        prompts=[prompt_of(workload, sampled) for sampled in sample],
+        prompts=prompts_of(workload, sample, tokens),
         label_token_ids=workload.label_token_ids,
         apply_softmax=workload.apply_softmax,
         threads=threads(),
@@ -156,6 +189,7 @@ def main(output: Path) -> None:
         nonce=nonce,
         sample_seed=contract.oracle.seed,
         samples_per_chunk=contract.oracle.samples_per_chunk,
+        delimiters=delimiters,
         dtype="float32",
         torch_version=answer.torch_version,
         transformers_version=answer.transformers_version,
@@ -164,4 +198,5 @@ def main(output: Path) -> None:
         table_sha256=table_sha256(table),
     )
     ORACLE_TABLE.write(output, table, provenance)
-    click.echo(f"oracle: {len(sample)} prompts scored")
+    also = f", and again with delimiter {' and '.join(map(str, tokens))}" if tokens else ""
+    click.echo(f"oracle: {len(sample)} prompts scored{also}")

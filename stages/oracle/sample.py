@@ -52,8 +52,17 @@ def sample_items(
     return sorted(sampled)
 
 
-def prompt_of(workload: CanonicalWorkload, sampled: SampledItem) -> list[int]:
-    """The token ids of one sampled prompt: the salted query and the item, in contract order."""
+def prompt_of(
+    workload: CanonicalWorkload, sampled: SampledItem, delimiter: int | None = None
+) -> list[int]:
+    """The token ids of one sampled prompt: the salted query and the item, in contract order.
+
+    Args:
+        workload: with the nonce of the run.
+        sampled: which item of which pass.
+        delimiter: a token between the two; ``None`` for the prompt that the contract asks for.
+    """
     salt = workload.salt(sampled.phase, sampled.chunk_size, sampled.run)
     query, item = workload.salted_query(salt), workload.items[sampled.item]
-    return item + query if workload.item_first else query + item
+    between = [] if delimiter is None else [delimiter]
+    return [*item, *between, *query] if workload.item_first else [*query, *between, *item]

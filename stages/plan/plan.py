@@ -9,7 +9,7 @@ from stages.backends.declared import DeclaredBackend, Flags, Shape
 from stages.backends.registry import declared
 from stages.common.errors import ContractError, UserError
 from stages.common.git import NOT_ASKED, CodeVersion, code_version
-from stages.contract import Backend, Contract, Launch, MultiItem, View
+from stages.contract import Backend, Contract, View
 from stages.documents.matrix import (
     CHECKPOINT_FOLDER,
     MODEL_FILE,
@@ -22,8 +22,8 @@ from stages.documents.matrix import (
 from stages.documents.model import read_model
 from stages.documents.nonce import NONCE_FILE, read_nonce
 from stages.documents.workload import CanonicalWorkload, read_workload
-from stages.environments.build import pinned_version
 from stages.plan.command_line import attribute, command_line
+from stages.plan.packing import packing_of
 from stages.plan.probe_requests import longest_probe_tokens, packed_probe_tokens, packed_tokens
 
 
@@ -164,7 +164,7 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
     """
     section, driver = contract.backends[backend], declared(backend)
     server, key = section.view(view), f"backends.{backend}.{view}"
-    packed = packed_tokens(subject.workload, contract.probes)
+    sequence = packed_tokens(subject.workload, contract.probes)
     shape = Shape(
         prompt_tokens=subject.workload.prompt_tokens,
         item_tokens=max(len(item) for item in subject.workload.items),
@@ -172,14 +172,15 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
         attention_heads=subject.attention_heads,
         prefix_cache=not server.flags.get("disable-radix-cache", False),
         probe_tokens=longest_probe_tokens(subject.workload, contract.probes),
-        packed_tokens=0 if server.multi_item is None else packed,
+        packed_tokens=0 if server.multi_item is None else sequence,
     )
     # Sizes are derived for launched servers only. A remote one is checked against explicit flags.
     sized_here = server.base_url is None
     derived = driver.derived_flags(shape, section.launch.device) if sized_here else {}
-    packing = _packing(contract, section.launch, driver, server.multi_item)
-    _check_unlike(key, server.flags, packing)
-    if server.multi_item is not None:
+    packing = packing_of(contract, backend, view)
+    packed = {} if packing is None else packing.flags
+    _check_unlike(key, server.flags, packed)
+    if packing is not None:
         _check_sequence(key, server.flags, packed_probe_tokens(subject.workload, contract.probes))
     measured = Measured(
         chunk_sizes=contract.chunk_sizes,
@@ -188,7 +189,7 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
         probes=contract.probes,
         launch=section.launch,
         base_url=server.base_url,
-        flags={**derived, **packing, **server.flags},
+        flags={**derived, **packed, **server.flags},
         multi_item=server.multi_item,
     )
     return Plan(
@@ -202,25 +203,9 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
         contract=measured,
         unavailable=section.unavailable,
         origins=dict.fromkeys(derived, "computed from the contract")
-        | dict.fromkeys(packing, f"{key}.multi_item")
+        | dict.fromkeys(packed, f"{key}.multi_item")
         | {flag: f"{key}.flags.{flag}" for flag in server.flags},
     )
-
-
-def _packing(
-    contract: Contract, launch: Launch, driver: DeclaredBackend, multi_item: MultiItem | None
-) -> Flags:
-    """The flags that pack the items of a request; empty where items are not packed."""
-    if multi_item is None:
-        return {}
-    released = launch.commit is None
-    pinned = pinned_version(launch.environment, driver.package) if released else None
-    packing = driver.packing(multi_item.delimiter_token_id, pinned)
-    reserved = contract.vocabulary.reserved_token_ids
-    if packing.delimiter not in reserved:
-        allowed = f"{packing.delimiter} among them: {driver.package} {pinned} puts it between items"
-        raise ContractError("vocabulary.reserved_token_ids", reserved, allowed)
-    return packing.flags
 
 
 def _check_unlike(key: str, flags: Flags, packing: Flags) -> None:

@@ -22,14 +22,16 @@ from stages.documents.comparison import (
     GateResult,
     Isolation,
     MatrixSource,
+    OracleResult,
     OracleSide,
+    OracleVerdict,
     PrefixCache,
     Verdict,
     ViewComparison,
 )
 from stages.report import format as f
 from stages.report.prose import scores, server
-from stages.report.prose.oracle import oracle
+from stages.report.prose.oracle import oracle, other_prompt, with_delimiter
 from stages.report.prose.reasons import leak
 
 _WORST_FIRST: tuple[Verdict, ...] = ("fail", "inconclusive", "not_compared")
@@ -37,6 +39,14 @@ _SIDES: dict[OracleSide | None, str] = {
     "both": "both agree",
     "neither": "neither agrees",
     None: "not known",
+}
+# By whether the prompt with a delimiter was scored too: without it, who differs may have scored it.
+_ORACLE_WORDS: dict[tuple[OracleVerdict, bool], str] = {
+    ("agrees", False): "agrees",
+    ("agrees", True): "agrees",
+    ("other_prompt", True): "scores another prompt",
+    ("wrong", False): "differs",
+    ("wrong", True): "wrong",
 }
 
 
@@ -253,20 +263,42 @@ def oracle_answer(view: ViewComparison, backend: Backend, limits: Gate) -> Answe
         text = f"no answer to {missing}" if found.missing else "nothing was sampled"
         return Answer("not compared", text)
     return Answer(
-        "agrees" if found.agrees else "differs",
+        _ORACLE_WORDS[found.verdict, found.delimited is not None],
         f"{f.count(found.compared, 'sampled item')}"
         f" ({scores.against_limits(found.max_abs_diff, found.mean_abs_diff, limits)})"
+        + _delimited(found, limits)
         + (f"; no answer to {missing} more" if found.missing else ""),
     )
 
 
+def _delimited(found: OracleResult, limits: Gate) -> str:
+    """How far from the prompt with the delimiter a backend is that did not score the plain one."""
+    with_it = found.delimited
+    if with_it is None or found.verdict == "agrees":
+        return ""
+    told = (
+        f"; from {with_delimiter(with_it.delimiter)}: largest difference"
+        f" {f.difference(with_it.max_abs_diff)}, mean {f.difference(with_it.mean_abs_diff)}"
+    )
+    if found.verdict == "other_prompt":
+        return told
+    if with_it.agrees:
+        return f"{told}, but the scores depend on neighbouring items"
+    near = with_it.max_abs_diff <= limits.max_abs_diff
+    if near and with_it.mean_abs_diff <= limits.mean_abs_diff:
+        return f"{told}, but the gate does not tell the two prompts apart"
+    return f"{told}, so they are neither prompt's scores"
+
+
 def verdict_answer(view: ViewComparison) -> Answer:
     """Which backend the oracle sides with; anything but both stands against the scores."""
-    side, clause = view.oracle_sides_with, oracle(view)
+    side, clause, unlike = view.oracle_sides_with, oracle(view), other_prompt(view)
+    against = [] if side == "both" else [clause]
+    against += [] if unlike is None else [unlike]
     return Answer(
         _SIDES.get(side) or f"sides with {view.pair.title(str(side))}",
-        clause,
-        [] if side == "both" else [f.in_view(view.view, clause)],
+        clause if unlike is None else f"{clause}; {unlike}",
+        [f.in_view(view.view, one) for one in against],
     )
 
 

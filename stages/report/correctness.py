@@ -18,7 +18,7 @@ from stages.documents.comparison import Cell, Comparison, ViewComparison
 from stages.report import format as f
 from stages.report.checks import gate_answer
 from stages.report.prose import scores, server
-from stages.report.prose.oracle import oracle
+from stages.report.prose.oracle import oracle, other_prompt
 from stages.report.prose.reasons import PLAIN, leak
 from stages.report.ratios import cells
 
@@ -155,3 +155,5 @@ def _isolation(comparison: Comparison) -> Iterator[str]:
 def _oracle(comparison: Comparison) -> Iterator[str]:
     for view in comparison.views():
         yield f.in_view(view.view, oracle(view))
+        if (unlike := other_prompt(view)) is not None:
+            yield f.in_view(view.view, unlike)

@@ -13,6 +13,7 @@ from stages.contract import Backend
 from stages.documents.comparison import Comparison, ViewComparison
 from stages.documents.matrix import MULTI_ITEM_MODES, Scoring
 from stages.report import format as f
+from stages.report.prose.oracle import other_prompt
 
 MEANS: dict[ScoringMode, str] = {
     "separate": "n prompts, the query repeated in each",
@@ -48,7 +49,14 @@ def remarks(comparison: Comparison) -> list[str]:
 
     Who did no multi-item scoring, what differs, and whose speed is not the backend's own.
     """
-    return [*_without(comparison), *_unlike(comparison.portable), *_stand_ins(comparison)]
+    prompts = ((view.view, other_prompt(view)) for view in comparison.views())
+    unlike = [f.in_view(view, clause) for view, clause in prompts if clause is not None]
+    return [
+        *_without(comparison),
+        *_unlike(comparison.portable),
+        *unlike,
+        *_stand_ins(comparison),
+    ]
 
 
 def _without(comparison: Comparison) -> Iterator[str]:

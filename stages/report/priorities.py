@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from stages.documents.comparison import Cell, Comparison, ViewComparison
 from stages.report import format as f
-from stages.report.prose.oracle import differs
+from stages.report.prose.oracle import differs, scored
 from stages.report.prose.reasons import PLAIN, instability, leak
 from stages.report.prose.scores import also_passed, fails_gate
 from stages.report.prose.server import compiled, failures, first_run, timed_passes
@@ -61,7 +61,9 @@ def _wrong(comparison: Comparison) -> Iterator[str]:
         isolation, oracle, where = view.isolation[mine], view.oracle[mine], _where(view)
         if isolation.verdict == "leaks":
             yield f"Isolation: {where}, {leak(isolation)}."
-        if oracle.agrees is False:
+        if oracle.verdict == "other_prompt":
+            yield f"Correct scores: {where}, scored another prompt: {scored(oracle)}."
+        elif oracle.verdict == "wrong":
             yield f"Correct scores: {differs({where: oracle.max_abs_diff})}."
     yield from _unjudged(comparison)
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 import polars as pl
 import pytest
-from lying_backends import CHUNKS, WORKLOAD, Bench
+from lying_backends import CHUNKS, DELIMITERS, WORKLOAD, Bench
 
 import stages.compare.assemble as assemble
 import stages.compare.gate as gate
+import stages.compare.oracle as oracle
 import stages.compare.prefix_cache as prefix_cache
 import stages.compare.probes as probes
 import stages.measure.http.decode as decode
@@ -24,9 +25,11 @@ from stages.documents.comparison import (
     Isolation,
     NoiseFloor,
     OracleResult,
+    OracleVerdict,
     Verdict,
     ViewComparison,
 )
+from stages.documents.oracle import Delimited
 from stages.documents.probes import OTHER_LENGTHS
 from stages.report.prose.flags import flag
 from stages.report.prose.reasons import reason
@@ -45,6 +48,8 @@ class Lie:
         isolation: backends that are said to leak.
         cached: backends that are said to take more from their prefix cache than is allowed.
         sides_with: whose side the oracle takes.
+        oracle: what the oracle says of a backend, where it is not ``agrees`` of whom it sides with
+            and ``wrong`` of whom it does not.
         words: what the reasons or flags must say, in one place or another.
         only_confirm: tell it only in confirm passes.
     """
@@ -58,6 +63,7 @@ class Lie:
     words: tuple[str, ...] = ()
     only_confirm: bool = False
     silent: tuple[str, ...] = field(default=())
+    oracle: dict[Backend, OracleVerdict] = field(default_factory=dict)
 
 
 def everywhere(verdict: Verdict) -> dict[int, Verdict]:
@@ -216,6 +222,58 @@ LIES = {
     "right, and from a cache where the view has none": Lie(
         {"jax": "cache"}, everywhere("pass"), ("jax", "pytorch", "tie"), cached=("jax",)
     ),
+    "another prompt, with the delimiter": Lie(
+        {"jax": "delimiter:2"},
+        everywhere("fail"),
+        ("pytorch",),
+        sides_with="pytorch",
+        words=(FAILS, "JAX scores another prompt: query + delimiter 2 + item"),
+        silent=("differs from the oracle",),
+        oracle={"jax": "other_prompt"},
+    ),
+    "the reference scores another prompt, with the delimiter": Lie(
+        {"pytorch": "delimiter:9999"},
+        everywhere("fail"),
+        ("pytorch",),
+        sides_with="jax",
+        words=(FAILS, "PyTorch scores another prompt: query + delimiter 9999 + item"),
+        silent=("differs from the oracle",),
+        oracle={"pytorch": "other_prompt"},
+    ),
+    "each another prompt, with its own delimiter": Lie(
+        {"jax": "delimiter:2", "pytorch": "delimiter:9999"},
+        everywhere("fail"),
+        ("pytorch",),
+        sides_with="neither",
+        words=(FAILS, "JAX scores another prompt", "PyTorch scores another prompt"),
+        oracle={"jax": "other_prompt", "pytorch": "other_prompt"},
+    ),
+    "a prompt with a delimiter that is not the server's": Lie(
+        {"jax": "delimiter:9999"},
+        everywhere("fail"),
+        ("pytorch",),
+        sides_with="pytorch",
+        words=(FAILS, "JAX differs from the oracle"),
+        silent=("another prompt",),
+    ),
+    "another prompt, and neighbours of other lengths leak": Lie(
+        {"jax": "mixed:2"},
+        everywhere("fail"),
+        ("pytorch",),
+        isolation=("jax",),
+        sides_with="pytorch",
+        words=("scores depend on neighbouring items", "JAX differs from the oracle"),
+        silent=("another prompt",),
+    ),
+    "packed without a mask": Lie(
+        {"jax": "unmasked:2"},
+        everywhere("fail"),
+        ("pytorch",),
+        isolation=("jax",),
+        sides_with="pytorch",
+        words=("scores depend on neighbouring items", "JAX differs from the oracle"),
+        silent=("another prompt",),
+    ),
 }
 
 CONFIRM_SALTS = [WORKLOAD.salt("confirm", chunk, run) for chunk in CHUNKS for run in range(2)]
@@ -234,6 +292,9 @@ def complaints(name: str, result: Comparison) -> list[str]:
     wrong += cache_complaints(lie, view)
     if view.oracle_sides_with != lie.sides_with:
         wrong.append(f"oracle: {view.oracle_sides_with}, not {lie.sides_with}")
+    verdicts_of_oracle = {b: found.verdict for b, found in view.oracle.items()}
+    if verdicts_of_oracle != oracle_verdicts(lie):
+        wrong.append(f"oracle: {verdicts_of_oracle}, not {oracle_verdicts(lie)}")
     if view.winner.outcome not in lie.winner:
         wrong.append(f"winner: {view.winner}, not one of {lie.winner}")
     if leader := view.winner.leader:
@@ -253,6 +314,17 @@ def complaints(name: str, result: Comparison) -> list[str]:
     # The honest view of the same run stays clean.
     wrong += [f"best-native: {c.reasons}" for c in result.best_native.cells if c.reasons]
     return wrong
+
+
+def oracle_verdicts(lie: Lie) -> dict[Backend, OracleVerdict]:
+    """What the oracle must say of each backend."""
+    if lie.sides_with is None:
+        # All of JAX's passes fail in these lies.
+        return {"jax": "not_compared", "pytorch": "agrees"}
+    found: dict[Backend, OracleVerdict] = {
+        b: "agrees" if lie.sides_with in (b, "both") else "wrong" for b in ("jax", "pytorch")
+    }
+    return {**found, **lie.oracle}
 
 
 def cache_complaints(lie: Lie, view: ViewComparison) -> list[str]:
@@ -293,7 +365,17 @@ ISOLATED = Isolation(
     leaking_targets=[],
     failed_probes=0,
 )
-AGREES = OracleResult(compared=1, missing=0, max_abs_diff=0.0, mean_abs_diff=0.0, agrees=True)
+AGREES = OracleResult(
+    compared=1, missing=0, max_abs_diff=0.0, mean_abs_diff=0.0, agrees=True, verdict="agrees"
+)
+
+
+def of_the_other_server(sample: pl.DataFrame) -> Delimited:
+    """The prompts with the reference's delimiter, whoever is compared with them."""
+    tokens = sorted(DELIMITERS.values())
+    scores = pl.col("delimited_scores").list.get(tokens.index(DELIMITERS["pytorch"]))
+    return Delimited(DELIMITERS["pytorch"], sample.with_columns(delimited=scores))
+
 
 CHECKS: dict[str, tuple[object, str, object, str]] = {
     "the gate": (gate, "verdict", always("pass"), "labels swapped"),
@@ -338,6 +420,30 @@ CHECKS: dict[str, tuple[object, str, object, str]] = {
         "neighbours of other lengths leak, inside the gate",
     ),
     "the oracle": (assemble, "against_oracle", always(AGREES), "both backends drift alike"),
+    "the oracle's prompt with the delimiter": (
+        assemble,
+        "against_oracle",
+        lambda passes, sample, labels, g, _, leaks: oracle.against_oracle(
+            passes, sample, labels, g, None, leaks
+        ),
+        "another prompt, with the delimiter",
+    ),
+    "the delimiter is the server's own": (
+        assemble,
+        "against_oracle",
+        lambda passes, sample, labels, g, _, leaks: oracle.against_oracle(
+            passes, sample, labels, g, of_the_other_server(sample), leaks
+        ),
+        "a prompt with a delimiter that is not the server's",
+    ),
+    "a leak is no prompt's score": (
+        assemble,
+        "against_oracle",
+        lambda passes, sample, labels, g, delimited, _: oracle.against_oracle(
+            passes, sample, labels, g, delimited
+        ),
+        "another prompt, and neighbours of other lengths leak",
+    ),
     "the untimed answers": (
         assemble,
         "judge",

@@ -365,6 +365,7 @@ def test_probes_of_another_measurement_are_refused(changes: dict[str, str], what
         ({"label_token_ids": [1, 2]}, "labels"),
         ({"sample_seed": 99}, "sample seed"),
         ({"samples_per_chunk": 99}, "sample size"),
+        ({"delimiters": {"jax-portable": 9999}}, "delimiters"),
     ],
 )
 def test_an_oracle_that_scored_something_else_is_refused(

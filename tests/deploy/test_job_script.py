@@ -38,7 +38,7 @@ FILES = {
 \t@ln -s {VENV} .venv
 measure: .venv/.complete
 \t@. .venv/bin/activate && dvc repro --quiet workload checkpoint nonce \\
-\t  $(if $(filter $(REFERENCE),$(BACKEND)),oracle) \\
+\t  $(if $(filter $(REFERENCE),$(BACKEND)),delimiters oracle) \\
 \t  measure@$(BACKEND)-portable measure@$(BACKEND)-best_native
 remotes:
 \t@echo "object storage" && false
@@ -64,6 +64,9 @@ stages:
   checkpoint:
     cmd: bash measure.sh checkpoint
     outs: [data/checkpoint]
+  delimiters:
+    cmd: bash measure.sh delimiters
+    outs: [data/delimiters]
   oracle:
     cmd: bash measure.sh oracle
     outs: [data/oracle]
@@ -249,6 +252,7 @@ JAX = ("workload", "checkpoint", "measure@jax-portable", "measure@jax-best_nativ
 PYTORCH = (
     "workload",
     "checkpoint",
+    "delimiters",
     "oracle",
     "measure@pytorch-portable",
     "measure@pytorch-best_native",
@@ -394,7 +398,7 @@ def test_a_failing_measurement_pushes_nothing_and_the_next_attempt_pushes_all(jo
     job.settings = {"BACKEND": "pytorch", "LABEL": "again"}
     # An earlier attempt was killed while it cloned.
     (job.work / "scoreparity.part" / ".git").mkdir(parents=True)
-    code, output = job.run(FAIL_AT="5")
+    code, output = job.run(FAIL_AT="6")
     assert code == 1
     assert "nothing is pushed" in output
     assert (job.branches(), job.stored()) == ([], 0)

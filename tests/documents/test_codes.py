@@ -19,6 +19,7 @@ FLAGS: list[dict[str, Any]] = [
     {"code": "requests_repeated", "backend": "jax"},
     {"code": "repetition_unknown", "backend": "jax"},
     {"code": "oracle_differs", "backend": "jax", "difference": 0.1},
+    {"code": "other_prompt", "backend": "jax", "delimiter": 9999},
     {"code": "oracle_not_compared", "backend": "jax"},
     {"code": "noise", "backend": "jax", "difference": 0.1},
     {

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.common.errors import UserError
+from stages.documents.cell import MatrixKey
 from stages.documents.oracle import (
     ORACLE_SCHEMA,
     ORACLE_TABLE,
@@ -95,10 +96,11 @@ def test_what_was_written_is_read(written: Path) -> None:
         "run": pl.Int32,
         "item": pl.Int32,
         "scores": pl.List(pl.Float64),
+        "delimited_scores": pl.List(pl.List(pl.Float64)),
     }
     assert read.frame.rows() == [
-        ("sweep", 1, 0, 3, SCORES[0]),
-        ("sweep", 4, 1, 0, SCORES[1]),
+        ("sweep", 1, 0, 3, SCORES[0], None),
+        ("sweep", 4, 1, 0, SCORES[1], None),
     ]
     assert [p.name for p in written.parent.iterdir()] == ["oracle.parquet"]
 
@@ -152,16 +154,40 @@ def test_a_table_without_provenance_is_refused(written: Path) -> None:
     refused(written, "carries no provenance")
 
 
-@pytest.mark.parametrize("raw", [b"{", b"[]", b'{"schema_version": 2}'])
+@pytest.mark.parametrize("raw", [b"{", b"[]", b'{"schema_version": 3}'])
 def test_damaged_provenance_is_refused(written: Path, raw: bytes) -> None:
     table = oracle_table(SAMPLE, SCORES).replace_schema_metadata({METADATA: raw})
     pq.write_table(table, written)
     refused(written, "its provenance is damaged")
 
 
-def test_no_value_may_be_missing() -> None:
-    assert not any(field.nullable for field in ORACLE_SCHEMA)
+def test_no_value_may_be_missing_but_of_prompts_that_nobody_scored() -> None:
+    assert [field.name for field in ORACLE_SCHEMA if field.nullable] == ["delimited_scores"]
     assert not ORACLE_SCHEMA.field("scores").type.value_field.nullable
+    of_a_prompt = ORACLE_SCHEMA.field("delimited_scores").type.value_field
+    assert not of_a_prompt.nullable
+    assert not of_a_prompt.type.value_field.nullable
+
+
+def test_every_matrix_has_the_prompts_with_the_delimiter_of_its_own_server(tmp_path: Path) -> None:
+    with_2, with_9999 = [[0.2, 0.8], [0.3, 0.7]], [[0.4, 0.6], [0.6, 0.4]]
+    table = oracle_table(SAMPLE, [*SCORES, *with_2, *with_9999])
+    delimiters = {"toy-portable": 9999, "other-portable": 2, "other-best_native": 2}
+    path = tmp_path / "oracle.parquet"
+    ORACLE_TABLE.write(path, table, provenance(table, delimiters=delimiters))
+    read = read_oracle(path)
+    assert read.provenance.delimiter_tokens == [2, 9999]
+    for key, delimiter, scores in (
+        (MatrixKey("toy", "portable"), 9999, with_9999),
+        (MatrixKey("other", "portable"), 2, with_2),
+        (MatrixKey("other", "best_native"), 2, with_2),
+    ):
+        found = read.delimited(key)
+        assert found is not None
+        assert found.delimiter == delimiter
+        assert found.sample["delimited"].to_list() == scores
+        assert found.sample["scores"].to_list() == SCORES
+    assert read.delimited(MatrixKey("toy", "best_native")) is None
 
 
 def test_good_scores_are_accepted() -> None:
@@ -183,3 +209,12 @@ def test_good_scores_are_accepted() -> None:
 def test_scores_that_cannot_be_are_refused(scores: list[list[float]], why: str) -> None:
     with pytest.raises(UserError, match=why):
         check_scores(SAMPLE, scores, job())
+
+
+def test_scores_of_a_prompt_with_a_delimiter_are_checked_as_the_others() -> None:
+    again = job(prompts=[[1], [2], [1, 9, 1], [2, 9, 2]])
+    check_scores(SAMPLE, [*SCORES, *SCORES], again)
+    with pytest.raises(UserError, match="for chunk size 4, run 1, item 0 are no probabilities"):
+        check_scores(SAMPLE, [*SCORES, SCORES[0], [math.nan, 1.0]], again)
+    with pytest.raises(UserError, match="scored 3 prompts, not 4"):
+        check_scores(SAMPLE, [*SCORES, SCORES[0]], again)

@@ -163,6 +163,10 @@ def test_a_prompt_is_what_the_request_of_that_pass_asks_for(item_first: bool) ->
         query, item = body["query"], body["items"][at]
         assert body["item_first"] == item_first
         assert prompt_of(workload, s) == (item + query if item_first else query + item)
+        between = [9999]
+        assert prompt_of(workload, s, 9999) == (
+            item + between + query if item_first else query + between + item
+        )
 
 
 @pytest.mark.parametrize(

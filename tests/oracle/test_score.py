@@ -25,7 +25,7 @@ from stages.documents.nonce import NONCE_FILE, read_nonce
 from stages.documents.oracle import read_oracle
 from stages.environments.build import ensure_environment, scratch_folder
 from stages.oracle.command import SCORER, run_scorer
-from stages.oracle.sample import prompt_of, sample_items
+from stages.oracle.sample import SampledItem, prompt_of, sample_items
 from stages.oracle.score import Answer, Job
 
 type Array = npt.NDArray[np.float64]
@@ -277,10 +277,13 @@ def tiny(folder: Path, **changes: Any) -> None:
     (folder / "backends").symlink_to(ROOT / "backends")
 
 
-@pytest.mark.parametrize("missing", ["workload", "nonce", "checkpoint"])
+PREPARED = ["workload", "nonce", "checkpoint", "delimiters"]
+
+
+@pytest.mark.parametrize("missing", PREPARED)
 def test_without_its_inputs_the_stage_ends_in_one_line(tmp_path: Path, missing: str) -> None:
     tiny(tmp_path)
-    for needed in {"workload", "nonce", "checkpoint"} - {missing}:
+    for needed in set(PREPARED) - {missing}:
         assert run_stage(tmp_path, needed).returncode == 0
     done = run_stage(tmp_path, "oracle")
     assert done.returncode == 1
@@ -307,9 +310,8 @@ def test_the_stage_scores_its_sample_end_to_end_and_repeats_itself(tmp_path: Pat
     from stages.environments.build import requirements_sha256
 
     tiny(tmp_path, workload__item_first=True)
-    assert run_stage(tmp_path, "workload").returncode == 0
-    assert run_stage(tmp_path, "nonce").returncode == 0
-    assert run_stage(tmp_path, "checkpoint").returncode == 0
+    for stage in PREPARED:
+        assert run_stage(tmp_path, stage).returncode == 0
     done = run_stage(tmp_path, "oracle")
     assert (done.returncode, done.stdout) == (0, "oracle: 6 prompts scored\n"), done.stderr
     path = tmp_path / "data/oracle/oracle.parquet"
@@ -323,6 +325,7 @@ def test_the_stage_scores_its_sample_end_to_end_and_repeats_itself(tmp_path: Pat
     )
     for sampled, row in zip(sample, table.frame.iter_rows(named=True), strict=True):
         scores = row.pop("scores")
+        assert row.pop("delimited_scores") is None, "no server packs items"
         assert row == {
             "phase": sampled.phase,
             "chunk_size": sampled.chunk_size,
@@ -335,6 +338,7 @@ def test_the_stage_scores_its_sample_end_to_end_and_repeats_itself(tmp_path: Pat
         assert np.abs(np.array(scores) - expected).max() < 1e-5
 
     said = table.provenance
+    assert said.delimiters == {}
     assert said.nonce == workload.nonce
     assert said.workload_sha256 == workload_sha256
     assert said.model_sha256 == read_model(tmp_path / "data/checkpoint/model.json").sha256
@@ -346,3 +350,39 @@ def test_the_stage_scores_its_sample_end_to_end_and_repeats_itself(tmp_path: Pat
     path.unlink()
     assert run_stage(tmp_path, "oracle").returncode == 0
     assert path.read_bytes() == first, "the same contract on the same machine, the same bytes"
+
+
+@pytest.mark.servers
+def test_where_servers_pack_items_the_prompts_with_their_delimiters_are_scored_too(
+    tmp_path: Path,
+) -> None:
+    from stages.documents.workload import read_workload
+
+    tiny(
+        tmp_path,
+        backends__jax__portable__multi_item={"delimiter_token_id": 2},
+        backends__jax__best_native__multi_item={"delimiter_token_id": 2},
+        backends__pytorch__portable__multi_item={"delimiter_token_id": 1},
+    )
+    for stage in PREPARED:
+        assert run_stage(tmp_path, stage).returncode == 0
+    done = run_stage(tmp_path, "oracle")
+    told = "oracle: 6 prompts scored, and again with delimiter 2 and 9999\n"
+    assert (done.returncode, done.stdout) == (0, told), done.stderr
+    table = read_oracle(tmp_path / "data/oracle/oracle.parquet")
+    assert table.provenance.delimiters == {
+        "jax-portable": 2,
+        "jax-best_native": 2,
+        # Its version has a delimiter of its own, whatever the contract names.
+        "pytorch-portable": 9999,
+    }
+    canonical, _ = read_workload(tmp_path / "data/workload/canonical_workload.json")
+    workload = canonical.in_run(read_nonce(tmp_path / NONCE_FILE))
+    for row in table.frame.iter_rows(named=True):
+        sampled = SampledItem(row["phase"], row["chunk_size"], row["run"], row["item"])
+        query, item = (prompt_of(workload, sampled)[at] for at in (slice(24), slice(24, None)))
+        found = [row["scores"], *row["delimited_scores"]]
+        prompts = [query + item, [*query, 2, *item], [*query, 9999, *item]]
+        for scores, prompt in zip(found, prompts, strict=True):
+            expected = reference_scores(tmp_path / "data/checkpoint", prompt, LABELS, softmax=True)
+            assert np.abs(np.array(scores) - expected).max() < 1e-5

@@ -131,6 +131,7 @@ def test_the_weights_know_the_capital_of_france(tree: Pipeline, tokenizer: TextT
 def test_both_servers_and_the_oracle_agree_on_the_trained_model(
     tree: Pipeline, contract: Contract
 ) -> None:
+    tree.run(sys.executable, "-m", "stages.delimiters")
     tree.run(sys.executable, "-m", "stages.oracle")
     matrices: dict[str, Matrix] = {}
     for backend in ("pytorch", "jax"):

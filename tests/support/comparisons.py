@@ -13,6 +13,7 @@ from stages.documents.comparison import (
     Comparison,
     ControlName,
     ControlResult,
+    DelimitedResult,
     GateResult,
     Interval,
     Isolation,
@@ -125,7 +126,28 @@ def oracle(largest: float | None, mean: float | None, agrees: bool | None = True
         max_abs_diff=largest,
         mean_abs_diff=mean,
         agrees=agrees,
+        verdict="not_compared" if agrees is None else "agrees" if agrees else "wrong",
     )
+
+
+def delimited(
+    largest: float = 3e-7, mean: float = 4e-8, agrees: bool = True, delimiter: int = 9999
+) -> DelimitedResult:
+    """A backend against the oracle's prompt with the delimiter, which is 0.4 from the plain one."""
+    return DelimitedResult(
+        delimiter=delimiter,
+        max_abs_diff=largest,
+        mean_abs_diff=mean,
+        prompts_max_abs_diff=0.4,
+        prompts_mean_abs_diff=0.1,
+        agrees=agrees,
+    )
+
+
+def other_prompt(delimiter: int = 9999) -> OracleResult:
+    """A backend that scores query + delimiter + item."""
+    changes = {"verdict": "other_prompt", "delimited": delimited(delimiter=delimiter)}
+    return oracle(0.4, 0.1, False).model_copy(update=changes)
 
 
 def prefix_cache(view: View, **changes: Any) -> PrefixCache:

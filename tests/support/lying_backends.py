@@ -19,6 +19,7 @@ from stages.common.files import sha256, write_whole
 from stages.compare.command import compare
 from stages.contract import VIEWS, Backend, Contract, View, parse_contract
 from stages.documents.comparison import Comparison
+from stages.documents.delimiters import by_title
 from stages.documents.matrix import (
     CHECKPOINT_FOLDER,
     MODEL_FILE,
@@ -33,6 +34,7 @@ from stages.documents.workload import CanonicalWorkload
 from stages.measure import session
 from stages.measure.command import make_plan, measure
 from stages.oracle.sample import sample_items
+from stages.plan.packing import delimiters_of
 from stages.workload import build_workload
 
 ITEMS = 30
@@ -42,8 +44,15 @@ CHUNKS = [1, 5, 15, 30]
 CONFIRMED: dict[Backend, list[int]] = {"jax": [1, 5, 15], "pytorch": [1, 15, 30]}
 
 
+# The baseline's own is fixed by its version.
+DELIMITERS: dict[Backend, int] = {"jax": 2, "pytorch": 9999}
+
+
 def make_contract(flags: dict[Backend, dict[str, str]]) -> Contract:
-    """A small contract whose backends are scoring servers, with these flags when portable."""
+    """A small contract whose backends are scoring servers, with these flags when portable.
+
+    In the portable view both are asked to pack items.
+    """
     raw: dict[str, Any] = raw_contract(
         workload__items=ITEMS,
         workload__query_tokens=16,
@@ -60,7 +69,9 @@ def make_contract(flags: dict[Backend, dict[str, str]]) -> Contract:
         program = str(ROOT / "tests" / "support" / "scoring_server.py")
         raw["backends"][backend]["launch"]["entry"] = [program]
         raw["backends"][backend]["launch"]["environ"] = {}
-        raw["backends"][backend]["portable"]["flags"] |= flags.get(backend, {})
+        portable = raw["backends"][backend]["portable"]
+        portable["multi_item"] = {"delimiter_token_id": DELIMITERS[backend]}
+        portable["flags"] |= flags.get(backend, {})
     return parse_contract(raw)
 
 
@@ -112,6 +123,11 @@ class Bench:
         place.symlink_to(kept)
 
 
+def both_labels(p: float) -> list[float]:
+    """The scores of an item whose first label has this probability."""
+    return [p, 1 - p]
+
+
 def write_oracle(
     workload: CanonicalWorkload,
     digest: str,
@@ -127,17 +143,21 @@ def write_oracle(
         samples_per_chunk=made.oracle.samples_per_chunk,
         seed=made.oracle.seed,
     )
+    delimiters = by_title(delimiters_of(made))
+    tokens = sorted(set(delimiters.values()))
     rows = []
     for s in sample:
         query = workload.salted_query(workload.salt("sweep", s.chunk_size, s.run))
-        p = right_score(query, workload.items[s.item])
+        item = workload.items[s.item]
+        with_each = [both_labels(right_score([*query, token], item)) for token in tokens]
         rows.append(
             {
                 "phase": "sweep",
                 "chunk_size": s.chunk_size,
                 "run": s.run,
                 "item": s.item,
-                "scores": [p, 1 - p],
+                "scores": both_labels(right_score(query, item)),
+                "delimited_scores": with_each or None,
             }
         )
     table = pa.Table.from_pylist(rows, schema=ORACLE_SCHEMA)
@@ -150,6 +170,7 @@ def write_oracle(
         nonce=nonce,
         sample_seed=made.oracle.seed,
         samples_per_chunk=made.oracle.samples_per_chunk,
+        delimiters=delimiters,
         dtype="float32",
         torch_version="none",
         transformers_version="none",

@@ -134,6 +134,26 @@ class Liar:
         off = self._number if mixed else 0.0
         return [[p + off, 1 - p - off] for p in right]
 
+    def _delimiter(self, _: object, items: list[list[int]]) -> list[list[float]]:
+        # As a server that packs items and lets each see the delimiter before it.
+        query = [*self._query, int(self._number)]
+        return [[p, 1 - p] for p in (right_score(query, item) for item in items)]
+
+    def _mixed(self, right: list[float], items: list[list[int]]) -> list[list[float]]:
+        # The same, and among items of other lengths a little of the neighbours too.
+        off = 0.0117 if len({len(item) for item in items}) > 1 else 0.0
+        return [[p + off, 1 - p - off] for p, _ in self._delimiter(right, items)]
+
+    def _unmasked(self, _: object, items: list[list[int]]) -> list[list[float]]:
+        # Packed without a mask: an item sees all that stands before it.
+        before, scores = self._query, []
+        for item in items:
+            before = [*before, int(self._number)]
+            p = right_score(before, item)
+            scores.append([p, 1 - p])
+            before = [*before, *item]
+        return scores
+
     def _jitter(self, right: list[float], _: object) -> list[list[float]]:
         off = self._number * (1 if self._calls % 2 else -1)
         return [[p + off, 1 - p - off] for p in right]

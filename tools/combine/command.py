@@ -16,7 +16,7 @@ import click
 from stages.common.errors import UserError, one_line, one_line_errors
 from stages.contract import PARAMS, load_contract
 from tools.combine.checks import check_data, check_halves
-from tools.combine.halves import needed
+from tools.combine.halves import DELIMITERS, needed
 from tools.combine.locks import DERIVED, LOCK_FILE, Lock, listed
 from tools.combine.merging import (
     HERE,
@@ -44,6 +44,7 @@ def combine(revisions: list[Revision]) -> None:
         stages = needed(load_contract(copy / PARAMS).pair)
         merged = Revision("the merge", git("rev-parse", "HEAD", folder=copy).strip())
     lock = lock_of(merged)
+    stages = [*stages, *(stage for stage in [DELIMITERS] if stage in lock)]
     with _undone_on_failure(stages, [Path(path) for one in stages for path in lock[one].outs]):
         if merged.commit != head.commit:
             _open_merge(revisions, merged)

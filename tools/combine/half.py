@@ -14,7 +14,7 @@ import click
 from stages.backends.registry import declared
 from stages.common.errors import one_line, one_line_errors
 from stages.contract import load_contract
-from tools.combine.halves import stages_of
+from tools.combine.halves import outputs_of, stages_of
 from tools.combine.locks import (
     LOCK_FILE,
     NONCE,
@@ -105,7 +105,7 @@ def main(backend: str) -> None:
     prepare()
     stages = stages_of(backend, contract.pair)
     show_dvc("repro", *stages)
-    outputs = " ".join([*PREPARED, *stages])
+    outputs = " ".join([*PREPARED, *outputs_of(backend, contract.pair)])
     click.echo(
         f"The {title} half is there. To hand it over:\n"
         f"  git commit --all -m 'Measure {title}'\n"

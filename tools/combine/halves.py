@@ -17,6 +17,11 @@ from tools.combine.locks import ABSENT, PREPARE, PREPARED, Entry, Lock, leaves, 
 WORKLOAD = "data/workload/canonical_workload.json"
 """The part of the stage ``workload`` that the measurements read."""
 
+DELIMITERS = "delimiters"
+"""Its output goes with the oracle, which read it. It follows from the contract in a moment, and
+`compare` refuses an oracle of other delimiters, so what it ran with is not asked here: it reads all
+flags of both servers, and another flag is no reason to refuse the other half."""
+
 _MOST_NAMED = 3
 
 
@@ -24,6 +29,12 @@ def stages_of(backend: Backend, pair: Pair) -> list[str]:
     """The stages of one half; the oracle runs in the reference's environment."""
     matrices = [f"measure@{backend}-{view}" for view in VIEWS]
     return ["oracle", *matrices] if backend == pair.reference else matrices
+
+
+def outputs_of(backend: Backend, pair: Pair) -> list[str]:
+    """The stages whose outputs make one half."""
+    half = stages_of(backend, pair)
+    return [DELIMITERS, *half] if backend == pair.reference else half
 
 
 def needed(pair: Pair) -> list[str]:

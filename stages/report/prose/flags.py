@@ -17,6 +17,7 @@ def flag(of: Flag, pair: Pair) -> str:
     high = "any" if of.high is None else f.factor(of.high)
     round_trip = server.longest_round_trip(of.round_trip_s, of.share, cell)
     cached = "and its prefix cache may have answered them"
+    prompt = f.ABSENT if of.delimiter is None else oracle.with_delimiter(of.delimiter)
     words: dict[FlagCode, str] = {
         "single_pass": f"a single pass shows no noise, and that is all there is of {cell}",
         "lead_includes_one": f"the interval of the lead includes 1 ({low} to {high})",
@@ -34,6 +35,7 @@ def flag(of: Flag, pair: Pair) -> str:
             f"whether {name}'s server was sent its requests before is not known, {cached}"
         ),
         "oracle_differs": oracle.differs({name: of.difference}),
+        "other_prompt": f"{name} scores another prompt: {prompt}",
         "oracle_not_compared": oracle.not_compared([name]),
         "noise": noise(f"{name}'s answers", of.difference),
         "unstable": f"{cell} is unstable: {instability(of.instability)}",

@@ -52,6 +52,9 @@ WORDS: dict[str, Flag] = {
     "JAX differs from the oracle by up to 0.400": Flag(
         code="oracle_differs", backend="jax", difference=0.4
     ),
+    "JAX scores another prompt: query + delimiter 9999 + item": Flag(
+        code="other_prompt", backend="jax", delimiter=9999
+    ),
     "the oracle has nothing to compare JAX with": Flag(code="oracle_not_compared", backend="jax"),
     "JAX's answers to the same request differ by up to 0.0180": Flag(
         code="noise", backend="jax", difference=0.018

@@ -9,12 +9,14 @@ import pytest
 from contracts import PAIR, ROOT, contract, raw_contract
 
 from tools.combine.halves import (
+    DELIMITERS,
     WORKLOAD,
     Problem,
     absent,
     needed,
     of_another_contract,
     on_other_data,
+    outputs_of,
     refusal,
     stages_of,
     with_other_code,
@@ -264,3 +266,14 @@ def test_both_halves_and_what_they_are_measured_on_are_told_in_one_line() -> Non
     assert [name for name in needed(PAIR) if name not in told] == []
     assert told.index("dvc repro workload checkpoint nonce") < told.index("BACKEND=jax")
     assert told.index("BACKEND=jax") < told.index("BACKEND=pytorch")
+
+
+def test_what_the_oracle_read_goes_with_it_and_no_flag_of_its_is_asked(
+    lock: dict[str, Entry],
+) -> None:
+    assert outputs_of("pytorch", PAIR) == [DELIMITERS, *PYTORCH]
+    assert outputs_of("jax", PAIR) == JAX
+    flags = {"backends.jax.portable": raw_contract()["backends"]["jax"]["portable"]}
+    lock[DELIMITERS] = Entry({"params": {"params.yaml": flags}, "deps": [], "outs": []})
+    changed = raw_contract(**{"backends__jax__portable__flags__page-size": 2})
+    assert [found.stage for found in of_another_contract(lock, changed, "", PAIR)] == JAX[:1]

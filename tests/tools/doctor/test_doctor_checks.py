@@ -206,13 +206,13 @@ def test_the_size_of_an_untrained_model_is_the_size_of_its_weights() -> None:
     assert synthetic_bytes(made.model, made.vocabulary) == sum(t.nbytes for t in weights.values())
 
 
-def test_what_a_commit_that_cannot_be_installed_needs_is_not_told_as_pinned() -> None:
+def test_what_a_commit_that_cannot_be_installed_needs_is_not_shown_as_pinned() -> None:
     why = "it fits no lock"
     fits_none = dataclasses.replace(
         READY.environments["sglang_jax"], state="absent", pinned={}, checkout_complaint=why
     )
     made = question(environments={**READY.environments, "sglang_jax": fits_none})
-    found = {f.check: f for f in diagnose(made).verdicts[0].findings}
+    found = {f.check: f for f in diagnosed(made).verdicts[0].findings}
     assert (found["environment"].level, found["environment"].found) == ("blocked", why)
     assert found["versions"].found.endswith("no packages are pinned for it yet")
 
