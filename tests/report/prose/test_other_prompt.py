@@ -20,8 +20,8 @@ WRONG = build.oracle(0.4, 0.1, False).model_copy(
 )
 NOTHING = build.oracle(None, None, None)
 DIFFERENT = (
-    "The servers scored different prompts (JAX: query + delimiter 9999 + item; PyTorch: query +"
-    " item), so this view does not compare them."
+    "the servers scored different prompts (JAX: query + delimiter 9999 + item; PyTorch: query +"
+    " item), so this view does not compare them"
 )
 
 
@@ -48,31 +48,30 @@ def whole(portable: ViewComparison) -> Comparison:
         (
             RIGHT,
             build.other_prompt(2),
-            "The servers scored different prompts (JAX: query + item; PyTorch: query + delimiter 2"
-            " + item), so this view does not compare them.",
+            "the servers scored different prompts (JAX: query + item; PyTorch: query + delimiter 2"
+            " + item), so this view does not compare them",
         ),
         (
             build.other_prompt(2),
             build.other_prompt(9999),
-            "The servers scored different prompts (JAX: query + delimiter 2 + item; PyTorch: query"
-            " + delimiter 9999 + item), so this view does not compare them.",
+            "the servers scored different prompts (JAX: query + delimiter 2 + item; PyTorch: query"
+            " + delimiter 9999 + item), so this view does not compare them",
         ),
         (
             build.other_prompt(),
             build.other_prompt(),
-            "The scores of both servers are those of another prompt: query + delimiter 9999 +"
-            " item.",
+            "the scores of both servers are those of another prompt: query + delimiter 9999 + item",
         ),
         # What the other one scored is not known, so nothing is said of the comparison.
         (
             build.other_prompt(),
             WRONG,
-            "The scores of JAX are those of another prompt: query + delimiter 9999 + item.",
+            "the scores of JAX are those of another prompt: query + delimiter 9999 + item",
         ),
         (
             NOTHING,
             build.other_prompt(),
-            "The scores of PyTorch are those of another prompt: query + delimiter 9999 + item.",
+            "the scores of PyTorch are those of another prompt: query + delimiter 9999 + item",
         ),
     ],
 )
@@ -84,10 +83,10 @@ def test_what_was_scored_is_one_sentence(
 
 def test_it_stands_in_the_trust_block_among_the_findings_and_on_the_first_screen() -> None:
     found = whole(view(build.other_prompt(), RIGHT))
-    told = f"Portable view: t{DIFFERENT[1:]}"
-    assert told in trust(found).against
-    assert told in find(found).correctness
-    assert told in modes.remarks(found)
+    sentence = f"Portable view: {DIFFERENT}."
+    assert sentence in trust(found).against
+    assert sentence in find(found).correctness
+    assert sentence in modes.remarks(found)
     assert verdict_answer(found.portable).figure.endswith(DIFFERENT)
     assert conclude(found).priorities[0] == (
         "Correct scores: JAX, portable view, scored another prompt: query + delimiter 9999 + item."
