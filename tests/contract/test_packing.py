@@ -104,9 +104,7 @@ MENDED = {"commit": COMMIT, "segment_mask_mended": True}
 def test_a_commit_that_holds_the_mend_serves_any_mask(
     view: str, mask: object, threshold: object
 ) -> None:
-    raw = packing(
-        view, multi_item_mask_impl=mask, multi_item_segment_fallback_threshold=threshold
-    )
+    raw = packing(view, multi_item_mask_impl=mask, multi_item_segment_fallback_threshold=threshold)
     raw["backends"]["jax"]["launch"]["source"] = MENDED
     parse_contract(raw)
 

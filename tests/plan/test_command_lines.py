@@ -139,7 +139,9 @@ def test_the_default_contracts_command_lines_have_nothing_of_an_accelerator(tmp_
     }
 
 
-def test_a_tpu_packs_with_dense_masks_and_room_for_all_items_or_scores_from_the_cache(tmp_path: Path) -> None:
+def test_a_tpu_packs_with_dense_masks_and_room_for_all_items_or_scores_from_the_cache(
+    tmp_path: Path,
+) -> None:
     made = plans(bare_folder(tmp_path), raw_target("target=tpu_vs_gpu"))
     for view, line in ON_A_TPU.items():
         assert made["jax", view].arguments == shlex.split(line)
