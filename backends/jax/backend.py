@@ -149,9 +149,13 @@ class SglangJax(DeclaredBackend):
         by_itself = extends is None and bool(settings.get("enable_scoring_cache")) and not packs
         if extends or by_itself:
             from_cache = by_itself or bool(settings.get("multi_item_enable_score_from_cache_v2"))
-            return ("score_from_cache", _variant(settings, softmax)) if from_cache else (
-                "prefill_extend",
-                None,
+            return (
+                ("score_from_cache", _variant(settings, softmax))
+                if from_cache
+                else (
+                    "prefill_extend",
+                    None,
+                )
             )
         return ("packed" if packs else prompts(settings, item_first)), None
 

@@ -194,12 +194,12 @@ def scored_as(log: str, driver: DeclaredBackend, requests: int) -> PassMode | No
     modes = {driver.path_modes.get(name) for name in paths}
     if len(modes) > 1:
         return "mixed"
-    if paths and paths.total() >= requests:
+    if paths and paths.total() == requests:
         return modes.pop()
     fallen = count_fallbacks(log, driver, requests)
     if not fallen:
         return None
-    return driver.fallback_mode if fallen >= requests else "mixed"
+    return driver.fallback_mode if fallen == requests else "mixed"
 
 
 def count_fallbacks(log: str, driver: DeclaredBackend, requests: int) -> int | None:
@@ -222,8 +222,10 @@ def _by_request(log: str, pattern: re.Pattern[str] | None, requests: int) -> Cou
     So the form with the most lines counts. Where that has each line more than once, each counts
     once.
     """
+    if pattern is None:
+        return Counter()
     forms: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for line in log.splitlines() if pattern is not None else ():
+    for line in log.splitlines():
         if match := pattern.search(line):
             forms[_NUMBER.sub("0", line[: match.start()])][match[match.re.groups]] += 1
     told = max(forms.values(), key=Counter.total, default=Counter[str]())
