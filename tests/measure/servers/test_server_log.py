@@ -257,19 +257,24 @@ def test_a_backend_without_a_pattern_reports_no_compilations() -> None:
     assert count_compiles(COMPILED_UNTOLD + MISSES, declared("pytorch")) is None
 
 
-# Two requests of the same server, the second after v2 had failed. Equal requests log equal lines.
+# Of a request of the same server with --multi-item-score-fastpath-log-metrics.
 FROM_CACHE = """\
-[2026-11-28 03:10:01] ScorePathMetrics path=score_from_cache_v2 items=8 dispatches=1 \
-lifecycle_sent=2 lifecycle_recv=2 queue_wait_s=0.000000 device_compute_s=0.004123 \
-host_orchestration_s=0.000210 fastpath_attempted=True fastpath_succeeded=True \
+INFO:sgl_jax.srt.managers.tokenizer_manager:ScorePathMetrics path=score_from_cache_v2 items=1 \
+dispatches=1 lifecycle_sent=2 lifecycle_recv=2 queue_wait_s=0.000107 device_compute_s=0.036687 \
+host_orchestration_s=0.000985 fastpath_attempted=True fastpath_succeeded=True \
 fastpath_fallback_reason=None
-INFO:sgl_jax.srt.managers.tokenizer_manager:ScorePathMetrics path=score_from_cache_v2 items=8
-INFO:2026-11-28 03:10:01,123:sgl_jax.srt.managers.tokenizer_manager:1913: ScorePathMetrics \
-path=score_from_cache_v2 items=8
+[2026-11-28 03:31:14] ScorePathMetrics path=score_from_cache_v2 items=1 dispatches=1 \
+lifecycle_sent=2 lifecycle_recv=2 queue_wait_s=0.000107 device_compute_s=0.036687 \
+host_orchestration_s=0.000985 fastpath_attempted=True fastpath_succeeded=True \
+fastpath_fallback_reason=None
 """
+# After its source: no request of that server fell back. A third logger has been seen elsewhere.
 FELL_BACK = """\
-[2026-11-28 03:10:02] Fastpath v2 falling back to baseline: reason=items_exceed_limit error=None
-WARNING:sgl_jax.srt.managers.tokenizer_manager:Fastpath v2 falling back to baseline: reason=x
+[2026-11-28 03:10:02] Fastpath v2 falling back to baseline: reason=unsupported_shape error=None
+WARNING:sgl_jax.srt.managers.tokenizer_manager:Fastpath v2 falling back to baseline: \
+reason=unsupported_shape error=None
+WARNING:2026-11-28 03:10:02,123:sgl_jax.srt.managers.tokenizer_manager:2026: Fastpath v2 falling \
+back to baseline: reason=unsupported_shape error=None
 """
 BASELINE = """\
 [2026-11-28 03:10:02] ScorePathMetrics path=prefill_extend_baseline items=8 dispatches=1
