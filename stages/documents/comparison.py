@@ -646,7 +646,8 @@ class ViewComparison(Part):
     Attributes:
         pair: of the comparison; not repeated in the view's JSON.
         cells: every cell, by backend, then chunk size as the contract lists them.
-        scoring: backend -> how it scored a request's items; ``None`` where it was not measured.
+        scoring: backend -> how its settings ask it to score a request's items, while each cell
+            has the modes that were used; ``None`` where it was not measured.
         selected: backend -> the chunk size it would be deployed with, if any is eligible.
         passed_over: backend -> the chunk size of its fastest cell, if that cell is ineligible.
         isolation, noise, oracle, prefix_cache: of each backend, in this view.

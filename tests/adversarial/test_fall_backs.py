@@ -1,4 +1,4 @@
-"""A server that silently leaves the mode it was asked for: measured and compared by the real code."""
+"""A server that silently leaves the mode it was asked for, measured and compared for real."""
 
 from __future__ import annotations
 
