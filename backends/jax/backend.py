@@ -65,7 +65,14 @@ class SglangJax(DeclaredBackend):
     compile_environ = {"JAX_LOG_COMPILES": "1"}  # noqa: RUF012
     prefill_pattern = PREFILL
     compile_cache_variable = "JAX_COMPILATION_CACHE_DIR"
+    # One line a request, before its answer, with --multi-item-score-fastpath-log-metrics.
+    path_pattern = re.compile(r"\bScorePathMetrics path=(\w+)")
+    path_modes = {  # noqa: RUF012
+        "score_from_cache_v2": "score_from_cache",
+        "prefill_extend_baseline": "prefill_extend",
+    }
     fallback_pattern = re.compile(r"Fastpath v2 falling back to baseline")
+    fallback_mode = "prefill_extend"
     packs_by = {DELIMITER_FLAG: DELIMITER_SAID}  # noqa: RUF012
     # Builds from 18 March 2026 on always do, and do not start without the second.
     keeps_query = ("multi-item-enable-prefill-extend", "enable-scoring-cache")
@@ -150,7 +157,9 @@ class SglangJax(DeclaredBackend):
         by_itself = extends is None and bool(settings.get("enable_scoring_cache")) and not packs
         if extends or by_itself:
             from_cache = by_itself or bool(settings.get("multi_item_enable_score_from_cache_v2"))
-            return "prefill_extend", _variant(settings, softmax) if from_cache else None
+            if from_cache:
+                return "score_from_cache", _variant(settings, softmax)
+            return "prefill_extend", None
         if packs:
             return "packed", self._unmasked(settings)
         return prompts(settings, item_first), None
@@ -178,14 +187,14 @@ class SglangJax(DeclaredBackend):
         return running
 
 
-def _variant(settings: Settings, softmax: bool) -> str:
-    """Scoring from the cache, and the fault that every build with label-only logprobs has."""
+def _variant(settings: Settings, softmax: bool) -> str | None:
+    """Label-only logprobs, and the fault that every build has with them."""
     if not settings.get("multi_item_score_label_only_logprob"):
-        return "score from cache v2"
+        return None
     fault = (
         ": every build known takes the softmax over probabilities there, which gives wrong scores"
     )
-    return f"score from cache v2, label-only logprobs{fault if softmax else ''}"
+    return f"label-only logprobs{fault if softmax else ''}"
 
 
 BACKEND = SglangJax()

@@ -17,13 +17,17 @@ type Flags = dict[str, FlagValue]
 type Settings = Mapping[str, object]
 """A server's settings, under the names it reports. A setting that is not set is absent."""
 
-type ScoringMode = Literal["separate", "cached", "packed", "prefill_extend"]
+type ScoringMode = Literal["separate", "cached", "packed", "prefill_extend", "score_from_cache"]
 """How a server scores the items of one request.
 
 ``separate``: as prompts of their own, the query in each. ``cached``: the same, with the query's
 keys and values from a prefix cache. ``packed``: as one sequence, a mask keeps the items apart.
 ``prefill_extend``: the query is computed once and kept, and the items continue it.
+``score_from_cache``: the query is computed once and kept, and one step scores the items from it.
 """
+
+type PassMode = ScoringMode | Literal["mixed"]
+"""How a server scored the requests of one pass: ``mixed`` where not all in the same way."""
 
 # Room after the prompt for the one token that a scoring request generates, and for alignment.
 HEADROOM_TOKENS = 8
@@ -199,8 +203,12 @@ class DeclaredBackend(ABC):
         compile_environ: the environment variables that make a server report its compilations.
         prefill_pattern: matches a log line of a prefill batch and captures the prompt tokens that
             it computed, then those from the prefix cache; ``None`` where there is no such line.
+        path_pattern: matches what a log says of the way in which one request was scored, and
+            captures that way's name; ``None`` where no log tells.
+        path_modes: the mode of each such name.
         fallback_pattern: matches the log line of a request that is scored in another way than the
             flags ask for; ``None`` where there is no such line.
+        fallback_mode: the mode in which such a request is scored.
         compile_cache_variable: environment variable naming a folder of compiled programs.
         packs_by: the flags that make the server pack items, and what a contract uses instead.
         keeps_query: the flags that make the server compute the query once and continue it with
@@ -223,7 +231,10 @@ class DeclaredBackend(ABC):
     compile_count_pattern: ClassVar[re.Pattern[str] | None] = None
     compile_environ: ClassVar[Mapping[str, str]] = {}
     prefill_pattern: ClassVar[re.Pattern[str] | None] = None
+    path_pattern: ClassVar[re.Pattern[str] | None] = None
+    path_modes: ClassVar[Mapping[str, ScoringMode]] = {}
     fallback_pattern: ClassVar[re.Pattern[str] | None] = None
+    fallback_mode: ClassVar[ScoringMode | None] = None
     compile_cache_variable: ClassVar[str | None] = None
     packs_by: ClassVar[Mapping[str, str]] = {}
     keeps_query: ClassVar[tuple[str, ...]] = ()
@@ -249,6 +260,10 @@ class DeclaredBackend(ABC):
     def repaired(self, entry: list[str]) -> bool:  # noqa: ARG002
         """Whether a server started with ``entry`` runs repaired code (recorded, never silent)."""
         return False
+
+    def may_fall_back(self, mode: ScoringMode) -> bool:
+        """Whether a server asked for ``mode`` scores in another one where that fails."""
+        return mode in self.path_modes.values() and mode != self.fallback_mode
 
     def reported_defaults(self, flags: Flags) -> Flags:  # noqa: ARG002
         """The required values of flags that ``flags`` leaves to the server's defaults."""

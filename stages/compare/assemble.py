@@ -12,6 +12,7 @@ from stages.backends.registry import declared
 from stages.compare.cells import Seconds, build_cell, reported_seconds
 from stages.compare.elsewhere import elsewhere_flags, server_host
 from stages.compare.gate import judge
+from stages.compare.modes import mode_flags
 from stages.compare.oracle import against_oracle, sides_with
 from stages.compare.passes import passes_of
 from stages.compare.prefix_cache import prefix_cache
@@ -182,6 +183,7 @@ def _view(
     cells = mark_guardrail(cells, guardrail)
     chosen = selected(cells, guardrail, both)
     sources = [matrices[keys[b]].provenance for b in both]
+    scoring = {b: matrices[keys[b]].provenance.run.scoring for b in both}
     standing = [
         *_standing_flags(contract, sources),
         *elsewhere_flags(sources, cells),
@@ -192,7 +194,7 @@ def _view(
         pair=_pair(contract),
         view=view,
         cells=cells,
-        scoring={b: matrices[keys[b]].provenance.run.scoring for b in both},
+        scoring=scoring,
         selected={b: c.chunk_size if c else None for b, c in chosen.items()},
         passed_over=passed_over(cells, both),
         isolation=isolations,
@@ -206,7 +208,7 @@ def _view(
             [Samples(c, seconds[c.key]) for c in cells if c.eligible],
             contract.selection,
             both,
-            lambda decisive: [*standing, *_cell_flags(decisive)],
+            lambda decisive: [*standing, *_cell_flags(decisive), *mode_flags(decisive, scoring)],
         ),
         ratios=chunk_ratios(cells, seconds, contract.pair),
         passes={b: pass_times(passes[keys[b]]) for b in both},

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from stages.compare.intervals import mean_interval, median_interval, rate_interval
+from stages.compare.modes import mode_reasons, modes_of
 from stages.compare.prefix_cache import excess_passes
 from stages.documents.comparison import Cell, GateResult, Isolation, Reason, Unsteady
 from stages.documents.matrix import TIMED_PHASES, Phase, Provenance
@@ -96,11 +97,13 @@ def build_cell(
     mean_s_interval = mean_interval(seconds)
     planned = _planned(provenance, chunk_size)
     failures = timed.filter(pl.col("status") != "ok").group_by("status").len().sort("status")
+    modes = modes_of(good, provenance.run.scoring)
     reasons = (
         [Reason(code="unavailable", detail=provenance.unavailable)]
         if provenance.unavailable
         else [
             *_figure_reasons(good.height, planned, figures),
+            *mode_reasons(modes),
             *gate_reasons(gate),
             *isolation_reasons(isolation),
         ]
@@ -131,6 +134,9 @@ def build_cell(
         warmup_passes=passes.filter(pl.col("phase") == "warmup").height,
         compiled_passes=_compiled_passes(timed),
         excess_passes=excess_passes(timed, allowed_tokens),
+        modes=modes,
+        told_passes=good["mode"].count(),
+        fallbacks=_fallbacks(timed),
         instability=instability(figures) if figures else [],
         client_share=_client_share(provenance, chunk_size, figures),
         round_trip_share=_round_trip_share(provenance, chunk_size, figures),
@@ -202,6 +208,11 @@ def _first_run_penalty(passes: pl.DataFrame) -> float | None:
 def _compiled_passes(timed: pl.DataFrame) -> int | None:
     compiles = timed["compiles"].drop_nulls()
     return None if compiles.is_empty() else int((compiles > 0).sum())
+
+
+def _fallbacks(timed: pl.DataFrame) -> int | None:
+    told = timed["fallbacks"].drop_nulls()
+    return None if told.is_empty() else int(told.sum())
 
 
 def _client_share(

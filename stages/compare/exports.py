@@ -51,8 +51,9 @@ def _view_metrics(view: ViewComparison, limits: Gate) -> Figures:
 
 
 def _scoring(view: ViewComparison, backend: Backend) -> dict[str, Figure]:
-    found = view.scoring[backend]
-    return {"scoring": found.mode if found else None}
+    found, cell = view.scoring[backend], view.selected_cell(backend)
+    used = cell.mode if cell else None
+    return {"scoring": used or (found.mode if found else None)}
 
 
 def _selected(view: ViewComparison, backend: Backend) -> dict[str, Figure]:

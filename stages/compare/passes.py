@@ -20,6 +20,8 @@ def passes_of(calls: pl.DataFrame) -> pl.DataFrame:
         ``seconds``: first byte sent to last answer validated, null unless ``ok``;
         ``compiles``: compilations logged during the pass, null where not reported;
         ``cached_tokens``: prompt tokens from the server's prefix cache, null where not reported;
+        ``mode``: how its requests were scored by the server's log, null where it does not tell;
+        ``fallbacks``: its requests that fell back to another mode, null where no log can tell;
         ``scores``: all scores of the pass, item by item, empty unless ``ok``.
     """
     ok = (pl.col("status") == "ok").all()
@@ -36,7 +38,8 @@ def passes_of(calls: pl.DataFrame) -> pl.DataFrame:
             pl.when(ok)
             .then((pl.col("end_ns").max() - pl.col("start_ns").min()) / 1e9)
             .alias("seconds"),
-            pl.col("compiles", "cached_tokens").max(),
+            pl.col("compiles", "cached_tokens", "fallbacks").max(),
+            pl.col("mode").first(),
             pl.col("scores").list.explode().drop_nulls(),
         )
         .sort("position")

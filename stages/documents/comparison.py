@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
+from stages.backends.declared import PassMode, ScoringMode
 from stages.backends.registry import TITLE
 from stages.common.errors import UserError
 from stages.contract import VIEWS, Backend, Gate, Identity, Selection, View
@@ -63,6 +64,7 @@ type ReasonCode = Literal[
     "not_probed",
     "lengths_not_probed",
     "leaks",
+    "mixed_modes",
 ]
 type FlagCode = Literal[
     "single_pass",
@@ -84,6 +86,7 @@ type FlagCode = Literal[
     "compiled",
     "prefix_cache",
     "gate_untested",
+    "other_mode",
 ]
 
 
@@ -347,6 +350,7 @@ _OF_REASON: dict[ReasonCode, tuple[str, ...]] = {
     "failed_passes": ("good", "planned"),
     "gate_inconclusive": ("controls",),
     "leaks": ("items", "change", "limit"),
+    "mixed_modes": ("modes",),
 }
 _OF_FLAG: dict[FlagCode, tuple[str, ...]] = {
     "single_pass": ("backend", "chunk_size"),
@@ -365,11 +369,12 @@ _OF_FLAG: dict[FlagCode, tuple[str, ...]] = {
     "compiled": ("backend", "chunk_size", "passes"),
     "prefix_cache": ("backend", "chunk_size", "passes"),
     "gate_untested": ("backend", "chunk_size", "only"),
+    "other_mode": ("backend", "chunk_size", "modes"),
 }
 
 
 def _check_complete(code: str, part: Part, needed: tuple[str, ...]) -> None:
-    missing = [name for name in needed if getattr(part, name) in (None, [])]
+    missing = [name for name in needed if getattr(part, name) in (None, [], {})]
     if missing:
         raise ValueError(f"{code} has no {' and no '.join(missing)}")
 
@@ -383,6 +388,7 @@ class Reason(Part):
         good, planned: numbers of timed passes.
         controls: controls that the gate would pass, too.
         items: items that leak, by up to ``change`` where ``limit`` is allowed.
+        modes: mode -> number of timed passes that were scored in it.
     """
 
     code: ReasonCode
@@ -393,6 +399,7 @@ class Reason(Part):
     items: list[int] = []
     change: float | None = None
     limit: float | None = None
+    modes: dict[PassMode, int] = {}
 
     @pydantic.model_validator(mode="after")
     def _complete(self) -> Self:
@@ -414,6 +421,7 @@ class Flag(Part):
         low, high: ends of the lead's interval; ``high`` is ``None`` where it has no upper end.
         instability: why the cell is unstable.
         only: ``item`` or ``label``, if there is only one of it.
+        modes: the mode that the server's settings ask for, then the one that it used.
     """
 
     code: FlagCode
@@ -428,6 +436,7 @@ class Flag(Part):
     high: float | None = None
     instability: list[Unsteady] = []
     only: list[Only] = []
+    modes: list[ScoringMode] = []
 
     @pydantic.model_validator(mode="after")
     def _complete(self) -> Self:
@@ -456,6 +465,10 @@ class Cell(Part):
             server does not report compilations.
         excess_passes: number of timed passes in which more prompt tokens came from the server's
             prefix cache than the view allows; ``None`` where the server reports nothing.
+        modes: mode -> number of good timed passes that were scored in it, by the server's log for
+            ``told_passes`` of them, else by its settings.
+        fallbacks: requests of timed passes that fell back to another mode; ``None`` where no log
+            can tell.
         instability: why the figures count as unstable; empty if they do not.
         client_share: the client's own calibrated share of mean_s, 0 to 1.
         round_trip_share: one round trip for each call of a pass, over p50_s.
@@ -490,6 +503,9 @@ class Cell(Part):
     warmup_passes: int
     compiled_passes: int | None
     excess_passes: int | None
+    modes: dict[PassMode, int] = {}
+    told_passes: int = 0
+    fallbacks: int | None = None
     instability: list[Unsteady]
     client_share: float | None
     round_trip_share: float | None
@@ -505,6 +521,12 @@ class Cell(Part):
     def key(self) -> CellKey:
         """Which cell of its view it is."""
         return CellKey(self.backend, self.chunk_size)
+
+    @property
+    def mode(self) -> ScoringMode | None:
+        """The one mode of all its good timed passes; ``None`` where there is not one."""
+        modes = list(self.modes)
+        return modes[0] if len(modes) == 1 and modes[0] != "mixed" else None
 
 
 class PassTime(Part):
@@ -657,7 +679,8 @@ class ViewComparison(Part):
     Attributes:
         pair: of the comparison; not repeated in the view's JSON.
         cells: every cell, by backend, then chunk size as the contract lists them.
-        scoring: backend -> how it scored a request's items; ``None`` where it was not measured.
+        scoring: backend -> how its settings ask it to score a request's items, while each cell
+            has the modes that were used; ``None`` where it was not measured.
         selected: backend -> the chunk size it would be deployed with, if any is eligible.
         passed_over: backend -> the chunk size of its fastest cell, if that cell is ineligible.
         isolation, noise, oracle, prefix_cache: of each backend, in this view.

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 from pydantic import Field
 
-from stages.backends.declared import ScoringMode
+from stages.backends.declared import PassMode, ScoringMode
 from stages.backends.registry import query_keeping_flags
 from stages.contract import (
     Backend,
@@ -29,7 +29,7 @@ from stages.contract import (
 )
 from stages.documents.tables import Record, TableKind, TableProvenance
 
-MATRIX_VERSION = 6
+MATRIX_VERSION = 7
 
 type Phase = Literal["warmup", "sweep", "confirm", "answer"]
 """``answer`` passes are not timed. In them the reference answers the confirm requests of chunk
@@ -69,6 +69,8 @@ MATRIX_SCHEMA = pa.schema(
         pa.field("detail", pa.string(), nullable=False),
         pa.field("compiles", pa.int32()),
         pa.field("cached_tokens", pa.int64()),
+        pa.field("mode", pa.string()),
+        pa.field("fallbacks", pa.int32()),
         pa.field("salt", pa.list_(pa.int32()), nullable=False),
         pa.field("scores", pa.list_(pa.float64())),
     ]
@@ -96,6 +98,10 @@ class CallRecord:
             server reports none.
         cached_tokens: prompt tokens of the pass that came from the server's prefix cache, by its
             answers or its log (all calls of a pass share it); ``None`` where neither tells.
+        mode: how all requests of the pass were scored, by the server's log; ``mixed`` where not
+            all in one way, ``None`` where the log does not tell it of every request.
+        fallbacks: requests of the pass that the server scored in another way than its flags ask
+            for, by its log; ``None`` where no log can tell.
         salt: the query ids redrawn for this pass.
         scores: item_count x labels, item by item; ``None`` for a failed call.
     """
@@ -114,6 +120,8 @@ class CallRecord:
     detail: str
     compiles: int | None
     cached_tokens: int | None
+    mode: PassMode | None
+    fallbacks: int | None
     salt: list[int]
     scores: list[float] | None
 
@@ -156,19 +164,20 @@ class TimeSplit(Record):
     other: float
 
 
-MULTI_ITEM_MODES: tuple[ScoringMode, ...] = ("packed", "prefill_extend")
+MULTI_ITEM_MODES: tuple[ScoringMode, ...] = ("packed", "prefill_extend", "score_from_cache")
 """The modes of multi-item scoring."""
 
 
 class Scoring(Record):
-    """How a server scored the items of one request.
+    """How a server is to score the items of one request.
 
     Attributes:
+        mode: that its settings ask for. What its log says of each pass stands with the pass.
         told_by: the source: the ``flags`` of a server launched here, or the settings that a
             ``server`` started elsewhere reports.
         detail: the variant, with its known defects; ``None`` where there is only one variant.
-        fallbacks: number of requests that the server scored without that variant, by its log;
-            ``None`` where no log can be read, or where there is no variant.
+        fallbacks: number of requests in passes that the server scored in another mode, by its log;
+            ``None`` where no log can be read, or where no request can fall back.
         stand_in: whether code of this project stood in for a part of the server, so that it runs
             on its device. The scores count, the speed is not the backend's.
     """
@@ -181,7 +190,7 @@ class Scoring(Record):
 
     @property
     def named(self) -> str:
-        """The mode with its variant: ``prefill_extend (score from cache v2)``."""
+        """The mode with its variant: ``score_from_cache (label-only logprobs)``."""
         return f"{self.mode} ({self.detail})" if self.detail else self.mode
 
 

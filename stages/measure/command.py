@@ -53,7 +53,6 @@ from stages.measure.servers.asked import AskedRecord
 from stages.measure.servers.caches import cache_variables, compiled_programs
 from stages.measure.servers.known_flags import check_flags
 from stages.measure.servers.launched import Server, launch_variables, server_environment
-from stages.measure.servers.log import count_fallbacks
 from stages.measure.servers.remote import FirstContact, first_contact, take_api_key
 from stages.measure.servers.under_test import ServerUnderTest
 from stages.measure.session import Session
@@ -100,8 +99,7 @@ def measure(
         # The interpreter's path belongs to the machine, not to the measurement.
         argv = ["python", *servers[0].argv[1:]] if servers else []
         log_text = log.read_bytes()
-        fallbacks = None if contact else count_fallbacks(log_text, plan.driver.fallback_pattern)
-        run = _run_of(plan, session, argv, costs, contact, fallbacks, repeated)
+        run = _run_of(plan, session, argv, costs, contact, repeated)
         write_whole(folder / SERVER_LOG_FILE, log_text)
         write_result(plan, _result(session, run), folder)
         journal.remove()
@@ -234,7 +232,6 @@ def _run_of(
     argv: list[str],
     costs: list[ClientCost],
     contact: FirstContact | None,
-    fallbacks: int | None,
     repeated: bool | None,
 ) -> Run:
     ledger = session.ledger
@@ -247,7 +244,7 @@ def _run_of(
         if identity
         else installed_version(plan.environment, plan.driver.package, plan.commit, plan.device),
         elsewhere=identity.elsewhere if identity else None,
-        scoring=plan.scoring(identity.elsewhere if identity else None, fallbacks),
+        scoring=plan.scoring(identity.elsewhere if identity else None, ledger.fallbacks),
         round_trip=session.round_trip,
         devices=[plan.contract.launch.device],
         compile_cache_entries=ledger.compile_cache_entries,

@@ -70,7 +70,9 @@ def run_pass(
         if decoded.status != "ok":
             break
     sent = sum(count for _, count in spans[: len(outcomes)])
-    logged = log.end_pass(_prompt_tokens(workload, sent), whole=outcomes[-1][2].status == "ok")
+    logged = log.end_pass(
+        _prompt_tokens(workload, sent), len(outcomes), whole=outcomes[-1][2].status == "ok"
+    )
     reported = (logged.cached_tokens, reported_cached_tokens(answers))
     cached = max((tokens for tokens in reported if tokens is not None), default=None)
     outcomes[-1] = _name_death(outcomes[-1], died_within)
@@ -88,6 +90,8 @@ def run_pass(
             detail=decoded.detail,
             compiles=logged.compiles,
             cached_tokens=cached,
+            mode=logged.mode,
+            fallbacks=logged.fallbacks,
             salt=salt,
             scores=decoded.scores,
         )
@@ -138,6 +142,8 @@ def unsent_pass(
         detail=detail,
         compiles=None,
         cached_tokens=None,
+        mode=None,
+        fallbacks=None,
         salt=salt_of(workload, key),
         scores=None,
     )

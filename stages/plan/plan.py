@@ -114,7 +114,7 @@ class Plan:
 
         Args:
             reported: what a server that was started elsewhere reports.
-            fallbacks: requests that the server scored in another way, by its log.
+            fallbacks: requests of passes that the server scored in another mode, by its log.
         """
         flags = {attribute(name): value for name, value in self.contract.flags.items()}
         flags["device"] = self.contract.launch.device
@@ -127,7 +127,7 @@ class Plan:
             mode=mode,
             told_by="flags" if reported is None else "server",
             detail=detail,
-            fallbacks=None if detail is None else fallbacks,
+            fallbacks=fallbacks if self.driver.may_fall_back(mode) else None,
             stand_in=detail in self.driver.stand_ins,
         )
 

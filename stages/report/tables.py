@@ -25,7 +25,7 @@ class Figure:
 
     Attributes:
         p95_ms, items_per_s: ``—`` where there is none; items/s with its interval in brackets;
-            a dagger marks a flagged cell.
+            a dagger marks a flagged cell, a mode one that was not scored as its server was asked.
         won: whether the cell is the winner of its view.
     """
 
@@ -135,7 +135,7 @@ def _figure(view: ViewComparison, cell: Cell) -> Figure:
     won = winner.outcome == cell.backend and winner.chunk_size == cell.chunk_size
     dagger = " †" if flagged(cell) else ""
     items_per_s = f.bounded(cell.items_per_s, cell.items_per_s_interval)
-    return Figure(f.milliseconds(cell.p95_s), items_per_s + dagger, won)
+    return Figure(f.milliseconds(cell.p95_s), items_per_s + dagger + modes.other(view, cell), won)
 
 
 def _selected(view: ViewComparison, backend: Backend) -> Selected:
@@ -175,7 +175,7 @@ def provenance_rows(comparison: Comparison) -> list[list[str]]:
     """A row per property, a column per measurement; the first row is the heading."""
     sources = comparison.sources
     views = {view.view: view for view in comparison.views()}
-    scored = [modes.recorded(views[s.view].scoring[s.backend]) for s in sources]
+    scored = [modes.recorded(views[s.view], s.backend) for s in sources]
     return [
         ["", *(f.backend_view(s.backend, s.view, comparison.pair) for s in sources)],
         ["Measured", *(_measured(s) for s in sources)],

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from matrices import matrix, one_pass, passes
 
+from stages.backends.declared import PassMode
 from stages.compare.cells import build_cell, instability, latency
 from stages.compare.passes import passes_of
 from stages.documents.comparison import Cell, ControlResult, GateResult, Interval, Isolation, Reason
@@ -207,3 +208,45 @@ def test_what_was_not_probed_is_not_eligible_unless_there_was_nothing_to_probe(
     made = cell(passes({2: 1.0}), isolation=ISOLATED.model_copy(update={"verdict": verdict}))
     assert made.reasons == reasons
     assert made.eligible == (not reasons)
+
+
+def scored(*modes: PassMode | None) -> Cell:
+    """A cell with a pass of one second in each of these modes; its settings ask for separate."""
+    records: list[CallRecord] = []
+    for run, mode in enumerate(modes):
+        records += one_pass("sweep", 2, run, 1.0, position=run, mode=mode, fallbacks=run % 2)
+    return cell(records)
+
+
+def test_a_cell_has_the_mode_that_the_servers_log_tells_of_its_passes() -> None:
+    made = scored(*5 * ["score_from_cache"])
+    assert (made.mode, made.modes, made.told_passes) == (
+        *("score_from_cache", {"score_from_cache": 5}, 5),
+    )
+    assert made.fallbacks == 2  # calls of a pass share its number
+    assert made.eligible
+
+
+def test_a_cell_has_the_mode_that_its_settings_ask_for_where_no_log_tells() -> None:
+    made = scored(*5 * [None])
+    assert (made.mode, made.modes, made.told_passes) == ("separate", {"separate": 5}, 0)
+    assert made.eligible
+
+
+@pytest.mark.parametrize(
+    ("modes", "counted"),
+    [
+        (["packed"] * 3 + ["cached"] * 2, {"packed": 3, "cached": 2}),
+        (["packed"] * 4 + ["mixed"], {"packed": 4, "mixed": 1}),
+        (["mixed"] * 5, {"mixed": 5}),
+        # Nothing is told of two passes, so they count for what the settings ask for.
+        (["cached"] * 3 + [None] * 2, {"cached": 3, "separate": 2}),
+    ],
+)
+def test_a_cell_of_mixed_modes_is_never_one_figure(
+    modes: list[PassMode | None], counted: dict[PassMode, int]
+) -> None:
+    made = scored(*modes)
+    assert made.mode is None
+    assert not made.eligible
+    assert made.reasons == [Reason(code="mixed_modes", modes=counted)]

@@ -15,6 +15,7 @@ from contracts import BACKENDS, NONCE, contract
 from elsewhere import account, at_url
 from matrices import ITEMS, Score, matrix, one_pass, plain_score, with_facts
 
+from stages.backends.declared import PassMode
 from stages.compare.assemble import Evidence, assemble
 from stages.compare.exports import metrics
 from stages.contract import VIEWS, Backend, Contract, View
@@ -65,6 +66,7 @@ class Situation:
         at_url: backend and view -> whether its server, started elsewhere, was sent requests
             twice; ``None`` where that is not known.
         stand_in: backend and view -> whether code of this project stood in for a part of it.
+        left: chunk size -> the modes of JAX's passes, by its log; not told of any other.
     """
 
     jax: Seconds = field(default_factory=lambda: steady(1.0))
@@ -90,6 +92,7 @@ class Situation:
     cached: Mapping[tuple[Backend, View], int | None] = field(default_factory=dict)
     at_url: Mapping[tuple[Backend, View], bool | None] = field(default_factory=dict)
     stand_in: Collection[tuple[Backend, View]] = ()
+    left: Mapping[int, Sequence[PassMode]] = field(default_factory=dict)
 
     def compare(self) -> Comparison:
         made = self._contract()
@@ -180,6 +183,7 @@ class Situation:
                     items=self.items,
                     labels=self.labels,
                     cached_tokens=cached,
+                    mode=self.left[chunk][run] if backend == "jax" and chunk in self.left else None,
                 )
         return records
 
@@ -538,6 +542,33 @@ def test_a_speed_that_is_not_the_backends_own_decides_nothing_with_confidence() 
     report = render_all(found)["report.md"]
     assert "PyTorch's speed in the portable view is not to be quoted" in report
     assert worded(flag, PAIR) in report
+
+
+def test_a_winner_that_left_its_mode_is_named_by_the_one_it_used_and_flagged() -> None:
+    # Of all chunk sizes, so that whichever leads has left it. The portable settings ask for
+    # separate, the best-native ones for cached.
+    found = Situation(left={chunk: ["cached"] * RUNS for chunk in CHUNKS}).compare()
+    winner = found.portable.winner
+    flag = Flag(
+        code="other_mode", backend="jax", chunk_size=winner.chunk_size, modes=["separate", "cached"]
+    )
+    assert (winner.outcome, winner.confidence, winner.flags) == ("jax", "low", [flag])
+    assert (found.best_native.winner.flags, found.best_native.winner.confidence) == ([], "high")
+    report = render_all(found)["report.md"]
+    assert "items scored: JAX cached, PyTorch separate" in report
+    assert worded(flag, PAIR) in report
+
+
+def test_cells_of_mixed_modes_never_win() -> None:
+    mixed: list[PassMode] = ["separate"] * (RUNS - 1) + ["mixed"]
+    found = Situation(left=dict.fromkeys(CHUNKS, mixed)).compare()
+    for chunk in CHUNKS:
+        cell = found.portable.cell("jax", chunk)
+        assert [one.code for one in cell.reasons] == ["mixed_modes"]
+        assert cell.items_per_s is not None  # the gate and the figures stand, the choice does not
+    assert found.portable.winner.outcome == "pytorch"
+    report = render_all(found)["report.md"]
+    assert "the server scored items in more than one way, so there is no one figure" in report
 
 
 # Four prompts of 128 + 8 tokens: a pass can share three queries with itself, and 8 tokens of its

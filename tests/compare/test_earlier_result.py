@@ -44,6 +44,10 @@ def rows_and_facts(path: Path, kind: str) -> tuple[pl.DataFrame, dict[str, Any]]
 
 def matrix(folder: Path) -> Matrix:
     frame, facts = rows_and_facts(folder / MATRIX_FILE, MATRIX_TABLE.name)
+    # Its servers' account of each pass's scoring has been added since.
+    frame = frame.with_columns(
+        pl.lit(None, pl.String).alias("mode"), pl.lit(None, pl.Int32).alias("fallbacks")
+    )
     run = {name: facts.pop(name) for name in Run.model_fields if name in facts}
     return Matrix(frame, Provenance(**facts, run=Run(**run)))
 

@@ -31,12 +31,14 @@ FLAGS: list[dict[str, Any]] = [
     {"code": "compiled", "backend": "jax", "chunk_size": 1, "passes": 1},
     {"code": "prefix_cache", "backend": "jax", "chunk_size": 1, "passes": 1},
     {"code": "gate_untested", "backend": "jax", "chunk_size": 1, "only": ["item"]},
+    {"code": "other_mode", "backend": "jax", "chunk_size": 1, "modes": ["packed", "cached"]},
 ]
 WITHOUT_FIGURES = {"no_rival", "untrained_model", "hosts_without_cost"}
 REASONS: list[dict[str, Any]] = [
     {"code": "unavailable", "detail": "a quota of 0"},
     {"code": "failed_passes", "good": 0, "planned": 5},
     {"code": "gate_inconclusive", "controls": ["items_rotated"]},
+    {"code": "mixed_modes", "modes": {"packed": 4, "cached": 1}},
     {"code": "leaks", "items": [1], "change": 0.1, "limit": 0.01},
 ]
 CASES = [(Flag, one) for one in FLAGS] + [(Reason, one) for one in REASONS]

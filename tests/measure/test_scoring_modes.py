@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from bench import bench_contract, inside, make_bench
 from contracts import raw_contract
@@ -13,7 +14,7 @@ from targets import bare_folder, plans, raw_target
 
 from stages.backends.registry import declared
 from stages.contract import Backend, View, load_contract
-from stages.documents.matrix import MATRIX_FILE, read_matrix
+from stages.documents.matrix import MATRIX_FILE, Matrix, read_matrix
 from stages.measure.command import measure, record_unavailable
 from stages.plan.plan import Plan, make_plan
 
@@ -54,15 +55,15 @@ def test_jax_packs_by_a_delimiter_and_continues_a_query_before_that() -> None:
     assert mode("jax", multi_item_scoring_delimiter=0, disable_radix_cache=True) == "packed"
     assert mode("jax", multi_item_scoring_delimiter=151643, **EXTEND) == "prefill_extend"
     assert mode("jax", **EXTEND) == "prefill_extend"
-    assert mode("jax", **V2) == "prefill_extend"
+    assert mode("jax", **V2) == "score_from_cache"
     assert mode("jax", multi_item_enable_prefill_extend=False, disable_radix_cache=True) == (
         "separate"
     )
 
 
 def test_the_scoring_cache_alone_is_how_later_builds_are_started() -> None:
-    """From 18 March 2026 on prefill and extend is on by itself, and wants this flag."""
-    assert mode("jax", enable_scoring_cache=True) == "prefill_extend"
+    """From 18 March 2026 on scoring from the cache is on by itself, and wants this flag."""
+    assert mode("jax", enable_scoring_cache=True) == "score_from_cache"
     # Earlier ones say that they do not extend, or pack.
     assert mode("jax", enable_scoring_cache=True, multi_item_enable_prefill_extend=False) == (
         "cached"
@@ -82,15 +83,15 @@ def test_packing_without_a_mask_is_named() -> None:
 
 def test_the_variant_is_named_and_what_is_known_to_be_wrong_with_it() -> None:
     assert detail(**EXTEND) is None
-    assert detail(**V2) == "score from cache v2"
-    assert detail(enable_scoring_cache=True) == "score from cache v2"
+    assert detail(**V2) is None
+    assert detail(enable_scoring_cache=True) is None
     labels_only = {**V2, "multi_item_score_label_only_logprob": True}
     assert detail(**labels_only) == (
-        "score from cache v2, label-only logprobs: every build known takes the softmax over"
+        "label-only logprobs: every build known takes the softmax over"
         " probabilities there, which gives wrong scores"
     )
     plain = declared("jax").scoring(labels_only, item_first=False, softmax=False)[1]
-    assert plain == "score from cache v2, label-only logprobs"
+    assert plain == "label-only logprobs"
 
 
 def test_a_server_launched_here_is_judged_by_its_flags(tmp_path: Path) -> None:
@@ -166,19 +167,53 @@ def test_a_matrix_records_how_its_server_scored(tmp_path: Path) -> None:
     )
 
 
-def test_a_matrix_counts_the_requests_that_fell_back(tmp_path: Path) -> None:
-    raw = bench_contract("--falls-back", chunk_sizes=[4])
+def measured(folder: Path, *arguments: str) -> Matrix:
+    """A matrix of a server that is asked to score from the cache, with 4 items a pass."""
+    raw = bench_contract(*arguments, chunk_sizes=[1, 4])
     flags = raw["backends"]["jax"]["best_native"]["flags"]
     flags |= {name.replace("_", "-"): value for name, value in V2.items()}
-    plan = planned(tmp_path, raw, "jax", "best_native")
-    with inside(tmp_path):
-        measure(plan, tmp_path / "out")
-    found = read_matrix(tmp_path / "out" / MATRIX_FILE)
-    assert found.provenance.run.scoring is not None
-    assert found.provenance.run.scoring.mode == "prefill_extend"
-    # The scoring server says so of every request of four items: passes and probes.
-    assert found.provenance.run.scoring.fallbacks is not None
-    assert found.provenance.run.scoring.fallbacks >= found.calls.height
+    plan = planned(folder, raw, "jax", "best_native")
+    with inside(folder):
+        measure(plan, folder / "out")
+    return read_matrix(folder / "out" / MATRIX_FILE)
+
+
+def told(found: Matrix, chunk_size: int) -> set[tuple[object, object]]:
+    """How the passes of a chunk size were scored, and how many requests of each fell back."""
+    mine = found.calls.filter(pl.col("chunk_size") == chunk_size)
+    return set(mine.select("mode", "fallbacks").iter_rows())
+
+
+def test_the_servers_account_confirms_every_pass(tmp_path: Path) -> None:
+    found = measured(tmp_path, "--paths")
+    assert told(found, 1) == told(found, 4) == {("score_from_cache", 0)}
+    scoring = found.provenance.run.scoring
+    assert scoring is not None
+    assert (scoring.mode, scoring.fallbacks) == ("score_from_cache", 0)
+
+
+def test_a_chunk_size_that_falls_back_throughout_is_told_pass_by_pass(tmp_path: Path) -> None:
+    found = measured(tmp_path, "--paths", "--falls-back-items", "4")
+    assert told(found, 1) == {("score_from_cache", 0)}
+    assert told(found, 4) == {("prefill_extend", 1)}
+    scoring = found.provenance.run.scoring
+    assert scoring is not None
+    # One request a pass at chunk size 4; what the probes fell back for is in no pass.
+    passes = found.calls.filter(pl.col("chunk_size") == 4)["position"].n_unique()
+    assert (scoring.mode, scoring.fallbacks) == ("score_from_cache", passes)
+
+
+def test_a_pass_in_which_some_requests_fell_back_is_mixed(tmp_path: Path) -> None:
+    found = measured(tmp_path, "--paths", "--falls-back-items", "1", "--falls-back-every", "2")
+    # Every second call of all falls back; 4 in a row are a pass.
+    assert told(found, 1) == {("mixed", 2)}
+    assert told(found, 4) == {("score_from_cache", 0)}
+
+
+def test_without_the_account_the_log_still_tells_what_fell_back(tmp_path: Path) -> None:
+    found = measured(tmp_path, "--falls-back-items", "4")
+    assert told(found, 1) == {(None, 0)}
+    assert told(found, 4) == {("prefill_extend", 1)}
 
 
 def test_nothing_is_recorded_of_a_backend_that_did_not_run(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import comparisons as build
 import pytest
 from report_words import plain_comparison
 
-from stages.backends.declared import ScoringMode
+from stages.backends.declared import PassMode, ScoringMode
 from stages.contract import Backend
-from stages.documents.comparison import Comparison
+from stages.documents.comparison import Cell, Comparison
 from stages.documents.matrix import Scoring
 from stages.report import modes
 from stages.report.conclusion import conclude
@@ -122,7 +122,7 @@ def test_a_speed_that_is_not_the_backends_own_is_told_before_any_figure() -> Non
 
 def test_what_a_reader_cannot_guess_stands_in_the_provenance() -> None:
     native = {
-        "jax": build.scored("prefill_extend", detail="score from cache v2", fallbacks=12),
+        "jax": build.scored("score_from_cache", detail="label-only logprobs", fallbacks=12),
         "pytorch": build.scored("packed", told_by="server"),
     }
     found = scored(pair("separate", "separate"), native)  # type: ignore[arg-type]
@@ -131,8 +131,8 @@ def test_what_a_reader_cannot_guess_stands_in_the_provenance() -> None:
     assert row[1:] == [
         "separate, by the server's flags",
         "separate, by the server's flags",
-        "prefill_extend (score from cache v2), by the server's flags; its log says that it fell"
-        " back from this variant for 12 requests",
+        "score_from_cache (label-only logprobs), by the server's flags; its log says that it fell"
+        " back from this mode for 12 requests",
         "packed, as the server reports",
     ]
 
@@ -199,7 +199,94 @@ def test_requests_that_fell_back_are_no_condition_of_their_own() -> None:
     """Their number differs from run to run by itself."""
 
     def run(fallbacks: int) -> Comparison:
-        v2 = build.scored("prefill_extend", detail="score from cache v2", fallbacks=fallbacks)
+        v2 = build.scored("score_from_cache", fallbacks=fallbacks)
         return scored(pair("separate", "separate"), {"jax": v2, "pytorch": build.scored("packed")})
 
     assert changed_conditions(run(3), run(4)) == []
+
+
+def left(modes_at: dict[int, dict[PassMode, int]]) -> Comparison:
+    """The plain comparison, had JAX's log told this of its best-native passes."""
+    base = scored(pair("separate", "separate"), pair("score_from_cache", "packed"))
+
+    def of(cell: Cell) -> Cell:
+        found = modes_at.get(cell.chunk_size) if cell.backend == "jax" else None
+        if found is None:
+            return cell
+        return cell.model_copy(update={"modes": found, "told_passes": sum(found.values())})
+
+    view = base.best_native
+    told = view.model_copy(update={"cells": [of(cell) for cell in view.cells]})
+    return base.model_copy(update={"best_native": told})
+
+
+def native_cells() -> list[int]:
+    return sorted(c.chunk_size for c in plain_comparison().best_native.cells if c.backend == "jax")
+
+
+def test_a_mode_that_the_log_confirms_is_told_as_asked_for() -> None:
+    found = left({size: {"score_from_cache": 5} for size in native_cells()})
+    assert modes.of_view(found.best_native) == "JAX score_from_cache, PyTorch packed"
+    assert not [said for said in modes.remarks(found) if "settings ask" in said]
+    row = next(row for row in provenance_rows(found) if row[0] == "How items are scored")
+    passes = 5 * len(native_cells())
+    assert row[3] == (
+        "score_from_cache, by the server's flags; its log confirms it for"
+        f" {passes} of {passes} timed passes"
+    )
+
+
+def test_a_chunk_size_that_left_its_mode_is_named_by_the_mode_it_used() -> None:
+    sizes = native_cells()
+    found = left(
+        {size: {"score_from_cache": 5} for size in sizes} | {sizes[-1]: {"prefill_extend": 5}}
+    )
+    told = f"JAX score_from_cache, but prefill_extend at chunk size {sizes[-1]}, PyTorch packed"
+    assert modes.of_view(found.best_native) == told
+    remark = (
+        "In the best-native view JAX's settings ask for score_from_cache, but its log says that it"
+        f" scored prefill_extend at chunk size {sizes[-1]}."
+    )
+    assert remark in modes.remarks(found)
+    assert remark in first_screen(found).scored
+    rows = view_tables(found.best_native, found.gate, {}).rows
+    assert [row.chunk_size for row in rows if "(prefill_extend)" in row.candidate.items_per_s] == [
+        sizes[-1]
+    ]
+    for page in ("report.md", "comparison.md"):
+        assert told in render_all(found)[page].replace("\\", "")
+    assert ("prefill_extend", modes.MEANS["prefill_extend"]) in modes.explained(found)
+
+
+def test_a_server_that_left_its_mode_everywhere_is_named_by_the_other_alone() -> None:
+    found = left({size: {"prefill_extend": 5} for size in native_cells()})
+    assert modes.of_view(found.best_native) == "JAX prefill_extend, PyTorch packed"
+    (remark,) = [said for said in modes.remarks(found) if "settings ask" in said]
+    assert "prefill_extend at chunk sizes" in remark
+    row = next(row for row in provenance_rows(found) if row[0] == "How items are scored")
+    assert "its log confirms it for 0 of" in row[3]
+
+
+def test_a_mixed_cell_is_told_and_is_no_mode() -> None:
+    sizes = native_cells()
+    found = left(
+        {size: {"score_from_cache": 5} for size in sizes}
+        | {sizes[0]: {"score_from_cache": 4, "mixed": 1}}
+    )
+    assert modes.of_view(found.best_native) == (
+        f"JAX score_from_cache, but mixed at chunk size {sizes[0]}, PyTorch packed"
+    )
+    (remark,) = [said for said in modes.remarks(found) if "settings ask" in said]
+    assert remark.endswith(
+        f"scored in more than one way at chunk size {sizes[0]}; a cell scored in more than one way"
+        " is not eligible."
+    )
+
+
+def test_another_mode_at_one_chunk_size_is_another_condition() -> None:
+    sizes = native_cells()
+    as_asked = {size: {"score_from_cache": 5} for size in sizes}
+    found = changed_conditions(left(as_asked), left(as_asked | {sizes[0]: {"prefill_extend": 5}}))
+    assert [d.after for d in found if d.name == "how items are scored"] == [
+        f"score_from_cache, but prefill_extend at chunk size {sizes[0]}"
+    ]

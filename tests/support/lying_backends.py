@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ CONFIRMED: dict[Backend, list[int]] = {"jax": [1, 5, 15], "pytorch": [1, 15, 30]
 DELIMITERS: dict[Backend, int] = {"jax": 2, "pytorch": 9999}
 
 
-def make_contract(flags: dict[Backend, dict[str, str]]) -> Contract:
+def make_contract(flags: Mapping[Backend, Mapping[str, Any]]) -> Contract:
     """A small contract whose backends are scoring servers, with these flags when portable.
 
     In the portable view both are asked to pack items.
@@ -99,6 +100,21 @@ class Bench:
                 for view in VIEWS:
                     lie = lies.get(backend, "") if view == "portable" else ""
                     self._place(contract, backend, view, lie + "/some" * bool(salts and lie))
+            return compare(contract)
+
+    def left(self, name: str, flags: dict[str, Any]) -> Comparison:
+        """The comparison when JAX's server has these flags in the portable view.
+
+        Args:
+            name: of the flags, under which what is measured is kept.
+            flags: of the backend and of the scoring server.
+        """
+        contract = make_contract({"jax": flags})
+        with inside(self.folder):
+            for backend in BACKENDS:
+                for view in VIEWS:
+                    told = name if (backend, view) == ("jax", "portable") else ""
+                    self._place(contract, backend, view, told)
             return compare(contract)
 
     def _flags(self, lie: str, salts: list[list[int]] | None) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
+from stages.backends.declared import PassMode
 from stages.contract import Backend, View
 from stages.documents.comparison import MatrixSource
 from stages.documents.matrix import (
@@ -53,6 +54,8 @@ def one_pass(
     status: Status = "ok",
     compiles: int | None = 0,
     cached_tokens: int | None = 0,
+    mode: PassMode | None = None,
+    fallbacks: int | None = None,
     salt: Sequence[int] = (),
     items: int = ITEMS,
     labels: int = LABELS,
@@ -86,6 +89,8 @@ def one_pass(
                 detail="made to fail" if failed else "",
                 compiles=compiles,
                 cached_tokens=cached_tokens,
+                mode=mode,
+                fallbacks=fallbacks,
                 salt=list(salt) or [ord(phase[0]), chunk, run],
                 scores=None if failed else flat,
             )

@@ -262,8 +262,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if cls.arguments.compiles and items not in cls.compiled:
             cls.compiled.add(items)
             print("Prefill batch. #bid: 1, #cache_miss: 2", flush=True)
-        if cls.arguments.falls_back:
-            print("Fastpath v2 falling back to baseline: reason=x error=y", flush=True)
+        self._say_path(items)
+
+    def _say_path(self, items: int) -> None:
+        """Log how a request was scored, as sglang-jax does: in every form that it has."""
+        cls, arguments = type(self), self.arguments
+        falls = arguments.falls_back or (
+            items == arguments.falls_back_items and cls.calls % arguments.falls_back_every == 0
+        )
+        path = "prefill_extend_baseline" if falls else "score_from_cache_v2"
+        told = [
+            *(["Fastpath v2 falling back to baseline: reason=x error=y"] if falls else []),
+            *([f"ScorePathMetrics path={path} items={items}"] if arguments.paths else []),
+        ]
+        forms = ["[2026-11-28 02:40:33] ", "INFO:sgl_jax.srt.managers.tokenizer_manager:"]
+        for line in told:
+            print("\n".join(form + line for form in forms), flush=True)
 
     def do_GET(self) -> None:
         """Answer with its reports, if the path is one and it has them; else that it is healthy."""
@@ -327,6 +341,9 @@ def main() -> None:
     parser.add_argument("--hold", type=Path, help="file that names the calls to hold (JSON)")
     parser.add_argument("--compiles", action="store_true", help="compile per new item count")
     parser.add_argument("--falls-back", action="store_true", help="leave the fast path each call")
+    parser.add_argument("--falls-back-items", type=int, help="the same, asked for so many items")
+    parser.add_argument("--falls-back-every", type=int, default=1, help="only each such call")
+    parser.add_argument("--paths", action="store_true", help="log how each call was scored")
     parser.add_argument("--sleep", type=float, default=0.0, help="seconds per call")
     parser.add_argument("--sleep-squared", type=float, default=0.0, help="times items squared")
     parser.add_argument(

@@ -78,7 +78,7 @@ def _view(of: Comparison, key: MatrixKey) -> ViewComparison:
 
 
 def _scored(of: Comparison, key: MatrixKey) -> str:
-    return named(_view(of, key).scoring[key.backend])
+    return named(_view(of, key), key.backend)
 
 
 def _sent_twice(of: Comparison, key: MatrixKey) -> str:

@@ -126,6 +126,12 @@ class Ledger:
         return len({record.session for record in self.records if record.start_ns is not None})
 
     @property
+    def fallbacks(self) -> int | None:
+        """Requests of all passes that fell back; ``None`` where no pass tells."""
+        told = {r.position: r.fallbacks for r in self.records if r.fallbacks is not None}
+        return sum(told.values()) if told else None
+
+    @property
     def faults(self) -> FaultCounts:
         """The counts of earlier processes."""
         passes = self.earlier.passes

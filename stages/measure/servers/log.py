@@ -1,4 +1,4 @@
-"""Reads a server's log pass by pass: compilations, and tokens from the prefix cache.
+"""Reads a server's log pass by pass: compilations, tokens from the prefix cache, scoring modes.
 
 The log is read before the clock of a pass starts and after it stops.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Protocol
 
-from stages.backends.declared import DeclaredBackend
+from stages.backends.declared import DeclaredBackend, PassMode
 
 _NOTICE_S = 0.5
 """A server may log a batch after its answer: 12 ms later on a busy machine."""
@@ -21,6 +21,7 @@ _POLL_S = 0.002
 # Python's own form of a log line. A server that also logs in a form of its own writes each line in
 # both, once a library has set Python's up.
 _BASIC_FORM = re.compile(r"[A-Z]+:[\w.]+:")
+_NUMBER = re.compile(r"\d+")
 
 
 class Logging(Protocol):
@@ -38,10 +39,14 @@ class Logged:
     Attributes:
         compiles: compilations.
         cached_tokens: prompt tokens of the pass from the server's prefix cache.
+        mode: how all its requests were scored; ``mixed`` where not all in one way.
+        fallbacks: requests that were scored in another way than the server's flags ask for.
     """
 
     compiles: int | None
     cached_tokens: int | None
+    mode: PassMode | None
+    fallbacks: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ class ServerLog:
         """Skip what was logged between two passes: it belongs to neither."""
         self._note(self._server.new_log())
 
-    def end_pass(self, prompt_tokens: int, *, whole: bool) -> Logged:
+    def end_pass(self, prompt_tokens: int, requests: int, *, whole: bool) -> Logged:
         """What was logged since the pass started.
 
         A server that logs prompt tokens gets a moment to log all those of the pass. The pass's
@@ -83,20 +88,24 @@ class ServerLog:
 
         Args:
             prompt_tokens: of the requests that were sent, the query once for each item.
+            requests: how many were sent.
             whole: whether all of them were answered; only then it waits.
         """
         text = self._server.new_log()
         if text is None:
-            return Logged(None, None)
+            return Logged(None, None, None, None)
         self._note(text)
         deadline = time.monotonic() + _NOTICE_S
         while whole and self._awaits(text, prompt_tokens) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
             text += self._server.new_log() or ""
         prefilled = self._prefilled(text, prompt_tokens)
+        fallbacks = count_fallbacks(text, self._driver, requests)
         return Logged(
             compiles=count_compiles(text, self._driver, each_reported=self._reports_each),
             cached_tokens=None if prefilled is None else cached_tokens(prefilled, prompt_tokens),
+            mode=scored_as(text, self._driver, requests),
+            fallbacks=fallbacks,
         )
 
     def _note(self, text: str | None) -> None:
@@ -170,8 +179,57 @@ def _compilations(log: str, driver: DeclaredBackend) -> set[str]:
     return set() if pattern is None else {match[0] for match in pattern.finditer(log)}
 
 
-def count_fallbacks(log: bytes, pattern: re.Pattern[str] | None) -> int | None:
-    """Requests that fell back to another way of scoring; ``None`` where no pattern is known."""
-    if pattern is None:
+def scored_as(log: str, driver: DeclaredBackend, requests: int) -> PassMode | None:
+    """How the requests in a part of a log were scored; ``None`` where it does not tell of them all.
+
+    Where the server does not name the way of each request, but says of all of them that they fell
+    back, that tells it too.
+
+    Args:
+        log: the part.
+        driver: of the server.
+        requests: how many were sent.
+    """
+    paths = _by_request(log, driver.path_pattern, requests)
+    modes = {driver.path_modes.get(name) for name in paths}
+    if len(modes) > 1:
+        return "mixed"
+    if paths and paths.total() == requests:
+        return modes.pop()
+    fallen = count_fallbacks(log, driver, requests)
+    if not fallen:
         return None
-    return sum(1 for _ in pattern.finditer(log.decode("utf-8", errors="replace")))
+    return driver.fallback_mode if fallen == requests else "mixed"
+
+
+def count_fallbacks(log: str, driver: DeclaredBackend, requests: int) -> int | None:
+    """Requests that fell back to another way of scoring; ``None`` where no log tells that.
+
+    Args:
+        log: the part of the log in which ``requests`` were sent.
+        driver: of the server.
+        requests: how many.
+    """
+    if driver.fallback_pattern is None:
+        return None
+    return _by_request(log, driver.fallback_pattern, requests).total()
+
+
+def _by_request(log: str, pattern: re.Pattern[str] | None, requests: int) -> Counter[str]:
+    """What ``pattern`` captures, or else matches, and of how many requests.
+
+    Lines of different requests may be equal, and every logger may write each in a form of its own.
+    So the form with the most lines counts. Where that has each line more than once, each counts
+    once.
+    """
+    if pattern is None:
+        return Counter()
+    forms: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for line in log.splitlines():
+        if match := pattern.search(line):
+            forms[_NUMBER.sub("0", line[: match.start()])][match[match.re.groups]] += 1
+    told = max(forms.values(), key=Counter.total, default=Counter[str]())
+    copies = told.total() // requests if requests else 1
+    if copies > 1 and all(times % copies == 0 for times in told.values()):
+        return Counter({name: times // copies for name, times in told.items()})
+    return told

@@ -18,6 +18,7 @@ def flag(of: Flag, pair: Pair) -> str:
     round_trip = server.longest_round_trip(of.round_trip_s, of.share, cell)
     cached = "and its prefix cache may have answered them"
     prompt = f.ABSENT if of.delimiter is None else oracle.with_delimiter(of.delimiter)
+    asked, used = [*of.modes, "", ""][:2]
     words: dict[FlagCode, str] = {
         "single_pass": f"a single pass shows no noise, and that is all there is of {cell}",
         "lead_includes_one": f"the interval of the lead includes 1 ({low} to {high})",
@@ -40,6 +41,7 @@ def flag(of: Flag, pair: Pair) -> str:
         "noise": noise(f"{name}'s answers", of.difference),
         "unstable": f"{cell} is unstable: {instability(of.instability)}",
         "compiled": f"{cell} {server.compiled(server.timed_passes(of.passes))}",
+        "other_mode": f"{cell} was scored {used}, while its server's settings ask for {asked}",
         "prefix_cache": f"{cell} {server.cache_excess(of.passes)}",
         "gate_untested": (
             f"{UNTESTED} for {cell}: there is {f.join([f'one {what}' for what in of.only])}"

@@ -23,6 +23,7 @@ PLAIN: Mapping[str, str] = {
     "not_probed": "isolation between items could not be probed",
     "lengths_not_probed": "isolation from items of other lengths could not be probed",
 }
+_MIXED = "the server scored items in more than one way, so there is no one figure"
 _FLAT = "the gate is inconclusive: the scores are so flat that it would also pass"
 
 
@@ -35,10 +36,23 @@ def reason(of: Reason) -> str:
             return f"only {of.good} of {of.planned} timed passes succeeded"
         case "gate_inconclusive":
             return f"{_FLAT} {controls(of.controls)}"
+        case "mixed_modes":
+            return f"{_MIXED}: {_by_mode(of)}"
         case "leaks":
             return _leak(of.items, of.change, of.limit)
         case code:
             return PLAIN[code]
+
+
+def _by_mode(of: Reason) -> str:
+    """``9 timed passes score_from_cache, 3 in several ways within the pass``."""
+    named = {"mixed": "in several ways within the pass"}
+    return f.join(
+        [
+            f"{f.count(number, 'timed pass', 'timed passes')} {named.get(mode, mode)}"
+            for mode, number in of.modes.items()
+        ]
+    )
 
 
 def leak(found: Isolation) -> str:
@@ -82,7 +96,9 @@ def none_eligible(backend: Backend, cells: Sequence[Cell]) -> str:
 
 def _kind(of: Reason) -> str:
     """The key under which reasons that differ in their figures alone are counted."""
-    return of.code if of.code in ("failed_passes", "gate_inconclusive") else reason(of)
+    return (
+        of.code if of.code in ("failed_passes", "gate_inconclusive", "mixed_modes") else reason(of)
+    )
 
 
 def _ranged(some: Sequence[Reason]) -> str:
@@ -91,6 +107,8 @@ def _ranged(some: Sequence[Reason]) -> str:
         return reason(some[0])
     if some[0].code == "gate_inconclusive":
         return f"{_FLAT} wrong answers"
+    if some[0].code == "mixed_modes":
+        return _MIXED
     passes = [(one.good or 0, one.planned or 0) for one in some]
     (fewest, of), *_, (most, planned) = sorted(passes, key=lambda one: one[0] / one[1])
     between = f"{fewest}{'' if of == planned else f' of {of}'} to {most} of {planned}"

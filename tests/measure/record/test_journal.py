@@ -53,6 +53,8 @@ CALL = CallRecord(
     detail="",
     compiles=None,
     cached_tokens=None,
+    mode=None,
+    fallbacks=None,
     salt=[1, 2],
     scores=[0.1, 0.9],
 )

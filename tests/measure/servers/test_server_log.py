@@ -14,7 +14,9 @@ from stages.measure.servers.log import (
     ServerLog,
     cached_tokens,
     count_compiles,
+    count_fallbacks,
     count_prefilled,
+    scored_as,
 )
 
 # Of sglang-jax 0.0.2 and sglang 0.5.23, 4 items of 8 tokens behind a query of 128.
@@ -232,7 +234,7 @@ def passes(*texts: str) -> list[int | None]:
     found = []
     for _ in range(len(texts) // 2):
         log.start_pass()
-        found.append(log.end_pass(PROMPT_TOKENS, whole=False).compiles)
+        found.append(log.end_pass(PROMPT_TOKENS, 1, whole=False).compiles)
     return found
 
 
@@ -253,3 +255,64 @@ def test_a_server_that_does_not_log_compilations_has_its_cache_misses_counted_in
 
 def test_a_backend_without_a_pattern_reports_no_compilations() -> None:
     assert count_compiles(COMPILED_UNTOLD + MISSES, declared("pytorch")) is None
+
+
+# Of a request of the same server with --multi-item-score-fastpath-log-metrics.
+FROM_CACHE = """\
+INFO:sgl_jax.srt.managers.tokenizer_manager:ScorePathMetrics path=score_from_cache_v2 items=1 \
+dispatches=1 lifecycle_sent=2 lifecycle_recv=2 queue_wait_s=0.000107 device_compute_s=0.036687 \
+host_orchestration_s=0.000985 fastpath_attempted=True fastpath_succeeded=True \
+fastpath_fallback_reason=None
+[2026-11-28 03:31:14] ScorePathMetrics path=score_from_cache_v2 items=1 dispatches=1 \
+lifecycle_sent=2 lifecycle_recv=2 queue_wait_s=0.000107 device_compute_s=0.036687 \
+host_orchestration_s=0.000985 fastpath_attempted=True fastpath_succeeded=True \
+fastpath_fallback_reason=None
+"""
+# After its source: no request of that server fell back. A third logger has been seen elsewhere.
+FELL_BACK = """\
+[2026-11-28 03:10:02] Fastpath v2 falling back to baseline: reason=unsupported_shape error=None
+WARNING:sgl_jax.srt.managers.tokenizer_manager:Fastpath v2 falling back to baseline: \
+reason=unsupported_shape error=None
+WARNING:2026-11-28 03:10:02,123:sgl_jax.srt.managers.tokenizer_manager:2026: Fastpath v2 falling \
+back to baseline: reason=unsupported_shape error=None
+"""
+BASELINE = """\
+[2026-11-28 03:10:02] ScorePathMetrics path=prefill_extend_baseline items=8 dispatches=1
+INFO:sgl_jax.srt.managers.tokenizer_manager:ScorePathMetrics path=prefill_extend_baseline items=8
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "requests", "mode", "fallbacks"),
+    [
+        (FROM_CACHE, 1, "score_from_cache", 0),
+        (4 * FROM_CACHE, 4, "score_from_cache", 0),
+        (FELL_BACK + BASELINE, 1, "prefill_extend", 1),
+        (4 * (FELL_BACK + BASELINE), 4, "prefill_extend", 4),
+        (3 * FROM_CACHE + FELL_BACK + BASELINE, 4, "mixed", 1),
+        # One request says nothing of itself.
+        (3 * FROM_CACHE, 4, None, 0),
+        (WARM, 1, None, 0),
+        # Without the flag the server logs what fell back, and nothing else.
+        (4 * FELL_BACK, 4, "prefill_extend", 4),
+        (3 * FELL_BACK, 4, "mixed", 3),
+        ("", 0, None, 0),
+        # A way of which nothing is known.
+        (FROM_CACHE.replace("score_from_cache_v2", "score_from_cache_v3"), 1, None, 0),
+    ],
+)
+def test_how_a_pass_was_scored_is_what_its_server_says_of_every_request(
+    log: str, requests: int, mode: str | None, fallbacks: int
+) -> None:
+    assert scored_as(log, declared("jax"), requests) == mode
+    assert count_fallbacks(log, declared("jax"), requests) == fallbacks
+    # Several loggers may write the same form.
+    copied = "".join(3 * line for line in log.splitlines(keepends=True))
+    assert scored_as(copied, declared("jax"), requests) == (mode if requests else None)
+    if fallbacks in (0, requests):
+        assert count_fallbacks(copied, declared("jax"), requests) == fallbacks
+
+
+def test_a_backend_whose_log_tells_no_mode_has_none() -> None:
+    assert scored_as(4 * FROM_CACHE, declared("pytorch"), 4) is None
+    assert count_fallbacks(4 * FELL_BACK, declared("pytorch"), 4) is None

@@ -67,6 +67,13 @@ WORDS: dict[str, Flag] = {
     "JAX at chunk size 2 took more from its prefix cache than allowed in 5 timed passes": Flag(
         code="prefix_cache", backend="jax", chunk_size=2, passes=5
     ),
+    "JAX at chunk size 2 was scored prefill_extend, while its server's settings ask for"
+    " score_from_cache": Flag(
+        code="other_mode",
+        backend="jax",
+        chunk_size=2,
+        modes=["score_from_cache", "prefill_extend"],
+    ),
     "nothing could test the gate's power for JAX at chunk size 1: there is one item and one"
     " label": Flag(code="gate_untested", backend="jax", chunk_size=1, only=["item", "label"]),
 }

@@ -21,6 +21,11 @@ WORDS: dict[str, Reason] = {
     " and labels swapped": build.reason(
         "gate_inconclusive", controls=["items_rotated", "labels_swapped"]
     ),
+    "the server scored items in more than one way, so there is no one figure: 9 timed passes"
+    " score_from_cache, 2 timed passes prefill_extend and 1 timed pass in several ways within the"
+    " pass": build.reason(
+        "mixed_modes", modes={"score_from_cache": 9, "prefill_extend": 2, "mixed": 1}
+    ),
     "isolation between items could not be probed": build.reason("not_probed"),
     "isolation from items of other lengths could not be probed": build.reason("lengths_not_probed"),
     "scores depend on neighbouring items: those of items 7 and 12 moved by up to 0.310 (limit"

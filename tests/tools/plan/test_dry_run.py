@@ -78,7 +78,7 @@ def test_a_commit_is_planned_without_its_repository(
     assert lines.count(f"    JAX_COMPILATION_CACHE_DIR={folder}") == 2
     assert [line for line in lines if line.startswith("  items scored: ")][:2] == [
         "  items scored: separate",
-        "  items scored: prefill_extend (score from cache v2)",
+        "  items scored: score_from_cache",
     ]
     assert len([line for line in lines if "python -m sgl_jax.launch_server" in line]) == 2
 
@@ -95,7 +95,7 @@ def test_how_the_items_would_be_scored_is_told_for_every_server(bare: Path) -> N
     lines = printed_by(bare, "target=tpu_vs_gpu", f"+{only}=true")
     warned = [line for line in lines if "softmax over probabilities" in line]
     assert len(warned) == 1
-    assert warned[0].startswith("  items scored: prefill_extend (score from cache v2, label-only")
+    assert warned[0].startswith("  items scored: score_from_cache (label-only logprobs")
 
 
 def test_every_command_line_is_the_one_that_would_be_run(bare: Path) -> None:
