@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from stages.backends.registry import TITLE
 from stages.common.errors import UserError
 from stages.contract import VIEWS, Backend, Gate, Identity, Selection, View
-from stages.documents.cell import CellKey
+from stages.documents.cell import CellKey, MatrixKey
 from stages.documents.matrix import (
     COMPARISON_FILE,
     Model,
@@ -26,7 +26,7 @@ from stages.documents.matrix import (
     Status,
 )
 
-COMPARISON_VERSION = 7
+COMPARISON_VERSION = 8
 
 BUSY = 0.10
 """Share of the machine's CPU time in other processes from which figures are flagged."""
@@ -562,7 +562,7 @@ class Winner(Part):
 
     Attributes:
         outcome: the winning backend, ``tie``, ``none``, or ``deferred`` while a backend is
-            unavailable.
+            unavailable in this view.
         leader: the backend with the highest items/s, also in a tie.
         chunk_size, items_per_s: of the leading cell.
         other, other_chunk_size, other_items_per_s: the best cell of the other backend.
@@ -598,7 +598,8 @@ class MatrixSource(Part):
     """The origin of one matrix, with what the report shows of it.
 
     Attributes:
-        unavailable: why the backend could not run; the matrix is then empty. ``None`` if it ran.
+        unavailable: why the backend could not run in this view; the matrix is then empty.
+            ``None`` if it ran.
         backend_commit, segment_mask_mended: from the contract: the commit of the checkout that
             the backend is installed from, and whether that commit serves segment masks on a TPU.
         base_url: of a server that was started elsewhere.
@@ -623,6 +624,7 @@ class ViewComparison(Part):
 
     Attributes:
         pair: of the comparison; not repeated in the view's JSON.
+        unavailable: backend -> why it could not run in this view.
         cells: every cell, by backend, then chunk size as the contract lists them.
         scoring: backend -> how it scored a request's items; ``None`` where it was not measured.
         selected: backend -> the chunk size it would be deployed with, if any is eligible.
@@ -638,6 +640,7 @@ class ViewComparison(Part):
 
     pair: Annotated[Pair, Field(exclude=True)]
     view: View
+    unavailable: dict[Backend, str]
     cells: list[Cell]
     scoring: dict[Backend, Scoring | None]
     selected: dict[Backend, int | None]
@@ -659,7 +662,7 @@ class ViewComparison(Part):
         led = [one.backend for one in (turning.guardrail, turning.eligibility) if one is not None]
         by_backend = (
             *(self.scoring, self.selected, self.passed_over, self.isolation, self.noise),
-            *(self.oracle, self.prefix_cache, self.passes),
+            *(self.oracle, self.prefix_cache, self.passes, self.unavailable),
         )
         self.pair.check(cell.backend for cell in self.cells)
         self.pair.check(backend for one in by_backend for backend in one)
@@ -711,12 +714,10 @@ class Comparison(Part):
 
     Attributes:
         pair: the backends that are compared.
-        unavailable: backend -> why it could not run.
     """
 
     version: int
     pair: Pair
-    unavailable: dict[Backend, str]
     scope: Scope
     gate: Gate
     selection: Selection
@@ -736,12 +737,21 @@ class Comparison(Part):
     @pydantic.model_validator(mode="after")
     def _names_the_pair_alone(self) -> Self:
         self.pair.check(source.backend for source in self.sources)
-        self.pair.check(self.unavailable)
         return self
 
     def views(self) -> tuple[ViewComparison, ViewComparison]:
         """The portable view, then the best-native view."""
         return (self.portable, self.best_native)
+
+    @property
+    def unavailable(self) -> dict[MatrixKey, str]:
+        """What could not be measured, by backend, with the reasons."""
+        return {
+            MatrixKey(backend, view.view): view.unavailable[backend]
+            for backend in self.pair.both
+            for view in self.views()
+            if backend in view.unavailable
+        }
 
 
 def _remedy(path: Path) -> str:
