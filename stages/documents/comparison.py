@@ -172,6 +172,19 @@ class ControlResult(Part):
     mean_abs_diff: float | None
 
 
+class FailedAlone(Part):
+    """A failed probe request that held one item alone, to which the others are compared.
+
+    Attributes:
+        item: index in the workload.
+        status: the failure kind; ``detail`` says what went wrong, in words of client and server.
+    """
+
+    item: int
+    status: Status
+    detail: str
+
+
 class Isolation(Part):
     """Whether the score of an item depends on its neighbours in the request.
 
@@ -188,6 +201,7 @@ class Isolation(Part):
         leaking_targets: targets whose score changed by more than ``limit``.
         failed_probes: number of failed probe requests; ``failed_layouts`` are their layouts.
         left_out: layouts that some target cannot have. Items of one token have no shorter ones.
+        alone: the first failed request of an item alone; ``None`` where each was answered.
     """
 
     verdict: IsolationVerdict
@@ -201,6 +215,7 @@ class Isolation(Part):
     failed_probes: int
     failed_layouts: list[str] = []
     left_out: list[str] = []
+    alone: FailedAlone | None = None
 
 
 class NoiseFloor(Part):
@@ -352,6 +367,7 @@ class Reason(Part):
         good, planned: numbers of timed passes.
         controls: controls that the gate would pass, too.
         items: items that leak, by up to ``change`` where ``limit`` is allowed.
+        alone: the request of one item whose failure left isolation not probed, if it did.
     """
 
     code: ReasonCode
@@ -362,6 +378,7 @@ class Reason(Part):
     items: list[int] = []
     change: float | None = None
     limit: float | None = None
+    alone: FailedAlone | None = None
 
     @pydantic.model_validator(mode="after")
     def _complete(self) -> Self:

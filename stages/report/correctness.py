@@ -15,12 +15,12 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from stages.contract import Gate
-from stages.documents.comparison import Cell, Comparison, ViewComparison
+from stages.documents.comparison import Cell, Comparison, Isolation, ViewComparison
 from stages.report import format as f
 from stages.report.checks import gate_answer
 from stages.report.prose import scores, server
 from stages.report.prose.oracle import oracle
-from stages.report.prose.reasons import PLAIN, leak
+from stages.report.prose.reasons import PLAIN, failed_alone, leak
 from stages.report.ratios import cells
 
 OUTLIER = 10.0
@@ -149,7 +149,7 @@ def _isolation(comparison: Comparison) -> Iterator[str]:
         if found.verdict == "leaks":
             yield f"{where}: {leak(found)}."
     for verdict in ("not_probed", "lengths_not_probed"):
-        missing = [where for found, where in every if found.verdict == verdict]
+        missing = [_named(found, where) for found, where in every if found.verdict == verdict]
         if missing:
             yield f.sentence(f"{PLAIN[verdict]}: {'; '.join(missing)}")
     if every and all(found.verdict == "no_neighbours" for found, _ in every):
@@ -163,6 +163,12 @@ def _isolation(comparison: Comparison) -> Iterator[str]:
         change, where = max(isolated, key=lambda one: one[0])
         moved = f"by more than {f.difference(change)} ({where})" if change else "at all"
         yield f"No probed score moved {moved} when only its neighbours changed."
+
+
+def _named(found: Isolation, where: str) -> str:
+    """Where isolation was not probed, and the failed request of one item that it needs."""
+    alone = found.alone if found.verdict == "not_probed" else None
+    return where if alone is None else f"{where} ({failed_alone(alone)})"
 
 
 def _oracle(comparison: Comparison) -> Iterator[str]:

@@ -8,6 +8,7 @@ from stages.contract import Backend
 from stages.documents.comparison import (
     Cell,
     ControlName,
+    FailedAlone,
     Isolation,
     Reason,
     Unsteady,
@@ -37,8 +38,16 @@ def reason(of: Reason) -> str:
             return f"{_FLAT} {controls(of.controls)}"
         case "leaks":
             return _leak(of.items, of.change, of.limit)
+        case "not_probed" if of.alone is not None:
+            return f"{PLAIN['not_probed']}: {failed_alone(of.alone)}"
         case code:
             return PLAIN[code]
+
+
+def failed_alone(of: FailedAlone) -> str:
+    """Which request of one item failed; every other answer is compared with such a one."""
+    why = f"{of.status}: {of.detail}" if of.detail else of.status
+    return f"the request with item {of.item} alone failed ({why})"
 
 
 def leak(found: Isolation) -> str:
