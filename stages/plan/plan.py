@@ -98,10 +98,14 @@ class Plan:
     @property
     def arguments(self) -> list[str]:
         """The arguments of the environment's Python, without host and port."""
+        return [*self.contract.launch.program, *self.settings]
+
+    @property
+    def settings(self) -> list[str]:
+        """The server's own arguments, however it is started, without host and port."""
         launch = self.contract.launch
         revision = ["--revision", self.model.revision] if self.model.revision else []
         return [
-            *launch.program,
             *("--model-path", self.model.path, *revision, "--skip-tokenizer-init"),
             *("--device", launch.device, "--dtype", launch.dtype, "--skip-server-warmup"),
             *command_line(self.contract.flags),
