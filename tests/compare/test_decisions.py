@@ -556,7 +556,7 @@ def test_the_report_says_which_view_lacks_what_and_what_completes_it() -> None:
         "In the portable view, everything: without JAX there is nothing to compare with." in report
     )
     assert f"JAX, portable view first of all: it could not be measured ({REFUSED})." in report
-    assert "Best-native view: 3 of 3 cells" in report
+    assert "Best-native view: 3 of 3 JAX cells pass" in report
     assert "No timed pass of JAX compiled anything." in report
     card = first_screen(found)
     assert [view.sentence.split(":")[0] for view in card.views][1] == "Winner deferred"
