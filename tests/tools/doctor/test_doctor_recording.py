@@ -85,7 +85,7 @@ def test_the_reason_of_one_view_is_taken_back_by_who_names_the_backend() -> None
     )
     blocked_too = decided({**TPU, **one}, Asked(clear=True, named=True))
     assert blocked_too.cleared == ()
-    assert blocked_too.lines[0].startswith("Not cleared: JAX, portable is blocked here: no TPU")
+    assert blocked_too.lines[-1].startswith("Not cleared: JAX, portable is blocked here: no TPU")
     cleared = with_reason(
         COMMITTED.replace(
             "portable:\n      unavailable: null", "portable:\n      unavailable: so", 1
