@@ -51,6 +51,7 @@ CHOICES = $(if $(TARGET),'target=$(TARGET)') $(if $(CONTRACT),'contract=$(CONTRA
 
 repro: setup ## run whatever is out of date and end with the report
 	@$(RUN) dvc repro
+	@if grep 'base_url:' params.yaml | grep -qv 'base_url: null'; then $(RUN) python -m tools.served; fi
 	@echo "The report: data/report/report.md"
 
 test: setup check browser kubectl ## every check and every test, real servers included

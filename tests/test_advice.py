@@ -94,7 +94,7 @@ def partial_report(backend: Backend, reason: str) -> str:
     whole = comparisons.comparison(
         *(comparisons.speeds(view, {1: 40.0}, {1: 50.0}) for view in VIEWS)
     )
-    return render_all(whole.model_copy(update={"unavailable": {backend: reason}}))["report.md"]
+    return render_all(comparisons.without(whole, {backend: reason}))["report.md"]
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,22 @@ def test_what_completes_a_partial_report_changes_nothing_else_of_the_contract(
     assert project.params() == before
     assert f"backends.{backend}.unavailable is null" in said[0]
     assert "dvc repro" in said[1], "and this measures under it"
+
+
+def test_what_completes_a_view_changes_nothing_else_of_the_contract(project: Project) -> None:
+    before = project.params()
+    project.set_param("backends.jax.portable.unavailable", "refuses a flag")
+    whole = comparisons.comparison(
+        *(comparisons.speeds(view, {1: 40.0}, {1: 50.0}) for view in VIEWS)
+    )
+    report = render_all(comparisons.without(whole, {"jax": "refuses a flag"}, ["portable"]))
+    (advice,) = re.findall(
+        r"two commands complete the report: (.+?), then (.+?) \(", report["report.md"]
+    )
+    said = [typed(project, command, check=False) for command in advice]
+    assert project.params() == before
+    assert "backends.jax.portable.unavailable is null" in said[0]
+    assert "dvc repro" in said[1]
 
 
 @pytest.fixture

@@ -142,3 +142,17 @@ def test_a_variable_of_the_shell_is_no_argument(tree: Tree, target: str, wanted:
 def test_what_stands_behind_make_is_one(tree: Tree) -> None:
     got = tree.make(plain(), "doctor", "BACKEND=jax", "JSON=1")
     assert got["ARGUMENTS"].split() == ["-m", "tools.doctor", "--backend", "jax", "--json"]
+
+
+@pytest.mark.parametrize(
+    ("base_url", "last"),
+    [("null", "repro"), ("http://tpu-vm:30010", "-m tools.served"), ("", "-m tools.served")],
+)
+def test_only_with_a_base_url_does_repro_ask_which_server_answers(
+    tree: Tree, base_url: str, last: str
+) -> None:
+    """An empty one is a URL that YAML folded onto the next line."""
+    (tree.folder / "params.yaml").write_text(
+        f"portable:\n  base_url: {base_url}\nbest_native:\n  base_url: null\n"
+    )
+    assert tree.make(dict(os.environ), "repro")["ARGUMENTS"] == last

@@ -83,7 +83,6 @@ def assemble(
     return Comparison(
         version=COMPARISON_VERSION,
         pair=_pair(contract),
-        unavailable=_unavailable(contract),
         scope=Scope(
             identity=contract.identity,
             model=first.model,
@@ -128,8 +127,8 @@ def _named(backend: Backend) -> Named:
     )
 
 
-def _unavailable(contract: Contract) -> dict[Backend, str]:
-    reasons = {b: contract.backends[b].unavailable for b in contract.pair.both}
+def _unavailable(contract: Contract, view: View) -> dict[Backend, str]:
+    reasons = {b: contract.backends[b].unavailable_in(view) for b in contract.pair.both}
     return {b: reason for b, reason in reasons.items() if reason is not None}
 
 
@@ -178,7 +177,7 @@ def _view(
             leaks = isolations[backend]
             cells.append(build_cell(mine, provenance, chunk, gate, leaks, price, allowed))
             seconds[CellKey(backend, chunk)] = reported_seconds(mine)
-    unavailable = _unavailable(contract)
+    unavailable = _unavailable(contract, view)
     guardrail = contract.selection.guardrail
     cells = mark_guardrail(cells, guardrail)
     chosen = selected(cells, guardrail, both)
@@ -193,6 +192,7 @@ def _view(
     return ViewComparison(
         pair=_pair(contract),
         view=view,
+        unavailable=unavailable,
         cells=cells,
         scoring=scoring,
         selected={b: c.chunk_size if c else None for b, c in chosen.items()},

@@ -56,8 +56,9 @@ def check_matrix(
     base_url = section.view(view).base_url
     _same(path, f"contract (backends.{backend}.{view}.base_url)", found.contract.base_url, base_url)
     _check_environment(path, matrix, backend, expected)
-    _same(path, "unavailability", found.unavailable, section.unavailable)
-    elsewhere = base_url is not None and section.unavailable is None
+    unavailable = section.unavailable_in(view)
+    _same(path, "unavailability", found.unavailable, unavailable)
+    elsewhere = base_url is not None and unavailable is None
     _same(path, "server's report", found.run.elsewhere is not None, elsewhere)
     measured = found.contract
     for key in ("chunk_sizes", "passes", "limits", "probes"):
@@ -74,11 +75,11 @@ def check_matrix(
 
 def _check_environment(path: Path, matrix: Matrix, backend: Backend, expected: Expected) -> None:
     found, known = matrix.provenance.run.environment_sha256, expected.environment_sha256s[backend]
-    section = expected.contract.backends[backend]
-    if section.view(matrix.provenance.view).base_url is not None:
+    section, view = expected.contract.backends[backend], matrix.provenance.view
+    if section.view(view).base_url is not None:
         # The environment of a server started elsewhere is not known here.
         _same(path, "environment", found, None)
-    elif found not in known and not (found is None and section.unavailable is not None):
+    elif found not in known and not (found is None and section.unavailable_in(view) is not None):
         # A commit has a lock for each generation of its dependencies.
         _same(path, "environment", found, " or ".join(sorted(known)) or "none that is known")
 

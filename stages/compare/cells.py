@@ -186,7 +186,7 @@ def isolation_reasons(isolation: Isolation) -> list[Reason]:
     if isolation.verdict in ("isolated", "no_neighbours"):
         return []
     if isolation.verdict != "leaks":
-        return [Reason(code=isolation.verdict)]
+        return [Reason(code=isolation.verdict, alone=isolation.alone)]
     return [
         Reason(
             code="leaks",

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from stages.contract import Gate
-from stages.documents.comparison import Isolation, IsolationVerdict, NoiseFloor
+from stages.documents.comparison import FailedAlone, Isolation, IsolationVerdict, NoiseFloor
 from stages.documents.probes import OTHER_LENGTHS
 
 NOISE_FACTOR = 10.0
@@ -95,7 +95,18 @@ def isolation(probes: pl.DataFrame, targets: list[int], items: int, limit: float
         leaking_targets=sorted(leaking),
         failed_probes=failed.height,
         failed_layouts=failed["layout"].unique(maintain_order=True).to_list(),
+        alone=_failed_alone(failed),
         left_out=[layout for layout in OTHER_LENGTHS if _left_out(rows, layout)],
+    )
+
+
+def _failed_alone(failed: pl.DataFrame) -> FailedAlone | None:
+    """The first failed request of an item alone, without which nothing of that item is known."""
+    first = failed.filter(pl.col("layout") == "alone").head(1).to_dicts()
+    return (
+        FailedAlone(**{name: first[0][name] for name in FailedAlone.model_fields})
+        if first
+        else None
     )
 
 

@@ -94,12 +94,15 @@ class ServerView(Strict):
     """The server flags of one view; flags that follow from the contract are computed.
 
     Attributes:
+        unavailable: why the backend cannot run in this view, in one line; its other view is then
+            measured alone. ``None`` where it can.
         base_url: where a server answers that was started elsewhere, with these flags; nothing
             is launched then. ``None`` where the server is launched here.
         multi_item: how items are packed; ``None`` where each item is a prompt of its own. Which
             flags ask for it depends on the server's version, so they are computed too.
     """
 
+    unavailable: Annotated[Text, Field(pattern=r"\S")] | None = None
     base_url: Text | None
     flags: dict[str, FlagValue]
     multi_item: MultiItem | None = None
@@ -109,8 +112,8 @@ class BackendContract(Strict):
     """One backend: how it is launched, and its server flags in each view.
 
     Attributes:
-        unavailable: why the backend cannot run, in one line; the other one is then measured
-            and reported alone. ``None`` where it can.
+        unavailable: why the backend can run in neither view, in one line; the other one is then
+            measured and reported alone. ``None`` where it can.
     """
 
     unavailable: Annotated[Text, Field(pattern=r"\S")] | None
@@ -121,6 +124,10 @@ class BackendContract(Strict):
     def view(self, view: View) -> ServerView:
         """The server flags of ``view``."""
         return self.portable if view == "portable" else self.best_native
+
+    def unavailable_in(self, view: View) -> str | None:
+        """Why the backend cannot run in ``view``: the backend's reason, else the view's."""
+        return self.unavailable if self.unavailable is not None else self.view(view).unavailable
 
 
 class Pair(Strict):

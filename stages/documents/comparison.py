@@ -17,7 +17,7 @@ from stages.backends.declared import PassMode, ScoringMode
 from stages.backends.registry import TITLE
 from stages.common.errors import UserError
 from stages.contract import VIEWS, Backend, Gate, Identity, Selection, View
-from stages.documents.cell import CellKey
+from stages.documents.cell import CellKey, MatrixKey
 from stages.documents.matrix import (
     COMPARISON_FILE,
     Model,
@@ -177,6 +177,19 @@ class ControlResult(Part):
     mean_abs_diff: float | None
 
 
+class FailedAlone(Part):
+    """A failed probe request that held one item alone, to which the others are compared.
+
+    Attributes:
+        item: index in the workload.
+        status: the failure kind; ``detail`` says what went wrong, in words of client and server.
+    """
+
+    item: int
+    status: Status
+    detail: str
+
+
 class Isolation(Part):
     """Whether the score of an item depends on its neighbours in the request.
 
@@ -193,6 +206,7 @@ class Isolation(Part):
         leaking_targets: targets whose score changed by more than ``limit``.
         failed_probes: number of failed probe requests; ``failed_layouts`` are their layouts.
         left_out: layouts that some target cannot have. Items of one token have no shorter ones.
+        alone: the first failed request of an item alone; ``None`` where each was answered.
     """
 
     verdict: IsolationVerdict
@@ -206,6 +220,7 @@ class Isolation(Part):
     failed_probes: int
     failed_layouts: list[str] = []
     left_out: list[str] = []
+    alone: FailedAlone | None = None
 
 
 class NoiseFloor(Part):
@@ -389,6 +404,7 @@ class Reason(Part):
         controls: controls that the gate would pass, too.
         items: items that leak, by up to ``change`` where ``limit`` is allowed.
         modes: mode -> number of timed passes that were scored in it.
+        alone: the request of one item whose failure left isolation not probed, if it did.
     """
 
     code: ReasonCode
@@ -400,6 +416,7 @@ class Reason(Part):
     change: float | None = None
     limit: float | None = None
     modes: dict[PassMode, int] = {}
+    alone: FailedAlone | None = None
 
     @pydantic.model_validator(mode="after")
     def _complete(self) -> Self:
@@ -617,7 +634,7 @@ class Winner(Part):
 
     Attributes:
         outcome: the winning backend, ``tie``, ``none``, or ``deferred`` while a backend is
-            unavailable.
+            unavailable in this view.
         leader: the backend with the highest items/s, also in a tie.
         chunk_size, items_per_s: of the leading cell.
         other, other_chunk_size, other_items_per_s: the best cell of the other backend.
@@ -653,7 +670,8 @@ class MatrixSource(Part):
     """The origin of one matrix, with what the report shows of it.
 
     Attributes:
-        unavailable: why the backend could not run; the matrix is then empty. ``None`` if it ran.
+        unavailable: why the backend could not run in this view; the matrix is then empty.
+            ``None`` if it ran.
         backend_commit, segment_mask_mended: from the contract: the commit of the checkout that
             the backend is installed from, and whether that commit serves segment masks on a TPU.
         base_url: of a server that was started elsewhere.
@@ -678,6 +696,7 @@ class ViewComparison(Part):
 
     Attributes:
         pair: of the comparison; not repeated in the view's JSON.
+        unavailable: backend -> why it could not run in this view.
         cells: every cell, by backend, then chunk size as the contract lists them.
         scoring: backend -> how its settings ask it to score a request's items, while each cell
             has the modes that were used; ``None`` where it was not measured.
@@ -694,6 +713,7 @@ class ViewComparison(Part):
 
     pair: Annotated[Pair, Field(exclude=True)]
     view: View
+    unavailable: dict[Backend, str]
     cells: list[Cell]
     scoring: dict[Backend, Scoring | None]
     selected: dict[Backend, int | None]
@@ -715,7 +735,7 @@ class ViewComparison(Part):
         led = [one.backend for one in (turning.guardrail, turning.eligibility) if one is not None]
         by_backend = (
             *(self.scoring, self.selected, self.passed_over, self.isolation, self.noise),
-            *(self.oracle, self.prefix_cache, self.passes),
+            *(self.oracle, self.prefix_cache, self.passes, self.unavailable),
         )
         self.pair.check(cell.backend for cell in self.cells)
         self.pair.check(backend for one in by_backend for backend in one)
@@ -767,12 +787,10 @@ class Comparison(Part):
 
     Attributes:
         pair: the backends that are compared.
-        unavailable: backend -> why it could not run.
     """
 
     version: int
     pair: Pair
-    unavailable: dict[Backend, str]
     scope: Scope
     gate: Gate
     selection: Selection
@@ -792,12 +810,21 @@ class Comparison(Part):
     @pydantic.model_validator(mode="after")
     def _names_the_pair_alone(self) -> Self:
         self.pair.check(source.backend for source in self.sources)
-        self.pair.check(self.unavailable)
         return self
 
     def views(self) -> tuple[ViewComparison, ViewComparison]:
         """The portable view, then the best-native view."""
         return (self.portable, self.best_native)
+
+    @property
+    def unavailable(self) -> dict[MatrixKey, str]:
+        """What could not be measured, by backend, with the reasons."""
+        return {
+            MatrixKey(backend, view.view): view.unavailable[backend]
+            for backend in self.pair.both
+            for view in self.views()
+            if backend in view.unavailable
+        }
 
 
 def _remedy(path: Path) -> str:

@@ -294,6 +294,8 @@ def needed(contract: Contract) -> dict[str, Launch]:
     return {
         section.launch.environment: section.launch
         for section in sections
-        if section.unavailable is None
-        and any(section.view(view).base_url is None for view in VIEWS)
+        if any(
+            section.unavailable_in(view) is None and section.view(view).base_url is None
+            for view in VIEWS
+        )
     }

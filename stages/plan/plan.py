@@ -47,7 +47,7 @@ class Plan:
 
     Attributes:
         is_reference: whether the other backend is judged by this one.
-        unavailable: why the backend cannot run. Then nothing is started.
+        unavailable: why the backend cannot run in this view. Then nothing is started.
         origins: where each of the server's flags comes from, for messages that ask to change it.
         code: the code that measures, at the start of this process.
     """
@@ -98,10 +98,14 @@ class Plan:
     @property
     def arguments(self) -> list[str]:
         """The arguments of the environment's Python, without host and port."""
+        return [*self.contract.launch.program, *self.settings]
+
+    @property
+    def settings(self) -> list[str]:
+        """The server's own arguments, however it is started, without host and port."""
         launch = self.contract.launch
         revision = ["--revision", self.model.revision] if self.model.revision else []
         return [
-            *launch.program,
             *("--model-path", self.model.path, *revision, "--skip-tokenizer-init"),
             *("--device", launch.device, "--dtype", launch.dtype, "--skip-server-warmup"),
             *command_line(self.contract.flags),
@@ -201,7 +205,7 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
         workload_sha256=subject.workload_sha256,
         model=subject.model,
         contract=measured,
-        unavailable=section.unavailable,
+        unavailable=section.unavailable_in(view),
         origins=dict.fromkeys(derived, "computed from the contract")
         | dict.fromkeys(packed, f"{key}.multi_item")
         | {flag: f"{key}.flags.{flag}" for flag in server.flags},

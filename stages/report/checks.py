@@ -32,7 +32,7 @@ from stages.documents.comparison import (
 from stages.report import format as f
 from stages.report.prose import scores, server
 from stages.report.prose.oracle import oracle, other_prompt, with_delimiter
-from stages.report.prose.reasons import leak
+from stages.report.prose.reasons import failed_alone, leak
 
 _WORST_FIRST: tuple[Verdict, ...] = ("fail", "inconclusive", "not_compared")
 _SIDES: dict[OracleSide | None, str] = {
@@ -208,7 +208,9 @@ def isolation_answer(view: ViewComparison, backend: Backend) -> Answer:
         return _barring(view, backend, "leaks", f"{leak(found)}{most}{also}")
     if found.verdict == "not_probed":
         seen = f"; the others move a score by at most {worst}" if worst else ""
-        return _barring(view, backend, "not probed", f"{failed or 'no complete probe'}{seen}")
+        why = f"{failed_alone(found.alone)}; " if found.alone else ""
+        figure = f"{why}{failed or 'no complete probe'}{seen}"
+        return _barring(view, backend, "not probed", figure)
     moved = f"move by at most {worst}, limit {limit}" if found.largest_change else "do not move"
     text = f"scores of {f.count(len(found.targets), 'probed item')} {moved}"
     if found.verdict == "lengths_not_probed":

@@ -39,5 +39,5 @@ def main(comparison: Path, output: Path) -> None:
         write_whole(output / "figures" / name, drawing)
     for view in found.views():
         scored = f" (items scored: {of_view(view)})"
-        click.echo(f"{VIEW_NAMES[view.view]} view{scored}: {result(view, found.unavailable)}")
+        click.echo(f"{VIEW_NAMES[view.view]} view{scored}: {result(view)}")
     click.echo(f"{output / 'report.md'}: {len(pages)} pages, {len(figures)} figures")

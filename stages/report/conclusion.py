@@ -19,14 +19,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stages.contract import Backend
+from stages.documents.cell import MatrixKey
 from stages.documents.comparison import Comparison, Pair, ViewComparison, Winner
 from stages.report import format as f
 from stages.report import modes
 from stages.report.devices import measured, ran_on, undeployed
 from stages.report.priorities import priorities
 from stages.report.prose.flags import flag
-from stages.report.prose.server import is_unavailable
-from stages.report.prose.winner import Unavailable, leads, result
+from stages.report.prose.server import is_unavailable_where
+from stages.report.prose.winner import leads, result
 from stages.report.turning import turning_points
 
 
@@ -64,18 +65,21 @@ def conclude(comparison: Comparison) -> Conclusion:
 
 
 def partial(comparison: Comparison) -> list[str]:
-    """Which backend is unavailable and how to complete the report; which has no good pass."""
+    """What is unavailable and how to complete the report; which backend has no good pass."""
+    by_reason: dict[tuple[Backend, str], list[MatrixKey]] = {}
+    for key, reason in comparison.unavailable.items():
+        by_reason.setdefault((key.backend, reason), []).append(key)
     missing = [
-        f"{is_unavailable([backend], comparison.pair)}: {reason.rstrip('.')}. Where it can run,"
+        f"{is_unavailable_where(keys, comparison.pair)}: {reason.rstrip('.')}. Where it can run,"
         f" two commands complete the report: make doctor CLEAR=1 BACKEND={backend}, then make repro"
         " (with two machines: docs/two-machines.md)"
-        for backend, reason in comparison.unavailable.items()
+        for (backend, reason), keys in by_reason.items()
     ]
     return missing + [
         f"{f.backend_view(backend, view.view, comparison.pair)}: no timed pass succeeded."
         for view in comparison.views()
         for backend in comparison.pair.both
-        if backend not in comparison.unavailable
+        if backend not in view.unavailable
         and not any(c.mean_s is not None for c in view.cells if c.backend == backend)
     ]
 
@@ -99,9 +103,9 @@ def recommendation(comparison: Comparison) -> list[str]:
         decision = _decision(native)
     return [
         decision,
-        _standing(native, comparison.unavailable),
+        _standing(native),
         *_explanation(native, portable),
-        _standing(portable, comparison.unavailable),
+        _standing(portable),
     ]
 
 
@@ -139,10 +143,10 @@ def _decision_by_cost(view: ViewComparison) -> str:
     )
 
 
-def _standing(view: ViewComparison, unavailable: Unavailable) -> str:
+def _standing(view: ViewComparison) -> str:
     """The result of ``view``, and how its items were scored."""
     name = f.VIEW_NAMES[view.view].capitalize()
-    return f"{name} view (items scored: {modes.of_view(view)}): {result(view, unavailable)}"
+    return f"{name} view (items scored: {modes.of_view(view)}): {result(view)}"
 
 
 def _explanation(native: ViewComparison, portable: ViewComparison) -> list[str]:

@@ -14,12 +14,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 
-from stages.documents.comparison import Cell, Comparison, ViewComparison
+from stages.contract import Gate
+from stages.documents.comparison import Cell, Comparison, Isolation, ViewComparison
 from stages.report import format as f
 from stages.report.checks import gate_answer
 from stages.report.prose import scores, server
 from stages.report.prose.oracle import oracle, other_prompt
-from stages.report.prose.reasons import PLAIN, leak
+from stages.report.prose.reasons import PLAIN, failed_alone, leak
 from stages.report.ratios import cells
 
 OUTLIER = 10.0
@@ -30,15 +31,27 @@ OUTLIER_GATE = 0.01
 def correctness(comparison: Comparison) -> list[str]:
     """The gate, the drift beside the noise, isolation, and the oracle."""
     gated = [cell for cell in cells(comparison) if cell.gate]
-    if comparison.unavailable:
+    if all(view.unavailable for view in comparison.views()):
         many = f.count(len(gated), f"{comparison.pair.candidate.title} cell")
-        why = server.is_unavailable(comparison.unavailable, comparison.pair)
+        why = server.is_unavailable_where(comparison.unavailable, comparison.pair)
         said = [f"None of {many} was compared: {why}."]
     else:
-        tallies = [(v.view, gate_answer(v, comparison.gate).figure) for v in comparison.views()]
-        said = [f.in_view(view, tally) for view, tally in tallies]
+        said = [f.in_view(view.view, _tally(view, comparison.gate)) for view in comparison.views()]
+        gated = [cell for view in comparison.views() for cell in _compared(view)]
         said += [*_not_passing(gated, comparison), *_left_out(gated), *_drift(gated, comparison)]
     return [*said, *_noise(comparison), *_isolation(comparison), *_oracle(comparison)]
+
+
+def _tally(view: ViewComparison, limits: Gate) -> str:
+    """How many cells pass the gate, or why none was compared."""
+    if not view.unavailable:
+        return gate_answer(view, limits).figure
+    return f"no cell was compared: {server.is_unavailable(view.unavailable, view.pair)}"
+
+
+def _compared(view: ViewComparison) -> list[Cell]:
+    """The gated cells of a view in which both backends ran."""
+    return [] if view.unavailable else [cell for cell in view.cells if cell.gate]
 
 
 def _not_passing(gated: Sequence[Cell], comparison: Comparison) -> Iterator[str]:
@@ -105,7 +118,7 @@ def _noise(comparison: Comparison) -> Iterator[str]:
         known = [
             (value, comparison.pair.title(b)) for b, value in floors.items() if value is not None
         ]
-        measured = [b for b in comparison.pair.both if b not in comparison.unavailable]
+        measured = [b for b in comparison.pair.both if b not in view.unavailable]
         unknown = [b for b in measured if floors[b] is None]
         if known:
             floor, name = max(known, key=lambda one: one[0])
@@ -130,13 +143,13 @@ def _isolation(comparison: Comparison) -> Iterator[str]:
         (view.isolation[b], f.backend_view(b, view.view, comparison.pair))
         for view in comparison.views()
         for b in comparison.pair.both
-        if b not in comparison.unavailable
+        if b not in view.unavailable
     ]
     for found, where in every:
         if found.verdict == "leaks":
             yield f"{where}: {leak(found)}."
     for verdict in ("not_probed", "lengths_not_probed"):
-        missing = [where for found, where in every if found.verdict == verdict]
+        missing = [_named(found, where) for found, where in every if found.verdict == verdict]
         if missing:
             yield f.sentence(f"{PLAIN[verdict]}: {'; '.join(missing)}")
     if every and all(found.verdict == "no_neighbours" for found, _ in every):
@@ -150,6 +163,12 @@ def _isolation(comparison: Comparison) -> Iterator[str]:
         change, where = max(isolated, key=lambda one: one[0])
         moved = f"by more than {f.difference(change)} ({where})" if change else "at all"
         yield f"No probed score moved {moved} when only its neighbours changed."
+
+
+def _named(found: Isolation, where: str) -> str:
+    """Where isolation was not probed, and the failed request of one item that it needs."""
+    alone = found.alone if found.verdict == "not_probed" else None
+    return where if alone is None else f"{where} ({failed_alone(alone)})"
 
 
 def _oracle(comparison: Comparison) -> Iterator[str]:

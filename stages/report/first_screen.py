@@ -16,7 +16,7 @@ from stages.report.checks import gate_answer
 from stages.report.conclusion import conclude
 from stages.report.devices import whose
 from stages.report.prose.flags import flag
-from stages.report.prose.winner import Unavailable, answer, leads, result
+from stages.report.prose.winner import answer, leads, result
 from stages.report.render import date_of
 from stages.report.trust import trust
 
@@ -102,20 +102,20 @@ def first_screen(comparison: Comparison) -> FirstScreen:
         caveat=conclusion.caveat,
         scored=modes.remarks(comparison),
         model=comparison.scope.model.title,
-        answer=answer(comparison.views(), comparison.unavailable),
-        views=[_view_card(view, comparison.unavailable) for view in native_first],
+        answer=answer(comparison.views()),
+        views=[_view_card(view) for view in native_first],
         gate=_gate_card(comparison, native_first),
         against=len(trust(comparison).against),
         measured=_measured(comparison),
     )
 
 
-def _view_card(view: ViewComparison, unavailable: Unavailable) -> ViewCard:
+def _view_card(view: ViewComparison) -> ViewCard:
     winner, often = view.winner, leads(view.winner, view.pair)
     return ViewCard(
         name=_heading(view),
         scored=modes.of_view(view),
-        sentence=result(view, unavailable),
+        sentence=result(view),
         confidence=Badge(winner.confidence, _CONFIDENCE_TONES[winner.confidence]),
         share=often and f"{often}.",
         flags=[flag(one, view.pair) for one in winner.flags],

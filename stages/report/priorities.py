@@ -38,10 +38,14 @@ def priorities(comparison: Comparison) -> Iterator[str]:
         *_unsteady(comparison),
     ]
     mine = comparison.pair.candidate
-    if mine.key in comparison.unavailable:
-        why = comparison.unavailable[mine.key]
+    missing = [v for v in comparison.views() if mine.key in v.unavailable]
+    if len(missing) == len(comparison.views()):
+        why = "; ".join(dict.fromkeys(view.unavailable[mine.key] for view in missing))
         yield f"{mine.title} first of all: it could not be measured ({why})."
         return
+    for view in missing:
+        why = view.unavailable[mine.key]
+        found.insert(0, f"{_where(view)} first of all: it could not be measured ({why}).")
     yield from found or [f"Nothing measured here calls for work on {mine.title}."]
 
 
@@ -81,6 +85,7 @@ def _failing_gate(view: ViewComparison, comparison: Comparison) -> Iterator[str]
 
 def _unjudged(comparison: Comparison) -> Iterator[str]:
     gated = [(cell, cell.gate) for cell in _mine(comparison) if cell.gate]
+    deferred = {view.view for view in comparison.views() if view.unavailable}
     for cell, gate in gated:
         if gate.verdict == "inconclusive":
             yield (
@@ -89,7 +94,7 @@ def _unjudged(comparison: Comparison) -> Iterator[str]:
             )
     for cell, gate in gated:
         # A cell whose every pass failed is listed under its failures.
-        if gate.verdict == "not_compared" and not cell.failures and not comparison.unavailable:
+        if gate.verdict == "not_compared" and not cell.failures and cell.view not in deferred:
             where = f.at(cell, comparison.pair)
             yield f"Comparable scores: {where}, {PLAIN['not_compared']}."
 

@@ -124,10 +124,7 @@ def date_of(comparison: Comparison) -> str:
 
 def _context(comparison: Comparison) -> dict[str, object]:
     scope = comparison.scope
-    view_tables = [
-        tables.view_tables(view, comparison.gate, comparison.unavailable)
-        for view in comparison.views()
-    ]
+    view_tables = [tables.view_tables(view, comparison.gate) for view in comparison.views()]
     return {
         "date": date_of(comparison),
         "question": question_of(comparison.pair),
@@ -147,7 +144,7 @@ def _context(comparison: Comparison) -> dict[str, object]:
         "resamples": comparison.selection.resamples,
         "portable": view_tables[0],
         "best_native": view_tables[1],
-        "answer": answer(comparison.views(), comparison.unavailable),
+        "answer": answer(comparison.views()),
         "scoring": {
             "views": modes.of_both_views(comparison),
             "remarks": modes.remarks(comparison),

@@ -43,7 +43,9 @@ def _failures(comparison: Comparison) -> list[str]:
     short = [
         f"{f.at(c, comparison.pair)} ({f.percent(c.success_rate)})"
         for c in cells(comparison)
-        if c.success_rate < 1 and not c.failures and c.backend not in comparison.unavailable
+        if c.success_rate < 1
+        and not c.failures
+        and MatrixKey(c.backend, c.view) not in comparison.unavailable
     ]
     if short:
         said.append(f"Planned passes that were never made: {'; '.join(short)}.")
@@ -100,8 +102,9 @@ def _compiles(comparison: Comparison) -> Iterator[str]:
         yield f"{name}: {compiled(*by_size)}."
     yield from hidden_compiles(comparison)
     hidden = {MatrixKey(s.backend, s.view) for s in comparison.sources if hides_compiles(s)}
+    hidden |= set(comparison.unavailable)
     seen = [cell for cell in every if MatrixKey(cell.backend, cell.view) not in hidden]
-    for backend in (b for b in comparison.pair.both if b not in comparison.unavailable):
+    for backend in comparison.pair.both:
         counts = [cell.compiled_passes for cell in seen if cell.backend == backend]
         if not counts:
             continue

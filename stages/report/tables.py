@@ -14,7 +14,7 @@ from stages.report.latency import LatencyTable, any_descriptive, latency_table
 from stages.report.prose.reasons import passed_over
 from stages.report.prose.scores import verdict
 from stages.report.prose.server import cpu_share
-from stages.report.prose.winner import Unavailable, result
+from stages.report.prose.winner import result
 from stages.report.ratios import cells, flagged, pairs
 from stages.report.trust import ineligible
 
@@ -91,7 +91,7 @@ class ViewTables:
     sentence: str
 
 
-def view_tables(view: ViewComparison, gate: Gate, unavailable: Unavailable) -> ViewTables:
+def view_tables(view: ViewComparison, gate: Gate) -> ViewTables:
     """The tables of one view."""
     return ViewTables(
         name=f.VIEW_NAMES[view.view],
@@ -106,7 +106,7 @@ def view_tables(view: ViewComparison, gate: Gate, unavailable: Unavailable) -> V
         selected=[_selected(view, backend) for backend in view.pair.both],
         gate=_gate_of_selected(view, gate),
         passed_over=list(passed_over(view)),
-        sentence=result(view, unavailable),
+        sentence=result(view),
     )
 
 

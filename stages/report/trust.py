@@ -17,7 +17,7 @@ from stages.report import checks as say
 from stages.report import format as f
 from stages.report.checks import Answer
 from stages.report.prose.reasons import PLAIN, reason
-from stages.report.prose.server import failures, is_unavailable
+from stages.report.prose.server import failures, is_unavailable, is_unavailable_where
 
 _PROVES = [
     (
@@ -81,18 +81,27 @@ class Trust:
 def trust(comparison: Comparison) -> Trust:
     """Everything the report says about how far the scores can be trusted."""
     limits, views = comparison.gate, comparison.views()
-    unavailable = comparison.unavailable
 
     def each(name: str, answer: Callable[[ViewComparison, Backend], Answer]) -> Iterator[Check]:
         for b in comparison.pair.both:
-            absent = Answer("unavailable", unavailable[b]) if b in unavailable else None
-            yield Check(
-                f"{name}, {comparison.pair.title(b)}", [absent or answer(view, b) for view in views]
-            )
+            found = [
+                Answer("unavailable", view.unavailable[b])
+                if b in view.unavailable
+                else answer(view, b)
+                for view in views
+            ]
+            yield Check(f"{name}, {comparison.pair.title(b)}", found)
 
     def between(name: str, answer: Callable[[ViewComparison], Answer]) -> Check:
-        absent = Answer("not compared", is_unavailable(unavailable, comparison.pair))
-        return Check(name, [absent if unavailable else answer(view) for view in views])
+        return Check(
+            name,
+            [
+                Answer("not compared", is_unavailable(view.unavailable, view.pair))
+                if view.unavailable
+                else answer(view)
+                for view in views
+            ],
+        )
 
     sources = {MatrixKey(source.backend, source.view): source for source in comparison.sources}
     checks = [
@@ -108,10 +117,11 @@ def trust(comparison: Comparison) -> Trust:
             lambda view, b: say.load_answer(view, b, sources.get(MatrixKey(b, view.view))),
         ),
     ]
-    against = [s for view in views for s in ineligible(view, unavailable)]
-    if unavailable:
-        why = is_unavailable(unavailable, comparison.pair)
-        against.insert(0, f"{why}, so no scores were compared.")
+    against = [s for view in views for s in ineligible(view, view.unavailable)]
+    if comparison.unavailable:
+        why = is_unavailable_where(comparison.unavailable, comparison.pair)
+        there = "" if all(view.unavailable for view in views) else " there"
+        against.insert(0, f"{why}, so no scores were compared{there}.")
     against += [s for check in checks for answer in check.answers for s in answer.against]
     return Trust(checks, against)
 

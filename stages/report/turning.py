@@ -21,8 +21,8 @@ from stages.report.prose.reasons import reasons
 
 def turning_points(comparison: Comparison) -> list[str]:
     """What would change the conclusion; at least one sentence."""
-    if comparison.unavailable:
-        names = f.join(comparison.pair.titles(comparison.unavailable))
+    if all(view.unavailable for view in comparison.views()):
+        names = f.join(comparison.pair.titles({key.backend for key in comparison.unavailable}))
         return [f"Everything: without {names} there is nothing to compare with."]
     said = [
         f"In the {f.VIEW_NAMES[view.view]} view, {clause}."
@@ -33,6 +33,10 @@ def turning_points(comparison: Comparison) -> list[str]:
 
 
 def _of(view: ViewComparison, guardrail: float) -> Iterator[str]:
+    if view.unavailable:
+        names = f.join(view.pair.titles(view.unavailable))
+        yield f"everything: without {names} there is nothing to compare with"
+        return
     yield from _passes(view)
     yield from _speed(view)
     yield from _guardrail(view, guardrail)

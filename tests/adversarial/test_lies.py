@@ -219,6 +219,17 @@ LIES = {
         ("jax", "pytorch", "tie"),
         words=("JAX's answers to the same request differ by up to 0.018",),
     ),
+    "no answer to a single item": Lie(
+        {"jax": "single"},
+        but("pass", c1="not_compared"),
+        ("pytorch",),
+        sides_with="both",
+        words=(
+            "only 0 of",
+            "isolation between items could not be probed: the request with item",
+            "alone failed (http_5xx: ",
+        ),
+    ),
     "right, and from a cache where the view has none": Lie(
         {"jax": "cache"}, everywhere("pass"), ("jax", "pytorch", "tie"), cached=("jax",)
     ),

@@ -139,6 +139,15 @@ def test_what_belongs_together_is_compared(tree: Path) -> None:
     assert (tree / "data/compare/comparison.json").exists()
 
 
+def test_a_matrix_of_a_view_that_was_called_unavailable_since_is_refused(tree: Path) -> None:
+    raw = MADE.model_dump(mode="json")
+    raw["backends"]["jax"]["best_native"]["unavailable"] = "refuses a flag"
+    (tree / "params.yaml").write_text(yaml.safe_dump(raw))
+    line = refusal()
+    assert "data/measure/jax-best_native/matrix.parquet: refused: its unavailability is" in line
+    assert line.endswith("is None, but refuses a flag is compared here")
+
+
 def changed(**changes: Any) -> Callable[[Provenance], Provenance]:
     return lambda provenance: with_facts(provenance, changes)
 

@@ -9,7 +9,15 @@ from matrices import matrix, one_pass, passes
 from stages.backends.declared import PassMode
 from stages.compare.cells import build_cell, instability, latency
 from stages.compare.passes import passes_of
-from stages.documents.comparison import Cell, ControlResult, GateResult, Interval, Isolation, Reason
+from stages.documents.comparison import (
+    Cell,
+    ControlResult,
+    FailedAlone,
+    GateResult,
+    Interval,
+    Isolation,
+    Reason,
+)
 from stages.documents.matrix import CallRecord
 
 PASSED = GateResult(
@@ -191,6 +199,13 @@ def test_a_leak_makes_the_backend_ineligible_and_names_items_and_size() -> None:
     leak = {"verdict": "leaks", "leaking_targets": [7, 12], "largest_change": 0.31}
     made = cell(passes({2: 1.0}), gate=None, isolation=ISOLATED.model_copy(update=leak))
     assert made.reasons == [Reason(code="leaks", items=[7, 12], change=0.31, limit=1e-4)]
+
+
+def test_the_reason_names_the_failed_request_of_one_item() -> None:
+    alone = FailedAlone(item=3, status="http_5xx", detail="HTTP 500")
+    failed = {"verdict": "not_probed", "alone": alone}
+    made = cell(passes({2: 1.0}), isolation=ISOLATED.model_copy(update=failed))
+    assert made.reasons == [Reason(code="not_probed", alone=alone)]
 
 
 @pytest.mark.parametrize(

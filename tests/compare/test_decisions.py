@@ -25,6 +25,7 @@ from stages.documents.matrix import CallRecord, Host, Matrix, Model, Status
 from stages.documents.oracle import ORACLE_SCHEMA, OracleProvenance, OracleTable
 from stages.documents.probes import PROBE_SCHEMA, ProbeProvenance, ProbeRecord, ProbeTable
 from stages.report.figures import draw_all
+from stages.report.first_screen import first_screen
 from stages.report.prose.flags import flag as worded
 from stages.report.prose.winner import answer
 from stages.report.render import render_all
@@ -76,6 +77,7 @@ class Situation:
     failing: Mapping[Backend, Sequence[int]] = field(default_factory=dict)
     native: Mapping[Backend, Seconds] = field(default_factory=dict)
     unavailable: Mapping[Backend, str] = field(default_factory=dict)
+    unavailable_in: Mapping[tuple[Backend, View], str] = field(default_factory=dict)
     prices: Mapping[Backend, float] = field(default_factory=dict)
     hosts: Mapping[Backend, str] = field(default_factory=dict)
     changed_code: Mapping[Backend, bool | None] = field(default_factory=dict)
@@ -109,6 +111,9 @@ class Situation:
         changes: dict[str, Any] = {
             f"backends__{b}__unavailable": reason for b, reason in self.unavailable.items()
         }
+        changes |= {
+            f"backends__{b}__{v}__unavailable": why for (b, v), why in self.unavailable_in.items()
+        }
         changes |= {f"prices_usd_per_hour__{b}": usd for b, usd in self.prices.items()}
         return contract(
             workload__items=self.items,
@@ -131,7 +136,7 @@ class Situation:
             cpus=2,
             memory_bytes=1,
         )
-        reason = self.unavailable.get(backend)
+        reason = self.unavailable.get(backend) or self.unavailable_in.get((backend, view))
         facts: dict[str, Any] = {"scoring": None} if reason else {}
         if (backend, view) in self.stand_in:
             facts["scoring"] = scored("packed", detail="a variant", stand_in=True)
@@ -188,7 +193,8 @@ class Situation:
         return records
 
     def _probes(self, backend: Backend, view: View) -> ProbeTable:
-        made = probes(backend, view, backend not in self.unavailable)
+        ran = backend not in self.unavailable and (backend, view) not in self.unavailable_in
+        made = probes(backend, view, ran)
         if self.items > 1:
             return made
         return ProbeTable(made.frame.filter(pl.col("kind") == "repeat"), made.provenance)
@@ -426,7 +432,7 @@ def test_the_decision_table(name: str) -> None:
         assert view.winner.outcome == row.outcome
         assert view.winner.confidence == row.confidence
         assert (view.winner.leader, view.winner.chunk_size) == (row.leader, row.chunk_size)
-    assert without_shares(answer(found.views(), found.unavailable)) == row.first
+    assert without_shares(answer(found.views())) == row.first
     report = render_all(found)["report.md"]
     first_line = report.splitlines()[0]
     nothing_there = row.situation.unavailable or name == "everything failed"
@@ -474,7 +480,7 @@ def without_shares(sentence: str) -> str:
 def test_the_views_may_disagree() -> None:
     found = Situation(native={"jax": steady(4.0)}).compare()
     assert (found.portable.winner.outcome, found.best_native.winner.outcome) == ("jax", "pytorch")
-    assert answer(found.views(), found.unavailable) == (
+    assert answer(found.views()) == (
         "In the portable view, JAX is faster with 2.00x PyTorch's items/s; in the best-native"
         " view, PyTorch is faster with 2.00x JAX's items/s."
     )
@@ -507,6 +513,75 @@ def test_a_partial_report_says_why_and_which_command_completes_it(missing: Backe
         assert "a quota of 0" in page, name
         assert f"make doctor CLEAR=1 BACKEND={missing}, then make repro" in page, name
         assert "no timed pass succeeded" not in page, name
+
+
+REFUSED = "refuses disable-radix-cache"
+
+
+@pytest.mark.parametrize("missing", BACKENDS)
+@pytest.mark.parametrize("lacking", VIEWS)
+def test_a_backend_missing_in_one_view_leaves_the_other_view_whole(
+    missing: Backend, lacking: View
+) -> None:
+    complete = Situation().compare()
+    found = Situation(unavailable_in={(missing, lacking): REFUSED}).compare()
+    whole = {view.view: view for view in complete.views()}
+    for view in found.views():
+        if view.view != lacking:
+            assert view == whole[view.view]
+            continue
+        assert view.unavailable == {missing: REFUSED}
+        assert (view.winner.outcome, view.passes[missing]) == ("deferred", [])
+        (there,) = (b for b in BACKENDS if b != missing)
+        assert view.passes[there] == whole[lacking].passes[there]
+    assert found.unavailable == {(missing, lacking): REFUSED}
+    assert draw_all(found), "every figure can be drawn"
+
+
+def test_the_report_says_which_view_lacks_what_and_what_completes_it() -> None:
+    found = Situation(unavailable_in={("jax", "portable"): REFUSED}).compare()
+    assert answer(found.views()) == (
+        f"In the portable view, there is no answer yet: JAX is unavailable ({REFUSED}), and PyTorch"
+        " alone reaches 2.00 items/s; in the best-native view, JAX is faster with 2.00x PyTorch's"
+        " items/s."
+    )
+    pages = render_all(found)
+    for name, page in pages.items():
+        assert "PARTIAL" in page.splitlines()[0], name
+        assert (
+            f"JAX is unavailable in the portable view: {REFUSED}. Where it can run, two commands"
+            " complete the report: make doctor CLEAR=1 BACKEND=jax, then make repro"
+        ) in page, name
+        assert "no timed pass succeeded" not in page, name
+    report = pages["report.md"]
+    assert "Portable view: no cell was compared: JAX is unavailable." in report
+    assert "JAX is unavailable in the portable view, so no scores were compared there." in report
+    assert (
+        "In the portable view, everything: without JAX there is nothing to compare with." in report
+    )
+    assert f"JAX, portable view first of all: it could not be measured ({REFUSED})." in report
+    assert "Best-native view: 3 of 3 JAX cells pass" in report
+    assert "No timed pass of JAX compiled anything." in report
+    card = first_screen(found)
+    assert [view.sentence.split(":")[0] for view in card.views][1] == "Winner deferred"
+
+
+def test_each_view_may_lack_another_backend() -> None:
+    lacking = {("jax", "portable"): REFUSED, ("pytorch", "best_native"): "a quota of 0"}
+    found = Situation(unavailable_in=lacking).compare()
+    said = answer(found.views())
+    assert said.count("there is no answer yet") == 2
+    report = render_all(found)["report.md"]
+    assert (
+        "JAX is unavailable in the portable view and PyTorch is unavailable in the best-native view"
+    ) in report
+    assert draw_all(found)
+
+
+def test_both_views_by_their_own_keys_read_as_the_whole_backend() -> None:
+    reason = "a quota of 0 TPUs"
+    apart = Situation(unavailable_in={("jax", view): reason for view in VIEWS}).compare()
+    assert apart == Situation(unavailable={"jax": reason}).compare()
 
 
 def test_an_unmeasured_backend_is_not_called_failing() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import polars as pl
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pytest
 
 from stages.compare.probes import change_limit, isolation, noise_floor
 from stages.contract import Gate
-from stages.documents.comparison import Isolation, NoiseFloor
+from stages.documents.comparison import FailedAlone, Isolation, NoiseFloor
 from stages.documents.probes import PROBE_SCHEMA, Layout, ProbeRecord
 
 GATE = Gate(max_abs_diff=0.02, mean_abs_diff=0.01)
@@ -104,6 +104,21 @@ def test_probes_that_show_nothing_are_not_taken_for_isolation() -> None:
     alone_only = found(probe(3, "alone", 0.5), probe(3, "reversed", None))
     assert (alone_only.verdict, alone_only.failed_probes) == ("not_probed", 1)
     assert found(*around(3, 0.5), targets=[3, 4]).verdict == "not_probed"
+
+
+def test_a_failed_request_of_an_item_alone_is_named() -> None:
+    rows = [*around(3, 0.25), *around(7, 0.25)]
+    rows = [
+        replace(r, status="http_5xx", detail="HTTP 500", scores=None)
+        if (r.item, r.layout) == (7, "alone")
+        else r
+        for r in rows
+    ]
+    broken = found(*rows, targets=[3, 7])
+    assert broken.verdict == "not_probed"
+    assert broken.alone == FailedAlone(item=7, status="http_5xx", detail="HTTP 500")
+    assert (broken.failed_probes, broken.failed_layouts) == (1, ["alone"])
+    assert found(*around(3, 0.25, longer=None)).alone is None
 
 
 def test_a_server_that_refused_every_request_with_other_lengths_is_not_called_isolated() -> None:

@@ -713,6 +713,10 @@ def test_only_the_environments_of_the_contract_in_force_are_built(tmp_path: Path
     assert list(needed(parse_contract(raw_target(*choices, *elsewhere)))) == [NAME]
     half = parse_contract(raw_target(*choices, elsewhere[0]))
     assert sorted(needed(half)) == [NAME, "sglang_pytorch_gpu"]
+    # The other view is launched here only if it can run.
+    native_out = "backends.pytorch.best_native.unavailable='refuses a flag'"
+    assert sorted(needed(parse_contract(raw_target(*choices, native_out)))) == sorted(found)
+    assert list(needed(parse_contract(raw_target(*choices, elsewhere[0], native_out)))) == [NAME]
 
 
 @pytest.mark.parametrize(

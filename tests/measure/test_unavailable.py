@@ -9,7 +9,7 @@ import yaml
 from bench import bench_contract, inside, make_bench
 from click.testing import CliRunner, Result
 
-from stages.contract import parse_contract
+from stages.contract import VIEWS, parse_contract
 from stages.documents.matrix import read_matrix
 from stages.documents.probes import read_probes
 from stages.environments.build import requirements_sha256
@@ -62,6 +62,30 @@ def test_an_unavailable_backend_ends_in_empty_tables_that_carry_the_reason(bench
     assert probes.frame.height == 0
     assert probes.provenance.matrix_sha256 == found.table_sha256
     assert len(probes.provenance.targets) == 3
+
+
+def test_a_view_of_its_own_reason_is_empty_and_the_other_is_planned(bench: Path) -> None:
+    raw = bench_contract(backends__jax__portable__unavailable="refuses disable-radix-cache")
+    (bench / "params.yaml").write_text(yaml.safe_dump(raw))
+    result = run(bench)
+    assert result.exit_code == 0, result.output
+    why = "refuses disable-radix-cache"
+    assert result.output == f"jax-portable: not measured, JAX is unavailable: {why}\n"
+    matrix = read_matrix(bench / FOLDER / "matrix.parquet")
+    assert (matrix.calls.height, matrix.provenance.unavailable) == (0, why)
+    with inside(bench):
+        made = parse_contract(raw)
+        assert make_plan(made, "jax", "best_native").unavailable is None
+        assert make_plan(made, "pytorch", "portable").unavailable is None
+
+
+def test_the_backends_reason_stands_before_the_views() -> None:
+    section = parse_contract(
+        bench_contract(
+            backends__jax__unavailable="a quota of 0", backends__jax__portable__unavailable="a flag"
+        )
+    ).backends["jax"]
+    assert [section.unavailable_in(view) for view in VIEWS] == ["a quota of 0"] * 2
 
 
 def test_nothing_is_built_for_an_unavailable_backend(bench: Path, tmp_path: Path) -> None:

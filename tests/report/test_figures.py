@@ -102,7 +102,7 @@ def timed(size: int, seconds: float | None, **changes: Any) -> PassTime:
 
 
 def awkward() -> Comparison:
-    """Failures, an endless interval, a leak, a flat gate, a restart, and PyTorch unavailable."""
+    """Failures, an endless interval, a leak, a flat gate, a restart, and PyTorch absent."""
     base = build.speeds("portable", JAX, PYTORCH)
     endless = build.interval(60.0, 0.0).model_copy(update={"high": None})
     flat = build.inconclusive(build.control("labels_swapped", 0.0031, 0.0012, False))
@@ -118,7 +118,7 @@ def awkward() -> Comparison:
     leak = build.isolation("leaks", changes={"reversed": 0.3, "replaced": 0.0}, failed_probes=2)
     dead = [build.failed("pytorch", "best_native", size, "oom") for size in JAX]
     alone = [build.cell("jax", "best_native", size, rate, gate=None) for size, rate in JAX.items()]
-    return build.comparison(
+    whole = build.comparison(
         build.replaced(base, *cells).model_copy(
             update={
                 "passes": {"jax": passes, "pytorch": base.passes["pytorch"]},
@@ -140,7 +140,8 @@ def awkward() -> Comparison:
             build.source("jax", "portable"),
             build.source("pytorch", "best_native", unavailable="no GPU"),
         ],
-    ).model_copy(update={"unavailable": {"pytorch": "no GPU"}})
+    )
+    return build.without(whole, {"pytorch": "no GPU"}, ["best_native"])
 
 
 def nothing() -> Comparison:
@@ -157,9 +158,8 @@ def nothing() -> Comparison:
         )
 
     absent: dict[Backend, str] = {"jax": "no TPU", "pytorch": "no GPU"}
-    return build.comparison(dead("portable"), dead("best_native"), sources=[]).model_copy(
-        update={"unavailable": absent}
-    )
+    whole = build.comparison(dead("portable"), dead("best_native"), sources=[])
+    return build.without(whole, absent)
 
 
 @cache

@@ -114,10 +114,10 @@ def test_the_first_screen_says_the_opening_of_the_markdown() -> None:
     assert [block for block in said if block not in opening] == []
     for one in [
         "Report: JAX vs PyTorch multi-item comparison (2026-02-11)",
-        answer(comparison.views(), {}),
+        answer(comparison.views()),
         "an untrained small model on a CPU (untrained toy)",
         "not a deployment decision",
-        result(native, {}),
+        result(native),
         "Confidence: low",
         "Confidence: high",
         "PyTorch leads in 100% of the resamples",

@@ -120,7 +120,7 @@ def test_a_ratio_without_an_interval_is_told_without_one() -> None:
     view = view_with()
     bare = [r.model_copy(update={"items_per_s_interval": None}) for r in view.ratios]
     view = view.model_copy(update={"ratios": bare})
-    tables = view_tables(view, whole(view).gate, {})
+    tables = view_tables(view, whole(view).gate)
 
     assert [row.items_ratio for row in tables.rows] == [f"1.00x ({ABSENT})"] * 2
     assert tables.ratio_intervals.startswith("No chunk size has passes enough")

@@ -165,7 +165,7 @@ def test_every_table_of_speeds_names_them_or_stands_right_under_them(page: str) 
 
 
 def test_the_selected_cells_have_it_in_a_column() -> None:
-    selected = view_tables(UPSTREAM.best_native, UPSTREAM.gate, {}).selected
+    selected = view_tables(UPSTREAM.best_native, UPSTREAM.gate).selected
     assert [(row.backend, row.scored) for row in selected] == [
         ("JAX", "prefill_extend"),
         ("PyTorch", "packed"),

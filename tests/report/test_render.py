@@ -170,7 +170,7 @@ def test_the_answer_of_each_view_precedes_every_table() -> None:
     head = report(comparison).split("| | |")[0]
 
     for view in comparison.views():
-        assert result(view, comparison.unavailable) in head
+        assert result(view) in head
     assert head.count("Confidence: high") == 2
 
 

@@ -9,7 +9,7 @@ import pytest
 from report_words import plain_comparison
 
 from stages.contract import View
-from stages.documents.comparison import Comparison, ViewComparison
+from stages.documents.comparison import Comparison, FailedAlone, ViewComparison
 from stages.documents.matrix import ShellVariables
 from stages.report import tables
 from stages.report.checks import Answer, prefix_cache_answer
@@ -453,6 +453,19 @@ def test_an_isolation_that_was_not_probed_is_said_as_such() -> None:
     )
     assert (
         "Isolation between items could not be probed: PyTorch, portable view."
+        in find(whole(portable)).correctness
+    )
+
+
+def test_the_failed_request_of_one_item_is_named() -> None:
+    why = FailedAlone(item=3, status="http_5xx", detail="HTTP 500")
+    broken = NOT_PROBED.model_copy(update={"alone": why})
+    portable = view(isolation=of_jax(build.isolation(), broken))
+    said = answer(portable, "Isolation, PyTorch")
+    failed = "the request with item 3 alone failed (http_5xx: HTTP 500)"
+    assert (said.word, said.figure) == ("not probed", f"{failed}; 24 probe requests failed")
+    assert (
+        f"Isolation between items could not be probed: PyTorch, portable view ({failed})."
         in find(whole(portable)).correctness
     )
 

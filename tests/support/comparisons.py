@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.backends.declared import ScoringMode
@@ -294,6 +294,7 @@ def view_of(view: View, cells: list[Cell], **changes: Any) -> ViewComparison:
     fields: dict[str, Any] = {
         "pair": PAIR,
         "view": view,
+        "unavailable": {},
         "cells": cells,
         "scoring": dict.fromkeys(BACKENDS, scored("separate" if view == "portable" else "cached")),
         "selected": {b: c.chunk_size if c else None for b, c in chosen.items()},
@@ -429,6 +430,16 @@ def on(jax: str, pytorch: str) -> list[MatrixSource]:
     return [source(b, v, devices=[devices[b]]) for v in VIEWS for b in BACKENDS]
 
 
+def without(
+    whole: Comparison, reasons: Mapping[Backend, str], views: Sequence[View] = VIEWS
+) -> Comparison:
+    """``whole`` where these backends are called unavailable in these views."""
+    lacking = {
+        v: getattr(whole, v).model_copy(update={"unavailable": dict(reasons)}) for v in views
+    }
+    return whole.model_copy(update=lacking)
+
+
 UNTRAINED = Model(title="untrained toy", sha256="cd" * 32, trained=False, path="m", revision=None)
 TRAINED = Model(title="Real/Model", sha256="ef" * 32, trained=True, path="m", revision="1234abc")
 
@@ -446,7 +457,6 @@ def comparison(
     return Comparison(
         version=COMPARISON_VERSION,
         pair=PAIR,
-        unavailable={},
         scope=Scope(
             identity=Identity(target=target, contract="quick"),
             model=model,

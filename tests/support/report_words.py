@@ -104,9 +104,5 @@ def talkative() -> Comparison:
     )
     dead = build.failed("jax", "portable", 4, "timeout").model_copy(update={"gate": build.PASSED})
     portable = build.replaced(base.portable, shaky, dead)
-    return base.model_copy(
-        update={
-            "portable": portable.model_copy(update={"passed_over": {"jax": 1}}),
-            "unavailable": {"jax": "no quota"},
-        }
-    )
+    changes = {"passed_over": {"jax": 1}, "unavailable": {"jax": "no quota"}}
+    return base.model_copy(update={"portable": portable.model_copy(update=changes)})

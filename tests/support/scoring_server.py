@@ -105,6 +105,10 @@ class Liar:
         # The score is right, but from memory: time and reported tokens are the lie.
         return [[p, 1 - p] for p in right]
 
+    def _single(self, right: list[float], _: object) -> list[list[float]]:
+        # Right, but a request of one item alone is answered with an error.
+        return [[p, 1 - p] for p in right]
+
     def _nan(self, right: list[float], items: list[list[int]]) -> list[list[float]]:
         bad = float("nan")
         return [[p, bad if picked(item) else 1 - p] for p, item in zip(right, items, strict=True)]
@@ -214,6 +218,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         scores = cls.liar.scores(body["query"], body["items"])
         status = 200
         if arguments.fail_at and cls.calls == arguments.fail_at:
+            status, scores = 500, []
+        if arguments.lie == "single" and len(body["items"]) == 1:
             status, scores = 500, []
         answer = json.dumps({"scores": scores, **self._usage(computed, cached)}).encode()
         self._log_prefill("log", computed, cached)

@@ -109,15 +109,10 @@ def partial() -> Comparison:
         update={
             "winner": build.no_winner(outcome="deferred"),
             "item_differences": [],
-        }
-    )
-    return whole.model_copy(
-        update={
-            "portable": portable,
-            "best_native": deferred,
             "unavailable": {"jax": "quota 0 of 8 chips in the zone"},
         }
     )
+    return whole.model_copy(update={"portable": portable, "best_native": deferred})
 
 
 def hostile() -> Comparison:

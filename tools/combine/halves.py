@@ -141,7 +141,8 @@ def refusal(problems: list[Problem], touched: Iterable[str], contract: Contract)
 
 def _mend(backend: Backend, contract: Contract) -> str:
     name, command = declared(backend).title, f"`make measure BACKEND={backend}`"
-    if contract.backends[backend].unavailable is not None:
+    section = contract.backends[backend]
+    if all(section.unavailable_in(view) is not None for view in VIEWS):
         return f"{name} is unavailable, so {command} on any machine records that in its stead"
     return (
         f"run {command} on the {name} machine under this contract, commit, `dvc push` and"

@@ -8,7 +8,7 @@ Rules:
 * A cell works where every planned timed pass succeeded; only two that work are compared.
 * A cell whose passes are the very same on both sides was not measured anew. It is not compared
   and not counted in the correction.
-* An unavailable backend has no cells.
+* A backend has no cells in a view in which it is unavailable.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def pairs(old: Comparison, new: Comparison) -> list[SameCell]:
     found = []
     for one, other in zip(old.views(), new.views(), strict=True):
         for backend in shared(old, new):
-            before, after = _cells(old, one, backend), _cells(new, other, backend)
+            before, after = _cells(one, backend), _cells(other, backend)
             found += [
                 SameCell(backend, one.view, size, before.get(size), after.get(size))
                 for size in sorted({*before, *after})
@@ -120,8 +120,8 @@ def pairs(old: Comparison, new: Comparison) -> list[SameCell]:
     return found
 
 
-def _cells(of: Comparison, view: ViewComparison, backend: Backend) -> dict[int, Cell]:
-    if backend in of.unavailable:
+def _cells(view: ViewComparison, backend: Backend) -> dict[int, Cell]:
+    if backend in view.unavailable:
         return {}
     return {c.chunk_size: c for c in view.cells if c.backend == backend}
 

@@ -22,12 +22,13 @@ _OLDEST_DRIVER = {11: 450, 12: 525, 13: 580}
 
 
 def contracted(subject: Subject) -> Finding | None:
-    """Whether the contract declares the backend unavailable."""
-    reason = subject.section.unavailable
+    """Whether the contract declares the backend unavailable, or this view of it."""
+    reason = subject.section.unavailable_in(subject.view)
     if reason is None:
         return None
     who = "as this command recorded" if reason.startswith(RECORDED) else "as the contract says"
-    key = f"backends.{subject.backend}.unavailable"
+    whole = subject.section.unavailable is not None
+    key = f"backends.{subject.backend}{'' if whole else f'.{subject.view}'}.unavailable"
     fix = f"nothing; to measure it anyway, set {key} to null in {PARAMS}"
     return Finding("unavailable", "ok", f"it is not measured, {who}: {reason}", fix)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
@@ -18,6 +18,7 @@ import click
 from stages.common.errors import UserError, one_line_errors
 from stages.common.files import write_whole
 from stages.contract import PARAMS, Backend, Contract, load_contract
+from stages.documents.cell import MatrixKey
 from tools.doctor.finding import Question, first_block
 from tools.doctor.gather import gather
 from tools.doctor.judge import diagnose, judge_backends
@@ -26,8 +27,15 @@ from tools.doctor.recording import Asked, decide
 from tools.doctor.show import as_json, show
 
 
-def rewrite(path: Path, reasons: Mapping[Backend, str | None]) -> Contract:
+def rewrite(
+    path: Path, reasons: Mapping[Backend, str | None], cleared: Iterable[MatrixKey] = ()
+) -> Contract:
     """Write new reasons into the contract's file, and return the new contract.
+
+    Args:
+        path: the contract's file.
+        reasons: the new ones, by backend; ``None`` to clear one.
+        cleared: the views whose own reason is cleared.
 
     Raises:
         UserError: the file cannot be edited without another change.
@@ -38,12 +46,16 @@ def rewrite(path: Path, reasons: Mapping[Backend, str | None]) -> Contract:
     for backend, reason in reasons.items():
         text = with_reason(text, backend, reason)
         expected["backends"][backend]["unavailable"] = reason
+    for backend, view in cleared:
+        text = with_reason(text, backend, None, view)
+        expected["backends"][backend][view]["unavailable"] = None
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / path.name
         draft.write_text(text, "utf-8")
         after = load_contract(draft)
     if after.model_dump() != expected:
-        raise UserError(f"{path}: too unusual to be changed; set {', '.join(reasons)} by hand")
+        names = dict.fromkeys([*reasons, *(key.backend for key in cleared)])
+        raise UserError(f"{path}: too unusual to be changed; set {', '.join(names)} by hand")
     write_whole(path, text.encode())
     return after
 
@@ -71,8 +83,9 @@ def main(named: tuple[str, ...], record: bool, clear: bool, machine_readable: bo
     question = Question(contract, backends, gather(contract, backends))
     diagnosis = diagnose(question)
     decision = decide(question, diagnosis, Asked(record, clear, bool(named)))
-    if decision.changes:
-        changed = dataclasses.replace(question, contract=rewrite(PARAMS, decision.changes))
+    if decision.changes or decision.cleared:
+        rewritten = rewrite(PARAMS, decision.changes, decision.cleared)
+        changed = dataclasses.replace(question, contract=rewritten)
         # What was found on the machine does not change with it.
         verdicts = judge_backends(changed, first_block(diagnosis.machine))
         diagnosis = dataclasses.replace(diagnosis, verdicts=verdicts)

@@ -25,7 +25,7 @@ def judge_backends(question: Question, shared: Finding | None = None) -> tuple[V
 
 def _verdict(subject: Subject, shared: Finding | None) -> Verdict:
     findings = tuple(f for check in checks_of(subject) if (f := check(subject)) is not None)
-    unavailable = subject.section.unavailable
+    unavailable = subject.section.unavailable_in(subject.view)
     block = first_block(findings) or shared
     state: State = "unavailable" if unavailable else "blocked" if block else "ready"
     reason = unavailable or (block.found if block else None)

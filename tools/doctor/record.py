@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import yaml
 
 from stages.common.errors import UserError, one_line
-from stages.contract import PARAMS, Backend
+from stages.contract import PARAMS, Backend, View
 from tools.doctor.finding import RECORDED, Verdict
 
 _REASON_CHARACTERS = 300
@@ -30,17 +30,18 @@ def reason_of(verdicts: Iterable[Verdict]) -> str | None:
     return f"{RECORDED}{one_line(found, _REASON_CHARACTERS)}"
 
 
-def with_reason(text: str, backend: Backend, reason: str | None) -> str:
-    """The contract's text with another ``backends.BACKEND.unavailable``.
+def with_reason(text: str, backend: Backend, reason: str | None, view: View | None = None) -> str:
+    """The contract's text with another ``backends.BACKEND.unavailable``, or of one view of it.
 
     Raises:
         UserError: it has no such key.
     """
+    keys = ["backends", backend, *([view] if view else []), "unavailable"]
     node = _composed(text)
-    for key in ("backends", backend, "unavailable"):
+    for key in keys:
         node = _child(node, key)
     if not isinstance(node, yaml.ScalarNode):
-        raise UserError(f"{PARAMS}: backends.{backend}.unavailable: no such key; nothing recorded")
+        raise UserError(f"{PARAMS}: {'.'.join(keys)}: no such key; nothing recorded")
     before, after = text[: node.start_mark.index], text[node.end_mark.index :]
     old = text[node.start_mark.index : node.end_mark.index]
     gap = " " if before.endswith(":") else ""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stages.backends.registry import declared
-from stages.contract import PARAMS, Backend
-from tools.doctor.finding import RECORDED, Diagnosis, Question, first_block
+from stages.contract import PARAMS, VIEWS, Backend
+from stages.documents.cell import MatrixKey
+from tools.doctor.finding import RECORDED, Diagnosis, Question, Verdict, first_block
 from tools.doctor.record import override, reason_of
 
 
@@ -27,10 +28,17 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """New reasons by backend, ``None`` to clear one; and lines to print."""
+    """What to write and what to print.
+
+    Attributes:
+        changes: new reasons by backend, ``None`` to clear one.
+        lines: to print.
+        cleared: the views whose own reason is cleared.
+    """
 
     changes: dict[Backend, str | None]
     lines: tuple[str, ...]
+    cleared: tuple[MatrixKey, ...] = ()
 
 
 def decide(question: Question, diagnosis: Diagnosis, asked: Asked) -> Decision:
@@ -42,13 +50,34 @@ def decide(question: Question, diagnosis: Diagnosis, asked: Asked) -> Decision:
         lines += record.lines()
         if record.changes:
             changes[backend] = record.reason
+    cleared: list[MatrixKey] = []
+    for verdict in diagnosis.verdicts if asked.clear else ():
+        line, clears = _view_cleared(question, verdict, asked)
+        lines += [line] if line else []
+        cleared += [MatrixKey(verdict.backend, verdict.view)] if clears else []
     shared = first_block(diagnosis.machine)
     if asked.record and shared is not None:
         lines.append(
             f"Not recorded: {shared.check} blocks the whole machine, so an unavailable backend"
             " would not help."
         )
-    return Decision(changes, tuple(lines))
+    return Decision(changes, tuple(lines), tuple(cleared))
+
+
+def _view_cleared(question: Question, verdict: Verdict, asked: Asked) -> tuple[str, bool]:
+    """Whether the reason of one view alone is cleared, and the line about it; empty without one."""
+    reason = question.contract.backends[verdict.backend].view(verdict.view).unavailable
+    if reason is None:
+        return "", False
+    if (block := verdict.own_block) is not None:
+        return f"Not cleared: {verdict.title} is blocked here: {block.found}", False
+    if not asked.named:
+        # It was written by hand, as a named backend's is.
+        again = f"make doctor CLEAR=1 BACKEND={verdict.backend}"
+        by_hand = f"Not cleared: the reason of {verdict.title} was written by hand"
+        return f"{by_hand}; to clear it: {again}", False
+    key = f"backends.{verdict.backend}.{verdict.view}.unavailable"
+    return f"Cleared in {PARAMS}: {key} is null, and was: {reason}", True
 
 
 class _BackendRecord:
@@ -60,8 +89,12 @@ class _BackendRecord:
         self.backend = backend
         self.name = declared(backend).title
         self.key = f"backends.{backend}.unavailable"
-        self.current = question.contract.backends[backend].unavailable
-        self.reason = reason_of(v for v in diagnosis.verdicts if v.backend == backend)
+        section = question.contract.backends[backend]
+        self.current = section.unavailable
+        # A view that the contract leaves out needs nothing.
+        wanted = [v for v in VIEWS if section.view(v).unavailable is None]
+        mine = [v for v in diagnosis.verdicts if v.backend == backend]
+        self.reason = reason_of(v for v in mine if v.view in wanted)
         self.asked = asked
         elsewhere = question.facts.elsewhere.get(backend)
         self.elsewhere = None if asked.named else elsewhere

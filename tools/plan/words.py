@@ -76,9 +76,11 @@ def lines_of(
         yield "  environment variables"
         yield from (f"    {name}={shlex.quote(value)}" for name, value in variables.items())
         yield "  command line"
+        yield f"    python {shlex.join(plan.arguments)} --host HOST --port PORT"
     else:
+        # How it is started there is not the contract's business: docs/remote-servers.md.
         yield f"  answers at {base_url}, where it must run with these settings"
-    yield f"    python {shlex.join(plan.arguments)} --host HOST --port PORT"
+        yield f"    {shlex.join(plan.settings)}"
     if plan.model.revision is not None and not plan.model.sha256:
         yield f"    ({plan.model.revision} is a commit once the stage checkpoint has resolved it)"
     yield f"  items scored: {plan.scoring().named}"

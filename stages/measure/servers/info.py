@@ -124,7 +124,7 @@ def identify(
         elsewhere=RemoteServerFacts(
             same_machine=same_machine,
             compiles_hidden=compiles_hidden,
-            model_path=_text(model.get("model_path")),
+            model_path=model_path(model),
             model_check=checked,
             settings=_settings(server, wanted),
             settings_sha256=settings_sha256(server),
@@ -221,6 +221,11 @@ def _value(value: object) -> Value:
     if isinstance(value, int | float) and abs(value) < 2**63:
         return value
     return _text(value)
+
+
+def model_path(model: Info) -> str:
+    """The model that ``/get_model_info`` names, cleaned and bounded as it is recorded."""
+    return _text(model.get("model_path"))
 
 
 def _text(value: object) -> str:

@@ -59,7 +59,7 @@ def score_differences(comparison: Comparison, view: ViewComparison) -> Figure:
     axes.set_ylabel("largest difference, log scale")
     cells = sorted((c for c in view.cells if c.gate), key=lambda cell: cell.chunk_size)
     compared = any(c.gate and c.gate.max_abs_diff is not None for c in cells)
-    missing = _missing(comparison)
+    missing = _missing(view)
     if not compared and all(floor.max_abs_diff is None for floor in view.noise.values()):
         only_say(axes, missing)
         return drawing
@@ -84,9 +84,9 @@ def _drawn(comparison: Comparison) -> Iterator[float]:
         yield from (value for value in found if value is not None)
 
 
-def _missing(comparison: Comparison) -> list[str]:
+def _missing(view: ViewComparison) -> list[str]:
     """What a figure says where no scores were compared."""
-    missing = [absent(comparison, b) for b in comparison.pair.both if b in comparison.unavailable]
+    missing = [absent(view, b) for b in view.pair.both if b in view.unavailable]
     return missing or ["no scores compared"]
 
 

@@ -27,7 +27,7 @@ from matplotlib.ticker import (
 )
 
 from stages.contract import Backend
-from stages.documents.comparison import Comparison, Role, ViewComparison
+from stages.documents.comparison import Role, ViewComparison
 from stages.report import format as f
 from stages.report.figures.theme import LIGHT
 
@@ -190,10 +190,10 @@ def _difference(value: float) -> str:
     return f"{value:g}" if value == 0 or value >= 0.01 else f"1e{round(math.log10(value))}"
 
 
-def absent(comparison: Comparison, backend: Backend, otherwise: str = "no figures") -> str:
-    """What a figure says of a backend it has nothing of."""
-    why = "not measured" if backend in comparison.unavailable else otherwise
-    return f"{comparison.pair.title(backend)}: {why}"
+def absent(view: ViewComparison, backend: Backend, otherwise: str = "no figures") -> str:
+    """What a figure of ``view`` says of a backend it has nothing of."""
+    why = "not measured" if backend in view.unavailable else otherwise
+    return f"{view.pair.title(backend)}: {why}"
 
 
 def say(axes: Axes, lines: Sequence[str]) -> None:

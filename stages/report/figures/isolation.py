@@ -49,7 +49,7 @@ def isolation_probe(comparison: Comparison, view: ViewComparison) -> Figure:
     axes = drawing.subplots()
     title_of(axes, "Isolation probe", view)
     if not any(view.isolation[backend].changes for backend in comparison.pair.both):
-        only_say(axes, [_nothing(comparison, view, backend) for backend in comparison.pair.both])
+        only_say(axes, [_nothing(view, backend) for backend in comparison.pair.both])
         return drawing
     probed = [isolation for one in comparison.views() for isolation in one.isolation.values()]
     found = {name for isolation in probed for name in isolation.changes}
@@ -87,9 +87,9 @@ def _limits(axes: Axes, limits: dict[Backend, float], shared: bool, pair: Pair) 
         )
 
 
-def _nothing(comparison: Comparison, view: ViewComparison, backend: Backend) -> str:
+def _nothing(view: ViewComparison, backend: Backend) -> str:
     single = view.isolation[backend].verdict == "no_neighbours"
-    return absent(comparison, backend, "one item, no neighbours" if single else "not probed")
+    return absent(view, backend, "one item, no neighbours" if single else "not probed")
 
 
 def _backend(
@@ -98,7 +98,7 @@ def _backend(
     """Draw a backend's changes; what the figure cannot show comes back in words."""
     isolation, role = view.isolation[backend], view.pair.role(backend)
     if not isolation.changes:
-        return [_nothing(comparison, view, backend)]
+        return [_nothing(view, backend)]
     axes.plot(
         [isolation.changes[name] for name in rows if name in isolation.changes],
         [at + _ASIDE[role] for at, name in enumerate(rows) if name in isolation.changes],

@@ -34,9 +34,7 @@ def item_differences(comparison: Comparison, view: ViewComparison) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     grid(axes)
     if not view.item_differences:
-        missing = [
-            absent(comparison, b) for b in comparison.pair.both if b in comparison.unavailable
-        ]
+        missing = [absent(view, b) for b in view.pair.both if b in view.unavailable]
         only_say(axes, missing or ["no scores compared"])
         return drawing
     _items(axes, view.item_differences)

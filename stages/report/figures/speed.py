@@ -119,7 +119,7 @@ def _draw(comparison: Comparison, view: ViewComparison, quantity: _Quantity) -> 
         if any(quantity.figure(cell) is not None for cell in cells):
             _line(axes, view, backend, quantity)
         else:
-            missing.append(absent(comparison, backend))
+            missing.append(absent(view, backend))
     _bars(axes, view, quantity, 2 * high)
     _mark_winner(axes, view, quantity)
     chunk_axis(axes, sizes_of(view))

@@ -65,7 +65,7 @@ def timeline(comparison: Comparison, view: ViewComparison) -> Figure:
     if not any(view.passes.values()):
         axes = drawing.subplots()
         title_of(axes, _TITLE, view)
-        only_say(axes, [absent(comparison, backend, _NOTHING) for backend in comparison.pair.both])
+        only_say(axes, [absent(view, backend, _NOTHING) for backend in comparison.pair.both])
         return drawing
     strips: Sequence[Axes] = drawing.subplots(
         len(comparison.pair.both), 1, sharex=True, sharey=True
@@ -79,7 +79,7 @@ def timeline(comparison: Comparison, view: ViewComparison) -> Figure:
         if passes:
             _strip(axes, view.pair, backend, passes)
         else:
-            say(axes, [absent(comparison, backend, _NOTHING)])
+            say(axes, [absent(view, backend, _NOTHING)])
     strips[-1].set_xlabel("timed pass, in measuring order")
     strips[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     strips[-1].set_xlim(0, 1 + max(1, *(len(view.passes.get(b, [])) for b in comparison.pair.both)))

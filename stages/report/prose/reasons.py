@@ -8,6 +8,7 @@ from stages.contract import Backend
 from stages.documents.comparison import (
     Cell,
     ControlName,
+    FailedAlone,
     Isolation,
     Reason,
     Unsteady,
@@ -40,6 +41,8 @@ def reason(of: Reason) -> str:
             return f"{_MIXED}: {_by_mode(of)}"
         case "leaks":
             return _leak(of.items, of.change, of.limit)
+        case "not_probed" if of.alone is not None:
+            return f"{PLAIN['not_probed']}: {failed_alone(of.alone)}"
         case code:
             return PLAIN[code]
 
@@ -53,6 +56,12 @@ def _by_mode(of: Reason) -> str:
             for mode, number in of.modes.items()
         ]
     )
+
+
+def failed_alone(of: FailedAlone) -> str:
+    """Which request of one item failed; every other answer is compared with such a one."""
+    why = f"{of.status}: {of.detail}" if of.detail else of.status
+    return f"the request with item {of.item} alone failed ({why})"
 
 
 def leak(found: Isolation) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from stages.contract import Backend
+from stages.contract import VIEWS, Backend
+from stages.documents.cell import MatrixKey
 from stages.documents.comparison import BUSY, Cell, Pair
 from stages.report import format as f
 
@@ -13,6 +14,18 @@ def is_unavailable(backends: Iterable[Backend], pair: Pair) -> str:
     """``JAX is unavailable``."""
     names = pair.titles(backends)
     return f"{f.join(names)} {'is' if len(names) == 1 else 'are'} unavailable"
+
+
+def is_unavailable_where(missing: Collection[MatrixKey], pair: Pair) -> str:
+    """``JAX is unavailable``; in one view alone, ``JAX is unavailable in the portable view``."""
+    views = {b: [v for v in VIEWS if MatrixKey(b, v) in missing] for b in pair.both}
+    whole = [backend for backend, found in views.items() if len(found) == len(VIEWS)]
+    said = [is_unavailable(whole, pair)] if whole else []
+    for backend, found in views.items():
+        if found and backend not in whole:
+            where = f.join([f.VIEW_NAMES[view] for view in found])
+            said.append(f"{is_unavailable([backend], pair)} in the {where} view")
+    return f.join(said)
 
 
 def failures(kinds: Mapping[str, int]) -> str:

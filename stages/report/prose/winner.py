@@ -5,7 +5,7 @@ Every sentence has its figure, and every figure is the comparison's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from stages.contract import Backend
 from stages.documents.comparison import Cell, Pair, ViewComparison, Winner
@@ -13,15 +13,12 @@ from stages.report import format as f
 from stages.report.prose.reasons import none_eligible
 from stages.report.prose.server import is_unavailable
 
-type Unavailable = Mapping[Backend, str]
-"""Backend -> why it could not run."""
 
-
-def result(view: ViewComparison, unavailable: Unavailable) -> str:
+def result(view: ViewComparison) -> str:
     """The result of one view."""
     won = view.winner
     if won.leader is None:
-        return _deferred(view, unavailable) if won.outcome == "deferred" else _nobody_leads(view)
+        return _deferred(view) if won.outcome == "deferred" else _nobody_leads(view)
     leader = f.cell(view.pair.title(won.leader), won.chunk_size)
     speed = f"{f.number(won.items_per_s)} items/s"
     if won.other is None:
@@ -66,23 +63,23 @@ def _nobody_leads(view: ViewComparison) -> str:
     return f"No winner: none of the {len(view.cells)} cells is eligible ({why})."
 
 
-def _deferred(view: ViewComparison, unavailable: Unavailable) -> str:
+def _deferred(view: ViewComparison) -> str:
     """The fastest cell of the backend that could run."""
     fastest = _fastest(view.cells)
     if fastest is None:
-        return f"Winner deferred: {_missing(unavailable, view.pair)}."
+        return f"Winner deferred: {_missing(view)}."
     return (
-        f"Winner deferred: {_missing(unavailable, view.pair)};"
+        f"Winner deferred: {_missing(view)};"
         f" {f.cell(view.pair.title(fastest.backend), fastest.chunk_size)} is the fastest of what"
         " was measured, with"
         f" {f.number(fastest.items_per_s)} items/s."
     )
 
 
-def answer(views: Sequence[ViewComparison], unavailable: Unavailable) -> str:
+def answer(views: Sequence[ViewComparison]) -> str:
     """The answer to the question, over the portable and the best-native view, in one sentence."""
-    if unavailable:
-        return _no_answer(views, unavailable)
+    if views[0].unavailable and views[0].unavailable == views[1].unavailable:
+        return _no_answer(views)
     pair = views[0].pair
     first, second = (view.winner for view in views)
     if first.outcome == second.outcome and first.outcome in pair.both:
@@ -103,23 +100,29 @@ def answer(views: Sequence[ViewComparison], unavailable: Unavailable) -> str:
     return f.sentence(text)
 
 
-def _no_answer(views: Sequence[ViewComparison], unavailable: Unavailable) -> str:
+def _no_answer(views: Sequence[ViewComparison]) -> str:
+    """Where both views lack the same."""
     alone = [
         f"{f.number(cell.items_per_s)} items/s in the {f.VIEW_NAMES[view.view]} view"
         f" (chunk size {cell.chunk_size})"
         for view in views
         if (cell := _fastest(view.cells)) is not None
     ]
-    pair = views[0].pair
-    others = " and ".join(pair.titles(set(pair.both) - set(unavailable)))
+    others = _there(views[0])
     measured = f"; {others} alone reaches {' and '.join(alone)}" if others and alone else ""
-    return f"No answer yet: {_missing(unavailable, pair)}{measured}."
+    return f"No answer yet: {_missing(views[0])}{measured}."
 
 
 def _clause(view: ViewComparison) -> str:
     winner = view.winner
+    if view.unavailable:
+        alone, others = _fastest(view.cells), _there(view)
+        reached = (
+            f", and {others} alone reaches {f.number(alone.items_per_s)} items/s" if alone else ""
+        )
+        return f"there is no answer yet: {_missing(view)}{reached}"
     if winner.leader is None:
-        sentence = result(view, {})
+        sentence = result(view)
         return sentence[0].lower() + sentence[1:].removesuffix(".")
     name, other = _names(winner, view.pair)
     if winner.outcome == "tie":
@@ -181,10 +184,17 @@ def _fastest(cells: Sequence[Cell]) -> Cell | None:
     return max(measured, key=lambda c: (c.items_per_s or 0, -c.chunk_size), default=None)
 
 
-def _missing(unavailable: Unavailable, pair: Pair) -> str:
+def _missing(view: ViewComparison) -> str:
     return " and ".join(
-        f"{is_unavailable([b], pair)} ({unavailable[b]})" for b in pair.both if b in unavailable
+        f"{is_unavailable([b], view.pair)} ({view.unavailable[b]})"
+        for b in view.pair.both
+        if b in view.unavailable
     )
+
+
+def _there(view: ViewComparison) -> str:
+    """The backends that could run."""
+    return " and ".join(view.pair.titles(set(view.pair.both) - set(view.unavailable)))
 
 
 def _no_rival(leader: Backend, view: ViewComparison) -> str:

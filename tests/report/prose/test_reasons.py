@@ -7,7 +7,7 @@ from typing import get_args
 import comparisons as build
 import pytest
 
-from stages.documents.comparison import Reason, ReasonCode
+from stages.documents.comparison import FailedAlone, Reason, ReasonCode
 from stages.report.prose.reasons import passed_over, reason, reasons
 
 WORDS: dict[str, Reason] = {
@@ -27,6 +27,10 @@ WORDS: dict[str, Reason] = {
         "mixed_modes", modes={"score_from_cache": 9, "prefill_extend": 2, "mixed": 1}
     ),
     "isolation between items could not be probed": build.reason("not_probed"),
+    "isolation between items could not be probed: the request with item 3 alone failed"
+    " (http_5xx: HTTP 500)": build.reason(
+        "not_probed", alone=FailedAlone(item=3, status="http_5xx", detail="HTTP 500")
+    ),
     "isolation from items of other lengths could not be probed": build.reason("lengths_not_probed"),
     "scores depend on neighbouring items: those of items 7 and 12 moved by up to 0.310 (limit"
     " 1.00e-04)": build.reason("leaks", items=[7, 12], change=0.31, limit=1e-4),

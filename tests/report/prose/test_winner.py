@@ -26,7 +26,7 @@ def sentence(jax: float, pytorch: float, **changes: Any) -> str:
     """The result where JAX leads with these items/s."""
     leader, rival = cells(jax, pytorch)
     won = build.winner(leader, rival, **changes)
-    return result(build.view_of("portable", [leader, rival], winner=won), {})
+    return result(build.view_of("portable", [leader, rival], winner=won))
 
 
 def views(jax: float, pytorch: float, **changes: Any) -> list[ViewComparison]:
@@ -43,7 +43,7 @@ def views(jax: float, pytorch: float, **changes: Any) -> list[ViewComparison]:
 def test_a_share_that_leaves_a_tie_reads_below_the_limit(share: float) -> None:
     told = sentence(101.0, 100.0, outcome="tie", same_backend_share=share)
     shut_out = sentence(101.0, 100.0, outcome="tie", ratio=None, same_backend_share=share)
-    whole = answer(views(101.0, 100.0, outcome="tie", same_backend_share=share), {})
+    whole = answer(views(101.0, 100.0, outcome="tie", same_backend_share=share))
     for text in (told, shut_out, whole):
         for printed in SHARE.findall(text):
             assert float(printed) < 100 * SURE, text
@@ -54,11 +54,11 @@ def test_a_lead_of_less_than_a_percent_is_told_with_the_digit_that_shows_it() ->
         "JAX at chunk size 4 wins with 100.3 items/s, 1.003x PyTorch at chunk size 8 (100.0"
         " items/s)."
     )
-    assert answer(views(100.3, 100.0), {}) == (
+    assert answer(views(100.3, 100.0)) == (
         "JAX is faster in both views: 1.003x PyTorch's items/s in the portable view and 1.003x"
         " in the best-native view."
     )
-    tie = answer(views(100.04, 100.0, **TIE), {})
+    tie = answer(views(100.04, 100.0, **TIE))
     assert "JAX leads by 1.0004x, but in only 60% of resamples" in tie
 
 
@@ -68,7 +68,7 @@ def test_no_lead_is_told_by_a_factor_of_one(lead: float) -> None:
         sentence(100 * lead, 100.0),
         sentence(100 * lead, 100.0, **TIE),
     ]
-    told += [answer(views(100 * lead, 100.0), {})]
+    told += [answer(views(100 * lead, 100.0))]
     for text in told:
         factors = FACTOR.findall(text)
         assert factors, text
@@ -79,7 +79,7 @@ def test_no_lead_is_told_by_a_factor_of_one(lead: float) -> None:
 def test_two_that_are_level_are_told_apart_by_the_chunk_size_alone(tie: bool) -> None:
     outcome = TIE if tie else {}
     told = sentence(100.0, 100.0, **outcome)
-    for text in (told, answer(views(100.0, 100.0, **outcome), {})):
+    for text in (told, answer(views(100.0, 100.0, **outcome))):
         assert "by the smaller chunk size" in text
         assert "faster" not in text
         assert not FACTOR.findall(text)
@@ -104,9 +104,11 @@ def test_a_faster_rival_outside_the_guardrail_is_not_said_to_be_slower() -> None
 
 def test_nothing_measured_means_no_winner_and_none_to_wait_for_is_deferred() -> None:
     none = build.view_of("portable", [])
-    assert result(none, {}) == "No winner: none of the 0 cells is eligible ()."
-    deferred = none.model_copy(update={"winner": build.no_winner(outcome="deferred")})
-    assert result(deferred, {"jax": "no TPU"}) == ("Winner deferred: JAX is unavailable (no TPU).")
+    assert result(none) == "No winner: none of the 0 cells is eligible ()."
+    deferred = none.model_copy(
+        update={"winner": build.no_winner(outcome="deferred"), "unavailable": {"jax": "no TPU"}}
+    )
+    assert result(deferred) == "Winner deferred: JAX is unavailable (no TPU)."
 
 
 def barred(chunk: int, *reasons: Reason) -> Cell:
@@ -122,7 +124,7 @@ def failing(chunk: int, good: int, planned: int = 5) -> Cell:
 def why(*cells: Cell) -> str:
     """Why PyTorch has no eligible cell."""
     leader = build.cell("jax", "portable", 1, 100.0)
-    text = result(build.view_of("portable", [leader, *cells]), {})
+    text = result(build.view_of("portable", [leader, *cells]))
     return text.partition("PyTorch has no eligible cell (")[2].removesuffix(").")
 
 

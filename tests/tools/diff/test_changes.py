@@ -216,12 +216,16 @@ def test_cells_that_came_went_failed_and_recovered() -> None:
 
 def test_an_unavailable_backend_has_no_cells() -> None:
     old = of({("jax", 8): OLD, ("pytorch", 8): OLD})
-    new = of({("jax", 8): OLD, ("pytorch", 8): NEW}).model_copy(
-        update={"unavailable": {"jax": "no TPU"}}
-    )
+    whole = of({("jax", 8): OLD, ("pytorch", 8): NEW})
+    new = made.without(whole, {"jax": "no TPU"})
     found = [(c.pair.backend, c.word) for c in cell_changes(old, new, FIVE_PERCENT)]
     assert found == [("jax", "gone"), ("pytorch", "faster")] * 2
     assert [c.word for c in cell_changes(new, new, FIVE_PERCENT)] == ["same passes"] * 2
+    in_one = made.without(whole, {"jax": "no TPU"}, ["best_native"])
+    assert [c.word for c in cell_changes(old, in_one, FIVE_PERCENT)] == [
+        *("same passes", "faster"),
+        *("gone", "faster"),
+    ]
 
 
 def test_one_pass_a_side_is_too_few() -> None:

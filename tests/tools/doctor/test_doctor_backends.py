@@ -300,6 +300,17 @@ def test_what_the_contract_calls_unavailable_is_neither_ready_nor_blocked() -> N
     assert findings(question(changes), "jax")["accelerator"].level == "blocked"
 
 
+def test_a_view_that_the_contract_calls_unavailable_leaves_the_other_to_be_judged() -> None:
+    reason = "refuses disable-radix-cache"
+    diagnosis = diagnosed(question({"backends__jax__portable__unavailable": reason}))
+    assert diagnosis.ready
+    found = {(v.backend, v.view): (v.state, v.reason) for v in diagnosis.verdicts}
+    assert found["jax", "portable"] == ("unavailable", reason)
+    assert found["jax", "best_native"] == ("ready", None)
+    (finding, *_) = diagnosis.verdicts[0].findings
+    assert "set backends.jax.portable.unavailable to null" in finding.fix
+
+
 def test_a_server_started_elsewhere_needs_neither_device_nor_environment_here() -> None:
     url = "http://tpu-vm:30010"
     changes = {**TPU, "backends__jax__portable__base_url": url}

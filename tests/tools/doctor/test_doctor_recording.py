@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from readiness import ASKS_FOR_TPU, GB, WITH_TPU, diagnosed, question, rooms
 
 from stages.common.errors import UserError
-from stages.contract import parse_contract
+from stages.contract import VIEWS, parse_contract
 from tools.doctor.finding import RECORDED, Finding, Verdict
 from tools.doctor.record import override, reason_of, with_reason
 from tools.doctor.recording import Asked, Decision, decide
@@ -67,6 +67,39 @@ def test_who_names_the_backend_takes_back_what_was_written_by_hand_if_it_can_run
     assert blocked_too.lines == (
         "Not cleared: JAX is blocked here: no TPU found: no chip on the PCI bus, no /dev/accel0",
     )
+
+
+def test_the_reason_of_one_view_is_taken_back_by_who_names_the_backend() -> None:
+    one = {"backends__jax__portable__unavailable": "refuses a flag"}
+    assert decided(one, Asked()) == Decision({}, ())
+    decision = decided(one, Asked(clear=True, named=True))
+    assert (decision.changes, decision.cleared) == ({}, (("jax", "portable"),))
+    assert decision.lines == (
+        "Cleared in params.yaml: backends.jax.portable.unavailable is null, and was: refuses a"
+        " flag",
+    )
+    unnamed = decided(one, Asked(clear=True))
+    assert unnamed.cleared == ()
+    assert unnamed.lines[0].endswith(
+        "written by hand; to clear it: make doctor CLEAR=1 BACKEND=jax"
+    )
+    blocked_too = decided({**TPU, **one}, Asked(clear=True, named=True))
+    assert blocked_too.cleared == ()
+    assert blocked_too.lines[-1].startswith("Not cleared: JAX, portable is blocked here: no TPU")
+    cleared = with_reason(
+        COMMITTED.replace(
+            "portable:\n      unavailable: null", "portable:\n      unavailable: so", 1
+        ),
+        "jax",
+        None,
+        "portable",
+    )
+    assert cleared == COMMITTED
+
+
+def test_a_view_that_the_contract_leaves_out_is_no_reason_to_record_the_backend() -> None:
+    out = {f"backends__jax__{view}__unavailable": "refuses a flag" for view in VIEWS}
+    assert decided({**TPU, **out}, Asked(record=True)).changes == {}
 
 
 def test_a_record_that_holds_is_not_taken_back_and_that_is_said() -> None:

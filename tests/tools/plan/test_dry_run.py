@@ -134,6 +134,12 @@ def test_a_backend_that_cannot_run_has_no_plan(bare: Path) -> None:
     assert not any(line.startswith("jax: ") for line in lines)
 
 
+def test_a_view_that_cannot_run_has_no_plan_and_the_other_has(bare: Path) -> None:
+    lines = printed_by(bare, "backends.jax.portable.unavailable='refuses a flag'")
+    assert lines.count("  not measured: refuses a flag") == 1
+    assert len([line for line in lines if line == "  command line"]) == 3
+
+
 def test_a_server_started_elsewhere_is_told_with_the_settings_it_must_have(bare: Path) -> None:
     lines = printed_by(
         bare, "target=tpu_vs_gpu", "backends.jax.portable.base_url='http://tpu:30010'"
@@ -143,6 +149,14 @@ def test_a_server_started_elsewhere_is_told_with_the_settings_it_must_have(bare:
     assert "--multi-item-mask-impl dense" in lines[at + 2]
     # Nothing is built for it; for the other view a commit is needed still.
     assert lines.count("  to be set first: backends.jax.launch.source.commit") == 1
+
+
+def test_no_launcher_is_asked_of_a_server_started_elsewhere(bare: Path) -> None:
+    lines = printed_by(bare, "backends.jax.portable.base_url='http://cpu:30010'")
+    at = lines.index("jax-portable: sglang-jax started elsewhere")
+    assert lines[at + 2].startswith("    --model-path data/checkpoint ")
+    assert "--disable-radix-cache" in lines[at + 2]
+    assert not any("launch_cpu.py" in line for line in lines[at : lines.index("", at)])
 
 
 def test_flags_that_follow_from_a_model_nobody_has_resolved_are_said_to(bare: Path) -> None:
