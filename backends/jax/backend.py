@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from stages.backends.declared import (
+    Attention,
     DeclaredBackend,
     DeclaredCheckout,
     DeclaredEnvironment,
@@ -76,8 +77,15 @@ class SglangJax(DeclaredBackend):
         mask="multi-item-mask-impl",
         threshold="multi-item-segment-fallback-threshold",
         masks=("auto", "dense", "segment"),
-        required={"multi-item-mask-impl": "dense", "multi-item-segment-fallback-threshold": 0},
+        safe="dense",
         why="a segment mask fails there (Cannot do int indexing on TPU during kernel lowering)",
+    )
+    # Only a line of the log says that it replaced the attention. Builds do not pack without `fa`.
+    attention = Attention(
+        flag="attention-backend",
+        default="fa",
+        replaced={"cpu": {"fa": "native", "fa_mha": "native"}},
+        ignoring_mask=("native",),
     )
     devices = DevicePackages(
         needed={"tpu": ("libtpu",)},
@@ -143,7 +151,16 @@ class SglangJax(DeclaredBackend):
         if extends or by_itself:
             from_cache = by_itself or bool(settings.get("multi_item_enable_score_from_cache_v2"))
             return "prefill_extend", _variant(settings, softmax) if from_cache else None
-        return ("packed" if packs else prompts(settings, item_first)), None
+        if packs:
+            return "packed", self._unmasked(settings)
+        return prompts(settings, item_first), None
+
+    def _unmasked(self, settings: Settings) -> str | None:
+        """The variant of packing in which nothing keeps the items apart; ``None`` if it is not."""
+        chosen, device = settings.get("attention_backend"), str(settings.get("device", ""))
+        if self.attention.used(chosen, device) not in self.attention.ignoring_mask:
+            return None
+        return "the attention ignores the mask, so items see each other"
 
     def _running_requests(self, shape: Shape) -> int:
         """The most prompts in one batch whose attention scores fit the memory bound."""

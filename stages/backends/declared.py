@@ -134,15 +134,37 @@ class TpuMasks:
         mask: the flag that chooses the mask.
         threshold: the flag with the length from which the server falls back to another mask.
         masks: the values of ``mask``, the default first.
-        required: the flags without which a server fails on a TPU.
-        why: what happens without them.
+        safe: the one that every build serves on a TPU, whatever the threshold.
+        why: what happens with another one.
     """
 
     mask: str
     threshold: str
     masks: tuple[str, ...]
-    required: Flags
+    safe: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """The attention that a server computes with, where its flag does not tell.
+
+    Attributes:
+        flag: the flag that chooses it.
+        default: the server's choice where the flag is left out.
+        replaced: by kind of device, what the server silently takes in the place of a choice.
+        ignoring_mask: those that ignore the mask between packed items.
+    """
+
+    flag: str
+    default: str
+    replaced: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    ignoring_mask: tuple[str, ...] = ()
+
+    def used(self, chosen: object, device: str) -> str:
+        """What the server computes with on ``device``, where ``chosen`` is the flag's value."""
+        name = self.default if chosen is None else str(chosen)
+        return self.replaced.get(device.partition(":")[0], {}).get(name, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +208,7 @@ class DeclaredBackend(ABC):
         server_chunk_flag: the flag that bounds how many items the server packs at a time;
             ``None`` where it has none.
         tpu_masks: the masks that a TPU supports; ``None`` where it has no such flags.
+        attention: what a server computes attention with; ``None`` where its flag always tells.
         devices: the packages that ``doctor`` checks.
         stand_ins: the variants of scoring in which code of this project stands in for a part of
             the server. Their scores count, their speed is not the backend's.
@@ -206,6 +229,7 @@ class DeclaredBackend(ABC):
     keeps_query: ClassVar[tuple[str, ...]] = ()
     server_chunk_flag: ClassVar[str | None] = None
     tpu_masks: ClassVar[TpuMasks | None] = None
+    attention: ClassVar[Attention | None] = None
     devices: ClassVar[DevicePackages] = DevicePackages()
     stand_ins: ClassVar[tuple[str, ...]] = ()
     frozen: ClassVar[bool] = False

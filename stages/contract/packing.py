@@ -1,11 +1,11 @@
-"""What packed items ask of the servers, and what a TPU cannot do: refused before a start.
+"""What packed items ask of the servers, and what a device cannot do: refused before a start.
 
 Each backend declares which flags of its server this concerns.
 """
 
 from __future__ import annotations
 
-from stages.backends.declared import DeclaredBackend, TpuMasks
+from stages.backends.declared import Attention, DeclaredBackend, TpuMasks
 from stages.backends.registry import declared, query_keeping_flags
 from stages.common.errors import ContractError
 from stages.contract.basics import VIEWS
@@ -30,14 +30,15 @@ def check_packing(backends: Backends, vocabulary: Vocabulary, items: int) -> Non
         ContractError: naming the key, what was found and what is allowed.
     """
     for backend, section in backends.items():
-        its = declared(backend)
-        on_tpu = section.launch.device.partition(":")[0] == "tpu"
+        its, device = declared(backend), section.launch.device
+        on_tpu = device.partition(":")[0] == "tpu"
         for view in VIEWS:
-            key = f"backends.{backend}.{view}"
-            _check_delimiter(key, section.view(view), vocabulary)
-            if on_tpu and its.tpu_masks is not None:
-                mended = section.launch.segment_mask_mended
-                _check_masks(key, section.view(view), its.tpu_masks, mended)
+            key, server = f"backends.{backend}.{view}", section.view(view)
+            _check_delimiter(key, server, vocabulary)
+            _check_attention(key, server, its.attention, device)
+            # Builds that do not pack any more do not know these flags.
+            if on_tpu and its.tpu_masks is not None and server.multi_item is not None:
+                _check_masks(key, server, its.tpu_masks, section.launch.segment_mask_mended)
         _check_server_chunk(f"backends.{backend}.portable", section.portable, items, its, on_tpu)
 
 
@@ -77,25 +78,35 @@ def _check_delimiter(key: str, view: ServerView, vocabulary: Vocabulary) -> None
         raise ContractError(f"{key}.multi_item.delimiter_token_id", found, allowed)
 
 
+def _check_attention(key: str, view: ServerView, attention: Attention | None, device: str) -> None:
+    """Refuse an attention that is not what it says, and one that ignores the mask unless said."""
+    multi_item = view.multi_item
+    chosen = None if attention is None else view.flags.get(attention.flag)
+    used = None if attention is None else attention.used(chosen, device)
+    unmasked = attention is not None and used in attention.ignoring_mask
+    if multi_item is not None and multi_item.mask_ignored != unmasked:
+        allowed = (
+            f"true, to measure it all the same: attention {used} ignores the mask on {device}, so"
+            " items see each other and their scores are wrong"
+            if unmasked
+            else f"false: no attention on {device} is known here to ignore the mask"
+        )
+        raise ContractError(f"{key}.multi_item.mask_ignored", multi_item.mask_ignored, allowed)
+    if attention is not None and multi_item is None and chosen not in (None, used):
+        allowed = f"{used!r}: on {device} the server silently computes with it in any case"
+        raise ContractError(f"{key}.flags.{attention.flag}", chosen, allowed)
+
+
 def _check_masks(key: str, view: ServerView, masks: TpuMasks, mended: bool) -> None:
-    if mended:
-        _check_any_mask(key, view, masks)
-        return
-    backend = key.rpartition(".")[0]
-    for flag, required in masks.required.items():
-        found = view.flags.get(flag)
-        if found != required or type(found) is not type(required):
-            allowed = (
-                f"{required} on a TPU: {masks.why}; if the commit holds the mend, say so in"
-                f" {backend}.launch.source.segment_mask_mended"
-            )
-            raise ContractError(f"{key}.flags.{flag}", found, allowed)
-
-
-def _check_any_mask(key: str, view: ServerView, masks: TpuMasks) -> None:
-    # Left out, the server's own defaults stand: it has mended them.
-    mask, threshold = view.flags.get(masks.mask, masks.masks[0]), view.flags.get(masks.threshold, 0)
-    if mask not in masks.masks:
+    # Left out, the server's own defaults stand.
+    mask, threshold = view.flags.get(masks.mask), view.flags.get(masks.threshold, 0)
+    if not mended and mask != masks.safe:
+        allowed = (
+            f"{masks.safe} on a TPU: {masks.why}; if the commit holds the mend, say so in"
+            f" {key.rpartition('.')[0]}.launch.source.segment_mask_mended"
+        )
+        raise ContractError(f"{key}.flags.{masks.mask}", mask, allowed)
+    if mask is not None and mask not in masks.masks:
         *others, last = masks.masks
         raise ContractError(f"{key}.flags.{masks.mask}", mask, f"{', '.join(others)} or {last}")
     if not isinstance(threshold, int) or isinstance(threshold, bool) or threshold < 0:

@@ -79,9 +79,15 @@ class Launch(Strict):
 
 
 class MultiItem(Strict):
-    """All items of a request packed into one sequence, with a delimiter between them."""
+    """All items of a request packed into one sequence, with a delimiter between them.
+
+    Attributes:
+        mask_ignored: whether the server's attention ignores the mask that keeps the items apart.
+            Its scores are wrong then, and it is measured all the same because this says so.
+    """
 
     delimiter_token_id: Annotated[int, Field(ge=0)]
+    mask_ignored: bool = False
 
 
 class ServerView(Strict):

@@ -42,28 +42,54 @@ def refusal(raw: object) -> str:
     return str(caught.value)
 
 
+PACKED = {"delimiter_token_id": 151643}
+MASK = "multi-item-mask-impl"
+THRESHOLD = "multi-item-segment-fallback-threshold"
+
+
+def packing(view: str, **flags: object) -> dict[str, Any]:
+    """The target's contract with packed items in ``view`` of sglang-jax, and such flags."""
+    raw = seed(**{f"backends__jax__{view}__multi_item": PACKED})
+    known = raw["backends"]["jax"][view]["flags"]
+    known |= {MASK: "dense", THRESHOLD: 0}
+    for name, value in flags.items():
+        flag = name.replace("_", "-")
+        known[flag] = value
+        if value is ...:
+            del known[flag]
+    return raw
+
+
 @pytest.mark.parametrize("view", ["portable", "best_native"])
 @pytest.mark.parametrize(
-    ("flag", "value", "found"),
-    [
-        ("multi-item-mask-impl", "segment", "'segment'"),
-        ("multi-item-mask-impl", "auto", "'auto'"),
-        ("multi-item-mask-impl", ..., "None"),
-        ("multi-item-segment-fallback-threshold", 32768, "32768"),
-        ("multi-item-segment-fallback-threshold", False, "False"),
-        ("multi-item-segment-fallback-threshold", ..., "None"),
-    ],
+    ("value", "found"), [("segment", "'segment'"), ("auto", "'auto'"), (..., "None")]
 )
 def test_a_tpu_serves_dense_masks_alone_and_the_refusal_says_why(
-    view: str, flag: str, value: object, found: str
+    view: str, value: object, found: str
 ) -> None:
-    said = refusal(seed(**{f"backends__jax__{view}__flags__{flag}": value}))
-    assert said.startswith(f"params.yaml: backends.jax.{view}.flags.{flag}: found {found}; ")
+    said = refusal(packing(view, multi_item_mask_impl=value))
+    assert said.startswith(f"params.yaml: backends.jax.{view}.flags.{MASK}: found {found}; ")
     assert REASON in said
 
 
+@pytest.mark.parametrize("view", ["portable", "best_native"])
+@pytest.mark.parametrize("threshold", [0, 1, 32768, ...])
+def test_a_dense_mask_is_dense_whatever_the_threshold(view: str, threshold: object) -> None:
+    # The build of 12 February 2026 wants it above 0.
+    parse_contract(packing(view, multi_item_segment_fallback_threshold=threshold))
+
+
+@pytest.mark.parametrize("view", ["portable", "best_native"])
+def test_a_view_that_does_not_pack_needs_no_flag_of_a_mask(view: str) -> None:
+    # Builds that know none of them do not start with one.
+    raw = packing(view, multi_item_mask_impl=..., multi_item_segment_fallback_threshold=...)
+    assert MASK in refusal(raw)
+    raw["backends"]["jax"][view]["multi_item"] = None
+    parse_contract(raw)
+
+
 def test_the_refusal_says_how_a_commit_with_the_mend_is_named() -> None:
-    said = refusal(seed(**{"backends__jax__portable__flags__multi-item-mask-impl": "segment"}))
+    said = refusal(packing("portable", multi_item_mask_impl="segment"))
     assert "backends.jax.launch.source.segment_mask_mended" in said
 
 
@@ -78,15 +104,9 @@ MENDED = {"commit": COMMIT, "segment_mask_mended": True}
 def test_a_commit_that_holds_the_mend_serves_any_mask(
     view: str, mask: object, threshold: object
 ) -> None:
-    parse_contract(
-        seed(
-            backends__jax__launch__source=MENDED,
-            **{
-                f"backends__jax__{view}__flags__multi-item-mask-impl": mask,
-                f"backends__jax__{view}__flags__multi-item-segment-fallback-threshold": threshold,
-            },
-        )
-    )
+    raw = packing(view, multi_item_mask_impl=mask, multi_item_segment_fallback_threshold=threshold)
+    raw["backends"]["jax"]["launch"]["source"] = MENDED
+    parse_contract(raw)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +126,14 @@ def test_what_no_build_knows_is_refused_with_the_mend_too(
     said = refusal(seed(backends__jax__launch__source=MENDED, **{key: value}))
     assert said.startswith(f"params.yaml: {key.replace('__', '.')}: found {value!r}; ")
     assert allowed in said
+
+
+@pytest.mark.parametrize("threshold", [-1, False, "0"])
+def test_a_threshold_that_no_build_knows_is_refused_with_a_dense_mask_too(
+    threshold: object,
+) -> None:
+    said = refusal(packing("portable", multi_item_segment_fallback_threshold=threshold))
+    assert f"flags.{THRESHOLD}: found {threshold!r}; allowed: a whole number from 0 on" in said
 
 
 def test_a_mend_without_a_commit_means_nothing() -> None:
@@ -162,7 +190,9 @@ def test_the_best_native_view_may_split_as_it_likes() -> None:
 @pytest.mark.parametrize("view", ["portable", "best_native"])
 def test_a_delimiter_that_a_prompt_may_hold_is_refused(backend: str, view: str) -> None:
     key = f"backends__{backend}__{view}__multi_item__delimiter_token_id"
-    said = refusal(seed(**{key: 1000}))
+    raw = packing(view) if backend == "jax" else seed()
+    raw["backends"][backend][view]["multi_item"] = {"delimiter_token_id": 1000}
+    said = refusal(raw)
     assert said.startswith(f"params.yaml: {key.replace('__', '.')}: found 1000; ")
     assert "[151643, 9999]" in said
 
@@ -211,7 +241,8 @@ def test_a_measurement_ends_with_that_line_before_anything_starts(tmp_path: Path
 @pytest.mark.parametrize("view", ["portable", "best_native"])
 def test_items_that_come_first_cannot_be_packed(backend: str, view: str) -> None:
     raw = raw_contract(workload__item_first=True)
-    raw["backends"][backend][view]["multi_item"] = {"delimiter_token_id": 9999}
+    packed = {"delimiter_token_id": 9999, "mask_ignored": backend == "jax"}
+    raw["backends"][backend][view]["multi_item"] = packed
     assert refusal(raw) == (
         "params.yaml: workload.item_first: found True; allowed: false with"
         f" backends.{backend}.{view}.multi_item: the server computes the query first and ignores"
@@ -242,3 +273,54 @@ def test_a_measurement_of_packed_items_that_come_first_starts_nothing(tmp_path: 
     assert "workload.item_first: found True; allowed: false with" in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert sorted(tmp_path.iterdir()) == before
+
+
+ON_A_CPU = {"delimiter_token_id": 9999}
+
+
+def on_a_cpu(view: str, multi_item: object, attention: object) -> dict[str, Any]:
+    """The default contract with another attention in ``view`` of sglang-jax."""
+    raw = raw_contract()
+    section = raw["backends"]["jax"][view]
+    section["multi_item"] = multi_item
+    section["flags"]["attention-backend"] = attention
+    if attention is ...:
+        del section["flags"]["attention-backend"]
+    return raw
+
+
+@pytest.mark.parametrize("view", ["portable", "best_native"])
+def test_an_attention_that_a_cpu_replaces_is_refused(view: str) -> None:
+    assert refusal(on_a_cpu(view, None, "fa")) == (
+        f"params.yaml: backends.jax.{view}.flags.attention-backend: found 'fa'; allowed: 'native':"
+        " on cpu the server silently computes with it in any case"
+    )
+    parse_contract(on_a_cpu(view, None, "native"))
+
+
+@pytest.mark.parametrize("view", ["portable", "best_native"])
+@pytest.mark.parametrize("attention", ["native", "fa", ...])
+def test_packed_items_that_would_see_each_other_are_refused_until_the_contract_says_so(
+    view: str, attention: object
+) -> None:
+    said = refusal(on_a_cpu(view, ON_A_CPU, attention))
+    assert said == (
+        f"params.yaml: backends.jax.{view}.multi_item.mask_ignored: found False; allowed: true, to"
+        " measure it all the same: attention native ignores the mask on cpu, so items see each"
+        " other and their scores are wrong"
+    )
+    # The builds that pack start with `fa` alone, which is `native` on a CPU.
+    parse_contract(on_a_cpu(view, ON_A_CPU | {"mask_ignored": True}, attention))
+
+
+def test_no_mask_is_said_to_be_ignored_that_is_not() -> None:
+    said = refusal(seed(backends__jax__portable__multi_item__mask_ignored=True))
+    assert said.startswith("params.yaml: backends.jax.portable.multi_item.mask_ignored: found True")
+    said = refusal(seed(backends__pytorch__portable__multi_item__mask_ignored=True))
+    assert "backends.pytorch.portable.multi_item.mask_ignored: found True; allowed: false" in said
+
+
+def test_a_native_attention_ignores_the_mask_on_a_tpu_too() -> None:
+    said = refusal(packing("portable", attention_backend="native"))
+    assert "multi_item.mask_ignored: found False; allowed: true" in said
+    parse_contract(packing("portable", attention_backend="fa"))

@@ -70,6 +70,16 @@ def test_the_scoring_cache_alone_is_how_later_builds_are_started() -> None:
     assert mode("jax", enable_scoring_cache=True, multi_item_scoring_delimiter=9999) == "packed"
 
 
+def test_packing_without_a_mask_is_named() -> None:
+    packed = {"multi_item_scoring_delimiter": 9999, "disable_radix_cache": True}
+    unmasked = "the attention ignores the mask, so items see each other"
+    assert detail(**packed, device="cpu", attention_backend="fa") == unmasked
+    assert detail(**packed, device="cpu:0") == unmasked
+    assert detail(**packed, device="tpu", attention_backend="native") == unmasked
+    assert detail(**packed, device="tpu", attention_backend="fa") is None
+    assert detail(disable_radix_cache=True, device="cpu", attention_backend="native") is None
+
+
 def test_the_variant_is_named_and_what_is_known_to_be_wrong_with_it() -> None:
     assert detail(**EXTEND) is None
     assert detail(**V2) == "score from cache v2"

@@ -67,7 +67,8 @@ def test_what_a_real_server_does_not_know_is_named_with_its_version_and_its_key(
 
 def test_packed_items_are_unknown_to_the_release_of_sglang_jax(tmp_path: Path) -> None:
     raw = raw_contract()
-    raw["backends"]["jax"]["portable"]["multi_item"] = {"delimiter_token_id": 9999}
+    packed = {"delimiter_token_id": 9999, "mask_ignored": True}
+    raw["backends"]["jax"]["portable"]["multi_item"] = packed
     made = plans(bare_folder(tmp_path), raw)
     with inside(tmp_path), pytest.raises(UserError) as caught:
         check(made["jax", "portable"])
