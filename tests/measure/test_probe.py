@@ -144,7 +144,12 @@ def test_a_sequence_too_short_for_the_probes_is_refused_before_hours_are_spent(
 ) -> None:
     def limited(tokens: int) -> dict[str, Any]:
         raw = raw_target("target=tpu_vs_gpu")
-        raw["backends"]["jax"][view]["flags"]["max-multi-item-seq-len"] = tokens
+        packs = raw["backends"]["jax"]["portable"]
+        raw["backends"]["jax"][view]["multi_item"] = packs["multi_item"]
+        raw["backends"]["jax"][view]["flags"] |= {
+            "multi-item-mask-impl": "dense",
+            "max-multi-item-seq-len": tokens,
+        }
         return raw
 
     folder = bare_folder(tmp_path)

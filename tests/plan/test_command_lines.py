@@ -79,16 +79,12 @@ ON_A_TPU = {
     -m sgl_jax.launch_server
     --model-path Qwen/Qwen3-0.6B --revision main --skip-tokenizer-init
     --device tpu --dtype bfloat16 --skip-server-warmup
-    --multi-item-scoring-delimiter 151643
-    --tp-size 1 --attention-backend fa --chunked-prefill-size -1
-    --multi-item-scoring-chunk-size 500 --max-multi-item-count 512 --max-multi-item-seq-len 32768
-    --max-prefill-tokens 32768
-    --multi-item-mask-impl dense --multi-item-segment-fallback-threshold 0
-    --mem-fraction-static 0.7 --page-size 64 --max-running-requests 12
-    --precompile-token-paddings 1024 4096 16384
-    --precompile-bs-paddings 1 2 3 4 5 6 7 8 9 10 11 12
-    --multi-item-enable-prefill-extend --multi-item-extend-batch-size 12
-    --multi-item-prefill-extend-cache-timeout 60 --enable-scoring-cache
+    --tp-size 1 --attention-backend fa --chunked-prefill-size -1 --max-prefill-tokens 32768
+    --mem-fraction-static 0.7 --page-size 64 --max-running-requests 24
+    --precompile-token-paddings 1024 4096 16384 --precompile-bs-paddings 24
+    --disable-overlap-schedule --enable-scoring-cache
+    --multi-item-enable-prefill-extend --multi-item-extend-batch-size 64
+    --multi-item-enable-score-from-cache-v2 --multi-item-score-from-cache-v2-items-per-step 48
     """,
 }
 
@@ -143,7 +139,9 @@ def test_the_default_contracts_command_lines_have_nothing_of_an_accelerator(tmp_
     }
 
 
-def test_a_tpu_gets_dense_masks_and_room_for_all_items_in_one_sequence(tmp_path: Path) -> None:
+def test_a_tpu_packs_with_dense_masks_and_room_for_all_items_or_scores_from_the_cache(
+    tmp_path: Path,
+) -> None:
     made = plans(bare_folder(tmp_path), raw_target("target=tpu_vs_gpu"))
     for view, line in ON_A_TPU.items():
         assert made["jax", view].arguments == shlex.split(line)
