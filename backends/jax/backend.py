@@ -201,8 +201,9 @@ def _extending(flags: Flags, batch: int) -> Flags:
 def _items_a_step(flags: Flags) -> int:
     """The items that are scored from the cache in a step; 0 where none are.
 
-    Some builds place a step before the last one is freed. With requests for one step only they
-    leave the way of scoring in the middle of a request, and say so in the log at most.
+    Builds from March 2026 on place a step before the last one is freed, and no flag tells them
+    apart. With requests for one step only they go on in another way in the middle of a request.
+    Earlier builds only pay for it: attention is padded to all running requests.
     """
     return 0 if flags.get(_FROM_CACHE) is False else _count(flags, _ITEMS_A_STEP)
 

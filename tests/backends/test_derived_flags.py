@@ -149,7 +149,7 @@ def test_items_scored_from_the_cache_find_slots_for_two_steps() -> None:
     flags: Flags = {**EXTENDS, "multi-item-enable-score-from-cache-v2": True, STEPS: 8}
     assert jax_flags(flags)["max-running-requests"] == 16
     assert jax_flags(flags)["precompile-bs-paddings"] == [1, 2, 4, 8, 16]
-    # The paddings of passes stay, and so does the cost of a step.
+    # What the tokens of a pass are padded to stays.
     for name in ("context-length", "max-prefill-tokens", "precompile-token-paddings"):
         assert jax_flags(flags)[name] == jax_flags({})[name]
     # A build that has no other way knows no flag for it.
