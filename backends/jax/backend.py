@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import re
+from math import lcm
 
 from stages.backends.declared import (
+    HEADROOM_TOKENS,
     Attention,
     DeclaredBackend,
     DeclaredCheckout,
@@ -23,6 +25,11 @@ from stages.backends.declared import (
 )
 from stages.backends.sglang import DELIMITER_FLAG, DELIMITER_SAID, PREFILL, prompts
 from stages.common.errors import UserError
+
+_EXTENDS = "multi-item-enable-prefill-extend"
+_EXTEND_BATCH = "multi-item-extend-batch-size"
+_FROM_CACHE = "multi-item-enable-score-from-cache-v2"
+_ITEMS_A_STEP = "multi-item-score-from-cache-v2-items-per-step"
 
 
 def powers_of_two(limit: int) -> list[int]:
@@ -124,22 +131,22 @@ class SglangJax(DeclaredBackend):
         """
         if device != "cpu":
             return {}
-        running = self._running_requests(shape)
-        prompt = round_up(shape.prompt_tokens, 16)
-        paddings = {prompt * count for count in powers_of_two(running)}
-        if shape.prefix_cache:
-            # After the first prompt of a pass only the items are new.
-            paddings |= {round_up(shape.item_tokens * n, 16) for n in powers_of_two(running)}
-        if max(paddings) < shape.longest_tokens:
-            paddings.add(round_up(shape.longest_tokens, 16))
+        batch = 1 if shape.packed_tokens else self._running_requests(shape)
+        paddings = _paddings(shape, batch)
+        # A context or a prompt that ends within a page is given the whole page.
+        step = lcm(32, _count(shape.flags, "page-size") or 1)
+        longest = shape.packed_tokens or shape.longest_tokens
+        extending = _extending(shape.flags, batch)
+        running = max(batch, 2 * _items_a_step({**extending, **shape.flags}))
         return {
-            "context-length": shape.context_tokens,
+            "context-length": round_up(longest + HEADROOM_TOKENS, step),
             "max-running-requests": running,
             # Two batches: the next one is placed before the last one is freed.
-            "max-total-tokens": 2 * running * round_up(shape.longest_tokens + 1, 32),
+            "max-total-tokens": 2 * running * round_up(longest + 1, step),
             "max-prefill-tokens": max(paddings),
             "precompile-token-paddings": sorted(paddings),
             "precompile-bs-paddings": powers_of_two(running),
+            **extending,
         }
 
     def packing(self, delimiter: int, pinned: str | None) -> Packing:  # noqa: ARG002
@@ -185,6 +192,52 @@ class SglangJax(DeclaredBackend):
                 break
             running *= 2
         return running
+
+
+def _paddings(shape: Shape, batch: int) -> set[int]:
+    """The sizes to which the tokens of a batch are padded: few, and none far above what is sent."""
+    prompt = round_up(shape.prompt_tokens, 16)
+    if shape.packed_tokens:
+        # One request, one sequence: from one item to all of them.
+        longest = round_up(shape.packed_tokens + HEADROOM_TOKENS, 16)
+        steps = powers_of_two(-(-longest // prompt))
+        return {min(prompt * step, longest) for step in steps}
+    paddings = {prompt * count for count in powers_of_two(batch)}
+    if shape.prefix_cache:
+        # After the first prompt of a pass only the items are new.
+        paddings |= {round_up(shape.item_tokens * n, 16) for n in powers_of_two(batch)}
+    if max(paddings) < shape.longest_tokens:
+        paddings.add(round_up(shape.longest_tokens, 16))
+    return paddings
+
+
+def _extending(flags: Flags, batch: int) -> Flags:
+    """How many items continue a kept query at a time, where the contract leaves it open.
+
+    The server's own numbers, 32 and 64, suit an accelerator: it fills up every batch to the first.
+    """
+    derived: Flags = {}
+    if flags.get(_EXTENDS) is True:
+        derived[_EXTEND_BATCH] = batch
+    if flags.get(_FROM_CACHE) is True:
+        derived[_ITEMS_A_STEP] = batch
+    return {flag: value for flag, value in derived.items() if flag not in flags}
+
+
+def _items_a_step(flags: Flags) -> int:
+    """The items that are scored from the cache in a step; 0 where none are.
+
+    Builds from March 2026 on place a step before the last one is freed, and no flag tells them
+    apart. With requests for one step only they go on in another way in the middle of a request.
+    Earlier builds only pay for it: attention is padded to all running requests.
+    """
+    return 0 if flags.get(_FROM_CACHE) is False else _count(flags, _ITEMS_A_STEP)
+
+
+def _count(flags: Flags, flag: str) -> int:
+    """The value of a flag that holds a number; 0 where it does not."""
+    found = flags.get(flag)
+    return found if isinstance(found, int) else 0
 
 
 def _variant(settings: Settings, softmax: bool) -> str | None:

@@ -91,6 +91,7 @@ class Shape:
         probe_tokens: the longest prompt of a probe, which may exceed those of a pass.
         packed_tokens: the longest sequence of packed items, of passes and probes; 0 where items
             are not packed.
+        flags: those that the contract sets for the view; they win over derived ones.
     """
 
     prompt_tokens: int
@@ -100,6 +101,7 @@ class Shape:
     prefix_cache: bool
     probe_tokens: int
     packed_tokens: int = 0
+    flags: Flags = field(default_factory=dict)
 
     @property
     def longest_tokens(self) -> int:

@@ -177,6 +177,7 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
         prefix_cache=not server.flags.get("disable-radix-cache", False),
         probe_tokens=longest_probe_tokens(subject.workload, contract.probes),
         packed_tokens=0 if server.multi_item is None else sequence,
+        flags=server.flags,
     )
     # Sizes are derived for launched servers only. A remote one is checked against explicit flags.
     sized_here = server.base_url is None

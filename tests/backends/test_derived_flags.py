@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,6 +100,77 @@ def test_small_chunks_need_small_batches() -> None:
     assert declared("jax").derived_flags(shape, "cpu")["max-running-requests"] == 1
     shape = Shape(136, 8, 3, attention_heads=4, prefix_cache=False, probe_tokens=0)
     assert declared("jax").derived_flags(shape, "cpu")["max-running-requests"] == 4
+
+
+QUICK = Shape(136, 8, 32, attention_heads=4, prefix_cache=True, probe_tokens=158)
+EXTENDS: Flags = {
+    "multi-item-enable-prefill-extend": True,
+    "multi-item-extend-batch-size": 8,
+    "enable-scoring-cache": True,
+}
+STEPS = "multi-item-score-from-cache-v2-items-per-step"
+
+
+def jax_flags(flags: Flags, shape: Shape = QUICK) -> Flags:
+    return declared("jax").derived_flags(replace(shape, flags=flags), "cpu")
+
+
+@given(shapes, st.sampled_from([1, 16, 64, 128]))
+def test_a_jax_context_holds_whole_pages(shape: Shape, page: int) -> None:
+    flags = jax_flags({"page-size": page}, shape)
+    context, total = flags["context-length"], flags["max-total-tokens"]
+    assert isinstance(context, int)
+    assert isinstance(total, int)
+    assert context % page == 0
+    running = flags["max-running-requests"]
+    assert isinstance(running, int)
+    assert total >= 2 * running * -(-(shape.longest_tokens + 1) // page) * page
+
+
+def test_pages_of_one_token_change_nothing() -> None:
+    assert jax_flags({"page-size": 1}) == jax_flags({})
+
+
+@given(shapes, st.integers(1, 20_000))
+def test_packed_items_fit_the_jax_server_as_one_sequence(shape: Shape, tokens: int) -> None:
+    flags = jax_flags({}, replace(shape, packed_tokens=shape.prompt_tokens + tokens))
+    sequence = shape.prompt_tokens + tokens
+    paddings = flags["precompile-token-paddings"]
+    assert isinstance(paddings, list)
+    assert flags["context-length"] > sequence
+    assert flags["max-total-tokens"] >= 2 * (sequence + 1)
+    assert flags["max-prefill-tokens"] == max(paddings) > sequence
+    # A request with few items is not padded to all of them.
+    assert min(paddings) < shape.prompt_tokens + 16
+    assert all(b <= 2 * a for a, b in pairwise(paddings))
+
+
+def test_items_scored_from_the_cache_find_slots_for_two_steps() -> None:
+    flags: Flags = {**EXTENDS, "multi-item-enable-score-from-cache-v2": True, STEPS: 8}
+    assert jax_flags(flags)["max-running-requests"] == 16
+    assert jax_flags(flags)["precompile-bs-paddings"] == [1, 2, 4, 8, 16]
+    # What the tokens of a pass are padded to stays.
+    for name in ("context-length", "max-prefill-tokens", "precompile-token-paddings"):
+        assert jax_flags(flags)[name] == jax_flags({})[name]
+    # A build that has no other way knows no flag for it.
+    assert jax_flags({"enable-scoring-cache": True, STEPS: 4})["max-running-requests"] == 8
+    assert jax_flags({"enable-scoring-cache": True, STEPS: 8})["max-running-requests"] == 16
+
+
+def test_a_switch_set_to_false_needs_no_slots() -> None:
+    off: Flags = {**EXTENDS, "multi-item-enable-score-from-cache-v2": False, STEPS: 8}
+    assert jax_flags(off) == jax_flags(EXTENDS)
+
+
+def test_items_that_continue_a_query_are_not_filled_up_to_the_servers_own_batch() -> None:
+    extends: Flags = {"multi-item-enable-prefill-extend": True, "enable-scoring-cache": True}
+    assert jax_flags(extends)["multi-item-extend-batch-size"] == 8
+    assert STEPS not in jax_flags(extends)
+    two: Flags = {**extends, "multi-item-enable-score-from-cache-v2": True}
+    assert jax_flags(two)[STEPS] == 8
+    assert jax_flags(two)["max-running-requests"] == 16
+    # What the contract says stands.
+    assert "multi-item-extend-batch-size" not in jax_flags(EXTENDS)
 
 
 def test_on_an_accelerator_the_servers_own_defaults_stand() -> None:

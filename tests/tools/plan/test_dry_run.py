@@ -87,7 +87,7 @@ def test_how_the_items_would_be_scored_is_told_for_every_server(bare: Path) -> N
     lines = printed_by(bare, "target=tpu_vs_gpu")
     assert [line.strip() for line in lines if line.startswith("  items scored: ")] == [
         "items scored: packed",
-        "items scored: prefill_extend (score from cache v2)",
+        "items scored: score_from_cache",
         "items scored: packed",
         "items scored: packed",
     ]
