@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,11 +66,10 @@ def comparison(measured: Pipeline) -> Any:
 def test_the_report_names_how_the_items_were_scored(measured: Pipeline, comparison: Any) -> None:
     portable, native = (comparison[view]["scoring"] for view in ("portable", "best_native"))
     assert [portable[backend]["mode"] for backend in ("jax", "pytorch")] == ["separate"] * 2
-    assert (native["jax"]["mode"], native["pytorch"]["mode"]) == ("prefill_extend", "cached")
-    assert native["jax"]["detail"] == "score from cache v2"
+    assert (native["jax"]["mode"], native["pytorch"]["mode"]) == ("score_from_cache", "cached")
     assert not native["jax"]["fallbacks"], "no chunk size was scored in another way"
     report = (measured.folder / "data/report/report.md").read_text()
-    assert "score from cache v2" in report
+    assert "JAX score_from_cache" in report
     assert "Neither server did multi-item scoring" not in report
     assert "PyTorch did no multi-item scoring in this run" in report
 
@@ -89,16 +87,18 @@ def test_every_check_of_the_scores_is_green(comparison: Any, view: str) -> None:
     assert found["oracle_sides_with"] == "both"
 
 
-@pytest.mark.parametrize("view", ["portable", "best_native"])
-def test_warm_up_ends_with_the_compilations(measured: Pipeline, view: str) -> None:
-    path = Path("data/measure") / f"jax-{view}" / "matrix.parquet"
-    matrix = read_matrix(measured.folder / path)
-    calls = matrix.calls.to_dicts()
+def test_warm_up_ends_with_the_compilations(measured: Pipeline) -> None:
+    # In the portable view the server splits a request into batches as its prompts arrive, so a batch
+    # of a new size may come up in any pass. Such a pass is counted and flagged.
+    path = measured.folder / "data/measure/jax-best_native/matrix.parquet"
+    calls = read_matrix(path).calls.to_dicts()
     assert {call["status"] for call in calls} == {"ok"}
     compiled = {p: [c["compiles"] for c in calls if c["phase"] == p] for p in ("warmup", "sweep")}
     assert all(count is not None for counts in compiled.values() for count in counts)
     assert any(compiled["warmup"]), "compilations are seen at all"
     assert not [c for c in calls if c["phase"] != "warmup" and c["compiles"]]
+    assert {c["mode"] for c in calls} == {"score_from_cache"}, "by the server's log"
+    assert {c["fallbacks"] for c in calls} == {0}
 
 
 def test_the_commit_runs_as_it_is(comparison: Any) -> None:
