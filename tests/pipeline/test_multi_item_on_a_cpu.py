@@ -88,8 +88,8 @@ def test_every_check_of_the_scores_is_green(comparison: Any, view: str) -> None:
 
 
 def test_warm_up_ends_with_the_compilations(measured: Pipeline) -> None:
-    # In the portable view the server splits a request into batches as its prompts arrive, so a batch
-    # of a new size may come up in any pass. Such a pass is counted and flagged.
+    # In the portable view the server splits a request into batches as its prompts arrive, so a
+    # batch of a new size may come up in any pass. Such a pass is counted and flagged.
     path = measured.folder / "data/measure/jax-best_native/matrix.parquet"
     calls = read_matrix(path).calls.to_dicts()
     assert {call["status"] for call in calls} == {"ok"}
