@@ -98,7 +98,7 @@ def test_a_server_launched_here_is_judged_by_its_flags(tmp_path: Path) -> None:
     made = plans(bare_folder(tmp_path), raw_target("target=tpu_vs_gpu"))
     assert {key: plan.scoring().mode for key, plan in made.items()} == {
         ("jax", "portable"): "packed",
-        ("jax", "best_native"): "prefill_extend",
+        ("jax", "best_native"): "score_from_cache",
         ("pytorch", "portable"): "packed",
         ("pytorch", "best_native"): "packed",
     }
