@@ -25,7 +25,7 @@ def test_a_server_that_keeps_its_mode_is_confirmed_pass_by_pass(bench: Bench) ->
             *("score_from_cache", cell.timed_good, 0),
         )
         assert "mixed_modes" not in [one.code for one in cell.reasons]
-    assert modes.of_view(found) == "JAX score_from_cache, PyTorch separate"
+    assert modes.of_view(found) == "JAX score_from_cache, PyTorch packed"
     assert not [flag for flag in found.winner.flags if flag.code == "other_mode"]
 
 
@@ -42,7 +42,7 @@ def test_a_chunk_size_that_falls_back_is_another_mode_and_a_mixed_one_none(bench
     cell = left.cell("jax", 15)
     assert (cell.mode, cell.fallbacks) == ("prefill_extend", 2 * cell.timed_good)
     assert modes.of_view(left) == (
-        "JAX score_from_cache, but prefill_extend at chunk size 15, PyTorch separate"
+        "JAX score_from_cache, but prefill_extend at chunk size 15, PyTorch packed"
     )
     # A flag where the decision stands on that cell, whichever was the fastest here.
     stands = cell.eligible and (left.winner.leader, left.winner.chunk_size) == ("jax", 15)

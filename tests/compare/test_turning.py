@@ -162,7 +162,9 @@ def named(sentence: str) -> tuple[list[float], str, int]:
         tried = [float(found["least"]) * more for more in (1, 1.001, 1.5, 100)]
     else:
         low, high = float(found["low"] or 1), float(found["below"] or found["high"])
-        tried = [low, (low + high) / 2, low + 0.999 * (high - low)]
+        # Below the upper end: in a range of a few bits a value between the ends may round up to it.
+        between = ((low + high) / 2, low + 0.999 * (high - low))
+        tried = [low, *(value for value in between if value < high)]
     return tried, found["backend"].lower(), int(found["chunk"])
 
 

@@ -15,11 +15,19 @@ from stages.documents.delimiters import DELIMITERS_FILE, read_delimiters, write_
 from stages.plan.packing import delimiters_of
 
 PACKS = {"delimiter_token_id": 2}
+# The attention of this contract ignores the mask, and the contract must say so.
+UNMASKED = PACKS | {"mask_ignored": True}
+
+
+def _packs(view: str) -> dict[str, Any]:
+    return UNMASKED if view.startswith("jax") else PACKS
 
 
 def packing(*views: str, **changes: Any) -> dict[str, Any]:
     """A contract whose servers pack items in these views."""
-    return raw_contract(**{f"backends__{view}__multi_item": PACKS for view in views}, **changes)
+    return raw_contract(
+        **{f"backends__{view}__multi_item": _packs(view) for view in views}, **changes
+    )
 
 
 def test_no_server_of_the_committed_contract_packs() -> None:
@@ -27,7 +35,7 @@ def test_no_server_of_the_committed_contract_packs() -> None:
 
 
 def test_the_delimiter_is_the_one_that_the_server_uses() -> None:
-    keys = {f"backends__{b}__portable__multi_item": PACKS for b in ("jax", "pytorch")}
+    keys = {f"backends__{b}__portable__multi_item": _packs(b) for b in ("jax", "pytorch")}
     assert delimiters_of(contract(**keys)) == {
         MatrixKey("jax", "portable"): 2,
         # Its pinned version puts its own between items.
@@ -38,7 +46,7 @@ def test_the_delimiter_is_the_one_that_the_server_uses() -> None:
 def test_a_server_that_is_not_measured_counts() -> None:
     # What it would score follows from the contract, so the oracle need not run again with it.
     made = contract(
-        backends__jax__best_native__multi_item=PACKS, backends__jax__unavailable="no TPU"
+        backends__jax__best_native__multi_item=UNMASKED, backends__jax__unavailable="no TPU"
     )
     assert delimiters_of(made) == {MatrixKey("jax", "best_native"): 2}
 

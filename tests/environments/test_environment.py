@@ -18,7 +18,7 @@ from project import somebody_elses
 from targets import COMMIT, bare_folder, raw_target
 
 from stages.backends.registry import commit_trees, environment_names, requirements_file
-from stages.common.errors import UserError
+from stages.common.errors import ContractError, UserError
 from stages.contract import VIEWS, parse_contract
 from stages.environments.build import (
     checkout_of,
@@ -722,7 +722,8 @@ def test_only_the_environments_of_the_contract_in_force_are_built(tmp_path: Path
 @pytest.mark.parametrize(
     ("target", "device"),
     [
-        *((target, "cpu") for target in TARGETS),
+        # The flags of this target are refused on a CPU by name: see the next test.
+        *((target, "cpu") for target in TARGETS if target != "tpu_vs_gpu"),
         *((target, "cuda") for target in TARGETS),
         ("tpu_vs_gpu", "tpu"),
     ],
@@ -734,6 +735,12 @@ def test_a_commit_is_named_in_every_target_for_every_device_by_plain_overrides(
     launch = parse_contract(raw_target(*choices)).backends["jax"].launch
     assert (launch.environment, launch.commit) == (NAME, "a" * 40)
     assert launch.program == ["-m", "sgl_jax.launch_server"]
+
+
+def test_what_an_accelerator_target_asks_for_is_refused_on_a_cpu_by_name() -> None:
+    choices = ("target=tpu_vs_gpu", f"{KEY}={'a' * 40}", "backends.jax.launch.device=cpu")
+    with pytest.raises(ContractError, match="attention native ignores the mask on cpu"):
+        parse_contract(raw_target(*choices))
 
 
 def test_no_environment_is_named_after_a_device_that_another_one_serves() -> None:

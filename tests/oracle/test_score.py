@@ -360,8 +360,8 @@ def test_where_servers_pack_items_the_prompts_with_their_delimiters_are_scored_t
 
     tiny(
         tmp_path,
-        backends__jax__portable__multi_item={"delimiter_token_id": 2},
-        backends__jax__best_native__multi_item={"delimiter_token_id": 2},
+        backends__jax__portable__multi_item={"delimiter_token_id": 2, "mask_ignored": True},
+        backends__jax__best_native__multi_item={"delimiter_token_id": 2, "mask_ignored": True},
         backends__pytorch__portable__multi_item={"delimiter_token_id": 1},
     )
     for stage in PREPARED:

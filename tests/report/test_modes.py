@@ -249,7 +249,7 @@ def test_a_chunk_size_that_left_its_mode_is_named_by_the_mode_it_used() -> None:
     )
     assert remark in modes.remarks(found)
     assert remark in first_screen(found).scored
-    rows = view_tables(found.best_native, found.gate, {}).rows
+    rows = view_tables(found.best_native, found.gate).rows
     assert [row.chunk_size for row in rows if "(prefill_extend)" in row.candidate.items_per_s] == [
         sizes[-1]
     ]

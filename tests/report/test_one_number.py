@@ -102,4 +102,4 @@ def test_the_clients_share_is_at_most_what_is_told() -> None:
 
     own, way = find(comparison).client
     assert "is at most 1.5% of a pass" in own
-    assert "is at most 6% of a median pass" in way
+    assert "is at most 6% of the median pass" in way

@@ -71,7 +71,13 @@ def make_contract(flags: Mapping[Backend, Mapping[str, Any]]) -> Contract:
         raw["backends"][backend]["launch"]["entry"] = [program]
         raw["backends"][backend]["launch"]["environ"] = {}
         portable = raw["backends"][backend]["portable"]
-        portable["multi_item"] = {"delimiter_token_id": DELIMITERS[backend]}
+        portable["multi_item"] = {
+            "delimiter_token_id": DELIMITERS[backend],
+            # Refused otherwise: the contract's attention is one that ignores the mask.
+            "mask_ignored": backend == "jax",
+        }
+        if backend == "pytorch":
+            del portable["flags"]["attention-backend"]  # packing chooses it
         portable["flags"] |= flags.get(backend, {})
     return parse_contract(raw)
 
