@@ -39,7 +39,8 @@ class CoverFailure:
     @property
     def text(self) -> str:
         """The line to print."""
-        return f"{self.status}: {self.detail} (cover, {self.size} items)"
+        items = "1 item" if self.size == 1 else f"{self.size} items"
+        return f"{self.status}: {self.detail} (cover, {items})"
 
 
 def send_cover(
