@@ -155,7 +155,7 @@ class ClientCost(Record):
 
 
 class TimeSplit(Record):
-    """The wall-clock seconds of a measurement, by activity."""
+    """The wall-clock seconds of a measurement, by activity; ``warmup`` includes the cover."""
 
     server_start: float
     warmup: float

@@ -54,7 +54,9 @@ class CanonicalWorkload(BaseModel):
         """This workload with the nonce of a comparison."""
         return self.model_copy(update={"nonce": nonce})
 
-    def salt(self, phase: Phase | Literal["probe"], chunk_size: int, run: int) -> list[int]:
+    def salt(
+        self, phase: Phase | Literal["probe", "cover"], chunk_size: int, run: int
+    ) -> list[int]:
         """The salt of one pass: ids from the pool, identical for every backend of a comparison.
 
         Raises:

@@ -71,11 +71,12 @@ def run_pass(
             break
     sent = sum(count for _, count in spans[: len(outcomes)])
     logged = log.end_pass(
-        _prompt_tokens(workload, sent), len(outcomes), whole=outcomes[-1][2].status == "ok"
+        prompt_tokens(workload, sent), len(outcomes), whole=outcomes[-1][2].status == "ok"
     )
     reported = (logged.cached_tokens, reported_cached_tokens(answers))
     cached = max((tokens for tokens in reported if tokens is not None), default=None)
-    outcomes[-1] = _name_death(outcomes[-1], died_within)
+    start, end, decoded = outcomes[-1]
+    outcomes[-1] = (start, end, name_death(decoded, died_within))
     return [
         CallRecord(
             session=session,
@@ -101,21 +102,17 @@ def run_pass(
     ]
 
 
-def _prompt_tokens(workload: CanonicalWorkload, items: int) -> int:
-    """Prompt tokens of a pass's first ``items`` prompts, the query in each."""
+def prompt_tokens(workload: CanonicalWorkload, items: int) -> int:
+    """Prompt tokens of the workload's first ``items`` prompts, the query in each."""
     return items * len(workload.query) + sum(map(len, workload.items[:items]))
 
 
-def _name_death(
-    outcome: tuple[int, int, Decoded], died_within: Callable[[float], str | None]
-) -> tuple[int, int, Decoded]:
-    start, end, decoded = outcome
+def name_death(decoded: Decoded, died_within: Callable[[float], str | None]) -> Decoded:
+    """A lost connection as ``server_died`` where the server ended."""
     if decoded.status != "connection_error":
-        return outcome
+        return decoded
     death = died_within(_DEATH_NOTICE_S)
-    if death is None:
-        return outcome
-    return start, end, Decoded("server_died", f"server {death}", None)
+    return decoded if death is None else Decoded("server_died", f"server {death}", None)
 
 
 def unsent_pass(

@@ -17,6 +17,7 @@ from stages.documents.cell import PassKey
 from stages.documents.matrix import CallRecord, RoundTrip, Status
 from stages.documents.probes import ProbeRecord
 from stages.documents.workload import CanonicalWorkload
+from stages.measure.cover import CoverFailure, send_cover
 from stages.measure.faults import Faults
 from stages.measure.http.client import ScoreConnection
 from stages.measure.http.round_trip import round_trip_s
@@ -29,7 +30,7 @@ from stages.measure.servers.log import ServerLog
 from stages.measure.servers.under_test import OtherServerError, ServerDiedError, ServerUnderTest
 from stages.measure.warm_up import is_warm
 from stages.plan.probe_requests import choose_targets, probed_part
-from stages.plan.schedule import confirm_chunk_sizes, interleaved
+from stages.plan.schedule import confirm_chunk_sizes, cover_sizes, interleaved
 
 type Notify = Callable[[str, PassKey | None], None]
 
@@ -44,12 +45,16 @@ _PORTS_TRIED = 3
 
 @dataclass
 class _Live:
-    """A server that is up, its log, the connection to it, and what closes both."""
+    """A server that is up, its log, the connection to it, and what closes both.
+
+    ``covered``: whether it was sent the cover.
+    """
 
     server: ServerUnderTest
     log: ServerLog
     connection: ScoreConnection
     closing: contextlib.ExitStack
+    covered: bool = False
 
 
 @dataclass
@@ -67,6 +72,7 @@ class Session:
         elsewhere: whether the server was started elsewhere. Then it is waited for instead of
             started, and its log cannot be read.
         about_to_ask: called before each pass is sent.
+        cover_times: how often the cover sends each of its requests.
         confirmed: the chunk sizes measured again.
         probe_records: every item of every probe request.
         number: of the server session, from 0.
@@ -85,6 +91,7 @@ class Session:
     answers_all: bool = False
     elsewhere: bool = False
     about_to_ask: Callable[[], None] = lambda: None
+    cover_times: int = 1
     confirmed: list[int] = field(default_factory=list)
     probe_records: list[ProbeRecord] = field(default_factory=list)
     round_trip: RoundTrip | None = None
@@ -93,6 +100,7 @@ class Session:
         self.number = self.ledger.next_session - 1
         self._faults = Faults(self.limits, self.ledger.faults)
         self._live: _Live | None = None
+        self._cover_limits: list[int] = []
 
     @property
     def records(self) -> list[CallRecord]:
@@ -167,6 +175,7 @@ class Session:
                     self._give_up(key, "server_died", f"given up after {self.restarts} restarts")
                 return
             self._warm_up(sorted({key.chunk_size for key in pending}))
+            self._cover()
             while pending and self._live is not None and not self._is_given_up(pending[0]):
                 self._pass(pending.pop(0))
 
@@ -196,6 +205,38 @@ class Session:
         mine = [r for r in self.records if r.session == self.number and r.chunk_size == chunk]
         hidden = self.elsewhere and self.driver.compile_pattern is not None
         return is_warm(mine, self.passes.warmup, compiles_hidden=hidden)
+
+    def _cover(self) -> None:
+        """Send the cover, once in each server session, without the sizes that failed in one."""
+        live = self._live
+        if live is None or live.covered:
+            return
+        live.covered = True
+        bound = self._faults.bound(self.chunk_sizes)
+        most = self._cover_limits if bound is None else [*self._cover_limits, bound.items]
+        first = self.number * self.passes.warmup_limit
+        self.about_to_ask()
+        with self.ledger.timing("warmup"):
+            failure = send_cover(
+                live.connection,
+                self.workload,
+                cover_sizes(self.chunk_sizes, most),
+                times=self.cover_times,
+                rounds=range(first, first + self.passes.warmup_limit),
+                server=live.server,
+                log=live.log,
+            )
+        if failure is not None:
+            self._cover_limits.append(failure.size - 1)
+            self._note_uncovered(live, failure)
+
+    def _note_uncovered(self, live: _Live, failure: CoverFailure) -> None:
+        died = failure.status == "server_died" or live.server.death() is not None
+        if died:
+            time.sleep(_SETTLE_S)
+        self.notify(failure.text, None)
+        if died:
+            self._stop()
 
     def _pass(self, key: PassKey) -> None:
         live = self._live

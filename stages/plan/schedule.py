@@ -7,10 +7,10 @@ slows down does not favour one chunk size.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from stages.documents.cell import PassKey
-from stages.documents.matrix import Phase
+from stages.documents.matrix import Measured, Phase
 from stages.documents.workload import CanonicalWorkload
 
 
@@ -45,6 +45,38 @@ def confirm_chunk_sizes(chunk_sizes: list[int], sweep_mean_s: Mapping[int, float
         at = ordered.index(fastest)
         chosen |= set(ordered[max(0, at - 1) : at + 2])
     return sorted(chosen)
+
+
+def cover_sizes(chunk_sizes: Iterable[int], most: Iterable[int] = ()) -> list[int]:
+    """Items of the requests of a cover: powers of two below the largest chunk size, and that.
+
+    Args:
+        chunk_sizes: those of the contract.
+        most: limits; larger requests are left out.
+
+    Returns:
+        In ascending order, so that the smallest request that fails is known.
+    """
+    largest = max(chunk_sizes)
+    powers = [1 << n for n in range((largest - 1).bit_length())]
+    limit = min(most, default=largest)
+    return [size for size in (*powers, largest) if size <= limit]
+
+
+def cover_times(measured: Measured) -> int:
+    """How often a cover sends each request: again where a prefix cache may then hold its query."""
+    return 2 if measured.allows_prefix_cache else 1
+
+
+def cover_salt(workload: CanonicalWorkload, size: int, number: int) -> list[int]:
+    """The salt of the cover's requests of ``size`` items in one round.
+
+    Args:
+        workload: in a comparison.
+        size: items in the request.
+        number: of the round, different in every server session.
+    """
+    return workload.salt("cover", size, number)
 
 
 def salt_of(workload: CanonicalWorkload, key: PassKey) -> list[int]:

@@ -45,6 +45,8 @@ SMALL = {
 MADE = contract(**SMALL)
 WORKLOAD = build_workload(MADE.workload, MADE.vocabulary).in_run(NONCE)
 PROBES = 1
+COVER = 3
+"""Untimed requests of 1, 2 and 4 items, after the warm-up."""
 NUMBERS = itertools.count()
 
 
@@ -196,7 +198,7 @@ def test_reading_the_log_is_no_part_of_a_passes_time(tmp_path) -> None:
 
 def test_a_failed_call_fails_its_pass_and_the_next_pass_goes_on(tmp_path) -> None:
     warmup_calls = 4 + 2 + 1
-    run = Run(tmp_path, "--fail-at", str(PROBES + warmup_calls + 1))
+    run = Run(tmp_path, "--fail-at", str(PROBES + warmup_calls + COVER + 1))
     session = run.measure()
     failed = [r for r in session.records if r.status != "ok"]
     assert [r.status for r in failed] == ["http_5xx"]
@@ -293,6 +295,20 @@ def test_a_server_that_lost_a_process_and_hangs_costs_one_pass_and_is_named(tmp_
     assert session.restarts == 1
     assert set(run.passes("sweep")) == {(c, r) for c in (1, 2, 4) for r in range(3)}
     assert not any("hangs" in message for message in run.messages)
+
+
+def test_a_server_that_loses_a_process_in_the_cover_is_started_again(tmp_path) -> None:
+    last = PROBES + 4 + 2 + 1 + COVER
+    mark, numbers = tmp_path / "died", itertools.count(1)
+    run = Run(
+        *(tmp_path, "--worker-dies-at", str(last), "--mark", str(mark)),
+        gives_up=lambda call: items_of(call) > 0 and next(numbers) == last,
+    )
+    session = run.measure()
+    assert {r.status for r in session.records} == {"ok"}
+    assert session.restarts == 1
+    lost = "server_died: server lost its process sleep: no whole answer in 1 s (cover, 4 items)"
+    assert lost in run.messages
 
 
 def test_a_server_that_cannot_start_is_one_clear_error(tmp_path) -> None:

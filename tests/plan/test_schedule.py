@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 
+from contracts import NONCE, contract
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.documents.cell import PassKey
-from stages.plan.schedule import calls_of_pass, confirm_chunk_sizes, interleaved
+from stages.plan.schedule import (
+    calls_of_pass,
+    confirm_chunk_sizes,
+    cover_salt,
+    cover_sizes,
+    interleaved,
+)
+from stages.workload import build_workload
 
 chunk_lists = st.lists(st.integers(1, 500), min_size=1, max_size=10, unique=True)
 
@@ -71,3 +79,33 @@ def test_confirm_at_either_end_and_with_an_exact_tie() -> None:
 def test_with_no_complete_sweep_only_chunk_one_is_confirmed() -> None:
     assert confirm_chunk_sizes(CHUNKS, {}) == [1]
     assert confirm_chunk_sizes([4, 8], {}) == []
+
+
+def test_a_cover_has_every_power_of_two_below_the_largest_chunk_size_and_that() -> None:
+    full = [1, 2, 4, 8, 16, 32, 64, 128, 256, 500]
+    assert cover_sizes([64, 500]) == cover_sizes([500, 1]) == full
+    assert cover_sizes([4, 8]) == [1, 2, 4, 8]
+    assert cover_sizes([9]) == [1, 2, 4, 8, 9]
+    assert cover_sizes([1]) == [1]
+
+
+def test_a_cover_has_no_request_above_any_limit() -> None:
+    assert cover_sizes([64, 500], [255, 64]) == [1, 2, 4, 8, 16, 32, 64]
+    assert cover_sizes([64, 500], [499]) == [1, 2, 4, 8, 16, 32, 64, 128, 256]
+    assert cover_sizes([64], [0]) == []
+
+
+@given(chunk_lists)
+def test_no_batch_of_a_pass_is_more_than_twice_a_request_of_the_cover(chunks: list[int]) -> None:
+    sizes = cover_sizes(chunks)
+    assert sizes == sorted(set(sizes))
+    assert sizes[-1] == max(chunks)
+    assert all(any(size <= n < 2 * size for size in sizes) for n in range(1, max(chunks) + 1))
+
+
+def test_the_cover_has_salts_of_its_own() -> None:
+    made = contract()
+    workload = build_workload(made.workload, made.vocabulary).in_run(NONCE)
+    salts = [cover_salt(workload, size, number) for size in (1, 2, 4) for number in range(3)]
+    salts += [workload.salt(phase, 4, 0) for phase in ("warmup", "sweep", "confirm", "probe")]
+    assert len({tuple(salt) for salt in salts}) == len(salts)

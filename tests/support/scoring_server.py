@@ -175,7 +175,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     arguments: argparse.Namespace
     calls = 0
-    compiled: set[int] = set()  # noqa: RUF012  one server, one process
+    compiled: set[tuple[int, bool]] = set()  # noqa: RUF012  one server, one process
+    queries: set[tuple[int, ...]] = set()  # noqa: RUF012  one server, one process
+    split_salts: list[list[int]] = []  # noqa: RUF012  one server, one process
     liar = Liar()
     memory = PrefixMemory()
     hangs = False
@@ -211,7 +213,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(1)
         self._wait_while_held(body["query"])
         self._perhaps_die(len(body["items"]))
-        self._say(len(body["items"]))
+        self._compile(body)
+        self._say_path(len(body["items"]))
         computed, cached = self._prefill(body)
         pace = arguments.sleep + arguments.sleep_squared * len(body["items"]) ** 2
         time.sleep(pace * computed / (computed + cached) if arguments.lie == "cache" else pace)
@@ -262,13 +265,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         details = {"prompt_tokens": computed + cached, "total_tokens": computed + cached}
         return {"usage": {**details, "prompt_tokens_details": {"cached_tokens": cached}}}
 
-    def _say(self, items: int) -> None:
-        """Log a request with this number of items."""
-        cls = type(self)
-        if cls.arguments.compiles and items not in cls.compiled:
-            cls.compiled.add(items)
-            print("Prefill batch. #bid: 1, #cache_miss: 2", flush=True)
-        self._say_path(items)
+    def _compile(self, body: dict[str, Any]) -> None:
+        """Log a compilation for each batch whose items are new, with the query cached or not."""
+        cls, query, items = type(self), tuple(body["query"]), len(body["items"])
+        half = items // 2 if body["query"][:8] in cls.split_salts else 0
+        for batch in filter(None, [half, items - half] if cls.arguments.compiles else []):
+            shape = (batch, bool(cls.arguments.tells) and query in cls.queries)
+            cls.queries.add(query)
+            if shape not in cls.compiled:
+                cls.compiled.add(shape)
+                print("Prefill batch. #bid: 1, #cache_miss: 2", flush=True)
 
     def _say_path(self, items: int) -> None:
         """Log how a request was scored, as sglang-jax does: in every form that it has."""
@@ -345,7 +351,8 @@ def main() -> None:
     parser.add_argument("--hang-items", type=int, help="asked for so many, never answer again")
     parser.add_argument("--worker-dies-at", type=int, help="at this call; never answer again")
     parser.add_argument("--hold", type=Path, help="file that names the calls to hold (JSON)")
-    parser.add_argument("--compiles", action="store_true", help="compile per new item count")
+    parser.add_argument("--compiles", action="store_true", help="compile per new batch")
+    parser.add_argument("--split-salts", type=Path, help="two batches a call with these (JSON)")
     parser.add_argument("--falls-back", action="store_true", help="leave the fast path each call")
     parser.add_argument("--falls-back-items", type=int, help="the same, asked for so many items")
     parser.add_argument("--falls-back-every", type=int, default=1, help="only each such call")
@@ -369,6 +376,8 @@ def main() -> None:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     salts = Handler.arguments.lie_salts
     Handler.liar = Liar(Handler.arguments.lie, json.loads(salts.read_text()) if salts else None)
+    if Handler.arguments.split_salts is not None:
+        Handler.split_salts = json.loads(Handler.arguments.split_salts.read_text())
     address = (Handler.arguments.host, Handler.arguments.port)
     try:
         # A hanging call must not keep /health from answering.

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from stages.plan.plan import Plan
 from stages.plan.probe_requests import choose_targets, every_layout, probed_part
-from stages.plan.schedule import calls_of_pass, confirm_chunk_sizes
+from stages.plan.schedule import calls_of_pass, confirm_chunk_sizes, cover_sizes, cover_times
 
 # A server that compiles usually needs this many passes until one compiles nothing.
 _USUAL_WARMUP = 3
+# One round of the cover compiles, the next one finds that nothing is left.
+_USUAL_ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,10 @@ def probe_requests(plan: Plan) -> int:
 
 
 def requests_of(plan: Plan) -> Span:
-    """All requests of the measurement, without the health checks while the server starts."""
+    """All requests of the measurement, without the health checks while the server starts.
+
+    Those of a server that is started again are not in it.
+    """
     rows, passes = rows_of(plan), plan.contract.passes
     confirmed = [
         passes.confirm * sum(calls_of(plan, chunk) for chunk in chosen)
@@ -76,7 +81,27 @@ def requests_of(plan: Plan) -> Span:
     always = probe_requests(plan) + sum(row.sweep * row.calls for row in rows)
     least = sum(row.warmup.least * row.calls for row in rows) + min(confirmed)
     most = sum(row.warmup.most * row.calls for row in rows) + max(confirmed)
-    return Span(always + least, always + most)
+    cover = cover_requests(plan)
+    return Span(always + least + cover.least, always + most + cover.most)
+
+
+def cover_requests(plan: Plan) -> Span:
+    """Requests of the cover of one server."""
+    a_round = len(cover_sizes(plan.contract.chunk_sizes)) * cover_times(plan.contract)
+    return Span(a_round, a_round * (plan.contract.passes.warmup_limit if _tells(plan) else 1))
+
+
+def usual_cover(plan: Plan) -> dict[int, int]:
+    """Items in a request of the cover -> expected requests."""
+    rounds = min(_USUAL_ROUNDS, plan.contract.passes.warmup_limit) if _tells(plan) else 1
+    return dict.fromkeys(
+        cover_sizes(plan.contract.chunk_sizes), rounds * cover_times(plan.contract)
+    )
+
+
+def _tells(plan: Plan) -> bool:
+    """Whether the server's compilations are seen: it logs them, here."""
+    return plan.driver.compile_pattern is not None and plan.contract.base_url is None
 
 
 def _possibly_confirmed(plan: Plan) -> list[list[int]]:

@@ -10,8 +10,17 @@ from dataclasses import dataclass
 from stages.contract import Contract
 from stages.documents.workload import CanonicalWorkload
 from stages.plan.plan import Plan
-from stages.plan.schedule import interleaved
-from tools.plan.counts import Row, Span, probe_requests, requests_of, rows_of, usual_passes
+from stages.plan.schedule import cover_sizes, interleaved
+from tools.plan.counts import (
+    Row,
+    Span,
+    cover_requests,
+    probe_requests,
+    requests_of,
+    rows_of,
+    usual_cover,
+    usual_passes,
+)
 from tools.plan.rates import Rates
 
 
@@ -21,12 +30,14 @@ class Estimate:
 
     Attributes:
         seconds: the estimate; ``None`` where the server's speed is not known.
+        cover_s: that of the cover, which is part of it; ``None`` where ``seconds`` is.
         most_s: the time with every request at its timeout, the maximum without a restart.
         basis: the source of the server's speed.
         includes_start: whether the estimate includes the server's start.
     """
 
     seconds: float | None
+    cover_s: float | None
     most_s: float
     basis: str
     includes_start: bool
@@ -37,16 +48,23 @@ def estimate(plan: Plan, rates: Rates | None) -> Estimate:
     limits = plan.contract.limits
     most = requests_of(plan).most * limits.call_timeout_s + limits.start_timeout_s
     if rates is None:
-        return Estimate(None, most, "", includes_start=True)
+        return Estimate(None, None, most, "", includes_start=True)
     items, chunks = len(plan.workload.items), plan.contract.chunk_sizes
     fastest = max(sorted(chunks), key=rates.of)
     passes = usual_passes(plan, fastest)
     # Nearly all probe requests hold the largest number of items that is allowed.
     held = min(items, plan.contract.probes.most_items or items)
     probes = probe_requests(plan) * held / rates.of(held)
+    cover = sum(count * size / rates.of(size) for size, count in usual_cover(plan).items())
     seconds = probes + sum(count * items / rates.of(chunk) for chunk, count in passes.items())
-    seconds += rates.start_s or 0.0
-    return Estimate(min(seconds, most), most, rates.basis, includes_start=rates.start_s is not None)
+    seconds += cover + (rates.start_s or 0.0)
+    return Estimate(
+        seconds=min(seconds, most),
+        cover_s=cover,
+        most_s=most,
+        basis=rates.basis,
+        includes_start=rates.start_s is not None,
+    )
 
 
 def opening(contract: Contract, workload: CanonicalWorkload) -> str:
@@ -88,12 +106,18 @@ def lines_of(
     yield from (f"    {line}" for line in _order(plan))
     yield from (f"    {line}" for line in _table(rows_of(plan)))
     yield f"  requests: {_span(requests_of(plan))}, of which {probe_requests(plan)} probe"
+    yield f"  cover: {_span(cover_requests(plan))} of these requests{_cover_time(time)}"
     yield f"  time: {time_words(time)}"
+
+
+def _cover_time(time: Estimate) -> str:
+    return "" if time.cover_s is None else f", about {duration(time.cover_s)}"
 
 
 def _order(plan: Plan) -> Iterator[str]:
     passes, chunks = plan.contract.passes, plan.contract.chunk_sizes
     yield f"first warm-up, by chunk size: {_listed(sorted(chunks))}"
+    yield f"then the cover, untimed, by items in a request: {_listed(cover_sizes(chunks))}"
     order = [key.chunk_size for key in interleaved("sweep", chunks, 1, passes.seed)]
     turns = ", every second one backwards" if passes.sweep > 1 else ""
     yield f"then sweep, {_rounds(passes.sweep)}{turns}: {_listed(order)}"
