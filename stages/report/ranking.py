@@ -57,7 +57,7 @@ def ranking_answer(view: ViewComparison) -> Answer:
     told = [found for _, found in every if found.kept is not None]
     ties = say.tied(every[0][1].noise)
     if not told:
-        return _answer("not told apart", f"{say.UNTOLD}; {ties}", every, view)
+        return _answer("no order", f"{say.UNTOLD}; {ties}", every, view)
     changed = reordered(view)
     cells = f.count(len(every), f"{view.pair.candidate.title} cell")
     kept = sum(found.kept is True for found in told)

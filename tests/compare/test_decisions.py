@@ -539,7 +539,7 @@ def test_a_gated_order_that_cannot_be_told_has_a_reason_of_its_own() -> None:
             only = cell.backend == "jax"
             codes = ["gate_inconclusive", "ranking_unknown"] * only
             assert [one.code for one in cell.reasons] == codes
-        assert ranking_answer(view).word == "not told apart"
+        assert ranking_answer(view).word == "no order"
 
 
 def without_shares(sentence: str) -> str:
