@@ -19,11 +19,10 @@ from collections.abc import Iterator
 from stages.documents.comparison import Cell, Comparison, ViewComparison
 from stages.report import format as f
 from stages.report.prose.oracle import differs, scored
-from stages.report.prose.ranking import changed
 from stages.report.prose.reasons import PLAIN, instability, leak
 from stages.report.prose.scores import also_passed, fails_gate
 from stages.report.prose.server import compiled, failures, first_run, timed_passes
-from stages.report.ranking import reordered
+from stages.report.ranking import reordered, where_changed
 from stages.report.ratios import cells, pairs
 
 WORST = 2
@@ -64,8 +63,8 @@ def _wrong(comparison: Comparison) -> Iterator[str]:
     for view in comparison.views():
         yield from _failing_gate(view, comparison)
     for view in comparison.views():
-        for cell, ranking in reordered(view):
-            yield f"Order of the items: {f.at(cell, comparison.pair)}, {changed(ranking)}."
+        if reordered(view):
+            yield f"Order of the items: {_where(view)}, {where_changed(view)}."
     for view in comparison.views():
         mine = comparison.pair.candidate.key
         isolation, oracle, where = view.isolation[mine], view.oracle[mine], _where(view)

@@ -65,12 +65,16 @@ def ranking_answer(view: ViewComparison) -> Answer:
     text = f"the order is kept in {kept} of {cells}{rest}"
     if not changed:
         return Answer("kept", f"{text} ({_same(told)}); {ties}")
-    sizes = [cell.chunk_size for cell, _ in every]
-    off = "; ".join(
-        f"{f.chunk_sizes([cell.chunk_size], sizes)}: {say.changed(found)}"
-        for cell, found in changed
-    )
-    return _answer("changed", f"{text}; {off}; {ties}", changed, view)
+    return _answer("changed", f"{text}; changed at {where_changed(view)}; {ties}", changed, view)
+
+
+def where_changed(view: ViewComparison) -> str:
+    """At which chunk sizes the order changed, and how far it is off where it is off most."""
+    changed, every = reordered(view), [cell.chunk_size for cell, _ in ranked(view)]
+    sizes = f.chunk_sizes([cell.chunk_size for cell, _ in changed], every)
+    cell, worst = max(changed, key=lambda one: (one[1].flipped_pairs or 0, -(one[1].tau or 0.0)))
+    most = f", most at chunk size {cell.chunk_size}" if len(changed) > 1 else ""
+    return f"{sizes}{most}: {say.changed(worst)}"
 
 
 def _same(told: list[Ranking]) -> str:
@@ -83,7 +87,7 @@ def _answer(word: str, figure: str, bad: _Ranked, view: ViewComparison) -> Answe
     """A bad answer, with a sentence for each of its cells that may be selected all the same."""
     against = [
         f"{f.at(cell, view.pair)}: "
-        + (say.UNTOLD if found.kept is None else f"{say.OTHER_ORDER} ({say.changed(found)})")
+        + (say.UNTOLD if found.kept is None else f"{say.OTHER_ORDER}: {say.changed(found)}")
         + "."
         for cell, found in bad
         if cell.eligible

@@ -359,8 +359,8 @@ TABLE = {
         "pytorch",
         "low",
         "In both views, PyTorch wins with 2.00 items/s, as JAX has no eligible cell (the items are"
-        " not in the reference's order: Kendall's tau-b 0.667, at least 0.6 allowed; 1 flipped"
-        " pair, at most 0 allowed at 3 of 3 chunk sizes).",
+        " not in the reference's order: Kendall's tau-b 0.667 (at least 0.6 allowed), 1"
+        " flipped pair (at most 0 allowed) at 3 of 3 chunk sizes).",
         leader="pytorch",
         chunk_size=2,
     ),

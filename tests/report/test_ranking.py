@@ -41,8 +41,8 @@ def whole(portable: ViewComparison) -> Comparison:
 
 SAME = "Kendall's tau-b 1, the first item and the first 10 the same"
 CHANGED = (
-    "Kendall's tau-b 0.992; 2 flipped pairs of 496, the widest items 3 and 7, 0.00120 apart;"
-    " 9 of the first 10 are the same"
+    "Kendall's tau-b 0.992, 2 flipped pairs of 496 (the widest: items 3 and 7, 0.00120 apart),"
+    " 9 of the first 10 the same"
 )
 
 
@@ -73,17 +73,17 @@ def test_a_cell_in_another_order_is_named_with_its_figures_and_stands_against_th
     said = ranking_answer(portable)
     assert said.word == "changed"
     assert said.figure == (
-        f"the order is kept in 2 of 3 JAX cells; chunk size 4: {CHANGED};"
+        f"the order is kept in 2 of 3 JAX cells; changed at chunk size 4: {CHANGED};"
         " the noise floor is 0, so every difference counts"
     )
     sentence = (
-        f"JAX, portable view, chunk size 4: the items are not in the reference's order ({CHANGED})."
+        f"JAX, portable view, chunk size 4: the items are not in the reference's order: {CHANGED}."
     )
     comparison = whole(portable)
     assert trust(comparison).against == [sentence]
     assert f"Portable view: {said.figure}." in find(comparison).correctness
     assert conclude(comparison).priorities[0] == (
-        f"Order of the items: JAX, portable view, chunk size 4, {CHANGED}."
+        f"Order of the items: JAX, portable view, chunk size 4: {CHANGED}."
     )
     pages = render_all(comparison)
     assert (
@@ -98,11 +98,25 @@ def test_a_cell_in_another_order_is_named_with_its_figures_and_stands_against_th
 
 def test_what_is_different_at_the_top_is_told() -> None:
     said = ranking_answer(view(build.reordered(top_1=False, top_10=10))).figure
-    assert "0.00120 apart; another item is first; the noise" in said
+    assert "0.00120 apart), another item first; the noise" in said
     # The candidate's own ties flip no pair and leave the order open.
     tied = build.reordered(flipped_pairs=0, widest_flip=None, tau=0.99996, top_10=10)
     said = ranking_answer(view(tied)).figure
-    assert "chunk size 4: Kendall's tau-b 0.99996; no flipped pairs of 496; the noise" in said
+    assert "chunk size 4: Kendall's tau-b 0.99996, no flipped pairs of 496; the noise" in said
+
+
+def test_of_several_cells_the_one_that_is_off_most_is_told() -> None:
+    cells = [
+        build.cell("jax", "portable", 4, 200.0, ranking=build.reordered()),
+        build.cell("jax", "portable", 8, 300.0, ranking=build.reordered(tau=0.9)),
+    ]
+    portable = build.replaced(view(), *cells)
+    most = "chunk sizes 4 and 8, most at chunk size 8: Kendall's tau-b 0.900, 2 flipped pairs"
+    assert f"1 of 3 JAX cells; changed at {most}" in ranking_answer(portable).figure
+    comparison = whole(portable)
+    (said,) = [one for one in conclude(comparison).priorities if one.startswith("Order")]
+    assert said.startswith(f"Order of the items: JAX, portable view, {most} of 496 (")
+    assert len(trust(comparison).against) == 2
 
 
 def test_a_cell_that_may_not_be_selected_is_told_by_its_reasons_alone() -> None:
@@ -115,7 +129,7 @@ def test_a_cell_that_may_not_be_selected_is_told_by_its_reasons_alone() -> None:
     portable = view(build.reordered(), eligible=False, reasons=[gated])
     assert trust(whole(portable)).against == [
         "JAX, portable view, chunk size 4: the items are not in the reference's order: Kendall's"
-        " tau-b 0.992, at least 0.995 allowed; 2 flipped pairs, at most 0 allowed."
+        " tau-b 0.992 (at least 0.995 allowed), 2 flipped pairs (at most 0 allowed)."
     ]
 
 

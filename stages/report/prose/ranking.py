@@ -12,10 +12,10 @@ ONE_ITEM = "the workload has one item, which has only one order"
 
 def changed(found: Ranking) -> str:
     """How far the order of a cell is from the reference's; each figure from its worst pass."""
-    first = "" if found.top_1 is not False else "; another item is first"
-    ten = "" if found.top_10 in (None, 10) else f"; {found.top_10} of the first 10 are the same"
-    widest = "" if found.widest_flip is None else f", the widest {flip(found.widest_flip)}"
-    return f"{tau(found)}; {flipped(found)}{widest}{first}{ten}"
+    widest = "" if found.widest_flip is None else f" (the widest: {flip(found.widest_flip)})"
+    ten = "" if found.top_10 in (None, 10) else f", {found.top_10} of the first 10 the same"
+    first = ", another item first" if found.top_1 is False else ""
+    return f"{tau(found)}, {flipped(found)}{widest}{ten}{first}"
 
 
 def tau(found: Ranking) -> str:
@@ -46,6 +46,6 @@ def failed(of: Reason) -> str:
     """That a cell fails the gate of the ranking, with both limits."""
     pairs = f.count(of.flips or 0, "flipped pair")
     return (
-        f"{OTHER_ORDER}: Kendall's tau-b {f.correlation(of.tau, of.min_tau)}, at least"
-        f" {f.plain(of.min_tau or 0.0)} allowed; {pairs}, at most {of.max_flips:,} allowed"
+        f"{OTHER_ORDER}: Kendall's tau-b {f.correlation(of.tau, of.min_tau)} (at least"
+        f" {f.plain(of.min_tau or 0.0)} allowed), {pairs} (at most {of.max_flips:,} allowed)"
     )

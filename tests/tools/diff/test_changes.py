@@ -334,7 +334,7 @@ def test_the_row_of_the_ranking_stands_where_its_verdict_changed() -> None:
     kept, changed = in_order(made.KEPT), in_order(FLIPPED)
     text = page(kept, changed)
     assert "| Portable | ranking | kept: the order is kept in 1 of 1 JAX cell (" in text
-    assert "(before: Kendall's tau-b 1; no flipped pairs of 496)." in text
+    assert "(before: Kendall's tau-b 1, no flipped pairs of 496)." in text
     assert "| ranking |" not in page(changed, in_order(made.reordered(flipped_pairs=3)))
 
 
