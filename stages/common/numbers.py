@@ -126,6 +126,20 @@ def difference(value: float | None) -> str:
     return f"{rounded:f}" if rounded >= Decimal("0.001") else f"{float(rounded):.2e}"
 
 
+def correlation(value: float | None, *limits: float | None) -> str:
+    """A rank correlation to three decimals; only 1 itself reads 1, and only 0 reads 0.000.
+
+    Args:
+        value: from -1 to 1.
+        limits: values that decide something; the text keeps its side of each.
+    """
+    if value is None:
+        return ABSENT
+    sides = tuple(_exact(one) for one in (-1.0, 0.0, 1.0, *limits) if one is not None)
+    text = apart(_exact(value), sides, 3)
+    return f"{int(value)}" if abs(value) == 1 else text
+
+
 def about(count: int) -> str:
     """An estimated count, to two digits and rounded up."""
     step = 10 ** max(0, len(str(count)) - 2)

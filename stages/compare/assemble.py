@@ -9,7 +9,7 @@ from functools import partial
 import polars as pl
 
 from stages.backends.registry import declared
-from stages.compare.cells import Seconds, build_cell, reported_seconds
+from stages.compare.cells import Seconds, build_cell, ranked, reported_seconds
 from stages.compare.elsewhere import elsewhere_flags, server_host
 from stages.compare.gate import judge
 from stages.compare.modes import mode_flags
@@ -17,6 +17,7 @@ from stages.compare.oracle import against_oracle, sides_with
 from stages.compare.passes import passes_of
 from stages.compare.prefix_cache import prefix_cache
 from stages.compare.probes import change_limit, isolation, noise_floor
+from stages.compare.ranking import largest_noise, rank
 from stages.compare.selection import (
     Samples,
     decide,
@@ -171,11 +172,14 @@ def _view(
         for chunk in provenance.contract.chunk_sizes:
             mine = passes[keys[backend]].filter(pl.col("chunk_size") == chunk)
             gated = backend != reference
-            gate = judge(mine, passes[keys[reference]], contract.gate, labels) if gated else None
+            right = passes[keys[reference]]
+            gate = judge(mine, right, contract.gate, labels) if gated else None
+            ranking = rank(mine, right, labels, largest_noise(noise.values())) if gated else None
             price = contract.prices_usd_per_hour[backend]
             allowed = caches[keys[backend]].allowed_tokens
             leaks = isolations[backend]
-            cells.append(build_cell(mine, provenance, chunk, gate, leaks, price, allowed))
+            cell = build_cell(mine, provenance, chunk, gate, leaks, price, allowed)
+            cells.append(ranked(cell, ranking, contract.gate.ranking))
             seconds[CellKey(backend, chunk)] = reported_seconds(mine)
     unavailable = _unavailable(contract, view)
     guardrail = contract.selection.guardrail

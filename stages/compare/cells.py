@@ -11,7 +11,9 @@ import polars as pl
 from stages.compare.intervals import mean_interval, median_interval, rate_interval
 from stages.compare.modes import mode_reasons, modes_of
 from stages.compare.prefix_cache import excess_passes
-from stages.documents.comparison import Cell, GateResult, Isolation, Reason, Unsteady
+from stages.compare.ranking import ranking_reasons
+from stages.contract import RankingGate
+from stages.documents.comparison import Cell, GateResult, Isolation, Ranking, Reason, Unsteady
 from stages.documents.matrix import TIMED_PHASES, Phase, Provenance
 
 UNSTABLE_STD = 0.10
@@ -195,6 +197,19 @@ def isolation_reasons(isolation: Isolation) -> list[Reason]:
             limit=isolation.limit,
         )
     ]
+
+
+def ranked(cell: Cell, ranking: Ranking | None, limits: RankingGate | None) -> Cell:
+    """``cell`` with the order of its items, which bars it where the contract gates the order.
+
+    Args:
+        cell: as :func:`build_cell` returns it.
+        ranking: of the same cell; ``None`` for the reference.
+        limits: of the contract, if it gates the order.
+    """
+    reasons = [*cell.reasons, *ranking_reasons(ranking, limits)]
+    changes = {"ranking": ranking, "reasons": reasons, "eligible": not reasons}
+    return cell.model_copy(update=changes)
 
 
 def _first_run_penalty(passes: pl.DataFrame) -> float | None:

@@ -21,7 +21,7 @@ type Metrics = dict[str, Figures | bool | None]
 
 
 def metrics(comparison: Comparison) -> Metrics:
-    """The metrics of each view: winner, selected cells, their ratio, the gate's differences.
+    """The metrics of each view: winner, selected cells, their ratio, gate and order of the items.
 
     They also say how each backend scored the items of a request, since that decides what its
     figures mean. Units are in the names. An absent figure is ``None``, so every run has every
@@ -47,6 +47,7 @@ def _view_metrics(view: ViewComparison, limits: Gate) -> Figures:
         },
         "candidate_over_reference": _candidate_over_reference(view),
         "gate": _gate(view, limits),
+        "ranking": _ranking(view),
     }
 
 
@@ -90,6 +91,19 @@ def _gate(view: ViewComparison, limits: Gate) -> dict[str, Figure]:
         # dvc prints five decimals, and correct scores differ by about a millionth.
         "max_abs_diff_pct_of_limit": _percent_of(largest, limits.max_abs_diff),
         "mean_abs_diff_pct_of_limit": _percent_of(mean, limits.mean_abs_diff),
+    }
+
+
+def _ranking(view: ViewComparison) -> dict[str, Figure]:
+    found = [c.ranking for c in view.cells if c.ranking is not None]
+    taus = [r.tau for r in found if r.tau is not None]
+    flips = [r.flipped_pairs for r in found if r.flipped_pairs is not None]
+    return {
+        "kept_cells": sum(r.kept is True for r in found),
+        "cells": len(found),
+        # Rounded down: only an order that is kept everywhere reads 1.
+        "smallest_tau": math.floor(min(taus) * 1e4) / 1e4 if taus else None,
+        "most_flipped_pairs": max(flips, default=None),
     }
 
 

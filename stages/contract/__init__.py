@@ -11,7 +11,15 @@ from stages.contract.basics import (
     Backend,
     View,
 )
-from stages.contract.measuring import Gate, Identity, Limits, Passes, Probes, Selection
+from stages.contract.measuring import (
+    Gate,
+    Identity,
+    Limits,
+    Passes,
+    Probes,
+    RankingGate,
+    Selection,
+)
 from stages.contract.parse import PARAMS, Contract, load_contract, parse_contract
 from stages.contract.serving import Launch, MultiItem, Pair
 from stages.contract.subject import (
@@ -45,6 +53,7 @@ __all__ = [
     "Pair",
     "Passes",
     "Probes",
+    "RankingGate",
     "Selection",
     "SyntheticModel",
     "TextWorkload",

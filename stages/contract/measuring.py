@@ -52,11 +52,24 @@ class Limits(Strict):
     ]
 
 
+class RankingGate(Strict):
+    """How far the candidate's order of the items may be from the reference's in any pass."""
+
+    min_tau: Annotated[float, Field(ge=-1, le=1, description="Kendall's tau-b at least")]
+    max_flips: Annotated[
+        int, Field(ge=0, le=50_000_000, description="pairs of items in the other order at most")
+    ]
+
+
 class Gate(Strict):
     """The largest and the mean score difference from the reference that still pass."""
 
     max_abs_diff: Difference
     mean_abs_diff: Difference
+    ranking: Annotated[
+        RankingGate | None,
+        Field(description="of the items' order; null: the order is reported and bars no cell"),
+    ] = None
 
 
 class Selection(Strict):

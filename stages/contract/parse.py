@@ -187,6 +187,8 @@ def _allowed(error: ErrorDetails) -> str:
         allowed = f"text; {unfit(found)}"
     elif error["type"].startswith("bool_"):
         allowed = "true or false"
+    elif error["type"] == "model_type":
+        allowed = "a section with keys of its own"
     else:
         allowed = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return f"{allowed} (a date is text in quotes)" if isinstance(found, date) else allowed

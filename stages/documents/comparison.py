@@ -27,7 +27,7 @@ from stages.documents.matrix import (
     Status,
 )
 
-COMPARISON_VERSION = 8
+COMPARISON_VERSION = 9
 
 BUSY = 0.10
 """Share of the machine's CPU time in other processes from which figures are flagged."""
@@ -65,6 +65,8 @@ type ReasonCode = Literal[
     "lengths_not_probed",
     "leaks",
     "mixed_modes",
+    "ranking_failed",
+    "ranking_unknown",
 ]
 type FlagCode = Literal[
     "single_pass",
@@ -331,6 +333,59 @@ class GateResult(Part):
     left_out: dict[ControlName, Only] = {}
 
 
+class FlippedPair(Part):
+    """Two items that the candidate scores the other way round than the reference.
+
+    Attributes:
+        items: their indices in the workload, the one that the reference scores higher first.
+        difference: between their reference scores.
+    """
+
+    items: Annotated[list[int], Field(min_length=2, max_length=2)]
+    difference: float
+
+
+class Ranking(Part):
+    """The candidate's order of the items against the reference's, for identical requests.
+
+    Items are sorted by the score of their first label. Two of them are *told apart* where their
+    reference scores differ by more than ``noise``. Each figure is that of the pass where it is
+    worst. All are ``None`` where no pass was compared.
+
+    Attributes:
+        items: of a pass.
+        compared_passes: number of timed passes whose orders were compared.
+        noise: the largest known noise floor of both servers; ``None`` where none is known, and
+            then every difference tells two items apart.
+        tau: the smallest Kendall's tau-b over the pairs of items that are told apart; 0 where the
+            candidate gives the items of each such pair the same score, ``None`` where no two items
+            are told apart.
+        top_1: whether the candidate's first item is the reference's; ``None`` with one item.
+        top_10: the fewest of the candidate's first 10 items that are among the reference's;
+            ``None`` with 10 items or fewer.
+        flipped_pairs: the most pairs told apart that the candidate scores the other way round.
+        pairs: number of pairs told apart in that pass.
+        worst_pass: phase and run of that pass; of several the one with the lowest tau.
+        widest_flip: of all flipped pairs the one whose reference scores are furthest apart.
+    """
+
+    items: int | None
+    compared_passes: int
+    noise: float | None
+    tau: float | None
+    top_1: bool | None
+    top_10: int | None
+    pairs: int | None
+    flipped_pairs: int | None
+    worst_pass: str | None
+    widest_flip: FlippedPair | None
+
+    @property
+    def kept(self) -> bool | None:
+        """Whether each pair told apart is in the reference's order; ``None`` without such pairs."""
+        return None if self.tau is None else self.tau == 1
+
+
 class Interval(Part):
     """The confidence interval of a figure.
 
@@ -366,6 +421,7 @@ _OF_REASON: dict[ReasonCode, tuple[str, ...]] = {
     "gate_inconclusive": ("controls",),
     "leaks": ("items", "change", "limit"),
     "mixed_modes": ("modes",),
+    "ranking_failed": ("tau", "min_tau", "flips", "max_flips"),
 }
 _OF_FLAG: dict[FlagCode, tuple[str, ...]] = {
     "single_pass": ("backend", "chunk_size"),
@@ -405,6 +461,8 @@ class Reason(Part):
         items: items that leak, by up to ``change`` where ``limit`` is allowed.
         modes: mode -> number of timed passes that were scored in it.
         alone: the request of one item whose failure left isolation not probed, if it did.
+        tau, flips: Kendall's tau-b and the flipped pairs of the order of the items, where
+            ``min_tau`` at least and ``max_flips`` at most are allowed.
     """
 
     code: ReasonCode
@@ -417,6 +475,10 @@ class Reason(Part):
     limit: float | None = None
     modes: dict[PassMode, int] = {}
     alone: FailedAlone | None = None
+    tau: float | None = None
+    min_tau: float | None = None
+    flips: int | None = None
+    max_flips: int | None = None
 
     @pydantic.model_validator(mode="after")
     def _complete(self) -> Self:
@@ -489,7 +551,7 @@ class Cell(Part):
         instability: why the figures count as unstable; empty if they do not.
         client_share: the client's own calibrated share of mean_s, 0 to 1.
         round_trip_share: one round trip for each call of a pass, over p50_s.
-        gate: only for the candidate; the reference is not gated.
+        gate, ranking: only for the candidate; the reference is not gated.
         eligible: whether the cell may be selected.
         reasons: why it may not be selected.
         inside_guardrail: whether its p95 is within the guardrail of its view.
@@ -527,6 +589,7 @@ class Cell(Part):
     client_share: float | None
     round_trip_share: float | None
     gate: GateResult | None
+    ranking: Ranking | None = None
     eligible: bool
     reasons: list[Reason]
     inside_guardrail: bool

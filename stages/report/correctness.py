@@ -21,6 +21,7 @@ from stages.report.checks import gate_answer
 from stages.report.prose import scores, server
 from stages.report.prose.oracle import oracle, other_prompt
 from stages.report.prose.reasons import PLAIN, failed_alone, leak
+from stages.report.ranking import ranked, ranking_answer
 from stages.report.ratios import cells
 
 OUTLIER = 10.0
@@ -29,7 +30,7 @@ OUTLIER_GATE = 0.01
 
 
 def correctness(comparison: Comparison) -> list[str]:
-    """The gate, the drift beside the noise, isolation, and the oracle."""
+    """The gate, the drift beside the noise, the order of the items, isolation, and the oracle."""
     gated = [cell for cell in cells(comparison) if cell.gate]
     if all(view.unavailable for view in comparison.views()):
         many = f.count(len(gated), f"{comparison.pair.candidate.title} cell")
@@ -39,6 +40,7 @@ def correctness(comparison: Comparison) -> list[str]:
         said = [f.in_view(view.view, _tally(view, comparison.gate)) for view in comparison.views()]
         gated = [cell for view in comparison.views() for cell in _compared(view)]
         said += [*_not_passing(gated, comparison), *_left_out(gated), *_drift(gated, comparison)]
+        said += _ranking(comparison)
     return [*said, *_noise(comparison), *_isolation(comparison), *_oracle(comparison)]
 
 
@@ -110,6 +112,12 @@ def _outliers(gated: Sequence[Cell], median: float, comparison: Comparison) -> s
         f"Outliers, over {OUTLIER:.0f} times the median of {f.difference(median)}:"
         f" {'; '.join(found)}."
     )
+
+
+def _ranking(comparison: Comparison) -> Iterator[str]:
+    for view in comparison.views():
+        if not view.unavailable and ranked(view):
+            yield f.in_view(view.view, ranking_answer(view).figure)
 
 
 def _noise(comparison: Comparison) -> Iterator[str]:

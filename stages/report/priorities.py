@@ -3,8 +3,9 @@
 Rules, in this order:
 
 * Scores: cells that fail the gate (where the oracle sides with the candidate, the reference is
-  to be looked at first), views in which a score depends on its neighbours, views in which the
-  oracle disagrees, cells the gate cannot judge, cells not compared.
+  to be looked at first), cells whose items are in another order, views in which a score depends on
+  its neighbours, views in which the oracle disagrees, cells the gate cannot judge, cells not
+  compared.
 * Failed passes.
 * The ``WORST`` chunk sizes with the lowest items/s ratio below level, per view.
 * First-run penalties over ``PENALTY`` (the largest of each view), compilations in timed
@@ -21,6 +22,7 @@ from stages.report.prose.oracle import differs, scored
 from stages.report.prose.reasons import PLAIN, instability, leak
 from stages.report.prose.scores import also_passed, fails_gate
 from stages.report.prose.server import compiled, failures, first_run, timed_passes
+from stages.report.ranking import reordered, where_changed
 from stages.report.ratios import cells, pairs
 
 WORST = 2
@@ -60,6 +62,9 @@ def _is_mine(cell: Cell, comparison: Comparison) -> bool:
 def _wrong(comparison: Comparison) -> Iterator[str]:
     for view in comparison.views():
         yield from _failing_gate(view, comparison)
+    for view in comparison.views():
+        if reordered(view):
+            yield f"Order of the items: {_where(view)}, {where_changed(view)}."
     for view in comparison.views():
         mine = comparison.pair.candidate.key
         isolation, oracle, where = view.isolation[mine], view.oracle[mine], _where(view)

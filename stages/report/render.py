@@ -21,6 +21,7 @@ from stages.report.findings import find
 from stages.report.latency import DESCRIPTIVE_BELOW
 from stages.report.limitation import holds, masked
 from stages.report.prose.winner import answer
+from stages.report.ranking import ranking_gate, ranking_rows
 from stages.report.trust import proves, trust
 
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~$#])")
@@ -139,6 +140,7 @@ def _context(comparison: Comparison) -> dict[str, object]:
         "limits": {
             "max": f.plain(comparison.gate.max_abs_diff),
             "mean": f.plain(comparison.gate.mean_abs_diff),
+            "ranking": comparison.gate.ranking is not None,
         },
         "guardrail": f.plain(comparison.selection.guardrail),
         "resamples": comparison.selection.resamples,
@@ -156,6 +158,8 @@ def _context(comparison: Comparison) -> dict[str, object]:
         ],
         "trust": trust(comparison),
         "proves": proves(comparison.pair),
+        "ranking": list(ranking_rows(comparison)),
+        "ranking_gate": ranking_gate(comparison),
         "findings": find(comparison),
         "conclusion": conclude(comparison),
         "time_rows": tables.time_rows(comparison),

@@ -18,12 +18,17 @@ from stages.report import format as f
 from stages.report.checks import Answer
 from stages.report.prose.reasons import PLAIN, reason
 from stages.report.prose.server import failures, is_unavailable, is_unavailable_where
+from stages.report.ranking import ranking_answer
 
 _PROVES = [
     (
         "Power",
         "the same gate must catch wrong answers made from the measured scores, or passing it"
         " means nothing.",
+    ),
+    (
+        "Ranking",
+        "users sort by scores, so no two items that the reference tells apart may change places.",
     ),
     (
         "Noise floor",
@@ -107,6 +112,7 @@ def trust(comparison: Comparison) -> Trust:
     checks = [
         between("Gate", lambda view: say.gate_answer(view, limits)),
         between("Power", lambda view: say.power_answer(view, limits)),
+        between("Ranking", ranking_answer),
         *each("Noise floor", lambda view, b: say.noise_answer(view, b, limits)),
         *each("Isolation", say.isolation_answer),
         *each("Oracle", lambda view, b: say.oracle_answer(view, b, limits)),

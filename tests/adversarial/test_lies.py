@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 import polars as pl
 import pytest
 from lying_backends import CHUNKS, DELIMITERS, WORKLOAD, Bench
+from scoring_server import nearest
 
 import stages.compare.assemble as assemble
 import stages.compare.gate as gate
 import stages.compare.oracle as oracle
 import stages.compare.prefix_cache as prefix_cache
 import stages.compare.probes as probes
+import stages.compare.ranking as ranking
 import stages.measure.http.decode as decode
 from stages.contract import Backend
 from stages.documents.comparison import (
@@ -50,6 +52,7 @@ class Lie:
         sides_with: whose side the oracle takes.
         oracle: what the oracle says of a backend, where it is not ``agrees`` of whom it sides with
             and ``wrong`` of whom it does not.
+        flips: the most flipped pairs in a pass of each of JAX's cells, where the lie is about them.
         words: what the reasons or flags must say, in one place or another.
         only_confirm: tell it only in confirm passes.
     """
@@ -60,6 +63,7 @@ class Lie:
     isolation: tuple[Backend, ...] = ()
     cached: tuple[Backend, ...] = ()
     sides_with: str | None = "both"
+    flips: int | None = None
     words: tuple[str, ...] = ()
     only_confirm: bool = False
     silent: tuple[str, ...] = field(default=())
@@ -76,7 +80,7 @@ def but(verdict: Verdict, **chunks: Verdict) -> dict[int, Verdict]:
 
 FAILS = "fail the correctness gate"
 LIES = {
-    "no lie at all": Lie({}, everywhere("pass"), ("jax", "pytorch", "tie")),
+    "no lie at all": Lie({}, everywhere("pass"), ("jax", "pytorch", "tie"), flips=0),
     "items shifted by one": Lie(
         {"jax": "shift:1"},
         but("fail", c1="pass"),
@@ -217,6 +221,7 @@ LIES = {
         {"jax": "jitter:0.009"},
         everywhere("pass"),
         ("jax", "pytorch", "tie"),
+        flips=0,
         words=("JAX's answers to the same request differ by up to 0.018",),
     ),
     "no answer to a single item": Lie(
@@ -276,6 +281,17 @@ LIES = {
         words=("scores depend on neighbouring items", "JAX differs from the oracle"),
         silent=("another prompt",),
     ),
+    "the two items with the nearest scores swapped": Lie(
+        {"jax": "nearest"}, everywhere("pass"), ("jax", "pytorch", "tie"), flips=1
+    ),
+    "scores bent, in the right order": Lie(
+        {"jax": "bent"},
+        everywhere("fail"),
+        ("pytorch",),
+        sides_with="pytorch",
+        flips=0,
+        words=(FAILS,),
+    ),
     "packed without a mask": Lie(
         {"jax": "unmasked:2"},
         everywhere("fail"),
@@ -301,6 +317,7 @@ def complaints(name: str, result: Comparison) -> list[str]:
     if leaking != lie.isolation:
         wrong.append(f"isolation: {leaking}, not {lie.isolation}")
     wrong += cache_complaints(lie, view)
+    wrong += ranking_complaints(lie, view)
     if view.oracle_sides_with != lie.sides_with:
         wrong.append(f"oracle: {view.oracle_sides_with}, not {lie.sides_with}")
     verdicts_of_oracle = {b: found.verdict for b, found in view.oracle.items()}
@@ -336,6 +353,14 @@ def oracle_verdicts(lie: Lie) -> dict[Backend, OracleVerdict]:
         b: "agrees" if lie.sides_with in (b, "both") else "wrong" for b in ("jax", "pytorch")
     }
     return {**found, **lie.oracle}
+
+
+def ranking_complaints(lie: Lie, view: ViewComparison) -> list[str]:
+    """The same of the order of the items."""
+    flips = {c.chunk_size: c.ranking.flipped_pairs for c in view.cells if c.ranking is not None}
+    if lie.flips is None or flips == dict.fromkeys(CHUNKS, lie.flips):
+        return []
+    return [f"flipped pairs: {flips}, not {lie.flips} each"]
 
 
 def cache_complaints(lie: Lie, view: ViewComparison) -> list[str]:
@@ -469,6 +494,20 @@ CHECKS: dict[str, tuple[object, str, object, str]] = {
         always(NoiseFloor(repeats=4, max_abs_diff=0.0)),
         "answers that jitter inside the gate",
     ),
+    "the ranking": (
+        assemble,
+        "rank",
+        lambda candidate, reference, labels, noise: ranking.rank(
+            reference, reference, labels, noise
+        ),
+        "the two items with the nearest scores swapped",
+    ),
+    "the ranking's ties by noise": (
+        assemble,
+        "largest_noise",
+        always(0.0),
+        "answers that jitter inside the gate",
+    ),
     "the prefix cache": (
         assemble,
         "prefix_cache",
@@ -503,6 +542,49 @@ def test_the_leak_at_other_lengths_is_caught_by_its_own_check_alone(bench: Bench
     for cell in view.cells:
         only = cell.backend == "jax"
         assert [one.code for one in cell.reasons] == ["leaks"] * only
+
+
+def test_two_swapped_items_are_caught_by_the_ranking_alone_and_named(bench: Bench) -> None:
+    name = "the two items with the nearest scores swapped"
+    view = result_of(bench, name).portable
+    assert view.oracle_sides_with == "both"
+    assert all(cell.eligible for cell in view.cells)
+    for chunk in CHUNKS:
+        found = view.cell("jax", chunk).ranking
+        assert found is not None
+        assert found.widest_flip is not None
+        pairs = 30 * 29 // 2
+        assert (found.pairs, found.tau) == (pairs, pytest.approx((pairs - 2) / pairs))
+        # The flipped items are the two that were swapped, in one of the passes.
+        assert tuple(found.widest_flip.items) in swapped_in_a_pass(chunk)
+        assert found.widest_flip.difference < 0.02
+
+    barred = bench.result(LIES[name].told, ranking={"min_tau": 0.9, "max_flips": 0}).portable
+    for cell in barred.cells:
+        only = cell.backend == "jax"
+        assert [one.code for one in cell.reasons] == ["ranking_failed"] * only
+    assert barred.winner.outcome == "pytorch"
+    allowed = bench.result(LIES[name].told, ranking={"min_tau": 0.9, "max_flips": 1}).portable
+    assert all(cell.eligible for cell in allowed.cells)
+
+
+def swapped_in_a_pass(chunk: int) -> set[tuple[int, int]]:
+    """Of each pass the two items with the nearest scores, the higher first."""
+    found = set()
+    for phase in ("sweep", "confirm"):
+        for run in range(2):
+            query = WORKLOAD.salted_query(WORKLOAD.salt(phase, chunk, run))
+            (_, low), (_, high) = nearest(query, WORKLOAD.items)
+            found.add((WORKLOAD.items.index(high), WORKLOAD.items.index(low)))
+    return found
+
+
+def test_bent_scores_keep_their_order_to_the_last_pair(bench: Bench) -> None:
+    view = result_of(bench, "scores bent, in the right order").portable
+    for chunk in CHUNKS:
+        found = view.cell("jax", chunk).ranking
+        assert found is not None
+        assert (found.kept, found.top_1, found.top_10) == (True, True, 10)
 
 
 @pytest.mark.parametrize("lie", ["nan", "unnormalised"])

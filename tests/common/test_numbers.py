@@ -140,3 +140,23 @@ def test_a_number_of_the_contract_is_written_as_it_stands_there(value: float, te
 @given(st.floats(1e-9, 1e9))
 def test_a_number_of_the_contract_reads_as_itself(value: float) -> None:
     assert float(numbers.plain(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "limits", "text"),
+    [
+        (1.0, (), "1"),
+        (0.9999999, (), "0.9999999"),
+        (0.98994, (), "0.990"),
+        (0.98994, (0.99,), "0.9899"),
+        (0.99, (0.99,), "0.990"),
+        (0.0, (), "0.000"),
+        (-0.0002, (), "-0.0002"),
+        (-1.0, (), "-1"),
+        (None, (), "—"),
+    ],
+)
+def test_only_a_whole_correlation_reads_one_and_a_limit_is_kept(
+    value: float | None, limits: tuple[float, ...], text: str
+) -> None:
+    assert numbers.correlation(value, *limits) == text

@@ -28,6 +28,7 @@ from stages.report.figures import draw_all
 from stages.report.first_screen import first_screen
 from stages.report.prose.flags import flag as worded
 from stages.report.prose.winner import answer
+from stages.report.ranking import ranking_answer
 from stages.report.render import render_all
 from stages.workload import build_workload
 from tools.diff.conditions import measured
@@ -49,6 +50,16 @@ def wrong_item(phase: Any, chunk: int, run: int, item: int) -> float:
     return plain_score(phase, chunk, run, (item + 1) % ITEMS)
 
 
+def close(phase: Any, chunk: int, run: int, item: int) -> float:
+    """Scores whose last two are 0.005 apart."""
+    return 0.505 if item == 3 else plain_score("sweep", 1, 0, item)
+
+
+def swapped(phase: Any, chunk: int, run: int, item: int) -> float:
+    """The same with those two in each other's place: inside the gate, in another order."""
+    return close(phase, chunk, run, {2: 3, 3: 2}.get(item, item))
+
+
 @dataclass
 class Situation:
     """What was measured; both views alike unless said otherwise.
@@ -67,6 +78,7 @@ class Situation:
         at_url: backend and view -> whether its server, started elsewhere, was sent requests
             twice; ``None`` where that is not known.
         stand_in: backend and view -> whether code of this project stood in for a part of it.
+        ranking: the contract's gate of the order of the items.
         left: chunk size -> the modes of JAX's passes, by its log; not told of any other.
     """
 
@@ -95,6 +107,7 @@ class Situation:
     at_url: Mapping[tuple[Backend, View], bool | None] = field(default_factory=dict)
     stand_in: Collection[tuple[Backend, View]] = ()
     left: Mapping[int, Sequence[PassMode]] = field(default_factory=dict)
+    ranking: Mapping[str, float] | None = None
 
     def compare(self) -> Comparison:
         made = self._contract()
@@ -121,6 +134,7 @@ class Situation:
             workload__apply_softmax=self.labels > 1,
             chunk_sizes=self.chunks,
             passes__sweep=self.runs,
+            gate__ranking=self.ranking,
             selection__resamples=1000,
             **changes,
         )
@@ -329,6 +343,35 @@ TABLE = {
         leader="pytorch",
         chunk_size=2,
     ),
+    # The oracle knows other scores of the last item, which lowers the confidence of both rows.
+    "another order, which the contract does not gate": Row(
+        Situation(jax_score=swapped, reference_score=close),
+        "jax",
+        "low",
+        TWICE_AS_FAST,
+        leader="jax",
+        chunk_size=2,
+    ),
+    "another order than the contract allows": Row(
+        Situation(
+            jax_score=swapped, reference_score=close, ranking={"min_tau": 0.6, "max_flips": 0}
+        ),
+        "pytorch",
+        "low",
+        "In both views, PyTorch wins with 2.00 items/s, as JAX has no eligible cell (the items are"
+        " not in the reference's order: Kendall's tau-b 0.667 (at least 0.6 allowed), 1"
+        " flipped pair (at most 0 allowed) at 3 of 3 chunk sizes).",
+        leader="pytorch",
+        chunk_size=2,
+    ),
+    "the order that the contract asks for": Row(
+        Situation(ranking={"min_tau": 1.0, "max_flips": 0}),
+        "jax",
+        "high",
+        TWICE_AS_FAST,
+        leader="jax",
+        chunk_size=2,
+    ),
     "PyTorch fails half its passes": Row(
         Situation(jax=steady(2.0), pytorch=steady(1.0), failing={"pytorch": (1, 3)}),
         "jax",
@@ -471,6 +514,32 @@ def test_scores_that_really_are_flat_still_decide_nothing(labels: int, items: in
         mine = [cell for cell in view.cells if cell.backend == "jax"]
         assert {cell.gate.verdict for cell in mine if cell.gate} == {"inconclusive"}
         assert not any(cell.eligible for cell in mine)
+
+
+@pytest.mark.parametrize(("items", "word"), [(1, "nothing to rank"), (4, "kept")])
+def test_a_gated_order_of_one_item_bars_nothing(items: int, word: str) -> None:
+    found = Situation(items=items, ranking={"min_tau": 1.0, "max_flips": 0}).compare()
+    for view in found.views():
+        assert all(cell.eligible for cell in view.cells)
+        assert ranking_answer(view).word == word
+        orders = [c.ranking for c in view.cells if c.backend == "jax"]
+        assert [one and one.noise for one in orders] == [0.0] * len(found.scope.chunk_sizes)
+        assert not [c for c in view.cells if c.backend == "pytorch" and c.ranking]
+
+
+def test_a_gated_order_that_cannot_be_told_has_a_reason_of_its_own() -> None:
+    def flat(phase: Any, chunk: int, run: int, item: int) -> float:
+        return 0.5
+
+    gated = Situation(
+        jax_score=flat, reference_score=flat, ranking={"min_tau": 1.0, "max_flips": 0}
+    )
+    for view in gated.compare().views():
+        for cell in view.cells:
+            only = cell.backend == "jax"
+            codes = ["gate_inconclusive", "ranking_unknown"] * only
+            assert [one.code for one in cell.reasons] == codes
+        assert ranking_answer(view).word == "no order"
 
 
 def without_shares(sentence: str) -> str:

@@ -75,6 +75,10 @@ def test_a_view_shows_winner_selected_cells_noise_ratio_and_gate() -> None:
         # The largest difference 1e-6 of 0.02, the mean 1e-7 of 0.01.
         "gate.max_abs_diff_pct_of_limit": 0.005,
         "gate.mean_abs_diff_pct_of_limit": 0.001,
+        "ranking.kept_cells": 2,
+        "ranking.cells": 2,
+        "ranking.smallest_tau": 1.0,
+        "ranking.most_flipped_pairs": 0,
     }
 
 
@@ -89,6 +93,8 @@ def test_names_are_the_same_when_a_backend_has_no_figures() -> None:
     assert found["candidate_over_reference"] is None
     assert found["gate.max_abs_diff_pct_of_limit"] is None
     assert (found["gate.passed_cells"], found["gate.cells"]) == (0, 2)
+    assert (found["ranking.kept_cells"], found["ranking.cells"]) == (0, 2)
+    assert found["ranking.smallest_tau"] is found["ranking.most_flipped_pairs"] is None
 
 
 def test_an_interval_without_an_upper_end_leaves_only_that_end_out() -> None:
@@ -106,6 +112,14 @@ def test_a_difference_that_is_not_a_number_does_not_hide_behind_the_others() -> 
     found = portable(made.replaced(steady(), odd))
     assert found["gate.max_abs_diff_pct_of_limit"] is None
     assert found["gate.passed_cells"] == 1
+
+
+def test_only_an_order_that_is_kept_everywhere_reads_one() -> None:
+    hardly = made.reordered(tau=0.999996, flipped_pairs=1)
+    cell = made.cell("jax", "portable", 1, 40.0, ranking=hardly)
+    found = portable(made.replaced(steady(), cell))
+    assert (found["ranking.kept_cells"], found["ranking.cells"]) == (1, 2)
+    assert (found["ranking.smallest_tau"], found["ranking.most_flipped_pairs"]) == (0.9999, 1)
 
 
 def test_a_failed_cell_leaves_its_fields_of_the_plot_empty() -> None:

@@ -15,7 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from stages.common.errors import ContractError
-from stages.contract import Contract, ordinary_ids, parse_contract
+from stages.contract import Contract, RankingGate, ordinary_ids, parse_contract
 
 
 def refused(raw: object) -> str:
@@ -57,6 +57,25 @@ def test_the_committed_contract_is_valid() -> None:
         ({"gate__max_abs_diff": "0"}, "gate.max_abs_diff", "'0'"),
         ({"gate__max_abs_diff": -0.1}, "gate.max_abs_diff", "-0.1"),
         ({"gate__max_abs_diff": float("nan")}, "gate.max_abs_diff", "nan"),
+        ({"gate__ranking": True}, "gate.ranking", "True; allowed: a section with keys of its own"),
+        ({"gate__ranking": {"min_tau": 0.9}}, "gate.ranking.max_flips", "'nothing'"),
+        (
+            {"gate__ranking": {"min_tau": 1.1, "max_flips": 0}},
+            "gate.ranking.min_tau",
+            "1.1; allowed: less than or equal to 1",
+        ),
+        ({"gate__ranking": {"min_tau": "1", "max_flips": 0}}, "gate.ranking.min_tau", "'1'"),
+        (
+            {"gate__ranking": {"min_tau": float("nan"), "max_flips": 0}},
+            "gate.ranking.min_tau",
+            "nan",
+        ),
+        (
+            {"gate__ranking": {"min_tau": 0.9, "max_flips": -1}},
+            "gate.ranking.max_flips",
+            "-1; allowed: greater than or equal to 0",
+        ),
+        ({"gate__ranking": {"min_tau": 0.9, "max_flips": 0.5}}, "gate.ranking.max_flips", "0.5"),
         ({"selection__guardrail": 0.9}, "selection.guardrail", "0.9"),
         ({"prices_usd_per_hour__jax": 0}, "prices_usd_per_hour.jax", "0"),
         ({"model__kind": "gguf"}, "model", "gguf"),
@@ -84,6 +103,18 @@ def test_a_wrong_value_names_its_key_and_what_was_found(
     message = refused(raw_contract(**changes))
     assert message.startswith(f"params.yaml: {key}: found")
     assert found in message
+
+
+def test_the_order_of_the_items_is_gated_only_where_the_contract_says_so() -> None:
+    assert parse_contract(raw_contract()).gate.ranking is None
+    bare = raw_contract()
+    del bare["gate"]["ranking"]
+    assert parse_contract(bare).gate.ranking is None
+    gated = parse_contract(raw_contract(gate__ranking={"min_tau": 1, "max_flips": 0}))
+    assert gated.gate.ranking == RankingGate(min_tau=1.0, max_flips=0)
+    message = refused(raw_contract(gate__ranking={"min_tau": 1, "max_flip": 0}))
+    assert message.startswith("params.yaml: gate.ranking.max_flip: found")
+    assert "did you mean 'max_flips'?" in message
 
 
 @pytest.mark.parametrize(

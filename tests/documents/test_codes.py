@@ -40,6 +40,7 @@ REASONS: list[dict[str, Any]] = [
     {"code": "gate_inconclusive", "controls": ["items_rotated"]},
     {"code": "mixed_modes", "modes": {"packed": 4, "cached": 1}},
     {"code": "leaks", "items": [1], "change": 0.1, "limit": 0.01},
+    {"code": "ranking_failed", "tau": 0.5, "min_tau": 0.9, "flips": 3, "max_flips": 0},
 ]
 CASES = [(Flag, one) for one in FLAGS] + [(Reason, one) for one in REASONS]
 

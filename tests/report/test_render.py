@@ -178,11 +178,13 @@ def test_every_check_is_a_row_with_its_verdict_first_in_both_views() -> None:
     rows = table_after(report(plain_comparison()), "## Can these scores be trusted?")
 
     assert rows[0] == ["Check", "Portable view", "Best-native view"]
-    assert len(rows) == 14
-    gate, power = rows[1:3]
+    assert len(rows) == 15
+    gate, power, ranking = rows[1:4]
     assert gate[0] == "Gate"
     assert all(cell.startswith("**pass**: 2 of 2 JAX cells pass") for cell in gate[1:])
     assert all(cell.startswith("**all caught**: 6 wrong answers") for cell in power[1:])
+    kept = "**kept**: the order is kept in 2 of 2 JAX cells"
+    assert all(cell.startswith(kept) for cell in ranking[1:])
 
 
 def test_the_files_of_the_probes_and_the_oracle_are_where_their_stages_put_them() -> None:

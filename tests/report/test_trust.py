@@ -77,6 +77,7 @@ def test_where_all_is_well_every_check_says_so_and_nothing_stands_against_it() -
     assert words == {
         "Gate": ["pass", "pass"],
         "Power": ["all caught", "all caught"],
+        "Ranking": ["kept", "kept"],
         "Noise floor, JAX": ["none", "none"],
         "Noise floor, PyTorch": ["none", "none"],
         "Isolation, JAX": ["isolated", "isolated"],

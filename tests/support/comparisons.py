@@ -14,6 +14,7 @@ from stages.documents.comparison import (
     ControlName,
     ControlResult,
     DelimitedResult,
+    FlippedPair,
     GateResult,
     Interval,
     Isolation,
@@ -25,6 +26,7 @@ from stages.documents.comparison import (
     Pair,
     PassTime,
     PrefixCache,
+    Ranking,
     Ratio,
     Reason,
     ReasonCode,
@@ -76,6 +78,37 @@ PASSED = GateResult(
     worst_pass="confirm 3",
     controls=CAUGHT,
 )
+
+
+KEPT = Ranking(
+    items=ITEMS,
+    compared_passes=12,
+    noise=0.0,
+    tau=1.0,
+    top_1=True,
+    top_10=10,
+    pairs=496,
+    flipped_pairs=0,
+    worst_pass="sweep 0",
+    widest_flip=None,
+)
+NOT_RANKED = Ranking(
+    compared_passes=0,
+    noise=0.0,
+    **dict.fromkeys(set(KEPT.model_fields_set) - {"compared_passes", "noise"}),
+)
+
+
+def reordered(**changes: Any) -> Ranking:
+    """Two of 496 pairs of items flipped, unless a test says otherwise: (494 - 2) / 496."""
+    fields: dict[str, Any] = {
+        "tau": 492 / 496,
+        "top_10": 9,
+        "flipped_pairs": 2,
+        "worst_pass": "confirm 3",
+        "widest_flip": FlippedPair(items=[3, 7], difference=0.0012),
+    }
+    return KEPT.model_copy(update={**fields, **changes})
 
 
 def gate(verdict: str, largest: float | None, mean: float | None) -> GateResult:
@@ -217,6 +250,7 @@ def cell(backend: Backend, view: View, chunk_size: int, items_per_s: float, **ch
         "client_share": 0.01,
         "round_trip_share": 0.002,
         "gate": PASSED if backend == "jax" else None,
+        "ranking": KEPT if backend == "jax" else None,
         "eligible": True,
         "reasons": [],
         "inside_guardrail": True,
@@ -240,6 +274,7 @@ def failed(backend: Backend, view: View, chunk_size: int, kind: str) -> Cell:
         "success_rate": 0.0,
         "failures": {kind: 5},
         "gate": gate("not_compared", None, None) if backend == "jax" else None,
+        "ranking": NOT_RANKED if backend == "jax" else None,
         "eligible": False,
         "reasons": [reason("failed_passes", good=0, planned=5), reason("no_figures")],
         "inside_guardrail": False,

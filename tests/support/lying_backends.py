@@ -45,14 +45,19 @@ CHUNKS = [1, 5, 15, 30]
 CONFIRMED: dict[Backend, list[int]] = {"jax": [1, 5, 15], "pytorch": [1, 15, 30]}
 
 
+# Lies that must know every item of a pass.
+OF_THE_WORKLOAD = ("nearest",)
+
 # The baseline's own is fixed by its version.
 DELIMITERS: dict[Backend, int] = {"jax": 2, "pytorch": 9999}
 
 
-def make_contract(flags: Mapping[Backend, Mapping[str, Any]]) -> Contract:
+def make_contract(
+    flags: Mapping[Backend, Mapping[str, Any]], ranking: Mapping[str, Any] | None = None
+) -> Contract:
     """A small contract whose backends are scoring servers, with these flags when portable.
 
-    In the portable view both are asked to pack items.
+    In the portable view both are asked to pack items. ``ranking`` is its gate of the ranking.
     """
     raw: dict[str, Any] = raw_contract(
         workload__items=ITEMS,
@@ -62,6 +67,7 @@ def make_contract(flags: Mapping[Backend, Mapping[str, Any]]) -> Contract:
         passes__confirm=2,
         limits__start_timeout_s=PATIENCE_S,
         limits__call_timeout_s=PATIENCE_S,
+        gate__ranking=ranking,
         selection__resamples=200,
         probes__repeats=4,
         oracle__samples_per_chunk=20,
@@ -98,9 +104,21 @@ class Bench:
     folder: Path
     measured: dict[tuple[Backend, View, str], Path] = field(default_factory=dict)
 
-    def result(self, lies: dict[Backend, str], salts: list[list[int]] | None = None) -> Comparison:
-        """The comparison when ``lies`` are told in the portable view and none otherwise."""
-        contract = make_contract({b: self._flags(lie, salts) for b, lie in lies.items()})
+    def result(
+        self,
+        lies: dict[Backend, str],
+        salts: list[list[int]] | None = None,
+        ranking: Mapping[str, Any] | None = None,
+    ) -> Comparison:
+        """The comparison when ``lies`` are told in the portable view and none otherwise.
+
+        Args:
+            lies: backend -> its lie.
+            salts: lie only about requests with one of these.
+            ranking: the contract's gate of the ranking.
+        """
+        flags = {b: self._flags(lie, salts) for b, lie in lies.items()}
+        contract = make_contract(flags, ranking)
         with inside(self.folder):
             for backend in BACKENDS:
                 for view in VIEWS:
@@ -124,6 +142,10 @@ class Bench:
             return compare(contract)
 
     def _flags(self, lie: str, salts: list[list[int]] | None) -> dict[str, str]:
+        if lie in OF_THE_WORKLOAD:
+            path = self.folder / "items.json"
+            path.write_text(json.dumps(WORKLOAD.items))
+            return {"lie": lie, "lie-items": str(path)}
         if salts is None:
             return {"lie": lie}
         path = self.folder / f"{lie}.json"

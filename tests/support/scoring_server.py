@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import http.server
+import itertools
 import json
 import os
 import signal
@@ -30,6 +31,12 @@ def right_score(query: list[int], item: list[int]) -> float:
 def picked(item: list[int]) -> bool:
     """Whether a lie about some items is about this one; the same in every call."""
     return item[0] % 7 == 0
+
+
+def nearest(query: list[int], items: list[list[int]]) -> tuple[tuple[float, list[int]], ...]:
+    """The two items whose right scores are nearest, each with its score, the lower first."""
+    ranked = sorted((right_score(query, item), item) for item in items)
+    return min(itertools.pairwise(ranked), key=lambda two: two[1][0] - two[0][0])
 
 
 class PrefixMemory:
@@ -55,13 +62,20 @@ class Liar:
     Args:
         lie: ``NAME`` or ``NAME:NUMBER``; empty for none.
         salts: queries that begin with one of these are lied about, if any are given.
+        workload: all items of a pass, for a lie that must know them.
     """
 
-    def __init__(self, lie: str = "", salts: list[list[int]] | None = None) -> None:
+    def __init__(
+        self,
+        lie: str = "",
+        salts: list[list[int]] | None = None,
+        workload: list[list[int]] | None = None,
+    ) -> None:
         name, _, number = lie.partition(":")
         self._method = getattr(self, f"_{name}") if name else None
         self._number = float(number or 0)
         self._salts = salts
+        self._workload = workload or []
         self._query: list[int] = []
         self._before: list[int] = []
         self._calls = 0
@@ -157,6 +171,17 @@ class Liar:
             scores.append([p, 1 - p])
             before = [*before, *item]
         return scores
+
+    def _nearest(self, right: list[float], items: list[list[int]]) -> list[list[float]]:
+        # The two items of the workload with the nearest scores change places, in any request.
+        (low, one), (high, other) = nearest(self._query, self._workload)
+        swapped = {tuple(one): high, tuple(other): low}
+        lied = [swapped.get(tuple(item), p) for p, item in zip(right, items, strict=True)]
+        return [[p, 1 - p] for p in lied]
+
+    def _bent(self, right: list[float], _: object) -> list[list[float]]:
+        # Up to 0.25 off, and in the right order.
+        return [[p * p, 1 - p * p] for p in right]
 
     def _jitter(self, right: list[float], _: object) -> list[list[float]]:
         off = self._number * (1 if self._calls % 2 else -1)
@@ -368,14 +393,18 @@ def main() -> None:
     parser.add_argument("--late", type=float, default=0.05, help="seconds after the answer")
     parser.add_argument("--lie", default="", help="which lie to tell")
     parser.add_argument("--lie-salts", type=Path, help="lie only about these salts (JSON)")
+    parser.add_argument("--lie-items", type=Path, help="all items of a pass (JSON)")
     parser.add_argument("--infos", type=Path, help="what it says by path (JSON), if it is asked")
     parser.add_argument("--key", help="refuse requests without this API key")
     parser.add_argument("--strict", action="store_true", help="refuse arguments it does not know")
     Handler.arguments, unknown = parser.parse_known_args()
     if unknown and Handler.arguments.strict:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    salts = Handler.arguments.lie_salts
-    Handler.liar = Liar(Handler.arguments.lie, json.loads(salts.read_text()) if salts else None)
+    salts, items = (
+        json.loads(path.read_text()) if path else None
+        for path in (Handler.arguments.lie_salts, Handler.arguments.lie_items)
+    )
+    Handler.liar = Liar(Handler.arguments.lie, salts, items)
     if Handler.arguments.split_salts is not None:
         Handler.split_salts = json.loads(Handler.arguments.split_salts.read_text())
     address = (Handler.arguments.host, Handler.arguments.port)

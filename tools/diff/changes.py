@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stages.contract import Backend, View
-from stages.documents.comparison import Cell, Comparison, GateResult, ViewComparison
+from stages.documents.comparison import Cell, Comparison, GateResult, Ranking, ViewComparison
 from tools.diff.welch import Contrast, contrast, holm
 
 LEVEL = 0.05
@@ -80,6 +80,15 @@ class ScoreChange:
     after: Cell
     was: GateResult
     now: GateResult
+
+
+@dataclass(frozen=True, slots=True)
+class RankingChange:
+    """A gated cell whose items are further from the reference's order than before."""
+
+    after: Cell
+    was: Ranking
+    now: Ranking
 
 
 def obstacles(old: Comparison, new: Comparison) -> list[str]:
@@ -207,3 +216,20 @@ def _noteworthy(was: GateResult, now: GateResult) -> bool:
         return True
     old, new = was.max_abs_diff, now.max_abs_diff
     return old is not None and new is not None and new > GROWN * old
+
+
+def ranking_changes(old: Comparison, new: Comparison) -> list[RankingChange]:
+    """Gated cells with more flipped pairs, a lower tau-b or fewer right items at the top now."""
+    return [
+        RankingChange(after, before.ranking, after.ranking)
+        for pair in pairs(old, new)
+        if (before := pair.before) and (after := pair.after)
+        if before.ranking and after.ranking and _is_worse(before.ranking, after.ranking)
+    ]
+
+
+def _is_worse(was: Ranking, now: Ranking) -> bool:
+    figures = ((-(r.flipped_pairs or 0), r.tau, r.top_1, r.top_10) for r in (was, now))
+    return any(
+        old is not None and new is not None and new < old for old, new in zip(*figures, strict=True)
+    )

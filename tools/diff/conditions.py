@@ -16,6 +16,7 @@ from stages.report import format as f
 from stages.report.elsewhere import where
 from stages.report.modes import named
 from stages.report.prose.server import cpu_share
+from stages.report.ranking import ranking_gate
 
 _STARTING_ANEW = frozenset({"--port", "--host", "--model-path"})
 _SHORT_HASH = 12
@@ -120,6 +121,7 @@ def _contract(of: Comparison) -> dict[str, str]:
         "limits.call_timeout_s": f.plain(scope.call_timeout_s),
         "gate.max_abs_diff": f.plain(of.gate.max_abs_diff),
         "gate.mean_abs_diff": f.plain(of.gate.mean_abs_diff),
+        "gate.ranking": ranking_gate(of),
         "selection.guardrail": f.plain(of.selection.guardrail),
         "selection.resamples": str(of.selection.resamples),
         "selection.seed": str(of.selection.seed),

@@ -20,16 +20,20 @@ from stages.report.checks import (
     oracle_answer,
     prefix_cache_answer,
 )
+from stages.report.prose.ranking import changed
 from stages.report.prose.scores import verdict
 from stages.report.prose.winner import in_short, leads, outcome
+from stages.report.ranking import ranking_answer
 from stages.report.render import Verbatim, printed, span, templates
 from tools.diff.changes import (
     COMPARED,
     CellChange,
+    RankingChange,
     ScoreChange,
     Word,
     cell_changes,
     obstacles,
+    ranking_changes,
     score_changes,
     shared,
 )
@@ -79,6 +83,10 @@ def changes_markdown(old: NamedComparison, new: NamedComparison, at_least: float
                 *besides(cells, other.pair),
                 *_winners(one, other),
                 *(_score_sentence(score, new.comparison.pair) for score in scores),
+                *(
+                    _ranking_sentence(one, new.comparison.pair)
+                    for one in ranking_changes(one, other)
+                ),
             ],
             machines=_machines(conditions),
             measured=[(side.label, measured(side.comparison)) for side in (old, new)],
@@ -149,13 +157,17 @@ def _view_rows(
         ("confidence", _confidence(one), _confidence(other)),
         ("gate", gate_answer(one, old.gate).figure, gate_answer(other, new.gate).figure),
     ]
+    rows += _changed("ranking", ranking_answer(one), ranking_answer(other))
     for backend in shared(old, new):
         for name, before, after in _checks(backend, one, other, old, new):
-            if before.word != after.word:
-                title = f"{name}, {old.pair.title(backend)}"
-                answers = [f"{answer.word}: {answer.figure}" for answer in (before, after)]
-                rows.append((title, answers[0], answers[1]))
+            rows += _changed(f"{name}, {old.pair.title(backend)}", before, after)
     return f.VIEW_NAMES[one.view].capitalize(), rows
+
+
+def _changed(name: str, before: Answer, after: Answer) -> Iterator[tuple[str, str, str]]:
+    """The row of a check, if its verdict changed."""
+    if before.word != after.word:
+        yield name, f"{before.word}: {before.figure}", f"{after.word}: {after.figure}"
 
 
 def _checks(
@@ -183,6 +195,11 @@ def _score_sentence(change: ScoreChange, pair: Pair) -> str:
         return f"Gate, {f.at(change.after, pair)}: {was} before, {now} now."
     where = f.at(change.after, pair)
     return f"Scores of {where} are more than ten times further from the reference's."
+
+
+def _ranking_sentence(change: RankingChange, pair: Pair) -> str:
+    was, now = changed(change.was), changed(change.now)
+    return f"Order of the items, {f.at(change.after, pair)}: {now} (before: {was})."
 
 
 def _score_row(change: ScoreChange, old: Comparison, new: Comparison) -> tuple[str, str, str, str]:

@@ -15,6 +15,7 @@ from stages.documents.comparison import (
     ViewComparison,
 )
 from stages.report import format as f
+from stages.report.prose import ranking
 
 PLAIN: Mapping[str, str] = {
     "no_figures": "no figures",
@@ -23,8 +24,10 @@ PLAIN: Mapping[str, str] = {
     "not_compared": "no pass could be compared with the reference",
     "not_probed": "isolation between items could not be probed",
     "lengths_not_probed": "isolation from items of other lengths could not be probed",
+    "ranking_unknown": f"the ranking cannot be judged: {ranking.UNTOLD}",
 }
 _MIXED = "the server scored items in more than one way, so there is no one figure"
+_COUNTED = ("failed_passes", "gate_inconclusive", "mixed_modes", "ranking_failed")
 _FLAT = "the gate is inconclusive: the scores are so flat that it would also pass"
 
 
@@ -41,6 +44,8 @@ def reason(of: Reason) -> str:
             return f"{_MIXED}: {_by_mode(of)}"
         case "leaks":
             return _leak(of.items, of.change, of.limit)
+        case "ranking_failed":
+            return ranking.failed(of)
         case "not_probed" if of.alone is not None:
             return f"{PLAIN['not_probed']}: {failed_alone(of.alone)}"
         case code:
@@ -105,9 +110,7 @@ def none_eligible(backend: Backend, cells: Sequence[Cell]) -> str:
 
 def _kind(of: Reason) -> str:
     """The key under which reasons that differ in their figures alone are counted."""
-    return (
-        of.code if of.code in ("failed_passes", "gate_inconclusive", "mixed_modes") else reason(of)
-    )
+    return of.code if of.code in _COUNTED else reason(of)
 
 
 def _ranged(some: Sequence[Reason]) -> str:
@@ -118,6 +121,8 @@ def _ranged(some: Sequence[Reason]) -> str:
         return f"{_FLAT} wrong answers"
     if some[0].code == "mixed_modes":
         return _MIXED
+    if some[0].code == "ranking_failed":
+        return ranking.OTHER_ORDER
     passes = [(one.good or 0, one.planned or 0) for one in some]
     (fewest, of), *_, (most, planned) = sorted(passes, key=lambda one: one[0] / one[1])
     between = f"{fewest}{'' if of == planned else f' of {of}'} to {most} of {planned}"

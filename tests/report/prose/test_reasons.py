@@ -34,6 +34,13 @@ WORDS: dict[str, Reason] = {
     "isolation from items of other lengths could not be probed": build.reason("lengths_not_probed"),
     "scores depend on neighbouring items: those of items 7 and 12 moved by up to 0.310 (limit"
     " 1.00e-04)": build.reason("leaks", items=[7, 12], change=0.31, limit=1e-4),
+    "the items are not in the reference's order: Kendall's tau-b 0.9899 (at least 0.99"
+    " allowed), 3 flipped pairs (at most 0 allowed)": build.reason(
+        "ranking_failed", tau=0.98994, min_tau=0.99, flips=3, max_flips=0
+    ),
+    "the ranking cannot be judged: no two items' scores can be told apart": build.reason(
+        "ranking_unknown"
+    ),
 }
 
 

@@ -8,15 +8,17 @@ import comparisons as made
 import numpy as np
 import pytest
 
-from stages.contract import VIEWS, Backend, View
-from stages.documents.comparison import Cell, Comparison, PassTime, ViewComparison
+from stages.contract import VIEWS, Backend, RankingGate, View
+from stages.documents.comparison import Cell, Comparison, PassTime, Ranking, ViewComparison
 from tools.diff.changes import (
     CHANGED,
     CellChange,
     cell_changes,
     obstacles,
+    ranking_changes,
     score_changes,
 )
+from tools.diff.conditions import changed_conditions
 from tools.diff.words import NamedComparison, changes_markdown
 
 SIZES = [1, 2, 4, 8, 16, 32]
@@ -289,3 +291,59 @@ def test_another_pair_is_an_obstacle_and_the_page_says_so() -> None:
     page = changes_markdown(NamedComparison("HEAD", old), NamedComparison(None, new), FIVE_PERCENT)
     assert "These runs cannot be compared: the new one has other backends" in page
     assert "the winner was" not in page
+
+
+def in_order(ranking: Ranking) -> Comparison:
+    mine = made.cell("jax", "portable", 8, 40.0, ranking=ranking)
+    other = made.cell("pytorch", "portable", 8, 40.0)
+    return made.comparison(made.view_of("portable", [mine, other]), made.view_of("best_native", []))
+
+
+FLIPPED = made.reordered()
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        (made.KEPT, made.KEPT, False),
+        (made.KEPT, FLIPPED, True),
+        (FLIPPED, made.KEPT, False),
+        (FLIPPED, FLIPPED, False),
+        (FLIPPED, made.reordered(flipped_pairs=3), True),
+        (FLIPPED, made.reordered(tau=0.9), True),
+        (FLIPPED, made.reordered(top_1=False), True),
+        (FLIPPED, made.reordered(top_10=8), True),
+        (FLIPPED, made.reordered(top_10=10), False),
+        # What was not compared, or has no order, is not worse than what has.
+        (made.NOT_RANKED, made.KEPT, False),
+        (FLIPPED, made.NOT_RANKED, False),
+    ],
+)
+def test_an_order_is_told_when_it_got_worse(was: Ranking, now: Ranking, told: bool) -> None:
+    sides = in_order(was), in_order(now)
+    assert bool(ranking_changes(*sides)) is told
+    page = changes_markdown(NamedComparison("A", sides[0]), NamedComparison("B", sides[1]), 0.05)
+    assert ("- Order of the items, JAX, portable view, chunk size 8: " in page) is told
+
+
+def test_the_row_of_the_ranking_stands_where_its_verdict_changed() -> None:
+    def page(*sides: Comparison) -> str:
+        old, new = (NamedComparison(name, one) for name, one in zip("AB", sides, strict=True))
+        return changes_markdown(old, new, 0.05)
+
+    kept, changed = in_order(made.KEPT), in_order(FLIPPED)
+    text = page(kept, changed)
+    assert "| Portable | ranking | kept: the order is kept in 1 of 1 JAX cell (" in text
+    assert "(before: Kendall's tau-b 1, no flipped pairs of 496)." in text
+    assert "| ranking |" not in page(changed, in_order(made.reordered(flipped_pairs=3)))
+
+
+def test_another_gate_of_the_ranking_is_another_condition() -> None:
+    old = in_order(made.KEPT)
+    gate = old.gate.model_copy(update={"ranking": RankingGate(min_tau=0.99, max_flips=0)})
+    (found,) = changed_conditions(old, old.model_copy(update={"gate": gate}))
+    assert (found.name, found.before, found.after) == (
+        "gate.ranking",
+        "reported, bars no cell",
+        "Kendall's tau-b at least 0.99 and no pair flipped",
+    )
