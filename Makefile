@@ -47,7 +47,7 @@ COMMIT :=
 DEVICE :=
 CHOICES = $(if $(TARGET),'target=$(TARGET)') $(if $(CONTRACT),'contract=$(CONTRACT)') $(SET)
 
-.PHONY: combine diff doctor measure plan repro test check params remeasure lock lock-commit setup
+.PHONY: combine diff doctor measure plan repro test test-quick check params remeasure lock lock-commit setup
 
 repro: setup ## run whatever is out of date and end with the report
 	@$(RUN) dvc repro
@@ -56,6 +56,12 @@ repro: setup ## run whatever is out of date and end with the report
 
 test: setup check browser kubectl ## every check and every test, real servers included
 	@$(RUN) python -m pytest --numprocesses logical
+
+# Pure logic, the lying backends and the decision tables: no real server and no browser.
+QUICK := $(addprefix tests/,adversarial compare contract documents measure/http plan report tools/plan workload)
+
+test-quick: setup ## the tests to run while working: minutes, and no real server
+	@$(RUN) python -m pytest --numprocesses logical $(QUICK)
 
 check: $(HARNESS) ## format, lint, types and who may import whom
 	@$(RUN) ruff format --check --quiet . && ruff check --quiet . && mypy && \

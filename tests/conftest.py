@@ -55,11 +55,41 @@ for name in [*os.environ]:
         del os.environ[name]
 
 SERVERS = PurePosixPath("tests/pipeline")
-# Of those, one that starts none of the real servers, and one whose model is the slowest to serve.
-QUEUE = SERVERS / "test_queue.py"
-TRAINED = SERVERS / "test_trained_model.py"
+
+# Three groups of files in which the real servers start, again and again: they take longest.
 # What goes on from one measured pipeline must run where it was measured.
-MEASURED_ONCE = (SERVERS / "test_pipeline.py", SERVERS / "test_two_machines.py")
+WITH_SERVERS = {
+    SERVERS / "test_pipeline.py": "measured once",
+    SERVERS / "test_two_machines.py": "measured once",
+    SERVERS / "test_real_elsewhere.py": "broken and measured again",
+    SERVERS / "test_real_faults.py": "broken and measured again",
+    SERVERS / "test_real_kills.py": "broken and measured again",
+    SERVERS / "test_packed_on_a_cpu.py": "other models and commits",
+    SERVERS / "test_multi_item_on_a_cpu.py": "other models and commits",
+    SERVERS / "test_trained_model.py": "other models and commits",
+}
+
+# They measure each lying backend once for all files.
+LYING = PurePosixPath("tests/adversarial")
+
+# The longest of the rest, the longest first: a worker that begins one of them last would still run
+# when all others are done.
+LONG = [
+    PurePosixPath("tests") / name
+    for name in (
+        "pipeline/test_queue.py",
+        "deploy/test_job_script.py",
+        "tools/combine/test_half.py",
+        "pipeline/test_remeasure.py",
+        "test_advice.py",
+        "oracle/test_score.py",
+        "browser/test_report_page.py",
+        "common/test_git.py",
+        "adversarial/test_lies.py",
+        "measure/record/test_resume.py",
+        "common/test_shell.py",
+    )
+]
 
 # It has somebody killed for want of memory.
 KILLS = "test_a_server_that_the_kernel_kills_for_its_memory_died_of_it"
@@ -71,24 +101,24 @@ def file_of(nodeid: str) -> PurePosixPath:
 
 
 def turn_of(nodeid: str) -> int:
-    """When a test's turn comes: 0 with the real servers, which take longest and so begin.
-
-    Who is done with all the rest goes on with the trained model.
-    """
+    """When a test's turn comes: 0 with the real servers, then the long files, then all others."""
     path = file_of(nodeid)
-    return {QUEUE: 1, TRAINED: 3}.get(path, 0 if path.parent == SERVERS else 2)
+    if path in WITH_SERVERS:
+        return 0
+    return 1 + LONG.index(path) if path in LONG else 1 + len(LONG)
 
 
 def group_of(nodeid: str) -> str:
-    """Tests of one group run one after another, in one process."""
+    """Tests of one group run one after another, in one process.
+
+    A file is a group, so that what its tests share is made once. Some files share it, too.
+    """
     path = file_of(nodeid)
-    if turn_of(nodeid) == 0:
-        return "measured once" if path in MEASURED_ONCE else "broken and measured again"
-    return "trained" if path == TRAINED else nodeid
+    return WITH_SERVERS.get(path, str(path.parent if path.parent == LYING else path))
 
 
 class Scheduling(LoadScopeScheduling):
-    """Two groups of tests on real servers, all other tests beside them."""
+    """Three groups of tests on real servers, the files of all other tests behind them."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
+import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from stages.common.errors import UserError
 from stages.contract import SyntheticModel
 from stages.documents.nonce import NONCE_FILE, read_nonce
 from stages.documents.oracle import read_oracle
-from stages.environments.build import ensure_environment, scratch_folder
+from stages.environments.build import ensure_environment
 from stages.oracle.command import SCORER, run_scorer
 from stages.oracle.sample import SampledItem, prompt_of, sample_items
 from stages.oracle.score import Answer, Job
@@ -97,7 +96,7 @@ def reference_scores(folder: Path, prompt: list[int], labels: list[int], softmax
 
 @dataclass(frozen=True)
 class Scored:
-    """One run of the real scorer."""
+    """One run of the real scorer, with its answer."""
 
     folder: Path
     job: Job
@@ -127,30 +126,84 @@ def prompts() -> list[list[int]]:
     return [*made, [made[-1][0] + 1, *made[-1][1:]]]
 
 
-def scored(folder: Path, **changes: Any) -> Scored:
-    plain = Job(str(folder), None, prompts(), LABELS, apply_softmax=True, threads=2)
-    job = replace(plain, **changes)
-    return Scored(folder, job, run_scorer(ensure_environment("sglang_pytorch"), job))
+# Runs the scorer on several jobs in one process, because it takes seconds to import torch, and
+# keeps what it prints. The first answer is printed, too. In the end it tells what was imported.
+SEVERAL = """\
+import contextlib, io, json, pathlib, runpy, sys
+folder = pathlib.Path({folder!r})
+for path in sorted(folder.glob("*.job")):
+    sys.stdin, printed = io.StringIO(path.read_text()), io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        runpy.run_path({scorer!r}, run_name="__main__")
+    path.with_suffix(".answer").write_text(printed.getvalue())
+print((folder / "0.answer").read_text())
+(folder / "modules").write_text(" ".join(sys.modules))
+"""
+
+
+@dataclass(frozen=True)
+class Scorings:
+    """Several runs of the real scorer."""
+
+    folder: Path
+    jobs: list[Job]
+
+    def run(self) -> None:
+        for number, job in enumerate(self.jobs):
+            (self.folder / f"{number}.job").write_text(json.dumps(vars(job)))
+        program = self.folder / "several.py"
+        program.write_text(SEVERAL.format(folder=str(self.folder), scorer=str(SCORER)))
+        first = run_scorer(ensure_environment("sglang_pytorch"), self.jobs[0], program)
+        assert first == self.answer(0)
+
+    def answer(self, number: int) -> Answer:
+        """What the stage makes of what the scorer printed."""
+        program = self.folder / f"{number}.py"
+        program.write_text(f"print(open({str(self.folder / f'{number}.answer')!r}).read())")
+        return run_scorer(Path(sys.executable), self.jobs[number], program)
+
+    def scored(self, number: int) -> Scored:
+        job = self.jobs[number]
+        return Scored(Path(job.model), job, self.answer(number))
+
+
+# Other prompts are around each prompt.
+ORDER = [4, 2, 5, 0, 3]
+OTHER_NORMS, AS_BUILT, AGAIN, LACKING, NOWHERE = range(5)
 
 
 @pytest.fixture(scope="module")
-def other_norms(tmp_path_factory: pytest.TempPathFactory) -> Scored:
-    folder = tmp_path_factory.mktemp("oracle") / "norms"
-    return scored(write_checkpoint(folder, plain_norms=False))
-
-
-@pytest.fixture(scope="module")
-def as_built(tmp_path_factory: pytest.TempPathFactory) -> Scored:
-    folder = tmp_path_factory.mktemp("oracle") / "built"
-    return scored(write_checkpoint(folder, plain_norms=True), apply_softmax=False)
+def scorings(tmp_path_factory: pytest.TempPathFactory) -> Scorings:
+    folder = tmp_path_factory.mktemp("scorings")
+    norms = write_checkpoint(folder / "norms", plain_norms=False)
+    built = write_checkpoint(folder / "built", plain_norms=True)
+    lacking = folder / "lacking"
+    shutil.copytree(built, lacking)
+    weights = load_file(lacking / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, lacking / "model.safetensors", metadata={"format": "pt"})
+    first = Job(str(norms), None, prompts(), LABELS, apply_softmax=True, threads=2)
+    others = [first.prompts[at] for at in ORDER]
+    made = Scorings(
+        folder,
+        [
+            first,
+            replace(first, model=str(built), apply_softmax=False),
+            replace(first, prompts=others, label_token_ids=LABELS[::-1]),
+            replace(first, model=str(lacking)),
+            replace(first, model="data/nowhere"),
+        ],
+    )
+    made.run()
+    return made
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize("run", ["as_built", "other_norms"])
+@pytest.mark.parametrize("run", [AS_BUILT, OTHER_NORMS], ids=["as_built", "other_norms"])
 def test_it_agrees_with_a_forward_pass_written_from_the_definition(
-    run: str, request: pytest.FixtureRequest
+    scorings: Scorings, run: int
 ) -> None:
-    made: Scored = request.getfixturevalue(run)
+    made = scorings.scored(run)
     assert len(made.answer.scores) == len(made.job.prompts)
     for prompt, scores in zip(made.job.prompts, made.answer.scores, strict=True):
         expected = reference_scores(made.folder, prompt, LABELS, made.job.apply_softmax)
@@ -159,66 +212,38 @@ def test_it_agrees_with_a_forward_pass_written_from_the_definition(
 
 
 @pytest.mark.servers
-def test_one_changed_token_far_from_the_end_changes_the_scores(other_norms: Scored) -> None:
-    *_, one, other = other_norms.answer.scores
+def test_one_changed_token_far_from_the_end_changes_the_scores(scorings: Scorings) -> None:
+    *_, one, other = scorings.answer(OTHER_NORMS).scores
     assert max(abs(a - b) for a, b in zip(one, other, strict=True)) > 1e-4
 
 
 @pytest.mark.servers
-def test_swapped_labels_swap_the_scores_and_a_second_run_repeats_them(other_norms: Scored) -> None:
-    swapped = scored(other_norms.folder, label_token_ids=LABELS[::-1]).answer.scores
-    assert swapped == [row[::-1] for row in other_norms.answer.scores], "to the last bit"
-    assert max(abs(row[0] - row[1]) for row in swapped) > 0.1, "so swapping them shows"
+def test_swapped_labels_swap_the_scores_and_no_score_depends_on_the_prompts_around_it(
+    scorings: Scorings,
+) -> None:
+    first = [scorings.answer(OTHER_NORMS).scores[at] for at in ORDER]
+    assert scorings.answer(AGAIN).scores == [row[::-1] for row in first], "to the last bit"
+    assert max(abs(row[0] - row[1]) for row in first) > 0.1, "so swapping them shows"
 
 
 @pytest.mark.servers
-def test_no_score_depends_on_the_prompts_around_it(other_norms: Scored) -> None:
-    few = [other_norms.job.prompts[i] for i in (4, 2)]
-    scores = scored(other_norms.folder, prompts=few).answer.scores
-    assert scores == [other_norms.answer.scores[i] for i in (4, 2)]
-
-
-@pytest.mark.servers
-def test_no_serving_stack_and_nothing_of_the_harness_is_imported(other_norms: Scored) -> None:
-    program = (
-        "import runpy, sys\n"
-        "try:\n"
-        f"    runpy.run_path({str(SCORER)!r}, run_name='__main__')\n"
-        "finally:\n"
-        "    print(*sys.modules, file=sys.stderr)\n"
-    )
-    job = {**vars(other_norms.job), "prompts": [[300]]}
-    done = subprocess.run(
-        [ensure_environment("sglang_pytorch"), "-P", "-c", program],
-        input=json.dumps(job).encode(),
-        env={
-            **os.environ,
-            "CUDA_VISIBLE_DEVICES": "",
-            # As the stage does: to compile torch and transformers takes longer than to score.
-            "PYTHONPYCACHEPREFIX": str(scratch_folder("sglang_pytorch", "bytecode")),
-        },
-        capture_output=True,
-        check=True,
-    )
-    loaded = {name.partition(".")[0] for name in done.stderr.decode().split()}
+def test_no_serving_stack_and_nothing_of_the_harness_is_imported(scorings: Scorings) -> None:
+    modules = (scorings.folder / "modules").read_text().split()
+    loaded = {name.partition(".")[0] for name in modules}
     assert {"torch", "transformers"} <= loaded
     assert not {"sglang", "sgl_kernel", "sgl_jax", "jax", "stages"} & loaded
 
 
 @pytest.mark.servers
-def test_a_checkpoint_that_lacks_a_weight_is_refused(tmp_path: Path) -> None:
-    folder = write_checkpoint(tmp_path / "lacking", plain_norms=True)
-    weights = load_file(folder / "model.safetensors")
-    del weights["model.layers.1.mlp.up_proj.weight"]
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+def test_a_checkpoint_that_lacks_a_weight_is_refused(scorings: Scorings) -> None:
     with pytest.raises(UserError, match="1 weights are missing or misshapen"):
-        scored(folder)
+        scorings.answer(LACKING)
 
 
 @pytest.mark.servers
-def test_a_folder_that_is_not_there_is_not_looked_up_on_the_hub(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_not_looked_up_on_the_hub(scorings: Scorings) -> None:
     with pytest.raises(UserError, match="model data/nowhere: cannot be loaded") as caught:
-        scored(Path("data/nowhere"))
+        scorings.answer(NOWHERE)
     assert "\n" not in str(caught.value)
 
 
@@ -280,16 +305,28 @@ def tiny(folder: Path, **changes: Any) -> None:
 PREPARED = ["workload", "nonce", "checkpoint", "delimiters"]
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which everything before the oracle has run."""
+    folder = tmp_path_factory.mktemp("prepared")
+    tiny(folder)
+    for stage in PREPARED:
+        assert run_stage(folder, stage).returncode == 0
+    return folder
+
+
 @pytest.mark.parametrize("missing", PREPARED)
-def test_without_its_inputs_the_stage_ends_in_one_line(tmp_path: Path, missing: str) -> None:
-    tiny(tmp_path)
-    for needed in set(PREPARED) - {missing}:
-        assert run_stage(tmp_path, needed).returncode == 0
-    done = run_stage(tmp_path, "oracle")
+def test_without_its_inputs_the_stage_ends_in_one_line(
+    prepared: Path, tmp_path: Path, missing: str
+) -> None:
+    folder = tmp_path / "folder"
+    shutil.copytree(prepared, folder, symlinks=True)
+    shutil.rmtree(folder / "data" / missing)
+    done = run_stage(folder, "oracle")
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: data/{missing}/")
     assert len(done.stderr.splitlines()) == 1
-    assert not (tmp_path / "data/oracle").exists()
+    assert not (folder / "data/oracle").exists()
 
 
 def test_a_wrong_contract_ends_in_one_line_and_exit_code_2(tmp_path: Path) -> None:

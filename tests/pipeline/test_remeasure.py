@@ -57,15 +57,37 @@ def quickly(name: str, stage: dict) -> dict:
     return {**stage, "cmd": f"bash ../quick.sh {told} {' '.join(outs)}"}
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    made = make_project(tmp_path / "scoreparity")
-    (tmp_path / "quick.sh").write_text(QUICK)
+@dataclass(frozen=True)
+class Measured:
+    """The project after `dvc repro`, and what that ran."""
+
+    project: Project
+    ran: list[Ran]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    beside = tmp_path_factory.mktemp("remeasure")
+    made = make_project(beside / "scoreparity")
+    (beside / "quick.sh").write_text(QUICK)
     path = made.folder / "dvc.yaml"
     raw = yaml.safe_load(path.read_text())
     raw["stages"] = {name: quickly(name, stage) for name, stage in raw["stages"].items()}
     path.write_text(yaml.safe_dump(raw, sort_keys=False))
-    return made
+    return Measured(made, ran(made, "dvc", "repro"))
+
+
+def copied(project: Project, beside: Path) -> Project:
+    """A copy of the project that a test may spoil."""
+    shutil.copytree(project.folder, beside / "scoreparity", symlinks=True)
+    for name in ("quick.sh", "gitconfig"):
+        shutil.copy(project.folder.parent / name, beside)
+    return Project(beside / "scoreparity")
+
+
+@pytest.fixture
+def project(measured: Measured, tmp_path: Path) -> Project:
+    return copied(measured.project, tmp_path)
 
 
 def ran(project: Project, *command: str, fails: bool = False, **variables: str) -> list[Ran]:
@@ -93,10 +115,9 @@ def nonce(project: Project) -> str:
     return read_nonce(project.folder / NONCE_FILE)
 
 
-def test_it_measures_everything_under_a_new_nonce(project: Project) -> None:
-    first = ran(project, "dvc", "repro")
+def test_it_measures_everything_under_a_new_nonce(measured: Measured, project: Project) -> None:
     before = nonce(project)
-    assert {r.nonce for r in first if r.stage in MATRICES} == {before}
+    assert {r.nonce for r in measured.ran if r.stage in MATRICES} == {before}
     again = ran(project, *make("remeasure"))
     assert nonce(project) != before
     assert again == [
@@ -107,17 +128,14 @@ def test_it_measures_everything_under_a_new_nonce(project: Project) -> None:
 
 
 def test_after_an_interruption_it_goes_on_under_the_nonce_that_is_there(project: Project) -> None:
-    ran(project, "dvc", "repro")
     before = nonce(project)
     broken = ran(project, *make("remeasure"), fails=True, FAIL_AT=MATRICES[2])
     drawn = nonce(project)
     assert drawn != before
     assert [r.stage for r in broken] == ["oracle", *MATRICES[:2]]
     # Both ways of going on, from the same state.
-    copy = Project(project.folder.parent / "copy" / "scoreparity")
-    shutil.copytree(project.folder, copy.folder, symlinks=True)
-    for name in ("quick.sh", "gitconfig"):
-        shutil.copy(project.folder.parent / name, copy.folder.parent)
+    (project.folder.parent / "copy").mkdir()
+    copy = copied(project, project.folder.parent / "copy")
 
     rest = ran(copy, "dvc", "repro")
     assert rest == [Ran(stage, drawn, "") for stage in [*MATRICES[2:], "compare", "report"]]
@@ -129,14 +147,11 @@ def test_after_an_interruption_it_goes_on_under_the_nonce_that_is_there(project:
 def test_stopped_before_it_drew_a_nonce_it_measures_nothing_again_under_the_earlier_one(
     project: Project,
 ) -> None:
-    ran(project, "dvc", "repro")
     (project.folder / NONCE_FILE).unlink()  # As dvc leaves a stage that it was stopped in.
     assert ran(project, *make("remeasure", "FRESH=0")) == []
 
 
 def test_another_word_than_0_or_1_measures_nothing(project: Project) -> None:
-    before = ran(project, "dvc", "repro", "nonce")
-    assert before
     drawn = nonce(project)
     assert ran(project, *make("remeasure", "FRESH=no"), fails=True) == []
     assert nonce(project) == drawn

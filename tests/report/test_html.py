@@ -20,9 +20,19 @@ from stages.report.html import render_html
 from stages.report.prose.winner import answer, result
 from stages.report.render import one_line, render_all
 
+_DRAWN: dict[str, dict[str, bytes]] = {}
+
+
+def figures_of(comparison: Comparison) -> dict[str, bytes]:
+    """Its figures, drawn once, because that takes seconds."""
+    key = comparison.model_dump_json()
+    if key not in _DRAWN:
+        _DRAWN[key] = draw_all(comparison)
+    return _DRAWN[key]
+
 
 def page(comparison: Comparison) -> str:
-    return render_html(comparison, render_all(comparison)["report.md"], draw_all(comparison))
+    return render_html(comparison, render_all(comparison)["report.md"], figures_of(comparison))
 
 
 class Reader(HTMLParser):
@@ -300,7 +310,11 @@ def test_without_a_winner_nothing_is_marked() -> None:
 
 
 def test_the_same_comparison_gives_the_same_bytes() -> None:
-    assert page(plain_comparison()) == page(plain_comparison())
+    def anew() -> str:
+        comparison = plain_comparison()
+        return render_html(comparison, render_all(comparison)["report.md"], draw_all(comparison))
+
+    assert anew() == page(plain_comparison())
 
 
 def test_no_text_from_outside_becomes_markup() -> None:
@@ -323,7 +337,7 @@ def test_no_text_from_outside_becomes_markup() -> None:
 def test_raw_html_in_the_markdown_stays_text() -> None:
     comparison = plain_comparison()
     markdown = render_all(comparison)["report.md"] + "\n<script>alert(1)</script>\n"
-    source = render_html(comparison, markdown, draw_all(comparison))
+    source = render_html(comparison, markdown, figures_of(comparison))
 
     assert "<script" not in source
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in source

@@ -114,7 +114,8 @@ def make_project(folder: Path) -> Project:
         source, target = ROOT / name, folder / name
         target.parent.mkdir(exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            # With its byte code, which git ignores: every copy would compile it anew.
+            shutil.copytree(source, target)
         else:
             shutil.copy2(source, target)
     made.run("git", "init", "--quiet", "--initial-branch", "main")
