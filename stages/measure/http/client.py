@@ -24,6 +24,7 @@ import httpcore
 from stages.common.errors import hide, one_line
 from stages.documents.matrix import Status
 from stages.measure.http.head import UsualHead, usual_head
+from stages.measure.http.stream import TcpStream
 
 MAX_RESPONSE_BYTES = 8 << 20
 """Bound on an answer, for calls that give none."""
@@ -219,6 +220,8 @@ class ScoreConnection:
             )
             if self._tls is not None:
                 self._stream = self._stream.start_tls(self._tls, self._host, self._left(deadline))
+            else:
+                self._stream = TcpStream(self._stream.get_extra_info("socket"))
         return self._stream
 
     def _write(self, stream: httpcore.NetworkStream, pieces: list[bytes], deadline: float) -> bool:
