@@ -1,8 +1,8 @@
 """A network stream of httpcore's interface, over TCP, with fewer system calls.
 
 httpcore's own sets the socket's timeout before each read and write, and such a socket is waited
-for before each of them: seven system calls a call where four do, and a busy sandbox takes several
-microseconds for one. A connection with TLS keeps httpcore's stream.
+for before each of them: seven system calls a call where four do. In a sandbox, one may take several
+microseconds. A connection with TLS keeps httpcore's stream.
 """
 
 from __future__ import annotations
