@@ -167,6 +167,15 @@ def of_ratio(name: str, passes: tuple[int, int], draws: int) -> Coverage:
     )
 
 
+def used_methods(draws: int) -> Iterator[tuple[str, Coverage]]:
+    """What is estimated, and the coverage of the method that the pipeline uses for it."""
+    for passes in PASSES:
+        yield "mean", of_mean(CHOSEN_MEAN, passes, draws)
+        yield "median", of_median(CHOSEN_MEDIAN, passes, draws)
+    for pair in PAIRS:
+        yield "ratio of two means", of_ratio(CHOSEN_RATIO, pair, draws)
+
+
 def percent(share: float) -> str:
     """A share as a percentage with one decimal."""
     return f"{share * 100:.1f}"

@@ -3,7 +3,7 @@
 It uses the two layers below httpx: httpcore's network streams carry the bytes (TCP_NODELAY,
 TLS), h11 frames and checks the protocol. The layers above cost more per call than it takes to
 read a small answer. Their timeouts bound a single read, which a server that drips bytes never
-exceeds.
+exceeds. The usual answer needs no h11 (``head``): h11 reads every other one, and judges it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import ssl
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -23,6 +23,8 @@ import httpcore
 
 from stages.common.errors import hide, one_line
 from stages.documents.matrix import Status
+from stages.measure.http.head import UsualHead, usual_head
+from stages.measure.http.stream import TcpStream
 
 MAX_RESPONSE_BYTES = 8 << 20
 """Bound on an answer, for calls that give none."""
@@ -77,8 +79,8 @@ class PreparedCall:
     def take_exchange(self) -> h11.Connection:
         """Protocol state with this request sent and its response awaited.
 
-        It belongs to one exchange. The first was made with the bytes, before the clock
-        started; sending the same call again makes another.
+        It reads one answer. The first was made with the bytes, before the clock started;
+        each further one is made when it is taken.
         """
         exchange, self._exchange = self._exchange, None
         return exchange or self._encode()[0]
@@ -188,11 +190,9 @@ class ScoreConnection:
         received: list[bytes | bytearray] = []
         try:
             stream = self._open_stream(deadline)
-            exchange = call.take_exchange()
             sent = self._write(stream, call.pieces, deadline)
-            status = self._read(stream, exchange, deadline, received, call.max_answer_bytes)
-            done = exchange.our_state is h11.DONE and exchange.their_state is h11.DONE
-            reusable = sent and done and not exchange.trailing_data[0]
+            status, whole = self._read(stream, call, deadline, received)
+            reusable = sent and whole
         except httpcore.TimeoutException as error:
             got = f", {sum(map(len, received))} bytes of it came" if received else ""
             raise CallFailed("timeout", f"no whole answer in {self._timeout_s:g} s{got}") from error
@@ -220,6 +220,8 @@ class ScoreConnection:
             )
             if self._tls is not None:
                 self._stream = self._stream.start_tls(self._tls, self._host, self._left(deadline))
+            else:
+                self._stream = TcpStream(self._stream.get_extra_info("socket"))
         return self._stream
 
     def _write(self, stream: httpcore.NetworkStream, pieces: list[bytes], deadline: float) -> bool:
@@ -238,41 +240,28 @@ class ScoreConnection:
     def _read(
         self,
         stream: httpcore.NetworkStream,
-        exchange: h11.Connection,
+        call: PreparedCall,
         deadline: float,
         body: list[bytes | bytearray],
-        bound: int,
-    ) -> int:
-        """Read a whole answer's body into ``body``, as one piece or two; its HTTP status.
+    ) -> tuple[int, bool]:
+        """Read a whole answer's body into ``body``, as one piece or two.
 
-        An error answer larger than the bound is read up to the bound only.
+        Returns:
+            The HTTP status, and whether the connection can carry another call: the answer
+            ended where it said, and the server keeps the connection open.
         """
-        response: h11.Response | None = None
-        size, most = 0, 2 * bound + _FRAMING_BYTES
-        while True:
-            data = stream.read(_READ_BYTES, self._left(deadline))
-            if not data and response is None:
-                raise CallFailed("connection_error", "the server closed without an answer")
-            most -= len(data)
-            if most < 0:
-                raise CallFailed("connection_error", "not an HTTP answer: framing without end")
-            exchange.receive_data(data)
-            while (event := exchange.next_event()) is not h11.NEED_DATA:
-                if type(event) is h11.Data:
-                    assert response is not None  # noqa: S101  h11 gives a body after its head
-                    if body:
-                        _extend(body, event.data)
-                    else:
-                        body.append(event.data)
-                    size += len(event.data)
-                    if size > bound:
-                        return _status_of_too_large(response, body[0], bound)
-                elif type(event) is h11.Response:
-                    response = event
-                    _refuse_compressed(event)
-                elif type(event) is h11.EndOfMessage:
-                    assert response is not None  # noqa: S101
-                    return response.status_code
+
+        def read_more() -> bytes:
+            return stream.read(_READ_BYTES, self._left(deadline))
+
+        data = read_more()
+        head = usual_head(data)
+        if head is not None:
+            return 200, _read_usual(head, data, read_more, body, call.max_answer_bytes)
+        exchange = call.take_exchange()
+        status = _read_any(exchange, data, read_more, body, call.max_answer_bytes)
+        done = exchange.our_state is h11.DONE and exchange.their_state is h11.DONE
+        return status, done and not exchange.trailing_data[0]
 
     def _left(self, deadline: float) -> float:
         """Seconds left of the call; never 0, which would mean "do not block"."""
@@ -280,6 +269,68 @@ class ScoreConnection:
         if left <= 0:
             raise httpcore.ReadTimeout
         return left
+
+
+def _read_usual(
+    head: UsualHead,
+    data: bytes,
+    read_more: Callable[[], bytes],
+    body: list[bytes | bytearray],
+    bound: int,
+) -> bool:
+    """Read the body of the answer that ``data`` begins; whether nothing came after it."""
+    data = data[head.body_at :]
+    left = head.length
+    while True:
+        if data:
+            _extend(body, data[:left])
+        left -= len(data)
+        if head.length - max(left, 0) > bound:
+            raise _too_large(body[0], str(head.length), bound)
+        if left <= 0:
+            return left == 0
+        data = read_more()
+        if not data:
+            got = f"{head.length - left} of {head.length} bytes"
+            raise CallFailed(
+                "connection_error", f"not a whole HTTP answer: the server closed after {got}"
+            )
+
+
+def _read_any(
+    exchange: h11.Connection,
+    data: bytes,
+    read_more: Callable[[], bytes],
+    body: list[bytes | bytearray],
+    bound: int,
+) -> int:
+    """Read the body of the answer that ``data`` begins; its HTTP status.
+
+    An error answer larger than the bound is read up to the bound only.
+    """
+    response: h11.Response | None = None
+    size, most = 0, 2 * bound + _FRAMING_BYTES
+    while True:
+        if not data and response is None:
+            raise CallFailed("connection_error", "the server closed without an answer")
+        most -= len(data)
+        if most < 0:
+            raise CallFailed("connection_error", "not an HTTP answer: framing without end")
+        exchange.receive_data(data)
+        while (event := exchange.next_event()) is not h11.NEED_DATA:
+            if type(event) is h11.Data:
+                assert response is not None  # noqa: S101  h11 gives a body after its head
+                _extend(body, event.data)
+                size += len(event.data)
+                if size > bound:
+                    return _status_of_too_large(response, body[0], bound)
+            elif type(event) is h11.Response:
+                response = event
+                _refuse_compressed(event)
+            elif type(event) is h11.EndOfMessage:
+                assert response is not None  # noqa: S101
+                return response.status_code
+        data = read_more()
 
 
 def _tls_context() -> ssl.SSLContext:
@@ -312,6 +363,9 @@ def _refuse_compressed(response: h11.Response) -> None:
 
 def _extend(body: list[bytes | bytearray], data: bytes) -> None:
     # Most answers come in one piece, which needs no copy. Further pieces share one bytearray.
+    if not body:
+        body.append(data)
+        return
     if len(body) == 1:
         body.append(bytearray())
     body[1] += data
@@ -322,9 +376,13 @@ def _status_of_too_large(response: h11.Response, body: bytes | bytearray, bound:
     if response.status_code != 200:
         return response.status_code
     announced = dict(response.headers).get(b"content-length", b"").decode("latin-1")
+    raise _too_large(body, announced, bound)
+
+
+def _too_large(body: bytes | bytearray, announced: str, bound: int) -> CallFailed:
     size = f"it announces {announced}" if announced else "its length is not announced"
     begins = bytes(body[:60]).decode("utf-8", "replace")
-    raise CallFailed(
+    return CallFailed(
         "bad_json", f"the answer is larger than {bound} bytes ({size}), it begins {begins!r}"
     )
 

@@ -76,6 +76,9 @@ def decode_scores(
     rest = body.find(b'"', body.find(b'scores"') + len(b'scores"'))
     if rest >= 0 and body.find(b'scores"', rest) >= 0 and _twice(body, "scores"):
         return _failed("bad_json", "the answer holds scores twice")
+    scores = _good_scores(rows, item_count, labels, apply_softmax)
+    if scores is not None:
+        return Decoded("ok", "", scores)
     fault = _shape_fault(rows, item_count, labels)
     if fault is not None:
         message = _server_message(answer)
@@ -148,6 +151,27 @@ def _twice(body: bytes, name: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return sum(1 for member, _ in members if member == name) > 1
+
+
+def _good_scores(rows: Any, item_count: int, labels: int, softmax: bool) -> list[float] | None:
+    """The scores, item by item, if all are floats without a fault: the usual answer, in one pass.
+
+    ``None`` says nothing about the fault, or whether there is one: ``_shape_fault`` and
+    ``_value_fault`` do.
+    """
+    if type(rows) is not list or len(rows) != item_count:
+        return None
+    scores: list[float] = []
+    for row in rows:
+        if type(row) is not list or len(row) != labels:
+            return None
+        for score in row:
+            if type(score) is not float or not 0.0 <= score <= 1.0:
+                return None
+        if softmax and abs(sum(row) - 1.0) > ROW_SUM_TOLERANCE:
+            return None
+        scores += row
+    return scores
 
 
 def _shape_fault(rows: Any, item_count: int, labels: int) -> str | None:
