@@ -291,9 +291,11 @@ def _read_usual(
             return left == 0
         data = read_more()
         if not data:
-            got = f"{head.length - left} of {head.length} bytes"
+            # In h11's words.
             raise CallFailed(
-                "connection_error", f"not a whole HTTP answer: the server closed after {got}"
+                "connection_error",
+                "not a whole HTTP answer: peer closed connection without sending complete message "
+                f"body (received {head.length - left} bytes, expected {head.length})",
             )
 
 
