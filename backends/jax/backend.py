@@ -31,6 +31,13 @@ _EXTEND_BATCH = "multi-item-extend-batch-size"
 _FROM_CACHE = "multi-item-enable-score-from-cache-v2"
 _ITEMS_A_STEP = "multi-item-score-from-cache-v2-items-per-step"
 
+_UNMASKED = "the attention ignores the mask, so items see each other"
+_LABEL_ONLY = "label-only logprobs"
+_LABEL_ONLY_SOFTMAX = (
+    f"{_LABEL_ONLY}: every build known takes the softmax over probabilities there, which gives"
+    " wrong scores"
+)
+
 
 def powers_of_two(limit: int) -> list[int]:
     """1, 2, 4, ... up to and including the first that reaches ``limit``."""
@@ -101,6 +108,7 @@ class SglangJax(DeclaredBackend):
         replaced={"cpu": {"fa": "native", "fa_mha": "native"}},
         ignoring_mask=("native",),
     )
+    known_wrong = (_UNMASKED, _LABEL_ONLY_SOFTMAX)
     devices = DevicePackages(
         needed={"tpu": ("libtpu",)},
         telling=("sglang-jax", "jax", "jaxlib", "libtpu", "flax"),
@@ -149,6 +157,10 @@ class SglangJax(DeclaredBackend):
             **extending,
         }
 
+    def packs_with(self, flags: Flags) -> bool:
+        """Items that continue a kept query are not packed, whatever the delimiter says."""
+        return not flags.get(_EXTENDS)
+
     def packing(self, delimiter: int, pinned: str | None) -> Packing:  # noqa: ARG002
         """One flag, which no release on the package index knows yet."""
         return Packing({DELIMITER_FLAG: delimiter}, delimiter)
@@ -176,7 +188,7 @@ class SglangJax(DeclaredBackend):
         chosen, device = settings.get("attention_backend"), str(settings.get("device", ""))
         if self.attention.used(chosen, device) not in self.attention.ignoring_mask:
             return None
-        return "the attention ignores the mask, so items see each other"
+        return _UNMASKED
 
     def _running_requests(self, shape: Shape) -> int:
         """The most prompts in one batch whose attention scores fit the memory bound."""
@@ -244,10 +256,7 @@ def _variant(settings: Settings, softmax: bool) -> str | None:
     """Label-only logprobs, and the fault that every build has with them."""
     if not settings.get("multi_item_score_label_only_logprob"):
         return None
-    fault = (
-        ": every build known takes the softmax over probabilities there, which gives wrong scores"
-    )
-    return f"label-only logprobs{fault if softmax else ''}"
+    return _LABEL_ONLY_SOFTMAX if softmax else _LABEL_ONLY
 
 
 BACKEND = SglangJax()

@@ -222,6 +222,7 @@ class DeclaredBackend(ABC):
         devices: the packages that ``doctor`` checks.
         stand_ins: the variants of scoring in which code of this project stands in for a part of
             the server. Their scores count, their speed is not the backend's.
+        known_wrong: the variants of scoring that give wrong scores in every build known.
         frozen: whether its locks are renewed only where they are named.
     """
 
@@ -245,6 +246,7 @@ class DeclaredBackend(ABC):
     attention: ClassVar[Attention | None] = None
     devices: ClassVar[DevicePackages] = DevicePackages()
     stand_ins: ClassVar[tuple[str, ...]] = ()
+    known_wrong: ClassVar[tuple[str, ...]] = ()
     frozen: ClassVar[bool] = False
 
     def entry(self, device: str, commit: str | None) -> list[str] | None:  # noqa: ARG002
@@ -278,6 +280,14 @@ class DeclaredBackend(ABC):
         Raises:
             UserError: they depend on the model's attention heads, which are not known.
         """
+
+    def packs_with(self, flags: Flags) -> bool:  # noqa: ARG002
+        """Whether a server that has a delimiter packs items, with these flags of the contract.
+
+        It does not where they ask it to score them in another way, in which no delimiter and no
+        mask is used.
+        """
+        return True
 
     @abstractmethod
     def packing(self, delimiter: int, pinned: str | None) -> Packing:

@@ -36,6 +36,7 @@ def check_packing(backends: Backends, vocabulary: Vocabulary, items: int) -> Non
             key, server = f"backends.{backend}.{view}", section.view(view)
             _check_delimiter(key, server, vocabulary)
             _check_attention(key, server, its.attention, device)
+            _check_mask_ignored(key, server, its, device)
             # Builds that do not pack any more do not know these flags.
             if on_tpu and its.tpu_masks is not None and server.multi_item is not None:
                 _check_masks(key, server, its.tpu_masks, section.launch.segment_mask_mended)
@@ -79,22 +80,36 @@ def _check_delimiter(key: str, view: ServerView, vocabulary: Vocabulary) -> None
 
 
 def _check_attention(key: str, view: ServerView, attention: Attention | None, device: str) -> None:
-    """Refuse an attention that is not what it says, and one that ignores the mask unless said."""
-    multi_item = view.multi_item
-    chosen = None if attention is None else view.flags.get(attention.flag)
-    used = None if attention is None else attention.used(chosen, device)
-    unmasked = attention is not None and used in attention.ignoring_mask
-    if multi_item is not None and multi_item.mask_ignored != unmasked:
+    """Refuse an attention that is not what it says. Servers with a delimiter may demand one."""
+    if attention is None or view.multi_item is not None:
+        return
+    chosen = view.flags.get(attention.flag)
+    used = attention.used(chosen, device)
+    if chosen not in (None, used):
+        allowed = f"{used!r}: on {device} the server silently computes with it in any case"
+        raise ContractError(f"{key}.flags.{attention.flag}", chosen, allowed)
+
+
+def _check_mask_ignored(key: str, view: ServerView, its: DeclaredBackend, device: str) -> None:
+    """Make sure that a view says whether its attention ignores the mask between packed items."""
+    if view.multi_item is None:
+        return
+    attention, packs = its.attention, its.packs_with(view.flags)
+    used = None if attention is None else attention.used(view.flags.get(attention.flag), device)
+    unmasked = packs and attention is not None and used in attention.ignoring_mask
+    found = view.multi_item.mask_ignored
+    if found == unmasked:
+        return
+    if unmasked:
         allowed = (
             f"true, to measure it all the same: attention {used} ignores the mask on {device}, so"
             " items see each other and their scores are wrong"
-            if unmasked
-            else f"false: no attention on {device} is known here to ignore the mask"
         )
-        raise ContractError(f"{key}.multi_item.mask_ignored", multi_item.mask_ignored, allowed)
-    if attention is not None and multi_item is None and chosen not in (None, used):
-        allowed = f"{used!r}: on {device} the server silently computes with it in any case"
-        raise ContractError(f"{key}.flags.{attention.flag}", chosen, allowed)
+    elif packs:
+        allowed = f"false: no attention on {device} is known here to ignore the mask"
+    else:
+        allowed = "false: with these flags the server does not pack items"
+    raise ContractError(f"{key}.multi_item.mask_ignored", found, allowed)
 
 
 def _check_masks(key: str, view: ServerView, masks: TpuMasks, mended: bool) -> None:

@@ -180,6 +180,8 @@ class Scoring(Record):
             ``None`` where no log can be read, or where no request can fall back.
         stand_in: whether code of this project stood in for a part of the server, so that it runs
             on its device. The scores count, the speed is not the backend's.
+        known_wrong: whether this variant is known to give wrong scores. It is measured all the
+            same, because the contract asks for it.
     """
 
     mode: ScoringMode
@@ -187,6 +189,7 @@ class Scoring(Record):
     detail: str | None
     fallbacks: int | None
     stand_in: bool = False
+    known_wrong: bool = False
 
     @property
     def named(self) -> str:

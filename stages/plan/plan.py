@@ -133,6 +133,7 @@ class Plan:
             detail=detail,
             fallbacks=fallbacks if self.driver.may_fall_back(mode) else None,
             stand_in=detail in self.driver.stand_ins,
+            known_wrong=detail in self.driver.known_wrong,
         )
 
     @property
@@ -168,7 +169,7 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
     """
     section, driver = contract.backends[backend], declared(backend)
     server, key = section.view(view), f"backends.{backend}.{view}"
-    sequence = packed_tokens(subject.workload, contract.probes)
+    packs = server.multi_item is not None and driver.packs_with(server.flags)
     shape = Shape(
         prompt_tokens=subject.workload.prompt_tokens,
         item_tokens=max(len(item) for item in subject.workload.items),
@@ -176,7 +177,7 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
         attention_heads=subject.attention_heads,
         prefix_cache=not server.flags.get("disable-radix-cache", False),
         probe_tokens=longest_probe_tokens(subject.workload, contract.probes),
-        packed_tokens=0 if server.multi_item is None else sequence,
+        packed_tokens=packed_tokens(subject.workload, contract.probes) if packs else 0,
         flags=server.flags,
     )
     # Sizes are derived for launched servers only. A remote one is checked against explicit flags.
@@ -185,7 +186,7 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
     packing = packing_of(contract, backend, view)
     packed = {} if packing is None else packing.flags
     _check_unlike(key, server.flags, packed)
-    if packing is not None:
+    if packs:
         _check_sequence(key, server.flags, packed_probe_tokens(subject.workload, contract.probes))
     measured = Measured(
         chunk_sizes=contract.chunk_sizes,

@@ -7,12 +7,12 @@ was not measured, the report says nothing of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from stages.backends.declared import PassMode, ScoringMode
 from stages.contract import Backend
 from stages.documents.comparison import Cell, Comparison, ViewComparison
-from stages.documents.matrix import MULTI_ITEM_MODES
+from stages.documents.matrix import MULTI_ITEM_MODES, Scoring
 from stages.report import format as f
 from stages.report.prose.oracle import other_prompt
 
@@ -94,7 +94,8 @@ def of_both_views(comparison: Comparison) -> str:
 def remarks(comparison: Comparison) -> list[str]:
     """What a reader must know before any figure.
 
-    Who did no multi-item scoring, what differs, and whose speed is not the backend's own.
+    Who did no multi-item scoring, what differs, whose scores are known to be wrong, and whose speed
+    is not the backend's own.
     """
     prompts = ((view.view, other_prompt(view)) for view in comparison.views())
     unlike = [f.in_view(view, clause) for view, clause in prompts if clause is not None]
@@ -103,6 +104,7 @@ def remarks(comparison: Comparison) -> list[str]:
         *_unlike(comparison.portable),
         *unlike,
         *(sentence for view in comparison.views() for sentence in _left(view)),
+        *_known_wrong(comparison),
         *_stand_ins(comparison),
     ]
 
@@ -163,19 +165,35 @@ def _unlike(portable: ViewComparison) -> Iterator[str]:
         )
 
 
-def _stand_ins(comparison: Comparison) -> Iterator[str]:
-    for backend in comparison.pair.both:
-        found = {v.view: v.scoring[backend] for v in comparison.views()}
-        ours = {view: scoring for view, scoring in found.items() if scoring and scoring.stand_in}
-        if not ours:
-            continue
-        views = " and ".join(f.VIEW_NAMES[view] for view in ours)
-        variants = f.join(list(dict.fromkeys(scoring.named for scoring in ours.values())))
+def _known_wrong(comparison: Comparison) -> Iterator[str]:
+    for name, where, variants in _variants(comparison, lambda scoring: scoring.known_wrong):
         yield (
-            f"{comparison.pair.title(backend)}'s speed in the {views}"
-            f" {'view' if len(ours) == 1 else 'views'} is not to be quoted: it scored {variants},"
+            f"{name}'s scores in the {where} are known to be wrong: it scored {variants}, and this"
+            " run measured it all the same."
+        )
+
+
+def _stand_ins(comparison: Comparison) -> Iterator[str]:
+    for name, where, variants in _variants(comparison, lambda scoring: scoring.stand_in):
+        yield (
+            f"{name}'s speed in the {where} is not to be quoted: it scored {variants},"
             " which is there for correct scores and is no part of the backend."
         )
+
+
+def _variants(
+    comparison: Comparison, wanted: Callable[[Scoring], bool]
+) -> Iterator[tuple[str, str, str]]:
+    """Whose scoring is ``wanted``, in which views, and its variants there."""
+    for backend in comparison.pair.both:
+        found = {v.view: v.scoring[backend] for v in comparison.views()}
+        mine = {view: scoring for view, scoring in found.items() if scoring and wanted(scoring)}
+        if not mine:
+            continue
+        views = " and ".join(f.VIEW_NAMES[view] for view in mine)
+        variants = f.join(list(dict.fromkeys(scoring.named for scoring in mine.values())))
+        where = f"{views} {'view' if len(mine) == 1 else 'views'}"
+        yield comparison.pair.title(backend), where, variants
 
 
 def explained(comparison: Comparison) -> list[tuple[str, str]]:

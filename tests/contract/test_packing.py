@@ -324,3 +324,26 @@ def test_a_native_attention_ignores_the_mask_on_a_tpu_too() -> None:
     said = refusal(packing("portable", attention_backend="native"))
     assert "multi_item.mask_ignored: found False; allowed: true" in said
     parse_contract(packing("portable", attention_backend="fa"))
+
+
+# Upstream's own scripts set the delimiter, too, where the items continue a kept query.
+CONTINUED = {"multi-item-enable-prefill-extend": True, "enable-scoring-cache": True}
+
+
+def continued(multi_item: object, **flags: object) -> dict[str, Any]:
+    """The default contract with a delimiter in a view whose items continue the kept query."""
+    raw = on_a_cpu("best_native", multi_item, "fa")
+    raw["backends"]["jax"]["best_native"]["flags"].update(CONTINUED | flags)
+    return raw
+
+
+def test_a_mask_that_nothing_uses_need_not_be_said_to_be_ignored() -> None:
+    parse_contract(continued(ON_A_CPU))
+    said = refusal(continued(ON_A_CPU | {"mask_ignored": True}))
+    assert said.endswith(
+        "multi_item.mask_ignored: found True; allowed: false: with these flags the server does"
+        " not pack items"
+    )
+    # Switched off, the delimiter packs.
+    said = refusal(continued(ON_A_CPU, **{"multi-item-enable-prefill-extend": False}))
+    assert "mask_ignored: found False; allowed: true, to measure it all the same" in said

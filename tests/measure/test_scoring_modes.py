@@ -94,6 +94,22 @@ def test_the_variant_is_named_and_what_is_known_to_be_wrong_with_it() -> None:
     assert plain == "label-only logprobs"
 
 
+def test_what_is_known_to_give_wrong_scores_is_on_record(tmp_path: Path) -> None:
+    raw = raw_target("target=cpu_multi_item")
+    folder = bare_folder(tmp_path)
+
+    def wrong() -> list[tuple[Backend, View]]:
+        return [key for key, plan in plans(folder, raw).items() if plan.scoring().known_wrong]
+
+    assert wrong() == []
+    packed = {"delimiter_token_id": 9999, "mask_ignored": True}
+    raw["backends"]["jax"]["portable"]["multi_item"] = packed
+    assert wrong() == [("jax", "portable")]
+    flags = raw["backends"]["jax"]["best_native"]["flags"]
+    flags["multi-item-score-label-only-logprob"] = True
+    assert wrong() == [("jax", "portable"), ("jax", "best_native")]
+
+
 def test_a_server_launched_here_is_judged_by_its_flags(tmp_path: Path) -> None:
     made = plans(bare_folder(tmp_path), raw_target("target=tpu_vs_gpu"))
     assert {key: plan.scoring().mode for key, plan in made.items()} == {

@@ -229,6 +229,21 @@ def test_a_flag_that_says_what_packing_needs_is_taken(tmp_path: Path) -> None:
     assert arguments.count("--attention-backend") == 1
 
 
+def test_a_delimiter_does_not_size_a_server_whose_items_continue_a_kept_query(
+    tmp_path: Path,
+) -> None:
+    raw = raw_target("target=cpu_multi_item")
+    view = raw["backends"]["jax"]["best_native"]
+    folder = bare_folder(tmp_path)
+    expected = plans(folder, raw)["jax", "best_native"].contract.flags
+    # The builds that know a delimiter start with `fa` alone, which is `native` on a CPU.
+    view["multi_item"] = {"delimiter_token_id": 9999}
+    view["flags"] |= {"attention-backend": "fa", "max-multi-item-seq-len": 200}
+    made = plans(folder, raw)["jax", "best_native"]
+    assert made.contract.flags == expected | view["flags"] | {"multi-item-scoring-delimiter": 9999}
+    assert made.scoring().mode == "score_from_cache"
+
+
 def test_flags_become_arguments() -> None:
     flags = {"a": True, "b": False, "c": 3, "d": [1, 2], "e": "x", "f": 0, "g": 0.5, "h": -1}
     assert command_line(flags) == [

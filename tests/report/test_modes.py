@@ -120,6 +120,27 @@ def test_a_speed_that_is_not_the_backends_own_is_told_before_any_figure() -> Non
     assert report.index("is not to be quoted") < report.index("## ")
 
 
+WRONG = build.scored("packed", detail="items see each other", known_wrong=True)
+
+
+def test_scores_that_are_known_to_be_wrong_are_told_before_any_figure() -> None:
+    native = pair("score_from_cache", "packed")
+    once = scored({"jax": WRONG, "pytorch": build.scored("packed")}, native)
+    sentence = (
+        "JAX's scores in the portable view are known to be wrong: it scored packed (items see each"
+        " other), and this run measured it all the same."
+    )
+    assert modes.remarks(once) == [sentence]
+    assert first_screen(once).scored == [sentence]
+    report = render_all(once)["report.md"]
+    assert report.index(sentence) < report.index("## ")
+    both = {"jax": WRONG, "pytorch": WRONG}
+    first, second = modes.remarks(scored(both, both))  # type: ignore[arg-type]
+    assert first.startswith("JAX's scores in the portable and best-native views are known to be")
+    assert second.startswith("PyTorch's scores in the portable and best-native views are known")
+    assert first.count("items see each other") == 1
+
+
 def test_what_a_reader_cannot_guess_stands_in_the_provenance() -> None:
     native = {
         "jax": build.scored("score_from_cache", detail="label-only logprobs", fallbacks=12),

@@ -223,6 +223,19 @@ def test_no_eligible_cell_leaves_dashes_and_no_winner_in_bold() -> None:
     assert "**Partial**" in text
 
 
+def test_the_definition_of_an_eligible_cell_holds_every_condition() -> None:
+    (definition,) = [
+        line
+        for line in report(plain_comparison()).splitlines()
+        if "A cell is eligible when" in line
+    ]
+    conditions = (
+        "every timed pass succeeded, all were scored in one way, no score depends on its neighbours"
+        " and, for JAX, the gate passes."
+    )
+    assert conditions in definition
+
+
 @pytest.mark.parametrize("why", ["compiled_passes", "excess_passes"])
 def test_a_figure_that_may_not_be_the_servers_own_carries_a_dagger(why: str) -> None:
     base = plain_comparison()
