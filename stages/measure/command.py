@@ -57,7 +57,7 @@ from stages.measure.servers.remote import FirstContact, first_contact, take_api_
 from stages.measure.servers.under_test import ServerUnderTest
 from stages.measure.session import Session
 from stages.plan.plan import Plan, make_plan
-from stages.plan.schedule import cover_times, salt_of
+from stages.plan.schedule import salt_of
 
 _VALUE_CHARACTERS = 500
 
@@ -211,7 +211,7 @@ def _run_session(
             answers_all=plan.is_reference,
             elsewhere=base_url is not None,
             about_to_ask=note_once,
-            cover_times=cover_times(plan.contract),
+            cover_times=plan.cover_times(contact.identity.elsewhere if contact else None),
         )
         session.run()
     return session

@@ -72,7 +72,7 @@ class Session:
         elsewhere: whether the server was started elsewhere. Then it is waited for instead of
             started, and its log cannot be read.
         about_to_ask: called before each pass is sent.
-        cover_times: how often the cover sends each of its requests.
+        cover_times: how often the cover sends each of its requests; 0 where there is none.
         confirmed: the chunk sizes measured again.
         probe_records: every item of every probe request.
         number: of the server session, from 0.
@@ -209,7 +209,7 @@ class Session:
     def _cover(self) -> None:
         """Send the cover, once in each server session, without the sizes that failed in one."""
         live = self._live
-        if live is None or live.covered:
+        if live is None or live.covered or not self.cover_times:
             return
         live.covered = True
         bound = self._faults.bound(self.chunk_sizes)

@@ -25,6 +25,7 @@ from stages.documents.workload import CanonicalWorkload, read_workload
 from stages.plan.command_line import attribute, command_line
 from stages.plan.packing import packing_of
 from stages.plan.probe_requests import longest_probe_tokens, packed_probe_tokens, packed_tokens
+from stages.plan.schedule import cover_times
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,14 @@ class Plan:
             stand_in=detail in self.driver.stand_ins,
             known_wrong=detail in self.driver.known_wrong,
         )
+
+    def cover_times(self, reported: RemoteServerFacts | None = None) -> int:
+        """How often the cover sends each of its requests; 0 where the server needs none.
+
+        Args:
+            reported: what a server that was started elsewhere reports.
+        """
+        return cover_times(self.contract, self.scoring(reported).mode)
 
     @property
     def expected_passes(self) -> int:

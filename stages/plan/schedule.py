@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping
 
+from stages.backends.declared import ScoringMode
 from stages.documents.cell import PassKey
 from stages.documents.matrix import Measured, Phase
 from stages.documents.workload import CanonicalWorkload
@@ -63,8 +64,14 @@ def cover_sizes(chunk_sizes: Iterable[int], most: Iterable[int] = ()) -> list[in
     return [size for size in (*powers, largest) if size <= limit]
 
 
-def cover_times(measured: Measured) -> int:
-    """How often a cover sends each request: again where a prefix cache may then hold its query."""
+def cover_times(measured: Measured, mode: ScoringMode) -> int:
+    """How often a cover sends each request: again where a prefix cache may then hold its query.
+
+    Never (0) where the items of a request are not separate prompts: its length alone then decides
+    what is computed, and the warm-up passes have every length.
+    """
+    if mode not in ("separate", "cached"):
+        return 0
     return 2 if measured.allows_prefix_cache else 1
 
 

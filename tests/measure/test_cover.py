@@ -109,7 +109,7 @@ def test_without_the_cover_one_does(
 def test_with_a_prefix_cache_a_request_that_is_sent_once_does_not_cover(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stages.measure.command.cover_times", lambda _: 1)
+    monkeypatch.setattr("stages.plan.plan.cover_times", lambda *_: 1)
     view, arguments = SERVERS[1]
     assert compiled(split(tmp_path, *arguments).measure(view)) == {"warmup", "sweep"}
 
@@ -164,14 +164,9 @@ def test_every_round_has_a_salt_of_its_own_for_every_size(tmp_path: Path) -> Non
     assert cached[before : before + 16] == 2 * a_round
 
 
-def test_how_a_request_of_the_cover_was_scored_is_in_no_pass(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, "--falls-back-items", "4", flags=FROM_CACHE)
-    found = bench.measure("best_native")
-    assert 4 in bench.cover(found)
-    assert set(found.calls["mode"]) == {"score_from_cache"}
-    scoring = found.provenance.run.scoring
-    assert scoring is not None
-    assert scoring.fallbacks == 0
+def test_where_items_are_no_separate_prompts_there_is_none(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, "--compiles", flags=FROM_CACHE)
+    assert bench.cover(bench.measure("best_native")) == []
 
 
 def test_a_request_that_fails_is_told_in_a_line_and_ends_it(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stages.plan.plan import Plan
 from stages.plan.probe_requests import choose_targets, every_layout, probed_part
-from stages.plan.schedule import calls_of_pass, confirm_chunk_sizes, cover_sizes, cover_times
+from stages.plan.schedule import calls_of_pass, confirm_chunk_sizes, cover_sizes
 
 # A server that compiles usually needs this many passes until one compiles nothing.
 _USUAL_WARMUP = 3
@@ -87,16 +87,14 @@ def requests_of(plan: Plan) -> Span:
 
 def cover_requests(plan: Plan) -> Span:
     """Requests of the cover of one server."""
-    a_round = len(cover_sizes(plan.contract.chunk_sizes)) * cover_times(plan.contract)
+    a_round = len(cover_sizes(plan.contract.chunk_sizes)) * plan.cover_times()
     return Span(a_round, a_round * (plan.contract.passes.warmup_limit if _tells(plan) else 1))
 
 
 def usual_cover(plan: Plan) -> dict[int, int]:
     """Items in a request of the cover -> expected requests."""
     rounds = min(_USUAL_ROUNDS, plan.contract.passes.warmup_limit) if _tells(plan) else 1
-    return dict.fromkeys(
-        cover_sizes(plan.contract.chunk_sizes), rounds * cover_times(plan.contract)
-    )
+    return dict.fromkeys(cover_sizes(plan.contract.chunk_sizes), rounds * plan.cover_times())
 
 
 def _tells(plan: Plan) -> bool:

@@ -106,7 +106,8 @@ def lines_of(
     yield from (f"    {line}" for line in _order(plan))
     yield from (f"    {line}" for line in _table(rows_of(plan)))
     yield f"  requests: {_span(requests_of(plan))}, of which {probe_requests(plan)} probe"
-    yield f"  cover: {_span(cover_requests(plan))} of these requests{_cover_time(time)}"
+    if plan.cover_times():
+        yield f"  cover: {_span(cover_requests(plan))} of these requests{_cover_time(time)}"
     yield f"  time: {time_words(time)}"
 
 
@@ -117,7 +118,8 @@ def _cover_time(time: Estimate) -> str:
 def _order(plan: Plan) -> Iterator[str]:
     passes, chunks = plan.contract.passes, plan.contract.chunk_sizes
     yield f"first warm-up, by chunk size: {_listed(sorted(chunks))}"
-    yield f"then the cover, untimed, by items in a request: {_listed(cover_sizes(chunks))}"
+    if plan.cover_times():
+        yield f"then the cover, untimed, by items in a request: {_listed(cover_sizes(chunks))}"
     order = [key.chunk_size for key in interleaved("sweep", chunks, 1, passes.seed)]
     turns = ", every second one backwards" if passes.sweep > 1 else ""
     yield f"then sweep, {_rounds(passes.sweep)}{turns}: {_listed(order)}"
