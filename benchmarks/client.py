@@ -1,12 +1,13 @@
 """Measures the client's own time per call: ``python -m benchmarks.client``.
 
-Five clients send the same calls to a server that answers at once:
+Six clients send the same calls to a server that answers at once:
 
 - ours: the client of the measurement, which bounds, decodes and validates each answer;
 - socket: the fastest that Python can do the same work. It sends encoded bytes, reads the answer by
   its length, decodes it with orjson and checks shape, range and sums of the scores. It has no
   timeout, knows one form of head and only says that something is wrong, not what;
 - bytes: the same socket, without decoding and checking, the lower bound;
+- h11: ours without its shortcut, so that h11 reads the head, as it does for unusual answers;
 - httpx: an ``httpx.Client`` that sends the encoded bytes, with our decoding and validation;
 - requests: ``requests.post(url, json=...)`` and ``.json()`` for each call, which is common.
 
@@ -29,6 +30,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import click
 import httpx
@@ -37,6 +39,7 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
+import stages.measure.http.client as client_module
 from stages.documents.matrix import ROW_SUM_TOLERANCE
 from stages.measure.http.calibration import (
     CALL_TIMEOUT_S,
@@ -54,7 +57,7 @@ ITEMS = 500
 QUERY_TOKENS = 2000
 ITEM_TOKENS = 20
 LABELS = [9454, 2753]
-RIVALS = ("bytes", "socket", "httpx", "requests")
+RIVALS = ("bytes", "socket", "h11", "httpx", "requests")
 CALLS_A_TURN = 10
 """So few that most turns end before the kernel gives the processor to another process."""
 
@@ -190,6 +193,12 @@ def checked_scores(body: bytes, item_count: int) -> list[float]:
     return scores
 
 
+def h11_turn(connection: ScoreConnection, planned: Planned) -> float:
+    """Seconds for the calls of a turn by our client, with every answer read by h11."""
+    with patch.object(client_module, "usual_head", lambda _: None):
+        return time_pass(connection, planned.encoded)
+
+
 def httpx_turn(client: httpx.Client, url: str, planned: Planned) -> float:
     """Seconds for the calls of a turn by ``httpx.Client.post``, with our decoding."""
     calls = [
@@ -234,6 +243,7 @@ def connected() -> Iterator[dict[str, Callable[[Planned], float]]]:
                 "bytes": lambda plan: socket_turn(raw, host, plan, decodes=False),
                 "socket": lambda plan: socket_turn(raw, host, plan, decodes=True),
                 "ours": lambda plan: time_pass(ours, plan.encoded),
+                "h11": lambda plan: h11_turn(ours, plan),
                 "httpx": lambda plan: httpx_turn(client, url, plan),
                 "requests": lambda plan: requests_turn(url, plan),
             }
@@ -295,7 +305,7 @@ def show(measured: Mapping[int, Measured], rounds: int) -> None:
             *(str(one.ratios[rival]) for rival in RIVALS),
         )
     # As wide as it is: a narrow terminal would cut the figures.
-    Console(width=200).print(table)
+    Console(width=210).print(table)
 
 
 @click.command(help="Measure the client's own time per call.")

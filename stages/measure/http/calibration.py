@@ -2,7 +2,8 @@
 
 It runs the code of a measurement: prepare, send, decode and validate. The result is an upper
 bound on the client's share of a pass, since it includes the loopback and the time in which the
-instant server reads the request.
+instant server reads the request. It holds for answers with the usual head, which both servers send.
+Another one, such as a proxy's in chunks, costs the client about 80 microseconds more.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 It uses the two layers below httpx: httpcore's network streams carry the bytes (TCP_NODELAY,
 TLS), h11 frames and checks the protocol. The layers above cost more per call than it takes to
 read a small answer. Their timeouts bound a single read, which a server that drips bytes never
-exceeds. The usual answer needs no h11 (``head``): h11 reads every other one, and judges it.
+exceeds. ``docs/methodology.md`` has the figures. The usual answer needs no h11 (``head``): h11
+reads every other one, and judges it.
 """
 
 from __future__ import annotations
