@@ -64,7 +64,6 @@ WITH_SERVERS = {
     SERVERS / "test_real_elsewhere.py": "broken and measured again",
     SERVERS / "test_real_faults.py": "broken and measured again",
     SERVERS / "test_real_kills.py": "broken and measured again",
-    SERVERS / "test_packed_on_a_cpu.py": "other models and commits",
     SERVERS / "test_multi_item_on_a_cpu.py": "other models and commits",
     SERVERS / "test_trained_model.py": "other models and commits",
 }

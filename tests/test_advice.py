@@ -20,7 +20,6 @@ from targets import COMMIT
 
 from stages.contract import VIEWS, Backend
 from stages.report.render import render_all
-from tools.combine.locks import PREPARED
 from tools.compose import composed
 from tools.doctor.devices import find_tpu
 from tools.doctor.facts import Tpu
@@ -42,12 +41,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return make_project(tmp_path_factory.mktemp("advice") / "scoreparity")
 
 
+def copied(made: Project, beside: Path) -> Project:
+    shutil.copytree(made.folder, beside / "scoreparity", symlinks=True)
+    shutil.copy(made.folder.parent / "gitconfig", beside / "gitconfig")
+    return Project(beside / "scoreparity")
+
+
 @pytest.fixture
 def project(made: Project, tmp_path: Path) -> Project:
     """A copy of the project that a test may spoil."""
-    shutil.copytree(made.folder, tmp_path / "scoreparity", symlinks=True)
-    shutil.copy(made.folder.parent / "gitconfig", tmp_path / "gitconfig")
-    return Project(tmp_path / "scoreparity")
+    return copied(made, tmp_path)
 
 
 def typed(project: Project, line: str, check: bool = True) -> str:
@@ -66,7 +69,7 @@ OTHER_KEYS = "chunk_sizes=[1,4] passes.sweep=3 prices_usd_per_hour.jax=2.5"
 ACCELERATORS = f"backends.jax.launch.source.commit={COMMIT} prices_usd_per_hour.pytorch=3.5"
 
 
-def in_force(project: Project, name: str, url: str) -> dict[str, Any]:
+def put_in_force(project: Project, name: str, url: str) -> None:
     """Put a contract in force that is not the default one, with servers that can be reached."""
     elsewhere = " ".join(f"backends.{b}.{v}.base_url={url}" for b in BACKENDS for v in VIEWS)
     typed(
@@ -78,6 +81,22 @@ def in_force(project: Project, name: str, url: str) -> dict[str, Any]:
             f" SET='{ACCELERATORS} {elsewhere}'",
         }[name],
     )
+
+
+@pytest.fixture(scope="module")
+def written(made: Project, url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Each of these contracts, as `make params` wrote it."""
+    spoilt = copied(made, tmp_path_factory.mktemp("contracts"))
+    found = {}
+    for name in IN_FORCE:
+        put_in_force(spoilt, name, url)
+        found[name] = (spoilt.folder / "params.yaml").read_bytes()
+    return found
+
+
+def in_force(project: Project, contract: bytes) -> dict[str, Any]:
+    """Put a contract in force."""
+    (project.folder / "params.yaml").write_bytes(contract)
     return project.params()
 
 
@@ -102,9 +121,9 @@ def partial_report(backend: Backend, reason: str) -> str:
 )
 @pytest.mark.parametrize("name", IN_FORCE)
 def test_what_completes_a_partial_report_changes_nothing_else_of_the_contract(
-    project: Project, url: str, name: str, backend: Backend, reason: str
+    project: Project, written: dict[str, bytes], name: str, backend: Backend, reason: str
 ) -> None:
-    before = in_force(project, name, url)
+    before = in_force(project, written[name])
     project.set_param(f"backends.{backend}.unavailable", reason)
     (advice,) = re.findall(
         r"two commands complete the report: (.+?), then (.+?) \(", partial_report(backend, reason)
@@ -164,9 +183,9 @@ def test_what_goes_on_without_a_backend_changes_nothing_else_of_the_contract(
 
 @pytest.mark.parametrize("name", IN_FORCE)
 def test_what_takes_a_reason_back_changes_nothing_else_of_the_contract(
-    project: Project, url: str, name: str
+    project: Project, written: dict[str, bytes], name: str
 ) -> None:
-    before = in_force(project, name, url)
+    before = in_force(project, written[name])
     for backend in BACKENDS:
         project.set_param(f"backends.{backend}.unavailable", "doctor: no device found")
     said = typed(project, "make doctor", check=False)
@@ -179,40 +198,13 @@ def test_what_takes_a_reason_back_changes_nothing_else_of_the_contract(
 
 
 def test_a_machine_that_is_ready_for_one_half_is_told_to_measure_that_half(
-    project: Project, url: str
+    project: Project, written: dict[str, bytes]
 ) -> None:
-    in_force(project, "another target", url)
+    in_force(project, written["another target"])
     said = typed(project, "make doctor BACKEND=jax", check=False)
     (command,) = re.findall(r"^Ready: (.+) measures JAX here\.$", said, re.MULTILINE)
     runs = typed(project, f"command make --dry-run --silent HARNESS= RUN= {command[5:]}")
     assert runs.strip() == "python -m tools.combine.half 'jax'"
-
-
-def test_a_half_is_handed_over_by_the_commands_that_are_printed(project: Project) -> None:
-    """On a branch that nobody has pushed yet, as each machine begins."""
-    origin, remote = project.folder.parent / "origin", project.folder.parent / "remote"
-    project.set_param("backends.jax.unavailable", "a quota of 0 TPUs")
-    project.run("dvc", "remote", "add", "--default", "storage", str(remote))
-    project.run("dvc", "repro", *PREPARED)
-    project.run("dvc", "push", *PREPARED)
-    project.commit("the contract")
-    project.run("git", "clone", "--quiet", "--bare", ".", str(origin))
-    project.run("git", "remote", "add", "origin", str(origin))
-    project.run("git", "switch", "--quiet", "--create", "jax")
-    said = typed(project, "make measure BACKEND=jax")
-    commands = re.findall(r"^  ((?:git|dvc) .+)$", said, re.MULTILINE)
-    assert [command.split()[:2] for command in commands] == [
-        ["git", "commit"],
-        ["dvc", "push"],
-        ["git", "push"],
-        ["git", "fetch"],
-    ]
-    for command in commands:
-        typed(project, command)
-    pushed = project.run("git", "--git-dir", str(origin), "rev-parse", "jax").strip()
-    assert pushed == project.head()
-    assert project.run("git", "status", "--porcelain", "--untracked-files=no") == ""
-    assert "in sync" in project.run("dvc", "status", "--cloud", "measure@jax-portable")
 
 
 def test_a_comparison_of_another_version_is_made_anew_only_where_that_is_possible(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -10,9 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from bench import inside
 from contracts import ROOT
-from dvc.repo import Repo
 from patience import PATIENCE_S
 from pipelines import MEASURE, OTHER_CHUNKS, Pipeline
 from targets import raw_target
@@ -169,15 +168,6 @@ def edited(pipeline: Pipeline):
     pipeline.run("git", "checkout", "--quiet", "params.yaml")
 
 
-def stale_stages(pipeline: Pipeline) -> set[str]:
-    """What `dvc status` names; asked in this process, because dvc takes seconds to start."""
-    with inside(pipeline.folder), pytest.MonkeyPatch.context() as patch:
-        for name, value in pipeline.environ.items():
-            patch.setenv(name, value)
-        with Repo() as repo:
-            return set(repo.status())
-
-
 @pytest.mark.parametrize(
     ("key", "value", "stale"),
     [
@@ -212,7 +202,7 @@ def test_a_change_makes_stale_what_reads_it_and_nothing_else(
 ) -> None:
     # What follows a stale stage reruns when its inputs really change: dvc sees to that.
     edited.set_param(key, value)
-    assert stale_stages(edited) == set(stale)
+    assert edited.stale() == set(stale)
 
 
 def changes(change: str) -> list[str]:
@@ -239,10 +229,11 @@ def test_an_experiment_of_the_queue_measures_in_a_copy_what_it_changes(pipeline:
     pipeline.run("dvc", "queue", "start")
     # The servers of the other groups start beside it.
     deadline = time.monotonic() + 6 * PATIENCE_S
-    while "Success" not in (status := pipeline.run("dvc", "queue", "status")):
-        assert "Failed" not in status, pipeline.run("dvc", "queue", "logs", "queued")
+    while (status := pipeline.queue()["queued"]) != "Success":
+        assert status != "Failed", pipeline.run("dvc", "queue", "logs", "queued")
         assert time.monotonic() < deadline, status
-        time.sleep(2)
+        time.sleep(1)
+    assert re.search(r"\bqueued\b.*\bSuccess\b", pipeline.run("dvc", "queue", "status"))
     ran = pipeline.ran("dvc", "queue", "logs", "queued")
     # No delimiter has changed, so the oracle's scores hold.
     assert ran == ["delimiters", "measure@jax-portable", "compare", "report"]

@@ -9,18 +9,29 @@ from typing import Any
 
 import psutil
 import pytest
+from bench import inside
 from measuring import (
     Family,
     Measuring,
     assert_every_planned_pass_once,
 )
 from patience import PATIENCE_S, wait_for
+from pipelines import Pipeline
 
+from stages.compare.oracle import against_oracle
+from stages.compare.passes import passes_of
+from stages.compare.probes import isolation
+from stages.contract import Contract, load_contract
 from stages.documents.matrix import Matrix
+from stages.documents.oracle import ORACLE_FILE, read_oracle
+from stages.documents.probes import PROBES_FILE, read_probes
 
 pytestmark = pytest.mark.servers
 
 SWEEP = 10
+
+# Two float32 attentions add in another order.
+SAME = 1e-5
 
 
 def failed_calls(matrix: Matrix) -> list[dict[str, Any]]:
@@ -96,10 +107,25 @@ def test_the_real_jax_server_killed_crippled_and_stopped_costs_few_passes(
     measuring.assert_no_journal()
 
 
+def packed(pipeline: Pipeline) -> Contract:
+    """The portable view packs, and the oracle scores every item of every sweep pass by itself."""
+    view = "backends.pytorch.portable"
+    flags = {"disable-radix-cache": True, "chunked-prefill-size": -1, "disable-cuda-graph": True}
+    pipeline.set_param(f"{view}.flags", {**flags, "mem-fraction-static": 0.3})
+    pipeline.set_param(f"{view}.multi_item", {"delimiter_token_id": 9999})
+    pipeline.set_param("oracle.samples_per_chunk", 10_000)
+    pipeline.set_param("passes.sweep", SWEEP)
+    pipeline.run("dvc", "repro", "oracle")
+    with inside(pipeline.folder):
+        return load_contract()
+
+
 @pytest.mark.parametrize("title", ["pytorch-portable"], indirect=True)
-def test_the_real_pytorch_server_ends_itself_without_its_scheduler(
+def test_the_real_pytorch_server_packs_items_on_a_cpu_and_ends_itself_without_its_scheduler(
     measuring: Measuring, tmp_path: Path
 ) -> None:
+    """Two findings of one measurement, because the server takes a minute to start."""
+    contract = packed(measuring.pipeline)
     process = started(measuring, tmp_path, restarts=1)
     root = psutil.Process(process.pid)
     family = family_in_sweep(measuring, root, 0)
@@ -117,3 +143,21 @@ def test_the_real_pytorch_server_ends_itself_without_its_scheduler(
     assert (matrix.provenance.run.restarts, matrix.provenance.run.sessions) == (1, 2)
     measuring.assert_nothing_is_left(family)
     measuring.assert_no_journal()
+
+    scoring = matrix.provenance.run.scoring
+    assert scoring is not None
+    assert (scoring.mode, scoring.stand_in) == ("packed", True)
+    passes = passes_of(matrix.calls)
+    assert passes["scores"].list.explode().n_unique() > 16, "the scores of items and passes differ"
+    labels = len(contract.workload.label_token_ids)
+    oracle = read_oracle(measuring.pipeline.folder / ORACLE_FILE)
+    found = against_oracle(passes, oracle.frame, labels, contract.gate)
+    # Chunk sizes 2 and 4, four items in a pass, and one pass that failed.
+    assert (found.compared, found.missing) == ((2 * SWEEP - 1) * 4, 4)
+    assert found.max_abs_diff is not None
+    assert found.max_abs_diff < SAME
+
+    # Neighbours of other lengths, more of them and in another order: nothing changes.
+    probes = read_probes(measuring.output / PROBES_FILE)
+    isolated = isolation(probes.frame, probes.provenance.targets, matrix.provenance.items, SAME)
+    assert isolated.verdict == "isolated", isolated

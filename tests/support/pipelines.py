@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import yaml
+from bench import inside
 from contracts import ROOT
+from dvc.repo import Repo
 
 CACHES = ROOT / ".venv" / ".cache"
 
@@ -83,6 +88,26 @@ class Pipeline:
     def json(self, path: str) -> Any:
         """A JSON output of the pipeline."""
         return json.loads((self.folder / path).read_bytes())
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Repo]:
+        """The repository as dvc sees it, in this process, because dvc takes seconds to start."""
+        with inside(self.folder), pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environ.items():
+                patch.setenv(name, value)
+            with Repo() as repo:
+                yield repo
+
+    def stale(self) -> set[str]:
+        """The stages that `dvc status` names."""
+        with self.opened() as repo:
+            return set(repo.status())
+
+    def queue(self) -> dict[str, str]:
+        """How every experiment stands that `dvc queue status` names."""
+        with self.opened() as repo:
+            tasks = repo.experiments.celery_queue.status()
+        return {task["name"]: task["status"] for task in tasks}
 
     def processes(self) -> list[str]:
         """Command lines of the processes that work in this repository."""

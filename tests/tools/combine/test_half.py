@@ -73,18 +73,24 @@ def new_machine(world: Path, name: str, branch: str = "main") -> Machine:
     return machine
 
 
-def before_measuring(said: str) -> str:
-    """What was said before the first measurement began."""
-    head, found, _ = said.partition("Running stage 'measure@")
+def around_measuring(said: str) -> tuple[str, str]:
+    """What was said before the first measurement began, and from then on."""
+    head, found, rest = said.partition("Running stage 'measure@")
     assert found
-    return head
+    return head, rest
+
+
+def before_measuring(said: str) -> str:
+    return around_measuring(said)[0]
 
 
 def printed(said: str) -> list[str]:
     return re.findall(r"^  ((?:git|dvc) .+)$", said, re.MULTILINE)
 
 
-def test_a_nonce_drawn_here_is_said_before_measuring_with_what_hands_it_over(world: Path) -> None:
+def test_what_is_printed_hands_over_a_nonce_drawn_here_before_measuring_and_then_the_half(
+    world: Path,
+) -> None:
     jax = new_machine(world, "jax")
     said = before_measuring(jax.measure("jax"))
     assert f"nonce {jax.short()}: drawn here, and not handed over yet." in said
@@ -100,11 +106,26 @@ def test_a_nonce_drawn_here_is_said_before_measuring_with_what_hands_it_over(wor
     for command in commands:
         jax.shell(command)
 
-    pytorch = new_machine(world, "pytorch", branch="jax")
-    said = before_measuring(pytorch.measure("jax"))
+    other = new_machine(world, "other", branch="jax")
+    said, after = around_measuring(other.measure("jax"))
     assert f"nonce {jax.short()}: found, as dvc.lock names it" in said
     assert "drawn" not in said
-    assert pytorch.nonce() == jax.nonce()
+    assert other.nonce() == jax.nonce()
+
+    # The half itself, on a branch that nobody has pushed yet.
+    commands = printed(after)
+    assert [command.split()[:2] for command in commands] == [
+        ["git", "commit"],
+        ["dvc", "push"],
+        ["git", "push"],
+        ["git", "fetch"],
+    ]
+    for command in commands:
+        other.shell(command)
+    pushed = other.run("git", "--git-dir", str(world / "origin"), "rev-parse", "other").strip()
+    assert pushed == other.head()
+    assert other.run("git", "status", "--porcelain", "--untracked-files=no") == ""
+    assert "in sync" in other.run("dvc", "status", "--cloud", "measure@jax-portable")
 
 
 def test_a_nonce_that_is_in_the_lock_alone_is_drawn_anew_and_said_before_measuring(
