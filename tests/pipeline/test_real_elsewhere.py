@@ -82,45 +82,64 @@ def by_hand(
         process.wait()
 
 
-@pytest.mark.parametrize("title", ["pytorch-portable", "jax-portable"], indirect=True)
-def test_a_real_server_started_by_hand_is_measured_checked_and_left_running(
-    measuring: Measuring, title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def check_what_is_known_of_it(
+    measuring: Measuring, url: str, said: str, settings: dict[str, object]
 ) -> None:
-    backend = title.split("-")[0]
+    """Check the matrix of a server by hand, which has these settings, and that its key is nowhere.
+
+    Args:
+        measuring: what was measured last.
+        url: of the server.
+        said: by the harness.
+        settings: some that the server reported.
+    """
+    backend = measuring.title.split("-")[0]
+    found = measuring.matrix.provenance
+    assert set(measuring.matrix.calls["status"]) == {"ok"}
+    assert found.contract.base_url == url
+    assert found.run.backend_version == VERSIONS[backend]
+    assert found.run.elsewhere is not None
+    assert found.run.elsewhere.same_machine
+    assert found.run.elsewhere.model_check == "hash"
+    assert found.run.elsewhere.compiles_hidden is (backend == "jax")
+    for name, value in settings.items():
+        assert found.run.elsewhere.settings[name] == value
+    assert found.run.round_trip is not None
+    assert found.run.round_trip.after_s is not None
+    written = [p.read_bytes() for p in measuring.output.iterdir()]
+    assert not any(KEY.encode() in data for data in (*written, said.encode()))
+
+
+def refused_line(measuring: Measuring, backend: str, view: str) -> str:
+    """In which line a server by hand is refused for this view."""
+    command = [sys.executable, "-m", "stages.measure", backend, view]
+    process = measuring.start(*command)
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    return said
+
+
+def test_a_real_server_started_by_hand_is_measured_checked_and_left_running(
+    measuring: Measuring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pipeline = measuring.pipeline
     for key, value in (("chunk_sizes", [4]), ("passes.sweep", 2), ("passes.confirm", 1)):
         pipeline.set_param(key, value)
     log = tmp_path / "by-hand.log"
     with by_hand(plan_of(measuring), pipeline.folder, log) as (url, process):
         for view in ("portable", "best_native"):
-            pipeline.set_param(f"backends.{backend}.{view}.base_url", url)
-        monkeypatch.setenv(f"SCOREPARITY_API_KEY_{backend.upper()}", KEY)
+            pipeline.set_param(f"backends.jax.{view}.base_url", url)
+        monkeypatch.setenv("SCOREPARITY_API_KEY_JAX", KEY)
         measured = measuring.start()
         said, _ = measured.communicate(timeout=PATIENCE_S)
         assert measured.returncode == 0, said
-        matrix, found = measuring.matrix, measuring.matrix.provenance
-        assert_every_planned_pass_once(matrix, [4], 2, 1)
-        assert set(matrix.calls["status"]) == {"ok"}
-        assert found.contract.base_url == url
-        assert found.run.backend_version == VERSIONS[backend]
-        assert found.run.elsewhere is not None
-        assert found.run.elsewhere.same_machine
-        assert found.run.elsewhere.model_check == "hash"
-        assert found.run.elsewhere.compiles_hidden is (backend == "jax")
-        assert found.run.elsewhere.settings["disable_radix_cache"] is True
-        assert found.run.elsewhere.settings["chunked_prefill_size"] == -1
-        assert found.run.elsewhere.settings["dtype"] == "float32"
-        assert found.run.round_trip is not None
-        assert found.run.round_trip.after_s is not None
-        written = [p.read_bytes() for p in measuring.output.iterdir()]
-        assert not any(KEY.encode() in data for data in (*written, said.encode()))
+        assert_every_planned_pass_once(measuring.matrix, [4], 2, 1)
+        flags = {"disable_radix_cache": True, "chunked_prefill_size": -1, "dtype": "float32"}
+        check_what_is_known_of_it(measuring, url, said, flags)
         # The other view wants a prefix cache, which this server has not.
-        other = measuring.start(*measured.args[:3], backend, "best_native")
-        said, _ = other.communicate(timeout=PATIENCE_S)
-        assert other.returncode == 1
-        assert said == (
+        assert refused_line(measuring, "jax", "best_native") == (
             f"error: {url}: refused: disable_radix_cache is True there, but the contract wants"
-            f" False (backends.{backend}.best_native.flags.disable-radix-cache)\n"
+            " False (backends.jax.best_native.flags.disable-radix-cache)\n"
         )
         assert process.poll() is None, "it was stopped"
     measuring.assert_no_journal()
@@ -168,12 +187,23 @@ def test_a_real_living_server_answers_a_new_comparison_anew_and_is_caught_where_
         return cached_by_pass(plan, told, passes), matrix.provenance.run.requests_repeated, said
 
     # With room for the prompts of all its measurements.
-    with by_hand(plan, pipeline.folder, log, "--max-total-tokens", "8192") as (url, _):
-        pipeline.set_param("backends.pytorch.best_native.base_url", url)
-        first, first_repeated, _ = measure()
+    with by_hand(plan, pipeline.folder, log, "--max-total-tokens", "8192") as (url, process):
+        for view in ("portable", "best_native"):
+            pipeline.set_param(f"backends.pytorch.{view}.base_url", url)
+        first, first_repeated, said_first = measure()
+        assert_every_planned_pass_once(measuring.matrix, [2, 4], 2, 2)
+        flags = {"disable_radix_cache": False, "chunked_prefill_size": -1, "dtype": "float32"}
+        check_what_is_known_of_it(measuring, url, said_first, flags)
+        measuring.assert_no_journal()
         write_nonce(pipeline.folder / NONCE_FILE, draw_nonce())
         second, second_repeated, unaware = measure()
         third, third_repeated, said = measure("--fresh")
+        # The other view wants no prefix cache, which this server has.
+        assert refused_line(measuring, "pytorch", "portable") == (
+            f"error: {url}: refused: disable_radix_cache is False there, but the contract wants"
+            " True (backends.pytorch.portable.flags.disable-radix-cache)\n"
+        )
+        assert process.poll() is None, "it was stopped"
     # How much of a pass comes from the cache depends on how the server batches it, up to this.
     allowed = allowed_tokens(plan.workload, plan.contract)
     assert 0 < allowed < prompt_tokens(plan.workload)
