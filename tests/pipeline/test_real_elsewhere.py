@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import polars as pl
 import pytest
 from bench import inside
 from measuring import (
@@ -26,6 +27,7 @@ from stages.environments.build import python_of, scratch_folder
 from stages.measure.servers.launched import free_port, server_environment
 from stages.measure.servers.log import count_prefilled
 from stages.plan.plan import Plan, make_plan
+from stages.plan.schedule import cover_sizes
 
 pytestmark = pytest.mark.servers
 
@@ -145,16 +147,20 @@ def test_a_real_server_started_by_hand_is_measured_checked_and_left_running(
     measuring.assert_no_journal()
 
 
-def cached_by_pass(plan: Plan, log: str, passes: int) -> list[int]:
+def cached_by_pass(plan: Plan, log: str, calls: pl.DataFrame) -> list[int]:
     """What each pass of a measurement took from the prefix cache, by its stretch of the log.
 
-    The server was asked whether it scores twice, two items each time, before the first pass.
+    The server was asked whether it scores twice, two items each time, before the first pass. The
+    cover has a stretch of its own, after the warm-up.
     """
-    pattern, whole = plan.driver.prefill_pattern, prompt_tokens(plan.workload)
+    pattern, prompt = plan.driver.prefill_pattern, plan.workload.prompt_tokens
     assert pattern is not None
+    cover = plan.cover_times() * sum(cover_sizes(plan.contract.chunk_sizes)) * prompt
+    warm = calls.filter(pl.col("phase") == "warmup")["position"].n_unique()
+    timed = calls["position"].n_unique() - warm
+    whole = prompt_tokens(plan.workload)
     found, line = [], iter(log.splitlines())
-    for stretch in range(1 + passes):
-        expected = whole if stretch else 2 * 2 * plan.workload.prompt_tokens
+    for expected in (2 * 2 * prompt, *[whole] * warm, cover, *[whole] * timed):
         told = cached = 0
         while told < expected:
             one = count_prefilled(next(line), pattern, expected)
@@ -162,7 +168,7 @@ def cached_by_pass(plan: Plan, log: str, passes: int) -> list[int]:
                 told, cached = told + one.tokens, cached + one.cached
         assert told == expected, "a batch belongs to one pass"
         found.append(cached)
-    return found[1:]
+    return [*found[1 : 1 + warm], *found[2 + warm :]]
 
 
 @pytest.mark.parametrize("title", ["pytorch-best_native"], indirect=True)
@@ -182,9 +188,9 @@ def test_a_real_living_server_answers_a_new_comparison_anew_and_is_caught_where_
         assert measured.returncode == 0, said
         matrix = measuring.matrix
         assert set(matrix.calls["status"]) == {"ok"}
-        passes = matrix.calls["position"].n_unique()
         told = log.read_bytes()[before:].decode()
-        return cached_by_pass(plan, told, passes), matrix.provenance.run.requests_repeated, said
+        cached = cached_by_pass(plan, told, matrix.calls)
+        return cached, matrix.provenance.run.requests_repeated, said
 
     # With room for the prompts of all its measurements.
     with by_hand(plan, pipeline.folder, log, "--max-total-tokens", "8192") as (url, process):
