@@ -34,8 +34,7 @@ def packing_of(contract: Contract, backend: Backend, view: View) -> Packing | No
 def delimiters_of(contract: Contract) -> dict[MatrixKey, int]:
     """The token that each packing server of the pair puts between items.
 
-    An unavailable backend counts: what it would do follows from the contract alone. A server that
-    has a delimiter and scores items in another way puts none between them.
+    An unavailable backend counts: what it would do follows from the contract alone.
 
     Raises:
         UserError, ContractError: see :func:`packing_of`.
@@ -45,9 +44,4 @@ def delimiters_of(contract: Contract) -> dict[MatrixKey, int]:
         for backend in contract.pair.both
         for view in VIEWS
     }
-    return {
-        key: packing.delimiter
-        for key, packing in found.items()
-        if packing is not None
-        and declared(key.backend).packs_with(contract.backends[key.backend].view(key.view).flags)
-    }
+    return {key: packing.delimiter for key, packing in found.items() if packing is not None}

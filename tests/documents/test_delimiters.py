@@ -10,7 +10,6 @@ import yaml
 from contracts import contract, raw_contract, run_stage
 
 from stages.common.errors import ContractError, UserError
-from stages.contract import parse_contract
 from stages.documents.cell import MatrixKey
 from stages.documents.delimiters import DELIMITERS_FILE, read_delimiters, write_delimiters
 from stages.plan.packing import delimiters_of
@@ -50,14 +49,6 @@ def test_a_server_that_is_not_measured_counts() -> None:
         backends__jax__best_native__multi_item=UNMASKED, backends__jax__unavailable="no TPU"
     )
     assert delimiters_of(made) == {MatrixKey("jax", "best_native"): 2}
-
-
-def test_a_server_that_continues_a_kept_query_puts_no_delimiter_between_items() -> None:
-    raw = raw_contract(backends__jax__best_native__multi_item=PACKS)
-    flags = raw["backends"]["jax"]["best_native"]["flags"]
-    flags |= {"multi-item-enable-prefill-extend": True, "enable-scoring-cache": True}
-    flags["attention-backend"] = "fa"
-    assert delimiters_of(parse_contract(raw)) == {}
 
 
 def test_a_delimiter_that_may_occur_in_a_prompt_is_refused() -> None:

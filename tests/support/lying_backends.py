@@ -16,6 +16,7 @@ from contracts import BACKENDS, NONCE, ROOT, raw_contract
 from patience import PATIENCE_S
 from scoring_server import right_score
 
+from stages.backends.registry import declared
 from stages.common.files import sha256, write_whole
 from stages.compare.command import compare
 from stages.contract import VIEWS, Backend, Contract, View, parse_contract
@@ -76,15 +77,15 @@ def make_contract(
         program = str(ROOT / "tests" / "support" / "scoring_server.py")
         raw["backends"][backend]["launch"]["entry"] = [program]
         raw["backends"][backend]["launch"]["environ"] = {}
-        portable = raw["backends"][backend]["portable"]
+        portable, given = raw["backends"][backend]["portable"], flags.get(backend, {})
         portable["multi_item"] = {
             "delimiter_token_id": DELIMITERS[backend],
             # Refused otherwise: the contract's attention is one that ignores the mask.
-            "mask_ignored": backend == "jax",
+            "mask_ignored": backend == "jax" and declared(backend).packs_with(dict(given)),
         }
         if backend == "pytorch":
             del portable["flags"]["attention-backend"]  # packing chooses it
-        portable["flags"] |= flags.get(backend, {})
+        portable["flags"] |= given
     return parse_contract(raw)
 
 
