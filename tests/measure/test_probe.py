@@ -146,10 +146,10 @@ def test_a_sequence_too_short_for_the_probes_is_refused_before_hours_are_spent(
         raw = raw_target("target=tpu_vs_gpu")
         packs = raw["backends"]["jax"]["portable"]
         raw["backends"]["jax"][view]["multi_item"] = packs["multi_item"]
-        raw["backends"]["jax"][view]["flags"] |= {
-            "multi-item-mask-impl": "dense",
-            "max-multi-item-seq-len": tokens,
-        }
+        flags = raw["backends"]["jax"][view]["flags"]
+        # Where items continue a kept query, nothing is packed.
+        flags |= {"multi-item-enable-prefill-extend": False}
+        flags |= {"multi-item-mask-impl": "dense", "max-multi-item-seq-len": tokens}
         return raw
 
     folder = bare_folder(tmp_path)
