@@ -165,6 +165,7 @@ def _view(
         )
         for b in both
     }
+    floor = largest_noise(noise.values())
     cells: list[Cell] = []
     seconds: dict[CellKey, Seconds] = {}
     for backend in both:
@@ -174,7 +175,7 @@ def _view(
             gated = backend != reference
             right = passes[keys[reference]]
             gate = judge(mine, right, contract.gate, labels) if gated else None
-            ranking = rank(mine, right, labels, largest_noise(noise.values())) if gated else None
+            ranking = rank(mine, right, labels, floor) if gated else None
             price = contract.prices_usd_per_hour[backend]
             allowed = caches[keys[backend]].allowed_tokens
             leaks = isolations[backend]
