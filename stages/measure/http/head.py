@@ -22,7 +22,7 @@ _SPECIAL = (
 # `*+` gives nothing back, so the time of a match grows with the length of the head only.
 _OTHERS = rb"(?:(?!" + _SPECIAL + rb")" + _TOKEN + rb":" + _VALUE + rb"\r\n)*+"
 _USUAL_HEAD = re.compile(
-    rb"HTTP/1\.1 200 " + _VALUE + rb"\r\n"
+    rb"(?-i:HTTP/1\.1) 200 " + _VALUE + rb"\r\n"
     # More digits than this are no length of an answer.
     + _OTHERS + rb"content-length:[\t ]*([0-9]{1,18})[\t ]*\r\n" + _OTHERS + rb"\r\n",
     re.IGNORECASE,

@@ -33,6 +33,7 @@ OTHER = {
     "another status": b"HTTP/1.1 500 OK\r\n" + LENGTH,
     "an interim answer": b"HTTP/1.1 100 Continue\r\n\r\n" + STATUS + LENGTH,
     "HTTP/1.0": b"HTTP/1.0 200 OK\r\n" + LENGTH,
+    "a lower-case version": b"http/1.1 200 OK\r\n" + LENGTH,
     "no length": STATUS + b"server: uvicorn\r\n",
     "two lengths": STATUS + LENGTH + b"Content-Length: 3\r\n",
     "the same length twice": STATUS + LENGTH + LENGTH,
