@@ -16,10 +16,9 @@ from stages.documents.workload import CanonicalWorkload
 from stages.measure.http.client import ScoreConnection
 from stages.measure.http.decode import Decoded
 from stages.measure.http.exchange import encode_request, exchange
-from stages.measure.passes import name_death, prompt_tokens
+from stages.measure.passes import name_death, name_loss, prompt_tokens
 from stages.measure.servers.log import ServerLog
 from stages.measure.servers.under_test import ServerUnderTest
-from stages.plan.schedule import cover_salt
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,8 @@ def send_cover(
         workload: whose first items are sent.
         sizes: items of each request, in order.
         times: how often each request is sent, one after another.
-        rounds: their numbers. Where the log tells no compilations, only the first is sent.
+        rounds: their numbers, from which the salts follow, so each is used once in a matrix. Where
+            the log tells no compilations, only the first is sent.
         server: asked how it ended where a request fails.
         log: of its session.
 
@@ -73,7 +73,7 @@ def send_cover(
     for number in rounds:
         log.start_pass()
         for size in sizes:
-            query = workload.salted_query(cover_salt(workload, size, number))
+            query = workload.salted_query(workload.salt("cover", size, number))
             request = encode_request(workload, query, workload.items[:size])
             for _ in range(times):
                 decoded, _ = exchange(connection, request.prepare(connection))
@@ -87,7 +87,4 @@ def send_cover(
 
 def _named(failed: Decoded, server: ServerUnderTest) -> Decoded:
     """``failed``, as ``server_died`` where the server ended or has lost a process."""
-    loss = server.loss() if failed.status == "timeout" else None
-    if loss is not None:
-        return Decoded("server_died", f"server {loss}: {failed.detail}", None)
-    return name_death(failed, server.died_within)
+    return name_death(name_loss(failed, server.loss), server.died_within)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from stages.documents.cell import PassKey
 from stages.documents.matrix import CallRecord, Status
@@ -113,6 +113,14 @@ def name_death(decoded: Decoded, died_within: Callable[[float], str | None]) -> 
         return decoded
     death = died_within(_DEATH_NOTICE_S)
     return decoded if death is None else Decoded("server_died", f"server {death}", None)
+
+
+def name_loss[T: (CallRecord, Decoded)](failed: T, loss: Callable[[], str | None]) -> T:
+    """A timeout as ``server_died`` where the server has lost a process."""
+    lost = loss() if failed.status == "timeout" else None
+    if lost is None:
+        return failed
+    return replace(failed, status="server_died", detail=f"server {lost}: {failed.detail}")
 
 
 def unsent_pass(

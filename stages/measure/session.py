@@ -21,7 +21,7 @@ from stages.measure.cover import CoverFailure, send_cover
 from stages.measure.faults import Faults
 from stages.measure.http.client import ScoreConnection
 from stages.measure.http.round_trip import round_trip_s
-from stages.measure.passes import pass_seconds, run_pass, unsent_pass
+from stages.measure.passes import name_loss, pass_seconds, run_pass, unsent_pass
 from stages.measure.probes import Prober
 from stages.measure.record.ledger import Ledger
 from stages.measure.servers.health import health, probe_server
@@ -231,9 +231,7 @@ class Session:
             self._note_uncovered(live, failure)
 
     def _note_uncovered(self, live: _Live, failure: CoverFailure) -> None:
-        died = failure.status == "server_died" or live.server.death() is not None
-        if died:
-            time.sleep(_SETTLE_S)
+        died = _has_died(live.server, failure.status)
         self.notify(failure.text, None)
         if died:
             self._stop()
@@ -252,10 +250,9 @@ class Session:
                 died_within=live.server.died_within,
                 log=live.log,
             )
-        records[-1] = _name_loss(records[-1], live.server)
-        died = live.server.death() is not None or records[-1].status == "server_died"
+        records[-1] = name_loss(records[-1], live.server.loss)
+        died = _has_died(live.server, records[-1].status)
         if died:
-            time.sleep(_SETTLE_S)
             records[-1] = _name_cause(records[-1], live.server)
         elif key.phase in ("sweep", "confirm"):
             self.ledger.load.sample()
@@ -337,12 +334,15 @@ class Session:
                 live.closing.__exit__(kind, error, trace)
 
 
-def _name_loss(record: CallRecord, server: ServerUnderTest) -> CallRecord:
-    """Record a timeout as ``server_died`` where the server has lost a process."""
-    loss = server.loss() if record.status == "timeout" else None
-    if loss is None:
-        return record
-    return replace(record, status="server_died", detail=f"server {loss}: {record.detail}")
+def _has_died(server: ServerUnderTest, status: Status) -> bool:
+    """Whether the server died, by itself or by the last call's status.
+
+    If so, a shutdown that ends the harness, too, has reached it when this returns.
+    """
+    died = server.death() is not None or status == "server_died"
+    if died:
+        time.sleep(_SETTLE_S)
+    return died
 
 
 def _name_cause(record: CallRecord, server: ServerUnderTest) -> CallRecord:

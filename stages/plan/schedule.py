@@ -75,17 +75,6 @@ def cover_times(measured: Measured, mode: ScoringMode) -> int:
     return 2 if measured.allows_prefix_cache else 1
 
 
-def cover_salt(workload: CanonicalWorkload, size: int, number: int) -> list[int]:
-    """The salt of the cover's requests of ``size`` items in one round.
-
-    Args:
-        workload: in a comparison.
-        size: items in the request.
-        number: of the round, different in every server session.
-    """
-    return workload.salt("cover", size, number)
-
-
 def salt_of(workload: CanonicalWorkload, key: PassKey) -> list[int]:
     """The salt of a pass. An answer pass sends the requests of a confirm pass."""
     phase = "confirm" if key.phase == "answer" else key.phase

@@ -12,7 +12,6 @@ from stages.documents.cell import PassKey
 from stages.plan.schedule import (
     calls_of_pass,
     confirm_chunk_sizes,
-    cover_salt,
     cover_sizes,
     interleaved,
 )
@@ -106,6 +105,6 @@ def test_no_batch_of_a_pass_is_more_than_twice_a_request_of_the_cover(chunks: li
 def test_the_cover_has_salts_of_its_own() -> None:
     made = contract()
     workload = build_workload(made.workload, made.vocabulary).in_run(NONCE)
-    salts = [cover_salt(workload, size, number) for size in (1, 2, 4) for number in range(3)]
+    salts = [workload.salt("cover", size, number) for size in (1, 2, 4) for number in range(3)]
     salts += [workload.salt(phase, 4, 0) for phase in ("warmup", "sweep", "confirm", "probe")]
     assert len({tuple(salt) for salt in salts}) == len(salts)
