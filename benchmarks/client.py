@@ -40,6 +40,7 @@ from rich.console import Console
 from rich.table import Table
 
 import stages.measure.http.client as client_module
+from stages.documents.cell import Series
 from stages.documents.matrix import ROW_SUM_TOLERANCE
 from stages.measure.http.calibration import (
     CALL_TIMEOUT_S,
@@ -116,7 +117,7 @@ def plan_turn(chunk_size: int) -> Planned:
     chunks = list(itertools.islice(itertools.cycle(whole_pass), CALLS_A_TURN))
     return Planned(
         encoded=CalibrationPass(
-            chunk_size=chunk_size,
+            series=Series("benchmark", chunk_size),
             requests=[
                 ScoreRequest(
                     encode_call(query, chunk, LABELS, True, False), len(chunk), len(LABELS), True

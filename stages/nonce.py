@@ -1,7 +1,9 @@
 """Stage ``nonce``: draw the random number that makes this comparison's requests unique.
 
-Writes ``data/nonce/nonce.json``. DVC draws a new one when the workload, the chunk sizes or the
-number of sweep passes change. `make remeasure` draws a new one each time.
+Writes ``data/nonce/nonce.json``. DVC draws a new one when the chunk sizes or the number of sweep
+passes change. `make remeasure` draws a new one each time. When the workloads change it stays, so
+that an interrupted measurement keeps its passes of those that did not. A workload that changed has
+other salts all the same, because its hash is part of them.
 """
 
 from __future__ import annotations

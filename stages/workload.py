@@ -1,4 +1,4 @@
-"""Stage ``workload``: draw or tokenize the query and the items.
+"""Stage ``workload``: draw or tokenize the query and the items of every workload.
 
 Writes ``data/workload/canonical_workload.json``, which depends on the parameters alone, and
 ``provenance.json`` beside it, with the time and the commit.
@@ -19,6 +19,7 @@ from stages.common.files import sha256, write_whole
 from stages.common.git import code_version
 from stages.contract import (
     SALT_TOKENS,
+    Contract,
     DrawnWorkload,
     PackagedTokenizer,
     TextWorkload,
@@ -27,7 +28,7 @@ from stages.contract import (
     ordinary_ids,
 )
 from stages.documents.matrix import WORKLOAD_FILE
-from stages.documents.workload import WORKLOAD_VERSION, CanonicalWorkload, draw_ids
+from stages.documents.workload import CanonicalWorkload, CanonicalWorkloads, draw_ids
 from stages.packaged.fetch import fetch_gguf
 from stages.packaged.gguf_file import GgufFile
 from stages.packaged.tokenizer import TextTokenizer, tokenizer_json
@@ -45,11 +46,30 @@ class Tokenizer(Protocol):
         ...
 
 
-def build_workload(parameters: DrawnWorkload, vocabulary: Vocabulary) -> CanonicalWorkload:
+def build_workloads(contract: Contract) -> CanonicalWorkloads:
+    """Every workload of the contract; depends on its parameters alone.
+
+    Raises:
+        ContractError: see :func:`tokenize_workload` and :func:`read_tokenizer`.
+        UserError: a tokenizer cannot be downloaded or read.
+    """
+    built = []
+    for name, parameters in contract.workloads.items():
+        if isinstance(parameters, DrawnWorkload):
+            built.append(build_workload(name, parameters, contract.vocabulary))
+        else:
+            tokenizer = read_tokenizer(f"workloads.{name}.tokenizer", parameters.tokenizer)
+            built.append(tokenize_workload(name, parameters, contract.vocabulary, tokenizer))
+    return CanonicalWorkloads.of(built)
+
+
+def build_workload(
+    name: str, parameters: DrawnWorkload, vocabulary: Vocabulary
+) -> CanonicalWorkload:
     """The workload that ``parameters`` draw; depends on the arguments alone."""
     pool = _ranges(ordinary_ids(vocabulary, parameters.label_token_ids))
     return CanonicalWorkload(
-        version=WORKLOAD_VERSION,
+        name=name,
         seed=parameters.seed,
         query=_query(parameters, pool),
         items=_items(parameters, pool),
@@ -61,7 +81,7 @@ def build_workload(parameters: DrawnWorkload, vocabulary: Vocabulary) -> Canonic
 
 
 def tokenize_workload(
-    parameters: TextWorkload, vocabulary: Vocabulary, tokenizer: Tokenizer
+    name: str, parameters: TextWorkload, vocabulary: Vocabulary, tokenizer: Tokenizer
 ) -> CanonicalWorkload:
     """The workload of the texts in ``parameters``; depends on the arguments alone.
 
@@ -72,21 +92,21 @@ def tokenize_workload(
         ContractError: a label is not the text of its id, or a text needs other than ordinary
             ids.
     """
-    labels = parameters.label_token_ids
+    key, labels = f"workloads.{name}", parameters.label_token_ids
     for i, (text, label) in enumerate(zip(parameters.label_texts, labels, strict=True)):
         if (ids := tokenizer.encode(text)) != [label]:
-            allowed = f"the text of workload.label_token_ids[{i}] = {label}; this one is {ids}"
-            raise ContractError(f"workload.label_texts[{i}]", text, allowed)
-    query = _text_ids("workload.query_text", parameters.query_text, vocabulary, tokenizer)
+            allowed = f"the text of {key}.label_token_ids[{i}] = {label}; this one is {ids}"
+            raise ContractError(f"{key}.label_texts[{i}]", text, allowed)
+    query = _text_ids(f"{key}.query_text", parameters.query_text, vocabulary, tokenizer)
     pool = _ranges(ordinary_ids(vocabulary, labels))
     salt = list(islice(draw_ids(f"query/{parameters.seed}", pool), SALT_TOKENS))
     # The texts are distinct and tokenized without loss, so the items are distinct, too.
     items = [
-        _text_ids(f"workload.item_texts[{i}]", text, vocabulary, tokenizer)
+        _text_ids(f"{key}.item_texts[{i}]", text, vocabulary, tokenizer)
         for i, text in enumerate(parameters.item_texts)
     ]
     return CanonicalWorkload(
-        version=WORKLOAD_VERSION,
+        name=name,
         seed=parameters.seed,
         query=salt + query,
         items=items,
@@ -110,18 +130,18 @@ def _text_ids(key: str, text: str, vocabulary: Vocabulary, tokenizer: Tokenizer)
     return ids
 
 
-def read_tokenizer(pinned: PackagedTokenizer) -> TextTokenizer:
-    """The tokenizer that a text workload pins.
+def read_tokenizer(key: str, pinned: PackagedTokenizer) -> TextTokenizer:
+    """The tokenizer that a text workload pins; ``key`` is its place in the contract.
 
     Raises:
         ContractError: the package's tokenizer is another one.
         UserError: the package cannot be downloaded or read.
     """
-    path = fetch_gguf("workload.tokenizer", pinned.package, pinned.version)
+    path = fetch_gguf(key, pinned.package, pinned.version)
     document = tokenizer_json(GgufFile(path))
     if (found := sha256(document)) != pinned.sha256:
         allowed = f"{found}, the tokenizer of {pinned.package} {pinned.version}"
-        raise ContractError("workload.tokenizer.sha256", pinned.sha256, allowed)
+        raise ContractError(f"{key}.sha256", pinned.sha256, allowed)
     return TextTokenizer(document)
 
 
@@ -170,17 +190,12 @@ def _lengths(workload: CanonicalWorkload) -> str:
 @click.option("--output", type=click.Path(path_type=Path), default=WORKLOAD_FILE)
 @one_line_errors
 def main(output: Path) -> None:
-    """Write the canonical workload."""
+    """Write the canonical workloads."""
     contract, code = load_contract(), code_version()
     if code.notice:
         click.echo(f"workload: {code.notice}", err=True)
-    parameters = contract.workload
-    if isinstance(parameters, DrawnWorkload):
-        workload = build_workload(parameters, contract.vocabulary)
-    else:
-        tokenizer = read_tokenizer(parameters.tokenizer)
-        workload = tokenize_workload(parameters, contract.vocabulary, tokenizer)
-    data = workload.canonical_bytes()
+    built = build_workloads(contract)
+    data = built.canonical_bytes()
     write_whole(output, data)
     provenance = {
         "workload_sha256": sha256(data),
@@ -191,11 +206,12 @@ def main(output: Path) -> None:
     write_whole(
         output.with_name("provenance.json"), (json.dumps(provenance, indent=2) + "\n").encode()
     )
-    click.echo(
-        f"workload: 1 query of {len(workload.query)} tokens,"
-        f" {len(workload.items)} items of {_lengths(workload)},"
-        f" sha256 {sha256(data)[:12]}"
-    )
+    for workload in built.workloads:
+        click.echo(
+            f"workload {workload.name}: 1 query of {len(workload.query)} tokens,"
+            f" {len(workload.items)} items of {_lengths(workload)},"
+            f" sha256 {built.sha256[workload.name][:12]}"
+        )
 
 
 if __name__ == "__main__":

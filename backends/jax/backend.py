@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from math import lcm
 
 from stages.backends.declared import (
@@ -129,23 +130,25 @@ class SglangJax(DeclaredBackend):
         """The CPU launcher repairs the release in its process; the stock module does not."""
         return any(part.endswith("launch_cpu.py") for part in entry)
 
-    def derived_flags(self, shape: Shape, device: str) -> Flags:
+    def derived_flags(self, shapes: Sequence[Shape], device: str) -> Flags:
         """Context, batch and padding sizes.
 
         Native attention costs (padded tokens) x (context x running requests), whatever
         is really in the batch, so on a CPU all of them are kept just large enough: paddings
-        for the prompts of passes, and no more than room for the longest probe. On other
-        devices the server's own defaults stand.
+        for the prompts of the passes of each workload, and no more than room for the longest
+        probe. On other devices the server's own defaults stand.
         """
         if device != "cpu":
             return {}
-        batch = 1 if shape.packed_tokens else self._running_requests(shape)
-        paddings = _paddings(shape, batch)
+        flags = shapes[0].flags
+        packed = any(shape.packed_tokens for shape in shapes)
+        batch = 1 if packed else self._running_requests(shapes)
+        paddings = {size for shape in shapes for size in _paddings(shape, batch)}
         # A context or a prompt that ends within a page is given the whole page.
-        step = lcm(32, _count(shape.flags, "page-size") or 1)
-        longest = shape.packed_tokens or shape.longest_tokens
-        extending = _extending(shape.flags, batch)
-        running = max(batch, 2 * _items_a_step({**extending, **shape.flags}))
+        step = lcm(32, _count(flags, "page-size") or 1)
+        longest = max(shape.packed_tokens or shape.longest_tokens for shape in shapes)
+        extending = _extending(flags, batch)
+        running = max(batch, 2 * _items_a_step({**extending, **flags}))
         return {
             "context-length": round_up(longest + HEADROOM_TOKENS, step),
             "max-running-requests": running,
@@ -190,30 +193,42 @@ class SglangJax(DeclaredBackend):
             return None
         return _UNMASKED
 
-    def _running_requests(self, shape: Shape) -> int:
-        """The most prompts in one batch whose attention scores fit the memory bound."""
-        if shape.attention_heads is None:
+    def _running_requests(self, shapes: Sequence[Shape]) -> int:
+        """The most prompts in one batch whose attention scores fit the memory bound.
+
+        A server has one limit for all workloads, and a context for the longest of their prompts.
+        """
+        heads = shapes[0].attention_heads
+        if heads is None:
             raise UserError(
                 "the model's attention heads are not known; run `dvc repro checkpoint` under this"
                 " contract"
             )
+        context = max(shape.context_tokens for shape in shapes)
+        most = max(powers_of_two(shape.largest_chunk)[-1] for shape in shapes)
         running = 1
-        while running * 2 <= min(self._MAX_RUNNING, powers_of_two(shape.largest_chunk)[-1]):
-            keys = 2 * running * shape.context_tokens
-            if 4 * shape.attention_heads * keys * keys > self._SCORE_BYTES:
+        while running * 2 <= min(self._MAX_RUNNING, most):
+            keys = 2 * running * context
+            if 4 * heads * keys * keys > self._SCORE_BYTES:
                 break
             running *= 2
         return running
 
 
 def _paddings(shape: Shape, batch: int) -> set[int]:
-    """The sizes to which the tokens of a batch are padded: few, and none far above what is sent."""
+    """The sizes to which the tokens of a batch are padded: few, and none far above what is sent.
+
+    Args:
+        shape: of one workload.
+        batch: the most prompts in a batch of any workload.
+    """
     prompt = round_up(shape.prompt_tokens, 16)
     if shape.packed_tokens:
         # One request, one sequence: from one item to all of them.
         longest = round_up(shape.packed_tokens + HEADROOM_TOKENS, 16)
         steps = powers_of_two(-(-longest // prompt))
         return {min(prompt * step, longest) for step in steps}
+    batch = min(batch, powers_of_two(shape.largest_chunk)[-1])
     paddings = {prompt * count for count in powers_of_two(batch)}
     if shape.prefix_cache:
         # After the first prompt of a pass only the items are new.

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from stages.backends.declared import (
     HEADROOM_TOKENS,
@@ -65,20 +66,19 @@ class SglangPytorch(DeclaredBackend):
         """Packing switches the prefix cache off, so its default says nothing then."""
         return {} if flags.get("enable-mis") else super().reported_defaults(flags)
 
-    def derived_flags(self, shape: Shape, device: str) -> Flags:
+    def derived_flags(self, shapes: Sequence[Shape], device: str) -> Flags:
         """Context and cache size; on other devices the server's own defaults stand."""
         if device != "cpu":
             return {}
-        if shape.packed_tokens:
+        if packed := max(shape.packed_tokens for shape in shapes):
             # One request, one sequence: two of them, as one is placed before another is freed.
-            context = round_up(shape.packed_tokens + HEADROOM_TOKENS, 32)
+            context = round_up(packed + HEADROOM_TOKENS, 32)
             return {"context-length": context, "max-total-tokens": 2 * context}
-        largest_batch = shape.largest_chunk * shape.context_tokens
+        context = max(shape.context_tokens for shape in shapes)
+        largest_batch = max(shape.largest_chunk * shape.context_tokens for shape in shapes)
         return {
-            "context-length": shape.context_tokens,
-            "max-total-tokens": max(
-                2 * shape.context_tokens, min(self._MAX_TOTAL_TOKENS, 2 * largest_batch)
-            ),
+            "context-length": context,
+            "max-total-tokens": max(2 * context, min(self._MAX_TOTAL_TOKENS, 2 * largest_batch)),
         }
 
     def packing(self, delimiter: int, pinned: str | None) -> Packing:

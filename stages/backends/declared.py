@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -80,7 +80,7 @@ class DeclaredEnvironment:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The sizes from which server flags are derived.
+    """The sizes of one workload, from which server flags are derived.
 
     Attributes:
         prompt_tokens: query + item.
@@ -274,8 +274,12 @@ class DeclaredBackend(ABC):
         return {"disable-radix-cache": False}
 
     @abstractmethod
-    def derived_flags(self, shape: Shape, device: str) -> Flags:
+    def derived_flags(self, shapes: Sequence[Shape], device: str) -> Flags:
         """The server flags that are derived from the contract.
+
+        Args:
+            shapes: one for each workload, with the same flags; one server serves them all.
+            device: that it computes on.
 
         Raises:
             UserError: they depend on the model's attention heads, which are not known.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -41,10 +42,23 @@ def welch(one: Array, other: Array, of_one: int, of_other: int) -> tuple[Array, 
 
     Source: Welch, Biometrika 29 (1938), 350-362; rounded down, which widens the interval.
     """
-    variance = one**2 + other**2
-    parts = one**4 / of_one + other**4 / of_other
+    return pooled([one, other], [of_one, of_other])
+
+
+def pooled(errors: Sequence[Array], freedoms: Sequence[int]) -> tuple[Array, Array]:
+    """Error of a sum of independent estimates, and its degrees of freedom as whole numbers.
+
+    Args:
+        errors: standard error of each estimate.
+        freedoms: degrees of freedom of each.
+
+    Source: Satterthwaite, Biometrics Bulletin 2 (1946), 110-114; rounded down, which widens the
+    interval.
+    """
+    variance = sum((error**2 for error in errors), np.zeros(()))
+    parts = sum((e**4 / of for e, of in zip(errors, freedoms, strict=True)), np.zeros(()))
     known = parts > 0
     # Without any spread the error is zero, and the quantile does not matter.
-    freedom = np.where(known, variance**2 / np.where(known, parts, 1.0), of_one + of_other)
+    freedom = np.where(known, variance**2 / np.where(known, parts, 1.0), sum(freedoms))
     # The small addend keeps a whole number from being rounded down to the one below.
-    return np.sqrt(variance), np.floor(np.maximum(freedom, min(of_one, of_other)) + 1e-9)
+    return np.sqrt(variance), np.floor(np.maximum(freedom, min(freedoms)) + 1e-9)

@@ -1,10 +1,11 @@
-"""Builds the comparison from four matrices, their probes and the oracle's scores."""
+"""Builds the comparisons of all workloads from the matrices, their probes and the oracle."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import polars as pl
 
@@ -27,6 +28,7 @@ from stages.compare.selection import (
     without_winner,
 )
 from stages.compare.series import chunk_ratios, item_differences, pass_times
+from stages.compare.summary import SecondsByView, summarize
 from stages.compare.turning import turning
 from stages.contract import VIEWS, Backend, Contract, Gate, View
 from stages.documents.cell import CellKey, MatrixKey, matrix_keys
@@ -36,8 +38,8 @@ from stages.documents.comparison import (
     NOISY,
     Cell,
     Comparison,
+    ComparisonSet,
     Flag,
-    Isolation,
     MatrixSource,
     Named,
     NoiseFloor,
@@ -48,10 +50,10 @@ from stages.documents.comparison import (
     Turning,
     ViewComparison,
 )
-from stages.documents.matrix import TIMED_PHASES, Matrix, Provenance
+from stages.documents.matrix import TIMED_PHASES, Matrix, Provenance, Scoring, WorkloadMatrix
 from stages.documents.oracle import OracleTable
 from stages.documents.probes import ProbeTable
-from stages.documents.workload import CanonicalWorkload
+from stages.documents.workload import CanonicalWorkload, Workloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,37 +70,84 @@ class Evidence:
     oracle: OracleTable
 
 
+@dataclass(frozen=True, slots=True)
+class _OfWorkload:
+    """The evidence of one workload.
+
+    Attributes:
+        matrices, probes: one of each backend in each view.
+        targets: the items whose neighbours were changed, in each of them.
+        oracle: the independent scorer's scores.
+    """
+
+    matrices: Mapping[MatrixKey, WorkloadMatrix]
+    probes: Mapping[MatrixKey, pl.DataFrame]
+    targets: Mapping[MatrixKey, list[int]]
+    oracle: OracleTable
+
+    @classmethod
+    def of(cls, evidence: Evidence, workload: str) -> Self:
+        """That part of ``evidence``."""
+        probes = evidence.probes
+        return cls(
+            matrices={key: one.of(workload) for key, one in evidence.matrices.items()},
+            probes={key: one.of(workload) for key, one in probes.items()},
+            targets={key: one.provenance.targets[workload] for key, one in probes.items()},
+            oracle=evidence.oracle.of(workload),
+        )
+
+
+def assemble_all(contract: Contract, workloads: Workloads, evidence: Evidence) -> ComparisonSet:
+    """Compare both backends in both views, workload by workload."""
+    seconds: dict[str, SecondsByView] = {}
+    compared = []
+    for name, workload in workloads.by_name.items():
+        one, seconds[name] = assemble(contract, workload, evidence)
+        compared.append(one)
+    return ComparisonSet(
+        version=COMPARISON_VERSION,
+        workloads=compared,
+        summary=summarize(compared, seconds, contract.mix),
+    )
+
+
 def assemble(
-    contract: Contract, workload: CanonicalWorkload, workload_sha256: str, evidence: Evidence
-) -> Comparison:
-    """Compare both backends in both views."""
+    contract: Contract, workload: CanonicalWorkload, whole: Evidence
+) -> tuple[Comparison, SecondsByView]:
+    """Compare both backends in both views.
+
+    Returns:
+        The comparison, and the seconds of the passes that its figures come from.
+    """
+    evidence = _OfWorkload.of(whole, workload.name)
     matrices = evidence.matrices
-    first = matrices[MatrixKey(contract.reference, "portable")].provenance
+    first = matrices[MatrixKey(contract.reference, "portable")]
     passes = {key: passes_of(matrix.calls) for key, matrix in matrices.items()}
     caches = {
         key: prefix_cache(passes[key], workload, matrix.provenance.contract)
         for key, matrix in matrices.items()
     }
     views = {view: _view(contract, view, evidence, passes, caches) for view in VIEWS}
-    planned = first.contract.passes
-    return Comparison(
-        version=COMPARISON_VERSION,
+    measured = first.provenance.contract
+    compared = Comparison(
         pair=_pair(contract),
         scope=Scope(
             identity=contract.identity,
-            model=first.model,
-            workload_sha256=workload_sha256,
-            nonce=first.nonce,
+            model=first.provenance.model,
+            workload=workload.name,
+            workload_sha256=first.workload.sha256,
+            nonce=first.provenance.nonce,
             query_tokens=len(workload.query),
             items=len(workload.items),
             item_tokens=max(len(item) for item in workload.items),
             label_token_ids=workload.label_token_ids,
-            chunk_sizes=first.contract.chunk_sizes,
-            warmup_passes=planned.warmup,
-            sweep_passes=planned.sweep,
-            confirm_passes=planned.confirm,
-            call_timeout_s=first.contract.limits.call_timeout_s,
-            probe_items=first.contract.probes.most_items,
+            total_tokens=workload.total_tokens,
+            chunk_sizes=first.workload.chunk_sizes,
+            warmup_passes=measured.passes.warmup,
+            sweep_passes=measured.passes.sweep,
+            confirm_passes=measured.passes.confirm,
+            call_timeout_s=measured.limits.call_timeout_s,
+            probe_items=measured.probes.most_items,
         ),
         gate=contract.gate,
         selection=contract.selection,
@@ -108,9 +157,10 @@ def assemble(
             for key in matrix_keys(contract.pair)
             if key.view == view
         ],
-        portable=views["portable"],
-        best_native=views["best_native"],
+        portable=views["portable"][0],
+        best_native=views["best_native"][0],
     )
+    return compared, {view: seconds for view, (_, seconds) in views.items()}
 
 
 def _pair(contract: Contract) -> Pair:
@@ -136,21 +186,21 @@ def _unavailable(contract: Contract, view: View) -> dict[Backend, str]:
 def _view(
     contract: Contract,
     view: View,
-    evidence: Evidence,
+    evidence: _OfWorkload,
     passes: Mapping[MatrixKey, pl.DataFrame],
     caches: Mapping[MatrixKey, PrefixCache],
-) -> ViewComparison:
+) -> tuple[ViewComparison, dict[CellKey, Seconds]]:
     both, reference = contract.pair.both, contract.reference
     keys = {b: MatrixKey(b, view) for b in both}
     matrices = evidence.matrices
-    labels = len(matrices[keys[reference]].provenance.label_token_ids)
-    noise = {b: noise_floor(evidence.probes[keys[b]].frame) for b in both}
+    labels = len(matrices[keys[reference]].workload.label_token_ids)
+    noise = {b: noise_floor(evidence.probes[keys[b]]) for b in both}
     isolations = {
-        b: _isolation(
+        b: isolation(
             evidence.probes[keys[b]],
-            matrices[keys[b]].provenance,
-            noise[b],
-            contract,
+            evidence.targets[keys[b]],
+            matrices[keys[b]].workload.items,
+            _change_limit(matrices[keys[b]], noise[b], contract),
         )
         for b in both
     }
@@ -169,8 +219,8 @@ def _view(
     cells: list[Cell] = []
     seconds: dict[CellKey, Seconds] = {}
     for backend in both:
-        provenance = matrices[keys[backend]].provenance
-        for chunk in provenance.contract.chunk_sizes:
+        matrix = matrices[keys[backend]]
+        for chunk in matrix.workload.chunk_sizes:
             mine = passes[keys[backend]].filter(pl.col("chunk_size") == chunk)
             gated = backend != reference
             right = passes[keys[reference]]
@@ -179,7 +229,7 @@ def _view(
             price = contract.prices_usd_per_hour[backend]
             allowed = caches[keys[backend]].allowed_tokens
             leaks = isolations[backend]
-            cell = build_cell(mine, provenance, chunk, gate, leaks, price, allowed)
+            cell = build_cell(mine, matrix, chunk, gate, leaks, price, allowed)
             cells.append(ranked(cell, ranking, contract.gate.ranking))
             seconds[CellKey(backend, chunk)] = reported_seconds(mine)
     unavailable = _unavailable(contract, view)
@@ -187,14 +237,14 @@ def _view(
     cells = mark_guardrail(cells, guardrail)
     chosen = selected(cells, guardrail, both)
     sources = [matrices[keys[b]].provenance for b in both]
-    scoring = {b: matrices[keys[b]].provenance.run.scoring for b in both}
+    scoring = {b: matrices[keys[b]].workload.scoring for b in both}
     standing = [
-        *_standing_flags(contract, sources),
+        *_standing_flags(contract, sources, scoring),
         *elsewhere_flags(sources, cells),
         *_oracle_flags(oracle),
         *_noise_flags(noise, contract.gate),
     ]
-    return ViewComparison(
+    compared = ViewComparison(
         pair=_pair(contract),
         view=view,
         unavailable=unavailable,
@@ -224,13 +274,11 @@ def _view(
         if unavailable
         else turning(cells, guardrail),
     )
+    return compared, seconds
 
 
-def _isolation(
-    probes: ProbeTable, served: Provenance, noise: NoiseFloor, contract: Contract
-) -> Isolation:
-    limit = change_limit(noise, contract.gate, served.contract.launch.dtype)
-    return isolation(probes.frame, probes.provenance.targets, served.items, limit)
+def _change_limit(served: WorkloadMatrix, noise: NoiseFloor, contract: Contract) -> float:
+    return change_limit(noise, contract.gate, served.provenance.contract.launch.dtype)
 
 
 def _oracle_flags(results: Mapping[Backend, OracleResult]) -> Iterator[Flag]:
@@ -253,14 +301,16 @@ def _noise_flags(floors: Mapping[Backend, NoiseFloor], gate: Gate) -> list[Flag]
     ]
 
 
-def _standing_flags(contract: Contract, sources: list[Provenance]) -> list[Flag]:
+def _standing_flags(
+    contract: Contract, sources: list[Provenance], scoring: Mapping[Backend, Scoring | None]
+) -> list[Flag]:
     flags = []
     if not all(s.model.trained for s in sources):
         flags.append(Flag(code="untrained_model"))
     flags += [
-        Flag(code="stand_in", backend=source.backend)
-        for source in sources
-        if source.run.scoring is not None and source.run.scoring.stand_in
+        Flag(code="stand_in", backend=backend)
+        for backend, one in scoring.items()
+        if one is not None and one.stand_in
     ]
     costs = [contract.prices_usd_per_hour[b] for b in contract.pair.both]
     if len({server_host(s) for s in sources}) > 1 and None in costs:
@@ -288,7 +338,7 @@ def _cell_flags(cells: list[Cell]) -> list[Flag]:
     return flags
 
 
-def _source(matrix: Matrix, passes: pl.DataFrame) -> MatrixSource:
+def _source(matrix: WorkloadMatrix, passes: pl.DataFrame) -> MatrixSource:
     found = matrix.provenance
     timed = passes.filter(pl.col("phase").is_in(TIMED_PHASES))
     planned = found.contract.passes
@@ -302,8 +352,9 @@ def _source(matrix: Matrix, passes: pl.DataFrame) -> MatrixSource:
         base_url=found.contract.base_url,
         planned_passes=0
         if found.unavailable
-        else planned.sweep * len(found.contract.chunk_sizes)
-        + planned.confirm * len(found.confirm_chunk_sizes),
+        else planned.sweep * len(matrix.workload.chunk_sizes)
+        + planned.confirm * len(matrix.workload.confirm_chunk_sizes),
         good_passes=timed.filter(pl.col("status") == "ok").height,
+        uncovered=matrix.workload.uncovered,
         run=found.run,
     )

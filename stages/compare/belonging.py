@@ -9,9 +9,10 @@ import polars as pl
 
 from stages.common.errors import UserError
 from stages.contract import Backend, Contract, View
-from stages.documents.matrix import ROW_SUM_TOLERANCE, Matrix
+from stages.documents.matrix import ROW_SUM_TOLERANCE, Matrix, WorkloadMatrix
 from stages.documents.oracle import OracleTable
 from stages.documents.probes import ProbeTable
+from stages.documents.workload import Workloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Expected:
 
     Attributes:
         contract: in force.
-        workload_sha256: of the canonical workload.
+        workloads: of the comparison.
         nonce: of the comparison; the requests of another one have other salts.
         model_sha256: of the model under test.
         environment_sha256s: what each backend's environment can be, by its pinned requirements
@@ -29,7 +30,7 @@ class Expected:
     """
 
     contract: Contract
-    workload_sha256: str
+    workloads: Workloads
     nonce: str
     model_sha256: str
     environment_sha256s: dict[Backend, frozenset[str]]
@@ -48,11 +49,10 @@ def check_matrix(
     section = contract.backends[backend]
     _same(path, "backend", found.backend, backend)
     _same(path, "view", found.view, view)
-    _same(path, "workload", found.workload_sha256, expected.workload_sha256)
+    _same(path, "workloads", found.workload_sha256, expected.workloads.sha256)
     _same(path, "nonce", found.nonce, expected.nonce)
     _same(path, "model", found.model.sha256, expected.model_sha256)
-    _same(path, "labels", found.label_token_ids, contract.workload.label_token_ids)
-    _same(path, "softmax", found.apply_softmax, contract.workload.apply_softmax)
+    _check_workloads(path, matrix, expected)
     base_url = section.view(view).base_url
     _same(path, f"contract (backends.{backend}.{view}.base_url)", found.contract.base_url, base_url)
     _check_environment(path, matrix, backend, expected)
@@ -71,6 +71,20 @@ def check_matrix(
         key = f"contract (backends.{backend}.{view}.flags.{flag})"
         _same(path, key, measured.flags.get(flag), value)
     _check_scores(path, matrix)
+
+
+def _check_workloads(path: Path, matrix: Matrix, expected: Expected) -> None:
+    contract, found = expected.contract, matrix.provenance.workloads
+    _same(path, "workloads", sorted(found), sorted(expected.workloads.by_name))
+    for name, one in found.items():
+        wanted, of = contract.workloads[name], f"of workload {name}"
+        _same(path, f"hash {of}", one.sha256, expected.workloads.sha256s[name])
+        _same(path, f"number of items {of}", one.items, wanted.items)
+        _same(path, f"labels {of}", one.label_token_ids, wanted.label_token_ids)
+        _same(path, f"softmax {of}", one.apply_softmax, wanted.apply_softmax)
+        _same(path, f"chunk sizes {of}", one.chunk_sizes, contract.chunk_sizes_of(name))
+    if strange := sorted(set(matrix.calls["workload"]) - set(found)):
+        raise UserError(f"{path}: refused: it holds calls of workload {strange[0]}")
 
 
 def _check_environment(path: Path, matrix: Matrix, backend: Backend, expected: Expected) -> None:
@@ -93,7 +107,7 @@ def check_probes(path: Path, probes: ProbeTable, matrix: Matrix) -> None:
     found, wanted = probes.provenance, matrix.provenance
     _same(path, "backend", found.backend, wanted.backend)
     _same(path, "view", found.view, wanted.view)
-    _same(path, "workload", found.workload_sha256, wanted.workload_sha256)
+    _same(path, "workloads", found.workload_sha256, wanted.workload_sha256)
     _same(path, "nonce", found.nonce, wanted.nonce)
     _same(path, "model", found.model_sha256, wanted.model.sha256)
     _same(path, "matrix", found.matrix_sha256, wanted.table_sha256)
@@ -106,11 +120,9 @@ def check_oracle(path: Path, oracle: OracleTable, expected: Expected) -> None:
         UserError: naming the file, what it is and what it should be.
     """
     found, contract = oracle.provenance, expected.contract
-    _same(path, "workload", found.workload_sha256, expected.workload_sha256)
+    _same(path, "workloads", found.workload_sha256, expected.workloads.sha256)
     _same(path, "nonce", found.nonce, expected.nonce)
     _same(path, "model", found.model_sha256, expected.model_sha256)
-    _same(path, "labels", found.label_token_ids, contract.workload.label_token_ids)
-    _same(path, "softmax", found.apply_softmax, contract.workload.apply_softmax)
     _same(path, "sample seed", found.sample_seed, contract.oracle.seed)
     _same(path, "sample size", found.samples_per_chunk, contract.oracle.samples_per_chunk)
     _same(path, "delimiters", found.delimiters, expected.delimiters)
@@ -118,11 +130,19 @@ def check_oracle(path: Path, oracle: OracleTable, expected: Expected) -> None:
 
 def _check_scores(path: Path, matrix: Matrix) -> None:
     """Refuse invalid scores. The client checked them, but a file can be made by hand."""
-    labels = len(matrix.provenance.label_token_ids)
-    good = matrix.calls.filter(pl.col("status") == "ok")
     if matrix.calls.is_empty() != (matrix.provenance.unavailable is not None):
         holds = "no calls" if matrix.calls.is_empty() else "calls of an unavailable backend"
         raise UserError(f"{path}: refused: it holds {holds}")
+    for name in matrix.provenance.workloads:
+        mine = matrix.of(name)
+        if mine.calls.is_empty() and matrix.provenance.unavailable is None:
+            raise UserError(f"{path}: refused: it holds no calls of workload {name}")
+        _check_scores_of(path, mine)
+
+
+def _check_scores_of(path: Path, matrix: WorkloadMatrix) -> None:
+    labels = len(matrix.workload.label_token_ids)
+    good = matrix.calls.filter(pl.col("status") == "ok")
     count = pl.col("item_count") * labels
     if good.filter(pl.col("scores").list.len().fill_null(0) != count).height:
         raise UserError(
@@ -131,7 +151,7 @@ def _check_scores(path: Path, matrix: Matrix) -> None:
     scores = good["scores"].list.explode()
     if not scores.is_finite().all() or (scores < 0).any() or (scores > 1).any():
         raise UserError(f"{path}: refused: a score is not a number from 0 to 1")
-    if matrix.provenance.apply_softmax and len(scores):
+    if matrix.workload.apply_softmax and len(scores):
         sums = scores.to_numpy().reshape(-1, labels).sum(axis=1)
         if abs(sums - 1).max() > ROW_SUM_TOLERANCE:
             raise UserError(f"{path}: refused: the label scores of an item do not sum to 1")

@@ -14,7 +14,7 @@ from stages.compare.prefix_cache import excess_passes
 from stages.compare.ranking import ranking_reasons
 from stages.contract import RankingGate
 from stages.documents.comparison import Cell, GateResult, Isolation, Ranking, Reason, Unsteady
-from stages.documents.matrix import TIMED_PHASES, Phase, Provenance
+from stages.documents.matrix import TIMED_PHASES, Phase, WorkloadMatrix
 
 UNSTABLE_STD = 0.10
 UNSTABLE_EXTREME = 0.50
@@ -72,7 +72,7 @@ def reported_seconds(passes: pl.DataFrame) -> Seconds:
 
 def build_cell(
     passes: pl.DataFrame,
-    provenance: Provenance,
+    matrix: WorkloadMatrix,
     chunk_size: int,
     gate: GateResult | None,
     isolation: Isolation,
@@ -83,13 +83,14 @@ def build_cell(
 
     Args:
         passes: all passes of the cell, as ``passes_of`` returns them.
-        provenance: of the matrix they are from.
+        matrix: that they are from.
         chunk_size: of the cell.
         gate: the gate's result; ``None`` for the reference, which is not gated.
         isolation: of the backend in this view; a backend that leaks is not eligible.
         usd_per_hour: price of the host, if known.
         allowed_tokens: prompt tokens of a pass that may come from a prefix cache.
     """
+    provenance, workload = matrix.provenance, matrix.workload
     timed = passes.filter(pl.col("phase").is_in(TIMED_PHASES))
     good = timed.filter(pl.col("status") == "ok")
     phase = reported_phase(passes)
@@ -97,9 +98,9 @@ def build_cell(
     seconds = reported_seconds(passes)
     figures = latency(seconds) if seconds.size else None
     mean_s_interval = mean_interval(seconds)
-    planned = _planned(provenance, chunk_size)
+    planned = _planned(matrix, chunk_size)
     failures = timed.filter(pl.col("status") != "ok").group_by("status").len().sort("status")
-    modes = modes_of(good, provenance.run.scoring)
+    modes = modes_of(good, workload.scoring)
     reasons = (
         [Reason(code="unavailable", detail=provenance.unavailable)]
         if provenance.unavailable
@@ -128,10 +129,10 @@ def build_cell(
         std_s=figures and figures.std_s,
         min_s=figures and figures.min_s,
         max_s=figures and figures.max_s,
-        items_per_s=provenance.items / figures.mean_s if figures else None,
+        items_per_s=workload.items / figures.mean_s if figures else None,
         mean_s_interval=mean_s_interval,
         p50_s_interval=median_interval(seconds),
-        items_per_s_interval=rate_interval(provenance.items, mean_s_interval),
+        items_per_s_interval=rate_interval(workload.items, mean_s_interval),
         first_run_penalty=_first_run_penalty(passes),
         warmup_passes=passes.filter(pl.col("phase") == "warmup").height,
         compiled_passes=_compiled_passes(timed),
@@ -140,23 +141,23 @@ def build_cell(
         told_passes=good["mode"].count(),
         fallbacks=_fallbacks(timed),
         instability=instability(figures) if figures else [],
-        client_share=_client_share(provenance, chunk_size, figures),
-        round_trip_share=_round_trip_share(provenance, chunk_size, figures),
+        client_share=_client_share(matrix, chunk_size, figures),
+        round_trip_share=_round_trip_share(matrix, chunk_size, figures),
         gate=gate,
         eligible=not reasons,
         reasons=reasons,
         inside_guardrail=False,
         usd_per_pass=usd,
-        items_per_usd=provenance.items / usd if usd else None,
-        usd_per_million_items=None if usd is None else 1e6 * usd / provenance.items,
+        items_per_usd=workload.items / usd if usd else None,
+        usd_per_million_items=None if usd is None else 1e6 * usd / workload.items,
     )
 
 
-def _planned(provenance: Provenance, chunk_size: int) -> int:
-    if provenance.unavailable:
+def _planned(matrix: WorkloadMatrix, chunk_size: int) -> int:
+    if matrix.provenance.unavailable:
         return 0
-    passes = provenance.contract.passes
-    confirmed = chunk_size in provenance.confirm_chunk_sizes
+    passes = matrix.provenance.contract.passes
+    confirmed = chunk_size in matrix.workload.confirm_chunk_sizes
     return passes.sweep + (passes.confirm if confirmed else 0)
 
 
@@ -231,18 +232,19 @@ def _fallbacks(timed: pl.DataFrame) -> int | None:
 
 
 def _client_share(
-    provenance: Provenance, chunk_size: int, figures: LatencyFigures | None
+    matrix: WorkloadMatrix, chunk_size: int, figures: LatencyFigures | None
 ) -> float | None:
-    costs = {c.chunk_size: c.seconds_per_pass for c in provenance.run.client_costs}
+    costs = {c.chunk_size: c.seconds_per_pass for c in matrix.workload.client_costs}
     if figures is None or chunk_size not in costs:
         return None
     return costs[chunk_size] / figures.mean_s
 
 
 def _round_trip_share(
-    provenance: Provenance, chunk_size: int, figures: LatencyFigures | None
+    matrix: WorkloadMatrix, chunk_size: int, figures: LatencyFigures | None
 ) -> float | None:
-    if figures is None or provenance.run.round_trip is None or figures.p50_s <= 0:
+    round_trip = matrix.provenance.run.round_trip
+    if figures is None or round_trip is None or figures.p50_s <= 0:
         return None
-    calls = -(-provenance.items // chunk_size)
-    return calls * provenance.run.round_trip.largest_s / figures.p50_s
+    calls = -(-matrix.workload.items // chunk_size)
+    return calls * round_trip.largest_s / figures.p50_s

@@ -8,27 +8,60 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 import polars as pl
 
-from stages.contract import Backend, Gate
-from stages.documents.comparison import Cell, Comparison, ViewComparison
+from stages.contract import Backend, Gate, View
+from stages.documents.comparison import (
+    Cell,
+    Comparison,
+    ComparisonSet,
+    ViewComparison,
+    ViewSummary,
+    WeightedRatio,
+)
 
 type Figure = float | int | str | None
 type Figures = dict[str, Figure | dict[str, Figure]]
-type Metrics = dict[str, Figures | bool | None]
+type Metrics = dict[str, Mapping[str, Figures] | bool | None]
 
 
-def metrics(comparison: Comparison) -> Metrics:
+def all_metrics(found: ComparisonSet) -> Metrics:
+    """The metrics of each workload in each view, and those over all workloads.
+
+    Units are in the names. An absent figure is ``None``, so every run has every name.
+    """
+    by_workload = {one.scope.workload: metrics(one) for one in found.workloads}
+    over_all: dict[str, Figures] = {v.view: _summary(v) for v in found.summary.views()}
+    return {
+        **by_workload,
+        "over_all_workloads": over_all,
+        "uncommitted_changes": _uncommitted_changes(found.workloads[0]),
+    }
+
+
+def metrics(comparison: Comparison) -> Mapping[str, Figures]:
     """The metrics of each view: winner, selected cells, their ratio, gate and order of the items.
 
     They also say how each backend scored the items of a request, since that decides what its
-    figures mean. Units are in the names. An absent figure is ``None``, so every run has every
-    name.
+    figures mean.
     """
-    found: Metrics = {v.view: _view_metrics(v, comparison.gate) for v in comparison.views()}
-    return found | {"uncommitted_changes": _uncommitted_changes(comparison)}
+    return {v.view: _view_metrics(v, comparison.gate) for v in comparison.views()}
+
+
+def _summary(view: ViewSummary) -> Figures:
+    return {
+        "wins": dict(view.wins),
+        "ties": view.ties,
+        "undecided": view.undecided,
+        "candidate_over_reference": _ratio(view.mean),
+        "mixes": {name: _ratio(mix) for name, mix in view.mixes.items()},
+    }
+
+
+def _ratio(mean: WeightedRatio) -> float | None:
+    return _rounded(mean.items_per_s)
 
 
 def _uncommitted_changes(comparison: Comparison) -> bool | None:
@@ -125,12 +158,22 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.4g}")
 
 
-def plot_table(view: ViewComparison) -> bytes:
-    """CSV for `dvc plots`: one row per chunk size, one column per role and figure.
+def plot_table(found: ComparisonSet, view: View) -> bytes:
+    """CSV for `dvc plots`: a row per workload and chunk size, a column per role and figure.
 
     An absent figure is an empty field, which leaves a gap in the line.
     """
-    rows = []
+    rows = [
+        {"workload": one.scope.workload, **row}
+        for one in found.workloads
+        for row in _plotted(one.portable if view == "portable" else one.best_native)
+    ]
+    sink = io.BytesIO()
+    pl.DataFrame(rows).write_csv(sink)
+    return sink.getvalue()
+
+
+def _plotted(view: ViewComparison) -> Iterator[dict[str, float | int | None]]:
     for chunk in sorted({c.chunk_size for c in view.cells}):
         row: dict[str, float | int | None] = {"chunk_size": chunk}
         for backend in view.pair.both:
@@ -138,7 +181,4 @@ def plot_table(view: ViewComparison) -> bytes:
             role = view.pair.role(backend)
             row[f"{role}_items_per_s"] = _rounded(cell.items_per_s)
             row[f"{role}_p95_ms"] = _rounded(_milliseconds(cell.p95_s))
-        rows.append(row)
-    sink = io.BytesIO()
-    pl.DataFrame(rows).write_csv(sink)
-    return sink.getvalue()
+        yield row

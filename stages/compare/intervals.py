@@ -10,14 +10,14 @@ the truth. Its tables are in ``docs/methodology.md``.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
-from stages.common.student import relative_error, student_quantile, welch
+from stages.common.student import pooled, relative_error, student_quantile, welch
 from stages.documents.comparison import Interval
 
 TARGET = 0.95
@@ -120,6 +120,48 @@ def ratio_interval(numerator: Array, denominator: Array) -> Interval | None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class WeightedPair:
+    """Two cells of one workload, and what their ratio counts for in a mean over workloads.
+
+    Attributes:
+        numerator, denominator: seconds of their passes, each of shape ``(passes,)``.
+        weight: a share; the weights of a mean sum to 1.
+    """
+
+    numerator: Array
+    denominator: Array
+    weight: float
+
+
+def mean_ratio_interval(pairs: Sequence[WeightedPair]) -> Interval | None:
+    """The interval of the weighted geometric mean of ratios of means.
+
+    The logarithm of that mean is the weighted sum of the logarithms of the means of all cells. Its
+    error comes from theirs, which are independent, with Satterthwaite's degrees of freedom. It
+    says how well these workloads are measured, not how other workloads would turn out.
+
+    Args:
+        pairs: at least one.
+
+    Returns:
+        ``None`` where a ratio alone would have no interval (:func:`ratio_interval`). With one pair
+        it is that ratio's interval. The cell with the fewest passes sets the level.
+    """
+    sides = [
+        (seconds, pair.weight) for pair in pairs for seconds in (pair.numerator, pair.denominator)
+    ]
+    if any(s.size < 2 or not np.isfinite(s).all() or not s.mean() > 0 for s, _ in sides):
+        return None
+    low, high = mean_ratio_bounds(pairs, NOMINAL)
+    return Interval(
+        low=float(low),
+        high=float(high),
+        level=supported(min(seconds.size for seconds, _ in sides)).ratio,
+        method=WELCH,
+    )
+
+
 def rate_interval(items: int, mean: Interval | None) -> Interval | None:
     """Items per second from the interval of the mean pass, whose ends change places.
 
@@ -156,6 +198,24 @@ def ratio_bounds(numerator: Array, denominator: Array, nominal: float) -> tuple[
     )
     factor = np.exp(student_quantile(0.5 + nominal / 2, freedom) * error)
     return np.asarray(ratio / factor), np.asarray(ratio * factor)
+
+
+def mean_ratio_bounds(pairs: Sequence[WeightedPair], nominal: float) -> tuple[Array, Array]:
+    """Ends of the interval of the weighted geometric mean of ratios, along the last axis of all."""
+    error, freedom = pooled(
+        [
+            pair.weight * relative_error(seconds)
+            for pair in pairs
+            for seconds in (pair.numerator, pair.denominator)
+        ],
+        [s.shape[-1] - 1 for pair in pairs for s in (pair.numerator, pair.denominator)],
+    )
+    centre = np.zeros(())
+    for pair in pairs:
+        ratio = pair.numerator.mean(axis=-1) / pair.denominator.mean(axis=-1)
+        centre = centre + pair.weight * np.log(ratio)
+    half = student_quantile(0.5 + nominal / 2, freedom) * error
+    return np.asarray(np.exp(centre - half)), np.asarray(np.exp(centre + half))
 
 
 def order_bounds(seconds: Array) -> tuple[Array, Array]:

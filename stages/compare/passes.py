@@ -14,7 +14,7 @@ def passes_of(calls: pl.DataFrame) -> pl.DataFrame:
         calls: of a matrix, one row per call.
 
     Returns:
-        ``phase, chunk_size, run, position, session, salt``, and
+        ``workload, phase, chunk_size, run, position, session, salt``, and
         ``status``: ``ok`` or the kind of the pass's failed call;
         ``started_ns``: monotonic clock before the first byte, null if none was sent;
         ``seconds``: first byte sent to last answer validated, null unless ``ok``;

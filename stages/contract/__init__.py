@@ -31,6 +31,7 @@ from stages.contract.subject import (
     TextWorkload,
     Vocabulary,
     Workload,
+    chunk_sizes_of,
     ordinary_ids,
 )
 
@@ -60,6 +61,7 @@ __all__ = [
     "View",
     "Vocabulary",
     "Workload",
+    "chunk_sizes_of",
     "load_contract",
     "ordinary_ids",
     "parse_contract",

@@ -29,6 +29,7 @@ type Count = Annotated[int, Field(ge=1, le=10_000)]
 type Size = Annotated[int, Field(ge=1, le=1_000_000)]
 type Seconds = Annotated[float, Field(gt=0, le=86_400)]
 type Price = Annotated[float, Field(gt=0, le=1_000_000)]
+type Weight = Annotated[float, Field(gt=0, le=1_000_000)]
 type Difference = Annotated[float, Field(ge=0, le=1)]
 
 SALT_TOKENS = 8

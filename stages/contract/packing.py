@@ -10,7 +10,7 @@ from stages.backends.registry import declared, query_keeping_flags
 from stages.common.errors import ContractError
 from stages.contract.basics import VIEWS
 from stages.contract.serving import Backends, ServerView
-from stages.contract.subject import Vocabulary
+from stages.contract.subject import Vocabulary, Workloads
 
 _WHY_ORDER = (
     "the server computes the query first and ignores item_first, so it would score other prompts"
@@ -18,13 +18,13 @@ _WHY_ORDER = (
 )
 
 
-def check_packing(backends: Backends, vocabulary: Vocabulary, items: int) -> None:
+def check_packing(backends: Backends, vocabulary: Vocabulary, workloads: Workloads) -> None:
     """Make sure that what the views say of packed items can be served and compared.
 
     Args:
         backends: their servers.
         vocabulary: its reserved ids are in no prompt, so a delimiter must be one of them.
-        items: of the workload.
+        workloads: that they score.
 
     Raises:
         ContractError: naming the key, what was found and what is allowed.
@@ -40,27 +40,31 @@ def check_packing(backends: Backends, vocabulary: Vocabulary, items: int) -> Non
             # Builds that do not pack any more do not know these flags.
             if on_tpu and its.tpu_masks is not None and server.multi_item is not None:
                 _check_masks(key, server, its.tpu_masks, section.launch.segment_mask_mended)
-        _check_server_chunk(f"backends.{backend}.portable", section.portable, items, its, on_tpu)
+        _check_server_chunk(
+            f"backends.{backend}.portable", section.portable, workloads, its, on_tpu
+        )
 
 
-def check_item_order(backends: Backends, item_first: bool) -> None:
-    """Make sure that every server puts the items where the workload wants them.
+def check_item_order(backends: Backends, workloads: Workloads) -> None:
+    """Make sure that every server puts the items where the workloads want them.
 
     Args:
         backends: their servers.
-        item_first: whether the workload wants each item before the query.
+        workloads: each of which may want its items before the query.
 
     Raises:
         ContractError: naming the key, what was found and what is allowed.
     """
-    if not item_first:
+    first = next((name for name, one in workloads.items() if one.item_first), None)
+    if first is None:
         return
     for backend, section in backends.items():
         for view in VIEWS:
             asked_by = _query_first(section.view(view))
             if asked_by is not None:
                 key = f"backends.{backend}.{view}.{asked_by}"
-                raise ContractError("workload.item_first", True, f"false with {key}: {_WHY_ORDER}")
+                allowed = f"false with {key}: {_WHY_ORDER}"
+                raise ContractError(f"workloads.{first}.item_first", True, allowed)
 
 
 def _query_first(view: ServerView) -> str | None:
@@ -129,7 +133,7 @@ def _check_masks(key: str, view: ServerView, masks: TpuMasks, mended: bool) -> N
 
 
 def _check_server_chunk(
-    key: str, view: ServerView, items: int, its: DeclaredBackend, on_tpu: bool
+    key: str, view: ServerView, workloads: Workloads, its: DeclaredBackend, on_tpu: bool
 ) -> None:
     flag = its.server_chunk_flag
     if flag is None:
@@ -138,7 +142,11 @@ def _check_server_chunk(
     left_out_on_tpu = on_tpu and view.multi_item is not None
     if flag not in view.flags and not left_out_on_tpu:
         return
-    found = view.flags.get(flag)
+    largest = max(workloads, key=lambda name: workloads[name].items)
+    found, items = view.flags.get(flag), workloads[largest].items
     if not isinstance(found, int) or isinstance(found, bool) or found < items:
-        allowed = f"at least {items} (workload.items): the portable view allows no hidden splitting"
+        allowed = (
+            f"at least {items} (workloads.{largest}.items): the portable view allows no hidden"
+            " splitting"
+        )
         raise ContractError(f"{key}.flags.{flag}", found, allowed)

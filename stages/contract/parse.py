@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from pydantic_core import ErrorDetails
 
 from stages.common.errors import ContractError, UserError, one_line
-from stages.contract.basics import Backend, Price, Strict
+from stages.contract.basics import Backend, Price, Strict, Weight
 from stages.contract.characters import unfit
 from stages.contract.document import read_yaml
 from stages.contract.measuring import (
@@ -35,7 +35,9 @@ from stages.contract.subject import (
     SyntheticModel,
     TextWorkload,
     Vocabulary,
+    WorkloadName,
     check_subject,
+    chunk_sizes_of,
 )
 
 PARAMS = Path("params.yaml")
@@ -47,6 +49,9 @@ class Contract(Strict):
     """The whole of ``params.yaml``: what is measured, and how.
 
     Attributes:
+        workloads: what is scored, by name; one server session measures all of them.
+        mix: scenario to the weights of its workloads, for a weighted mean over them.
+        chunk_sizes: of every workload; see :meth:`chunk_sizes_of`.
         prices_usd_per_hour: of each backend's host; ``None`` where not known.
         pair: the backends that are compared.
         backends: at least those of the pair; others are checked but not measured.
@@ -56,7 +61,13 @@ class Contract(Strict):
     identity: Identity
     model: Annotated[SyntheticModel | HubModel | PackagedModel, Field(discriminator="kind")]
     vocabulary: Vocabulary
-    workload: Annotated[DrawnWorkload | TextWorkload, Field(discriminator="kind")]
+    workloads: Annotated[
+        dict[WorkloadName, Annotated[DrawnWorkload | TextWorkload, Field(discriminator="kind")]],
+        Field(min_length=1, description="at least one workload"),
+    ]
+    mix: dict[WorkloadName, Annotated[dict[str, Weight], Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
     chunk_sizes: Annotated[list[int], Field(min_length=1)]
     passes: Passes
     limits: Limits
@@ -79,6 +90,15 @@ class Contract(Strict):
         """The backend that is the frozen baseline."""
         return self.pair.reference
 
+    def chunk_sizes_of(self, workload: str) -> list[int]:
+        """The chunk sizes at which a workload is measured: those that fit, and all its items."""
+        return chunk_sizes_of(self.workloads[workload], self.chunk_sizes)
+
+    @property
+    def largest_chunk(self) -> int:
+        """The most items in a request of any workload."""
+        return max(workload.items for workload in self.workloads.values())
+
     def paired(self, backend: str) -> Backend:
         """``backend``, after a check that it is one of the pair.
 
@@ -97,13 +117,13 @@ class Contract(Strict):
         Raises:
             ContractError: naming the key, what was found and what is allowed.
         """
-        check_subject(self.model, self.vocabulary, self.workload, self.chunk_sizes)
+        check_subject(self.model, self.vocabulary, self.workloads, self.chunk_sizes, self.mix)
         check_passes(self.passes)
         check_pair(self.pair, self.backends)
         check_keys("prices_usd_per_hour", self.prices_usd_per_hour, self.pair)
         check_backends(self.backends)
-        check_packing(self.backends, self.vocabulary, self.workload.items)
-        check_item_order(self.backends, self.workload.item_first)
+        check_packing(self.backends, self.vocabulary, self.workloads)
+        check_item_order(self.backends, self.workloads)
         return self
 
 
@@ -142,17 +162,25 @@ def parse_contract(raw: object) -> Contract:
     return contract.checked()
 
 
-_KINDS = {"model": ("synthetic", "hub", "packaged"), "workload": ("drawn", "text")}
+_MODELS = ("synthetic", "hub", "packaged")
+_WORKLOADS = ("drawn", "text")
 
 
 def _check_kinds(raw: object) -> None:
     # pydantic formats the value that it finds instead of a kind. For a number of thousands of
     # digits Python refuses that, and its complaint would go to standard error, too.
-    for name, kinds in _KINDS.items():
-        section = raw.get(name) if isinstance(raw, dict) else None
-        found = section.get("kind", "") if isinstance(section, dict) else ""
-        if not isinstance(found, str):
-            raise ContractError(f"{name}.kind", found, " or ".join(map(repr, kinds)))
+    if not isinstance(raw, dict):
+        return
+    _check_kind("model", raw.get("model"), _MODELS)
+    workloads = raw.get("workloads")
+    for name, section in workloads.items() if isinstance(workloads, dict) else ():
+        _check_kind(f"workloads.{one_line(str(name), 60)}", section, _WORKLOADS)
+
+
+def _check_kind(key: str, section: object, kinds: tuple[str, ...]) -> None:
+    found = section.get("kind", "") if isinstance(section, dict) else ""
+    if not isinstance(found, str):
+        raise ContractError(f"{key}.kind", found, " or ".join(map(repr, kinds)))
 
 
 def first_error(error: pydantic.ValidationError, document: type[BaseModel]) -> ContractError:
@@ -170,6 +198,10 @@ def first_error(error: pydantic.ValidationError, document: type[BaseModel]) -> C
         return _unknown_key(key, str(first["loc"][-1]), _known_keys(document, first["loc"]))
     if first["type"] == "union_tag_not_found":
         return ContractError(f"{key}.kind", "nothing", "this key is required")
+    if first["type"] == "union_tag_invalid":
+        context = first["ctx"]
+        allowed = context["expected_tags"].replace(", ", " or ")
+        return ContractError(f"{key}.kind", context["tag"], allowed)
     if first["type"] == "missing":
         return ContractError(key, "nothing", "this key is required")
     return ContractError(key or "the file", first["input"], _allowed(first))
@@ -218,7 +250,7 @@ def _dotted(location: tuple[int | str, ...]) -> str:
     for part in location:
         if part == "[key]":  # an error in the key before it
             continue
-        if part in _UNION_TAGS and text in {"model", "workload"}:
+        if part in _UNION_TAGS and (text == "model" or re.fullmatch(r"workloads\.[^.]+", text)):
             continue
         if isinstance(part, str) and re.fullmatch(r"[\w-]+", part):
             text += f".{part}" if text else part

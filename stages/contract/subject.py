@@ -1,7 +1,9 @@
-"""The vocabulary, the model and the workload."""
+"""The vocabulary, the model and the workloads."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -17,6 +19,27 @@ def _lines(text: str) -> str:
     return text
 
 
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+
+
+# Names beside those of workloads in `metrics.json` and in the report's folder.
+_TAKEN = ("figures", "over_all_workloads", "uncommitted_changes")
+
+
+def _slug(name: str) -> str:
+    # It stands in file names, in keys of the contract and in tables.
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(
+            "a name of small letters, digits, '_' and '-' that begins with a letter, at most 40"
+            " characters"
+        )
+    if name in _TAKEN:
+        raise ValueError(f"another name: {name} stands beside the workloads in the results")
+    return name
+
+
+type WorkloadName = Annotated[str, AfterValidator(_slug)]
+"""The key of a workload in the contract."""
 type Prose = Annotated[str, Field(min_length=1, max_length=100_000), AfterValidator(_lines)]
 type Labels = Annotated[list[int], Field(min_length=1, max_length=1000)]
 type Package = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=100)]
@@ -127,6 +150,9 @@ class TextWorkload(Strict):
 
 
 type Workload = DrawnWorkload | TextWorkload
+type Workloads = Mapping[str, Workload]
+type Mix = Mapping[str, Mapping[str, float]]
+"""Scenario to the weight of each of its workloads."""
 
 
 def ordinary_ids(vocabulary: Vocabulary, label_token_ids: list[int]) -> list[int]:
@@ -139,29 +165,46 @@ def ordinary_ids(vocabulary: Vocabulary, label_token_ids: list[int]) -> list[int
     ]
 
 
+def chunk_sizes_of(workload: Workload, chunk_sizes: list[int]) -> list[int]:
+    """The chunk sizes at which one workload is measured, in the contract's order.
+
+    Sizes above its number of items are left out, and that number is always among them: then one
+    request holds everything.
+    """
+    fitting = [size for size in chunk_sizes if size <= workload.items]
+    return fitting if workload.items in fitting else [*fitting, workload.items]
+
+
 def check_subject(
     model: Model,
     vocabulary: Vocabulary,
-    workload: Workload,
+    workloads: Workloads,
     chunk_sizes: list[int],
+    mix: Mix,
 ) -> None:
-    """Make sure that model, vocabulary, workload and chunk sizes fit together.
+    """Make sure that model, vocabulary, workloads and chunk sizes fit together.
 
     Raises:
         ContractError: naming the key, what was found and what is allowed.
     """
     _check_vocabulary(vocabulary)
-    _check_labels(workload.label_token_ids, vocabulary)
-    if workload.apply_softmax and len(workload.label_token_ids) == 1:
-        allowed = "false, or more label_token_ids: the softmax over one label is always 1"
-        raise ContractError("workload.apply_softmax", True, allowed)
-    if isinstance(workload, DrawnWorkload):
-        _check_drawn(workload, vocabulary)
-    else:
-        _check_text(workload, vocabulary, model)
-    _check_chunk_sizes(chunk_sizes, workload.items)
+    for name, workload in workloads.items():
+        _check_workload(f"workloads.{name}", workload, vocabulary, model)
+    _check_chunk_sizes(chunk_sizes, workloads)
+    _check_mix(mix, workloads)
     if isinstance(model, SyntheticModel):
         _check_synthetic(model)
+
+
+def _check_workload(key: str, workload: Workload, vocabulary: Vocabulary, model: Model) -> None:
+    _check_labels(key, workload.label_token_ids, vocabulary)
+    if workload.apply_softmax and len(workload.label_token_ids) == 1:
+        allowed = "false, or more label_token_ids: the softmax over one label is always 1"
+        raise ContractError(f"{key}.apply_softmax", True, allowed)
+    if isinstance(workload, DrawnWorkload):
+        _check_drawn(key, workload, vocabulary)
+    else:
+        _check_text(key, workload, vocabulary, model)
 
 
 def _check_vocabulary(vocabulary: Vocabulary) -> None:
@@ -186,9 +229,9 @@ def _check_token(key: str, token: int, vocabulary: Vocabulary) -> None:
         raise ContractError(key, token, f"0 to {vocabulary.size - 1} (vocabulary.size - 1)")
 
 
-def _check_labels(labels: list[int], vocabulary: Vocabulary) -> None:
+def _check_labels(workload: str, labels: list[int], vocabulary: Vocabulary) -> None:
     for i, token in enumerate(labels):
-        key = f"workload.label_token_ids[{i}]"
+        key = f"{workload}.label_token_ids[{i}]"
         _check_token(key, token, vocabulary)
         if token in labels[:i]:
             raise ContractError(key, token, "each label once")
@@ -196,10 +239,10 @@ def _check_labels(labels: list[int], vocabulary: Vocabulary) -> None:
             raise ContractError(key, token, "an id outside vocabulary.reserved_token_ids")
 
 
-def _check_drawn(workload: DrawnWorkload, vocabulary: Vocabulary) -> None:
+def _check_drawn(key: str, workload: DrawnWorkload, vocabulary: Vocabulary) -> None:
     if workload.query_tokens <= SALT_TOKENS:
         raise ContractError(
-            "workload.query_tokens",
+            f"{key}.query_tokens",
             workload.query_tokens,
             f"at least {SALT_TOKENS + 1}: {SALT_TOKENS} salt ids and a query behind them",
         )
@@ -208,41 +251,60 @@ def _check_drawn(workload: DrawnWorkload, vocabulary: Vocabulary) -> None:
     # (The first 64 tokens are enough to tell longer items apart.)
     if pool < 2 or pool ** min(workload.item_tokens, 64) < 2 * workload.items:
         raise ContractError(
-            "workload.items",
+            f"{key}.items",
             workload.items,
             f"fewer: {pool} ordinary ids in {workload.item_tokens} positions"
             " do not give that many distinct items",
         )
 
 
-def _check_text(workload: TextWorkload, vocabulary: Vocabulary, model: Model) -> None:
+def _check_text(key: str, workload: TextWorkload, vocabulary: Vocabulary, model: Model) -> None:
     tokenizer = workload.tokenizer
     if not isinstance(model, PackagedModel):
-        raise ContractError("workload.kind", "text", f"drawn: a {model.kind} model reads no text")
+        raise ContractError(f"{key}.kind", "text", f"drawn: a {model.kind} model reads no text")
     if (tokenizer.package, tokenizer.version) != (model.package, model.version):
         found = f"{tokenizer.package} {tokenizer.version}"
         allowed = f"the model's own: {model.package} {model.version}"
-        raise ContractError("workload.tokenizer", found, allowed)
+        raise ContractError(f"{key}.tokenizer", found, allowed)
     seen: set[str] = set()
     for i, text in enumerate(workload.item_texts):
         if text in seen:
-            raise ContractError(f"workload.item_texts[{i}]", text, "each item once")
+            raise ContractError(f"{key}.item_texts[{i}]", text, "each item once")
         seen.add(text)
     if len(workload.label_texts) != len(workload.label_token_ids):
         allowed = f"a text for each of the {len(workload.label_token_ids)} label_token_ids"
-        raise ContractError("workload.label_texts", workload.label_texts, allowed)
+        raise ContractError(f"{key}.label_texts", workload.label_texts, allowed)
     if len(ordinary_ids(vocabulary, workload.label_token_ids)) < 2:
         allowed = "lower: no ordinary ids are left to draw salts from"
         raise ContractError("vocabulary.first_ordinary", vocabulary.first_ordinary, allowed)
 
 
-def _check_chunk_sizes(chunk_sizes: list[int], items: int) -> None:
+# The most items that a workload may have: `Size` in basics.py.
+_MOST_ITEMS = 1_000_000
+
+
+def _check_chunk_sizes(chunk_sizes: list[int], workloads: Workloads) -> None:
+    largest = max(workloads, key=lambda name: workloads[name].items)
+    items = workloads[largest].items
     for i, chunk in enumerate(chunk_sizes):
         key = f"chunk_sizes[{i}]"
-        if not 1 <= chunk <= items:
-            raise ContractError(key, chunk, f"1 to {items} (workload.items)")
+        if not 1 <= chunk <= _MOST_ITEMS:
+            raise ContractError(key, chunk, f"1 to {_MOST_ITEMS:,}")
         if chunk in chunk_sizes[:i]:
             raise ContractError(key, chunk, "each chunk size once")
+    # A size above the items of one workload may be for another. With none below any of them a
+    # typing error is more likely.
+    if min(chunk_sizes) > items:
+        allowed = f"one or more from 1 to {items} (workloads.{largest}.items)"
+        raise ContractError("chunk_sizes", chunk_sizes, allowed)
+
+
+def _check_mix(mix: Mix, workloads: Workloads) -> None:
+    for scenario, weights in mix.items():
+        for name, weight in weights.items():
+            if name not in workloads:
+                allowed = f"a weight for one of the workloads: {', '.join(workloads)}"
+                raise ContractError(f"mix.{scenario}.{name}", weight, allowed)
 
 
 def _check_synthetic(model: SyntheticModel) -> None:

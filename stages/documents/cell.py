@@ -1,4 +1,4 @@
-"""The keys of matrices, cells and passes, with the columns of a pass.
+"""The keys of matrices, series, cells and passes, with the columns of a pass.
 
 A new axis of the measurement is a field here and a column in the tables.
 """
@@ -29,8 +29,15 @@ def matrix_keys(pair: Pair) -> tuple[MatrixKey, ...]:
     return tuple(MatrixKey(b, v) for b in pair.both for v in VIEWS)
 
 
+class Series(NamedTuple):
+    """Identifies the passes of one cell within a matrix: workload, and items per call."""
+
+    workload: str
+    chunk_size: int
+
+
 class CellKey(NamedTuple):
-    """Identifies a cell within a view: backend, and items per call."""
+    """Identifies a cell within a view of a workload: backend, and items per call."""
 
     backend: Backend
     chunk_size: int
@@ -38,11 +45,17 @@ class CellKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PassKey:
-    """Identifies a pass within a matrix: phase, items per call, and run from 0."""
+    """Identifies a pass within a matrix: workload, phase, items per call, and run from 0."""
 
+    workload: str
     phase: Phase
     chunk_size: int
     run: int
+
+    @property
+    def series(self) -> Series:
+        """The passes that it is one of."""
+        return Series(self.workload, self.chunk_size)
 
     @classmethod
     def of(cls, call: CallRecord) -> Self:

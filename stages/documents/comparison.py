@@ -20,6 +20,7 @@ from stages.contract import VIEWS, Backend, Gate, Identity, Selection, View
 from stages.documents.cell import CellKey, MatrixKey
 from stages.documents.matrix import (
     COMPARISON_FILE,
+    CoverFailure,
     Model,
     Phase,
     Run,
@@ -27,7 +28,7 @@ from stages.documents.matrix import (
     Status,
 )
 
-COMPARISON_VERSION = 9
+COMPARISON_VERSION = 10
 
 BUSY = 0.10
 """Share of the machine's CPU time in other processes from which figures are flagged."""
@@ -52,6 +53,7 @@ type OracleSide = Backend | Literal["both", "neither"]
 type Outcome = Backend | Literal["tie", "none", "deferred"]
 type Confidence = Literal["high", "medium", "low", "none"]
 type Only = Literal["item", "label"]
+type SizeAxis = Literal["total_tokens", "items"]
 type UnsteadyCode = Literal["deviation", "fastest", "slowest"]
 type ReasonCode = Literal[
     "unavailable",
@@ -739,6 +741,7 @@ class MatrixSource(Part):
             the backend is installed from, and whether that commit serves segment masks on a TPU.
         base_url: of a server that was started elsewhere.
         planned_passes, good_passes: numbers of timed passes.
+        uncovered: untimed requests that failed, which were to show the server its batches before.
         run: the facts of its run.
     """
 
@@ -751,6 +754,7 @@ class MatrixSource(Part):
     base_url: str | None
     planned_passes: int
     good_passes: int
+    uncovered: list[CoverFailure] = []
     run: Run
 
 
@@ -824,6 +828,9 @@ class Scope(Part):
     """The workload, the model and the planned passes.
 
     Attributes:
+        workload: its name.
+        workload_sha256: of its canonical bytes.
+        total_tokens: of the query, once, and of all items.
         nonce: part of the salt of every request, drawn anew for each comparison.
         item_tokens: tokens of the longest item.
         probe_items: the most items in one probe request; ``None`` for any number.
@@ -831,11 +838,13 @@ class Scope(Part):
 
     identity: Identity
     model: Model
+    workload: str
     workload_sha256: str
     nonce: str
     query_tokens: int
     items: int
     item_tokens: int
+    total_tokens: int
     label_token_ids: list[int]
     chunk_sizes: list[int]
     warmup_passes: int
@@ -846,13 +855,13 @@ class Scope(Part):
 
 
 class Comparison(Part):
-    """The whole result.
+    """The result of one workload.
 
     Attributes:
         pair: the backends that are compared.
+        sources: of the matrices. Their passes are those of this workload, their runs are whole.
     """
 
-    version: int
     pair: Pair
     scope: Scope
     gate: Gate
@@ -890,6 +899,123 @@ class Comparison(Part):
         }
 
 
+class WeightedRatio(Part):
+    """The geometric mean of a ratio over workloads.
+
+    Attributes:
+        weights: workload to its weight; equal ones where the contract gives none.
+        left_out: workloads of the mix in which a backend has no eligible cell. Nothing is known of
+            the ratio there, so the mean is over the others alone.
+        items_per_s: candidate / reference; ``None`` where every workload is left out.
+        items_per_s_interval: of that ratio.
+    """
+
+    weights: dict[str, float]
+    left_out: list[str]
+    items_per_s: float | None
+    items_per_s_interval: Interval | None
+
+
+class AtWorkload(Part):
+    """The selected cells of one workload in one view.
+
+    Attributes:
+        workload: its name; ``items`` and ``total_tokens`` are its size.
+        outcome: the winner, ``tie``, ``none`` or ``deferred``.
+        items_per_s: candidate / reference of the selected cells; ``None`` where a backend has no
+            eligible cell.
+        items_per_s_interval: of that ratio.
+    """
+
+    workload: str
+    items: int
+    total_tokens: int
+    outcome: Outcome
+    items_per_s: float | None
+    items_per_s_interval: Interval | None
+
+
+class Crossing(Part):
+    """Where the winner changes, from one workload to the next larger one.
+
+    Attributes:
+        axis: by which size workloads are ordered.
+        below, above: the sizes between which it changes.
+        winner_below, winner_above: who wins there.
+    """
+
+    axis: SizeAxis
+    below: int
+    above: int
+    winner_below: Backend
+    winner_above: Backend
+
+
+class ViewSummary(Part):
+    """One view over all workloads.
+
+    Attributes:
+        workloads: each of them, by rising total tokens.
+        wins: backend -> number of workloads that it wins.
+        ties: number of workloads in which neither wins, though both have eligible cells.
+        undecided: number of workloads without a winner for any other reason.
+        mean: over all workloads alike.
+        mixes: over those of each scenario, by the contract's weights.
+        crossings: where the winner changes: one, if some size orders the workloads so that it
+            changes once; every change over the total tokens otherwise. Workloads without a winner
+            do not count.
+    """
+
+    view: View
+    workloads: list[AtWorkload]
+    wins: dict[Backend, int]
+    ties: int
+    undecided: int
+    mean: WeightedRatio
+    mixes: dict[str, WeightedRatio]
+    crossings: list[Crossing]
+
+
+class Summary(Part):
+    """Both views over all workloads."""
+
+    portable: ViewSummary
+    best_native: ViewSummary
+
+    def views(self) -> tuple[ViewSummary, ViewSummary]:
+        """The portable view, then the best-native view."""
+        return (self.portable, self.best_native)
+
+
+class ComparisonSet(Part):
+    """The whole result.
+
+    Attributes:
+        workloads: the result of each workload, by rising total tokens.
+        summary: of all of them.
+    """
+
+    version: int
+    workloads: Annotated[list[Comparison], Field(min_length=1)]
+    summary: Summary
+
+    @pydantic.model_validator(mode="after")
+    def _compares_the_same(self) -> Self:
+        first = self.workloads[0]
+        if any(one.pair != first.pair for one in self.workloads):
+            raise ValueError("its workloads compare different backends")
+        names = [one.scope.workload for one in self.workloads]
+        for view in self.summary.views():
+            if [one.workload for one in view.workloads] != names:
+                raise ValueError("its summary is of other workloads")
+        return self
+
+    def of(self, workload: str) -> Comparison | None:
+        """The result of one workload; ``None`` where it was not measured."""
+        named = (one for one in self.workloads if one.scope.workload == workload)
+        return next(named, None)
+
+
 def _remedy(path: Path) -> str:
     """Only the comparison of this work tree can be made anew here."""
     if path == COMPARISON_FILE:
@@ -901,7 +1027,7 @@ class _Versioned(BaseModel):
     version: int
 
 
-def load_comparison(path: Path) -> Comparison:
+def load_comparison(path: Path) -> ComparisonSet:
     """Read ``comparison.json``.
 
     Raises:
@@ -915,7 +1041,7 @@ def load_comparison(path: Path) -> Comparison:
                 f"{path}: version {version}, but this pipeline reads {COMPARISON_VERSION};"
                 f" {_remedy(path)}"
             )
-        return Comparison.model_validate_json(data)
+        return ComparisonSet.model_validate_json(data)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
     except pydantic.ValidationError as error:

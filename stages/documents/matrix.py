@@ -29,7 +29,7 @@ from stages.contract import (
 )
 from stages.documents.tables import Record, TableKind, TableProvenance
 
-MATRIX_VERSION = 7
+MATRIX_VERSION = 8
 
 type Phase = Literal["warmup", "sweep", "confirm", "answer"]
 """``answer`` passes are not timed. In them the reference answers the confirm requests of chunk
@@ -57,6 +57,7 @@ MATRIX_SCHEMA = pa.schema(
     [
         pa.field("session", pa.int32(), nullable=False),
         pa.field("position", pa.int32(), nullable=False),
+        pa.field("workload", pa.string(), nullable=False),
         pa.field("phase", pa.string(), nullable=False),
         pa.field("chunk_size", pa.int32(), nullable=False),
         pa.field("run", pa.int32(), nullable=False),
@@ -84,9 +85,10 @@ class CallRecord:
     Attributes:
         session: which server session of this matrix answered it, from 0.
         position: the pass's place in measuring order, from 0 (all its calls share it).
+        workload: the name of the workload that is scored.
         phase: ``warmup``, ``sweep``, ``confirm`` or ``answer``.
         chunk_size: items per call asked for; the last call of a pass may hold fewer.
-        run: which pass of this phase and chunk size, from 0.
+        run: which pass of this workload, phase and chunk size, from 0.
         call: which call of the pass, from 0.
         first_item: index of the call's first item in the workload.
         item_count: items in the call.
@@ -108,6 +110,7 @@ class CallRecord:
 
     session: int
     position: int
+    workload: str
     phase: Phase
     chunk_size: int
     run: int
@@ -241,8 +244,59 @@ class RoundTrip(Record):
         return max(self.before_s, self.after_s or 0.0)
 
 
+class CoverFailure(Record):
+    """The untimed request that ended a cover; no larger one was sent after it.
+
+    Attributes:
+        workload: its name.
+        size: items in it.
+        status: the failure kind.
+        detail: what went wrong, in one short line.
+    """
+
+    workload: str
+    size: int
+    status: Status
+    detail: str
+
+    @property
+    def text(self) -> str:
+        """The line to print."""
+        items = "1 item" if self.size == 1 else f"{self.size} items"
+        return f"{self.status}: {self.detail} (cover of {self.workload}, {items})"
+
+
+class MeasuredWorkload(Record):
+    """One workload of a matrix.
+
+    Attributes:
+        sha256: of its canonical bytes.
+        items: their number.
+        chunk_sizes: at which it was to be measured.
+        confirm_chunk_sizes: those that were measured again.
+        scoring: how its items were to be scored; ``None`` where nothing was measured.
+        client_costs: the client's own time, by chunk size; empty where nothing was measured.
+        uncovered: the requests of covers that failed. The server may meet larger batches for the
+            first time in a timed pass.
+    """
+
+    sha256: str
+    items: int
+    label_token_ids: list[int]
+    apply_softmax: bool
+    chunk_sizes: list[int]
+    confirm_chunk_sizes: list[int] = Field(default_factory=list)
+    scoring: Scoring | None = None
+    client_costs: list[ClientCost] = Field(default_factory=list)
+    uncovered: list[CoverFailure] = Field(default_factory=list)
+
+
 class Measured(Record):
-    """The part of the contract that a matrix was measured under."""
+    """The part of the contract that a matrix was measured under.
+
+    Attributes:
+        chunk_sizes: of the contract; a workload has those that fit, and its number of items.
+    """
 
     chunk_sizes: list[int]
     passes: Passes
@@ -296,7 +350,6 @@ class Run(Record):
         shell: the shell's variables that it got, and those that it did not; ``None`` where
             nothing was launched.
         elsewhere: what a server started elsewhere reports; ``None`` for one launched here.
-        scoring: how the items were scored; ``None`` where nothing was measured.
         round_trip: between client and server; ``None`` where nothing was measured.
         devices: on which the server ran.
         compile_cache_entries: compiled programs in the cache before the first server started;
@@ -326,7 +379,6 @@ class Run(Record):
     environ: dict[str, str]
     shell: ShellVariables | None = None
     elsewhere: RemoteServerFacts | None = None
-    scoring: Scoring | None = None
     round_trip: RoundTrip | None = None
     devices: list[str] = Field(default_factory=list)
     host: Host
@@ -336,7 +388,6 @@ class Run(Record):
     interruptions: int = 0
     requests_repeated: bool | None = False
     foreign_cpu: float | None = None
-    client_costs: list[ClientCost] = Field(default_factory=list)
     seconds: TimeSplit = _NO_TIME
     started_at: str
     finished_at: str
@@ -348,6 +399,7 @@ class Provenance(TableProvenance):
     """What identifies a matrix, so that one that does not belong can be refused.
 
     Attributes:
+        workloads: by name, as in the file of the canonical workloads.
         nonce: of the comparison; all salts of both backends follow from it.
         unavailable: why nothing was measured; the matrix then has no rows.
         run: the facts of the run.
@@ -355,14 +407,11 @@ class Provenance(TableProvenance):
 
     backend: Backend
     view: View
-    items: int
-    label_token_ids: list[int]
-    apply_softmax: bool
+    workloads: dict[str, MeasuredWorkload]
     nonce: str
     model: Model
     contract: Measured
     unavailable: str | None
-    confirm_chunk_sizes: list[int]
     run: Run
 
 
@@ -372,6 +421,20 @@ class Matrix:
 
     calls: pl.DataFrame
     provenance: Provenance
+
+    def of(self, workload: str) -> WorkloadMatrix:
+        """The calls of one workload."""
+        mine = self.calls.filter(pl.col("workload") == workload)
+        return WorkloadMatrix(mine, self.provenance, self.provenance.workloads[workload])
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadMatrix:
+    """The calls of one workload in a matrix, with the provenance of the whole matrix."""
+
+    calls: pl.DataFrame
+    provenance: Provenance
+    workload: MeasuredWorkload
 
 
 def records_to_table(records: Iterable[CallRecord]) -> pa.Table:

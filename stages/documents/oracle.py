@@ -18,13 +18,14 @@ from pydantic import Field
 from stages.documents.cell import MatrixKey
 from stages.documents.tables import TableKind, TableProvenance
 
-ORACLE_VERSION = 3
+ORACLE_VERSION = 4
 ORACLE_FILE = Path("data") / "oracle" / "oracle.parquet"
 
 _SCORES = pa.list_(pa.field("element", pa.float64(), nullable=False))
 
 ORACLE_SCHEMA = pa.schema(
     [
+        pa.field("workload", pa.string(), nullable=False),
         pa.field("phase", pa.string(), nullable=False),
         pa.field("chunk_size", pa.int32(), nullable=False),
         pa.field("run", pa.int32(), nullable=False),
@@ -42,15 +43,13 @@ class OracleProvenance(TableProvenance):
     Attributes:
         nonce: of the comparison whose prompts it scored.
         sample_seed: seed of the sample.
-        samples_per_chunk: wanted pairs per chunk size; fewer rows where fewer exist.
+        samples_per_chunk: wanted pairs per workload and chunk size; fewer rows where fewer exist.
         delimiters: matrix, such as ``toy-portable``, to the token that its server puts between
             items; empty where no server packs, and then no prompt with a delimiter was scored.
         threads: of the forward pass; another number may change the last bits of a score.
     """
 
     model_sha256: str
-    label_token_ids: list[int]
-    apply_softmax: bool
     nonce: str
     sample_seed: int
     samples_per_chunk: int
@@ -86,6 +85,10 @@ class OracleTable:
 
     frame: pl.DataFrame
     provenance: OracleProvenance
+
+    def of(self, workload: str) -> OracleTable:
+        """The scores of one workload."""
+        return OracleTable(self.frame.filter(pl.col("workload") == workload), self.provenance)
 
     def delimited(self, key: MatrixKey) -> Delimited | None:
         """The prompts with the delimiter of one matrix; ``None`` where its server packs nothing."""

@@ -37,6 +37,7 @@ OTHER_LENGTHS: tuple[Layout, ...] = ("shorter", "longer")
 
 PROBE_SCHEMA = pa.schema(
     [
+        pa.field("workload", pa.string(), nullable=False),
         pa.field("kind", pa.string(), nullable=False),
         pa.field("layout", pa.string(), nullable=False),
         pa.field("run", pa.int32(), nullable=False),
@@ -55,6 +56,7 @@ class ProbeRecord:
     """The scores of one item in one probe request.
 
     Attributes:
+        workload: whose item it is.
         kind: ``repeat`` (identical requests) or ``isolation`` (neighbours changed).
         layout: how the request was built around the item.
         run: which repetition, from 0; 0 for isolation probes.
@@ -65,6 +67,7 @@ class ProbeRecord:
         scores: one per label; ``None`` for a failed call.
     """
 
+    workload: str
     kind: Literal["repeat", "isolation"]
     layout: Layout
     run: int
@@ -83,7 +86,7 @@ class ProbeProvenance(TableProvenance):
         nonce: of the comparison.
         matrix_sha256: ``table_sha256`` of that matrix.
         session: number of the server session they ran in.
-        targets: the items whose neighbours were changed.
+        targets: of each workload, the items whose neighbours were changed.
     """
 
     backend: Backend
@@ -92,12 +95,12 @@ class ProbeProvenance(TableProvenance):
     model_sha256: str
     matrix_sha256: str
     session: int
-    targets: list[int]
+    targets: dict[str, list[int]]
 
 
 PROBE_TABLE = TableKind(
     name="probe table",
-    version=3,
+    version=4,
     schema=PROBE_SCHEMA,
     provenance=ProbeProvenance,
     remedy="measure it with `dvc repro`",
@@ -110,6 +113,10 @@ class ProbeTable:
 
     frame: pl.DataFrame
     provenance: ProbeProvenance
+
+    def of(self, workload: str) -> pl.DataFrame:
+        """The probes of one workload."""
+        return self.frame.filter(pl.col("workload") == workload)
 
 
 def read_probes(path: Path) -> ProbeTable:

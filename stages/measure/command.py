@@ -24,7 +24,7 @@ from stages.common.errors import UserError, one_line, one_line_errors
 from stages.common.files import write_whole
 from stages.common.shell import server_variables
 from stages.contract import VIEWS, View, load_contract
-from stages.documents.cell import PassKey
+from stages.documents.cell import PassKey, Series
 from stages.documents.matrix import (
     SERVER_LOG_FILE,
     ClientCost,
@@ -57,7 +57,7 @@ from stages.measure.servers.remote import FirstContact, first_contact, take_api_
 from stages.measure.servers.under_test import ServerUnderTest
 from stages.measure.session import Session
 from stages.plan.plan import Plan, make_plan
-from stages.plan.schedule import salt_of
+from stages.plan.schedule import all_series, salt_of
 
 _VALUE_CHARACTERS = 500
 
@@ -79,7 +79,7 @@ def measure(
     command, environ = _launchable(plan) if contact is None else ([], {})
     with Journal(journal_at or folder / "journal") as journal:
         log = _server_log(journal, contact)
-        ledger = Ledger(journal, compiled_programs(plan))
+        ledger = Ledger(journal, plan.workloads.sha256s, compiled_programs(plan))
         _announce_resumption(plan, ledger)
         repeated = _requests_repeated(plan, ledger, contact)
         servers: list[Server] = []
@@ -99,9 +99,10 @@ def measure(
         # The interpreter's path belongs to the machine, not to the measurement.
         argv = ["python", *servers[0].argv[1:]] if servers else []
         log_text = log.read_bytes()
-        run = _run_of(plan, session, argv, costs, contact, repeated)
+        run = _run_of(plan, session, argv, contact, repeated)
         write_whole(folder / SERVER_LOG_FILE, log_text)
-        write_result(plan, _result(session, run), folder)
+        result = _result(plan, session, run, costs, contact)
+        write_result(plan, result, folder)
         journal.remove()
     good = sum(1 for r in session.records if r.status == "ok")
     total = ledger.elapsed_s
@@ -175,10 +176,10 @@ def _asked_before(plan: Plan, record: AskedRecord, measurement: str) -> bool | N
 
 
 def _announce_resumption(plan: Plan, ledger: Ledger) -> None:
-    earlier = ledger.earlier.passes
-    if earlier:
-        passes = f"{len(earlier)} passes" if len(earlier) > 1 else "1 pass"
-        span = f"{earlier[0].finished_at} to {earlier[-1].finished_at}"
+    kept = ledger.kept
+    if kept:
+        passes = f"{len(kept)} passes" if len(kept) > 1 else "1 pass"
+        span = f"{kept[0].finished_at} to {kept[-1].finished_at}"
         click.echo(f"{plan.title}: going on after {passes} measured from {span}")
 
 
@@ -199,8 +200,8 @@ def _run_session(
         launching = f"starting the {plan.environment} server; its log is {log}"
         progress.say(launching if base_url is None else f"measuring the server at {base_url}")
         session = Session(
-            workload=plan.workload,
-            chunk_sizes=plan.contract.chunk_sizes,
+            workloads=plan.workloads.by_name,
+            chunk_sizes=plan.chunk_sizes,
             passes=plan.contract.passes,
             limits=plan.contract.limits,
             driver=plan.driver,
@@ -212,18 +213,37 @@ def _run_session(
             elsewhere=base_url is not None,
             about_to_ask=note_once,
             cover_times=plan.cover_times(contact.identity.elsewhere if contact else None),
+            running_requests=plan.running_requests,
         )
         session.run()
     return session
 
 
-def _result(session: Session, run: Run) -> MeasurementResult:
+def _result(
+    plan: Plan,
+    session: Session,
+    run: Run,
+    costs: dict[Series, float],
+    contact: FirstContact | None,
+) -> MeasurementResult:
+    reported, ledger = contact.identity.elsewhere if contact else None, session.ledger
     return MeasurementResult(
         run=run,
         records=session.records,
         probe_records=session.probe_records,
         probe_session=session.number,
         confirmed=session.confirmed,
+        scoring={
+            name: plan.scoring(name, reported, ledger.fallbacks(name)) for name in plan.chunk_sizes
+        },
+        uncovered=session.uncovered,
+        client_costs={
+            name: [
+                ClientCost(chunk_size=size, seconds_per_pass=costs[Series(name, size)])
+                for size in sizes
+            ]
+            for name, sizes in plan.chunk_sizes.items()
+        },
     )
 
 
@@ -231,7 +251,6 @@ def _run_of(
     plan: Plan,
     session: Session,
     argv: list[str],
-    costs: list[ClientCost],
     contact: FirstContact | None,
     repeated: bool | None,
 ) -> Run:
@@ -245,7 +264,6 @@ def _run_of(
         if identity
         else installed_version(plan.environment, plan.driver.package, plan.commit, plan.device),
         elsewhere=identity.elsewhere if identity else None,
-        scoring=plan.scoring(identity.elsewhere if identity else None, ledger.fallbacks),
         round_trip=session.round_trip,
         devices=[plan.contract.launch.device],
         compile_cache_entries=ledger.compile_cache_entries,
@@ -255,7 +273,6 @@ def _run_of(
         requests_repeated=repeated,
         # A server on this machine is not a child process, yet its work is not foreign.
         foreign_cpu=None if identity and identity.elsewhere.same_machine else ledger.foreign_cpu,
-        client_costs=costs,
         seconds=TimeSplit(**spent, other=ledger.elapsed_s - sum(spent.values())),
     )
 
@@ -295,14 +312,18 @@ def record_unavailable(plan: Plan, folder: Path) -> None:
     click.echo(f"{plan.title}: not measured, {name} is unavailable: {plan.unavailable}")
 
 
-def calibrate_client(plan: Plan) -> list[ClientCost]:
-    """The client's own seconds per pass of each chunk size, before any server is up."""
-    passes = []
-    for chunk in plan.contract.chunk_sizes:
-        salt = salt_of(plan.workload, PassKey("warmup", chunk, 0))
-        passes.append(CalibrationPass(chunk, encode_pass(plan.workload, salt, chunk)))
-    seconds = calibrate(passes, labels=len(plan.workload.label_token_ids))
-    return [ClientCost(chunk_size=c, seconds_per_pass=s) for c, s in seconds.items()]
+def calibrate_client(plan: Plan) -> dict[Series, float]:
+    """The client's own seconds per pass of each workload and chunk size, before a server is up."""
+    by_labels: dict[int, list[CalibrationPass]] = {}
+    for name, chunk in all_series(plan.chunk_sizes):
+        workload = plan.workloads.by_name[name]
+        salt = salt_of(workload, PassKey(name, "warmup", chunk, 0))
+        one = CalibrationPass(Series(name, chunk), encode_pass(workload, salt, chunk))
+        by_labels.setdefault(len(workload.label_token_ids), []).append(one)
+    seconds: dict[Series, float] = {}
+    for labels, passes in by_labels.items():
+        seconds |= calibrate(passes, labels=labels)
+    return seconds
 
 
 @click.command()

@@ -9,37 +9,16 @@ server meets these batches before.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-from stages.documents.matrix import Status
+from stages.documents.matrix import CoverFailure
 from stages.documents.workload import CanonicalWorkload
 from stages.measure.http.client import ScoreConnection
 from stages.measure.http.decode import Decoded
 from stages.measure.http.exchange import encode_request, exchange
-from stages.measure.passes import name_death, name_loss, prompt_tokens
+from stages.measure.passes import DEATH_NOTICE_S, name_death, name_loss, prompt_tokens
 from stages.measure.servers.log import ServerLog
 from stages.measure.servers.under_test import ServerUnderTest
-
-
-@dataclass(frozen=True, slots=True)
-class CoverFailure:
-    """The request that ended a cover.
-
-    Attributes:
-        size: items in it.
-        status: the failure kind.
-        detail: what went wrong, in one short line.
-    """
-
-    size: int
-    status: Status
-    detail: str
-
-    @property
-    def text(self) -> str:
-        """The line to print."""
-        items = "1 item" if self.size == 1 else f"{self.size} items"
-        return f"{self.status}: {self.detail} (cover, {items})"
 
 
 def send_cover(
@@ -79,12 +58,26 @@ def send_cover(
                 decoded, _ = exchange(connection, request.prepare(connection))
                 if decoded.status != "ok":
                     named = _named(decoded, server)
-                    return CoverFailure(size, named.status, named.detail)
+                    return CoverFailure(
+                        workload=workload.name,
+                        size=size,
+                        status=named.status,
+                        detail=named.detail,
+                    )
         if not log.end_pass(tokens, times * len(sizes), whole=True).compiles:
             return None
     return None
 
 
 def _named(failed: Decoded, server: ServerUnderTest) -> Decoded:
-    """``failed``, as ``server_died`` where the server ended or has lost a process."""
-    return name_death(name_loss(failed, server.loss), server.died_within)
+    """``failed``, as ``server_died`` where the server ended or has lost a process.
+
+    A server may still answer, with an error, and end just after. The next pass must not be blamed.
+    """
+    named = name_death(name_loss(failed, server.loss), server.died_within)
+    if named.status in ("server_died", "connection_error"):
+        return named
+    death = server.died_within(DEATH_NOTICE_S)
+    return (
+        named if death is None else replace(named, status="server_died", detail=f"server {death}")
+    )

@@ -15,7 +15,8 @@ from stages.measure.http.exchange import ScoreRequest, encode_request, exchange
 from stages.measure.servers.log import ServerLog
 from stages.plan.schedule import calls_of_pass, salt_of
 
-_DEATH_NOTICE_S = 2.0
+DEATH_NOTICE_S = 2.0
+"""A server that ends shows it within this time."""
 
 
 def encode_pass(
@@ -111,7 +112,7 @@ def name_death(decoded: Decoded, died_within: Callable[[float], str | None]) -> 
     """A lost connection as ``server_died`` where the server ended."""
     if decoded.status != "connection_error":
         return decoded
-    death = died_within(_DEATH_NOTICE_S)
+    death = died_within(DEATH_NOTICE_S)
     return decoded if death is None else Decoded("server_died", f"server {death}", None)
 
 

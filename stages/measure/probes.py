@@ -72,6 +72,7 @@ class Prober:
         scores = None if decoded.scores is None else decoded.scores[at : at + labels]
         self.records.append(
             ProbeRecord(
+                workload=self._workload.name,
                 kind="repeat" if kind == "repeat" else "isolation",
                 layout=request.layout,
                 run=run,

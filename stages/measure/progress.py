@@ -58,7 +58,9 @@ class PassProgress:
     def notify(self, problem: str, key: PassKey | None) -> None:
         """Count a finished pass (``key``) and print its problem, if it has one."""
         if problem:
-            where = f" (chunk {key.chunk_size}, {key.phase} {key.run})" if key else ""
+            where = (
+                f" ({key.workload}, chunk {key.chunk_size}, {key.phase} {key.run})" if key else ""
+            )
             self.say(problem + where)
         if key is None:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from types import TracebackType
@@ -13,11 +13,11 @@ from types import TracebackType
 from stages.backends.declared import DeclaredBackend
 from stages.common.errors import UserError
 from stages.contract import Limits, Passes, Probes
-from stages.documents.cell import PassKey
-from stages.documents.matrix import CallRecord, RoundTrip, Status
+from stages.documents.cell import PassKey, Series
+from stages.documents.matrix import TIMED_PHASES, CallRecord, CoverFailure, RoundTrip, Status
 from stages.documents.probes import ProbeRecord
 from stages.documents.workload import CanonicalWorkload
-from stages.measure.cover import CoverFailure, send_cover
+from stages.measure.cover import send_cover
 from stages.measure.faults import Faults
 from stages.measure.http.client import ScoreConnection
 from stages.measure.http.round_trip import round_trip_s
@@ -30,7 +30,7 @@ from stages.measure.servers.log import ServerLog
 from stages.measure.servers.under_test import OtherServerError, ServerDiedError, ServerUnderTest
 from stages.measure.warm_up import is_warm
 from stages.plan.probe_requests import choose_targets, probed_part
-from stages.plan.schedule import confirm_chunk_sizes, cover_sizes, interleaved
+from stages.plan.schedule import all_series, confirm_chunk_sizes, cover_sizes, interleaved
 
 type Notify = Callable[[str, PassKey | None], None]
 
@@ -65,6 +65,8 @@ class Session:
     chunk size or the server is given up.
 
     Attributes:
+        workloads: by name; all of them are measured by every server session.
+        chunk_sizes: of each workload.
         new_server: makes a server object that is not started yet (or not waited for yet).
         ledger: every call so far.
         answers_all: also send, untimed, the confirm requests of chunk sizes that are not
@@ -72,15 +74,16 @@ class Session:
         elsewhere: whether the server was started elsewhere. Then it is waited for instead of
             started, and its log cannot be read.
         about_to_ask: called before each pass is sent.
-        cover_times: how often the cover sends each of its requests; 0 where there is none.
-        confirmed: the chunk sizes measured again.
+        cover_times: how often the cover sends each request of a workload; 0 where there is none.
+        running_requests: the most prompts that the server takes up at once, as far as it is known.
+        confirmed: the chunk sizes of each workload that were measured again.
         probe_records: every item of every probe request.
         number: of the server session, from 0.
         round_trip: between client and server; ``None`` where it could not be measured.
     """
 
-    workload: CanonicalWorkload
-    chunk_sizes: list[int]
+    workloads: Mapping[str, CanonicalWorkload]
+    chunk_sizes: Mapping[str, list[int]]
     passes: Passes
     limits: Limits
     driver: DeclaredBackend
@@ -91,8 +94,9 @@ class Session:
     answers_all: bool = False
     elsewhere: bool = False
     about_to_ask: Callable[[], None] = lambda: None
-    cover_times: int = 1
-    confirmed: list[int] = field(default_factory=list)
+    cover_times: Mapping[str, int] = field(default_factory=dict)
+    running_requests: int = 0
+    confirmed: dict[str, list[int]] = field(default_factory=dict)
     probe_records: list[ProbeRecord] = field(default_factory=list)
     round_trip: RoundTrip | None = None
 
@@ -100,12 +104,16 @@ class Session:
         self.number = self.ledger.next_session - 1
         self._faults = Faults(self.limits, self.ledger.faults)
         self._live: _Live | None = None
-        self._cover_limits: list[int] = []
 
     @property
     def records(self) -> list[CallRecord]:
         """Every call so far, in measuring order."""
         return self.ledger.records
+
+    @property
+    def uncovered(self) -> list[CoverFailure]:
+        """The requests of covers that failed."""
+        return self._faults.counts.uncovered
 
     @property
     def restarts(self) -> int:
@@ -122,11 +130,21 @@ class Session:
             leaving.push(self._leave)
             self._start()
             before = self._round_trip_s()
-            sweep = interleaved("sweep", self.chunk_sizes, self.passes.sweep, self.passes.seed)
-            self._measure(sweep)
-            self.confirmed = confirm_chunk_sizes(self.chunk_sizes, self._sweep_means())
-            confirm = interleaved("confirm", self.confirmed, self.passes.confirm, self.passes.seed)
-            self._measure(confirm)
+            self._measure(
+                interleaved(
+                    "sweep", all_series(self.chunk_sizes), self.passes.sweep, self.passes.seed
+                )
+            )
+            means = self._sweep_means()
+            self.confirmed = {
+                name: confirm_chunk_sizes(sizes, means.get(name, {}))
+                for name, sizes in self.chunk_sizes.items()
+            }
+            self._measure(
+                interleaved(
+                    "confirm", all_series(self.confirmed), self.passes.confirm, self.passes.seed
+                )
+            )
             if self.answers_all:
                 self._measure(self._unconfirmed())
             self._probe()
@@ -139,7 +157,8 @@ class Session:
         return None if self._live is None else round_trip_s(self._live.connection)
 
     def _unconfirmed(self) -> list[PassKey]:
-        rest = [chunk for chunk in self.chunk_sizes if chunk not in self.confirmed]
+        confirmed = {*all_series(self.confirmed)}
+        rest = [one for one in all_series(self.chunk_sizes) if one not in confirmed]
         return interleaved("answer", rest, self.passes.confirm, self.passes.seed)
 
     def _probe(self) -> None:
@@ -147,23 +166,24 @@ class Session:
         if self._live is None and not self._restart():
             return
         assert self._live is not None  # noqa: S101  a restart that succeeds has a server
-        bound = self._faults.bound(self.chunk_sizes)
         with self.ledger.timing("probes"):
-            workload = probed_part(self.workload, self.probes)
-            prober = Prober(self._live.connection, workload, bound)
-            prober.run(self.probes, choose_targets(self.workload, self.probes))
-        self.probe_records = prober.records
+            for name, workload in self.workloads.items():
+                bound = self._faults.bound(name, self.chunk_sizes[name])
+                prober = Prober(self._live.connection, probed_part(workload, self.probes), bound)
+                prober.run(self.probes, choose_targets(workload, self.probes))
+                self.probe_records += prober.records
 
-    def _sweep_means(self) -> dict[int, float]:
-        runs: dict[int, dict[int, list[CallRecord]]] = defaultdict(lambda: defaultdict(list))
+    def _sweep_means(self) -> dict[str, dict[int, float]]:
+        """Mean pass seconds by workload and chunk size, where every sweep pass succeeded."""
+        runs: dict[Series, dict[int, list[CallRecord]]] = defaultdict(lambda: defaultdict(list))
         for record in self.records:
             if record.phase == "sweep":
-                runs[record.chunk_size][record.run].append(record)
-        means: dict[int, float] = {}
-        for chunk, by_run in runs.items():
+                runs[PassKey.of(record).series][record.run].append(record)
+        means: dict[str, dict[int, float]] = defaultdict(dict)
+        for (name, chunk), by_run in runs.items():
             seconds = [s for r in by_run.values() if (s := pass_seconds(r)) is not None]
             if len(seconds) == self.passes.sweep:
-                means[chunk] = fmean(seconds)
+                means[name][chunk] = fmean(seconds)
         return means
 
     def _measure(self, keys: list[PassKey]) -> None:
@@ -174,66 +194,79 @@ class Session:
                 for key in pending:
                     self._give_up(key, "server_died", f"given up after {self.restarts} restarts")
                 return
-            self._warm_up(sorted({key.chunk_size for key in pending}))
-            self._cover()
+            self._warm_up(sorted({key.series for key in pending}))
+            if any(key.phase in TIMED_PHASES for key in pending):
+                self._cover()
             while pending and self._live is not None and not self._is_given_up(pending[0]):
                 self._pass(pending.pop(0))
 
     def _is_given_up(self, key: PassKey) -> bool:
-        return self._faults.given_up(key.chunk_size) is not None
+        return self._faults.given_up(key.series) is not None
 
     def _still_wanted(self, keys: list[PassKey]) -> list[PassKey]:
         """``keys`` without the given-up chunk sizes, whose passes are recorded here."""
-        deaths = self._faults.counts.deaths
         for key in keys:
-            kind = self._faults.given_up(key.chunk_size)
+            kind = self._faults.given_up(key.series)
             if kind is not None:
-                times = f"the server failed {deaths[key.chunk_size]} times at it"
+                times = f"the server failed {self._faults.deaths(key.series)} times at it"
                 self._give_up(key, kind, f"chunk size {key.chunk_size} given up: {times}")
         return [key for key in keys if not self._is_given_up(key)]
 
-    def _warm_up(self, chunk_sizes: list[int]) -> None:
-        """Warm up each chunk size not yet warm in this server session."""
-        for chunk in chunk_sizes:
+    def _warm_up(self, every: list[Series]) -> None:
+        """Warm up each chunk size of each workload not yet warm in this server session."""
+        for series in every:
             for _ in range(self.passes.warmup_limit):
-                key = PassKey("warmup", chunk, self.ledger.next_run("warmup", chunk))
-                if self._live is None or self._is_given_up(key) or self._is_warm(chunk):
+                run = self.ledger.next_run("warmup", series)
+                key = PassKey(series.workload, "warmup", series.chunk_size, run)
+                if self._live is None or self._is_given_up(key) or self._is_warm(series):
                     break
                 self._pass(key)
 
-    def _is_warm(self, chunk: int) -> bool:
-        mine = [r for r in self.records if r.session == self.number and r.chunk_size == chunk]
+    def _is_warm(self, series: Series) -> bool:
+        mine = [
+            record
+            for record in self.records
+            if record.session == self.number and PassKey.of(record).series == series
+        ]
         hidden = self.elsewhere and self.driver.compile_pattern is not None
         return is_warm(mine, self.passes.warmup, compiles_hidden=hidden)
 
     def _cover(self) -> None:
         """Send the cover, once in each server session, without the sizes that failed in one."""
-        live = self._live
-        if live is None or live.covered or not self.cover_times:
+        if self._live is None or self._live.covered:
             return
-        live.covered = True
-        bound = self._faults.bound(self.chunk_sizes)
-        most = self._cover_limits if bound is None else [*self._cover_limits, bound.items]
+        self._live.covered = True
+        for name, times in self.cover_times.items():
+            if self._live is not None and times:
+                self._cover_workload(self._live, name, times)
+
+    def _cover_workload(self, live: _Live, name: str, times: int) -> None:
+        limit = self._faults.cover_limit(name, self.chunk_sizes[name])
+        sizes = cover_sizes(self.chunk_sizes[name], limit, self.running_requests)
+        if not sizes:
+            return
+        self.notify(f"cover of {name}: untimed requests of {sizes[0]} to {sizes[-1]} items", None)
         first = self.number * self.passes.warmup_limit
         self.about_to_ask()
         with self.ledger.timing("warmup"):
             failure = send_cover(
                 live.connection,
-                self.workload,
-                cover_sizes(self.chunk_sizes, most),
-                times=self.cover_times,
+                self.workloads[name],
+                sizes,
+                times=times,
                 rounds=range(first, first + self.passes.warmup_limit),
                 server=live.server,
                 log=live.log,
             )
         if failure is not None:
-            self._cover_limits.append(failure.size - 1)
             self._note_uncovered(live, failure)
 
     def _note_uncovered(self, live: _Live, failure: CoverFailure) -> None:
-        died = _has_died(live.server, failure.status)
+        # After a timeout the server still works on the request, and the next passes would wait.
+        ended = _has_died(live.server, failure.status) or failure.status == "timeout"
+        self._faults.note_uncovered(failure, ended=ended)
         self.notify(failure.text, None)
-        if died:
+        if ended:
             self._stop()
 
     def _pass(self, key: PassKey) -> None:
@@ -243,7 +276,7 @@ class Session:
         with self.ledger.timing(key.phase):
             records = run_pass(
                 live.connection,
-                self.workload,
+                self.workloads[key.workload],
                 key,
                 session=self.number,
                 position=self.ledger.next_position,
@@ -256,7 +289,7 @@ class Session:
             records[-1] = _name_cause(records[-1], live.server)
         elif key.phase in ("sweep", "confirm"):
             self.ledger.load.sample()
-        self._faults.note(key.chunk_size, records[-1].status)
+        self._faults.note(key.series, records[-1].status)
         self.ledger.keep(records, self._faults.counts)
         problem = next((f"{r.status}: {r.detail}" for r in records if r.status != "ok"), "")
         self.notify(problem, key)
@@ -267,7 +300,7 @@ class Session:
 
     def _give_up(self, key: PassKey, status: Status, detail: str) -> None:
         record = unsent_pass(
-            self.workload,
+            self.workloads[key.workload],
             key,
             session=self.number,
             position=self.ledger.next_position,
@@ -307,7 +340,8 @@ class Session:
             connection = stack.enter_context(server.connect(self.limits.call_timeout_s))
             try:
                 server.wait_until_healthy(
-                    lambda: probe_server(connection, self.workload), self.limits.start_timeout_s
+                    lambda: probe_server(connection, next(iter(self.workloads.values()))),
+                    self.limits.start_timeout_s,
                 )
             except PortTakenError:
                 raise

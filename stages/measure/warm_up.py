@@ -19,7 +19,7 @@ def is_warm(calls: Sequence[CallRecord], least: int, *, compiles_hidden: bool) -
     a pass that compiles takes many times as long as one that does not.
 
     Args:
-        calls: of this chunk size in this server session, in measuring order.
+        calls: of this workload and chunk size in this server session, in measuring order.
         least: warm-up passes at least.
         compiles_hidden: whether the server compiles, but its log cannot be read.
     """

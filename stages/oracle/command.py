@@ -34,14 +34,14 @@ from stages.documents.oracle import (
     OracleProvenance,
 )
 from stages.documents.tables import table_sha256
-from stages.documents.workload import CanonicalWorkload, read_workload
+from stages.documents.workload import CanonicalWorkload, read_workloads
 from stages.environments.build import (
     ensure_environment,
     requirements_sha256,
     scratch_folder,
 )
 from stages.oracle.sample import SampledItem, prompt_of, sample_items
-from stages.oracle.score import Answer, Job
+from stages.oracle.score import Answer, Job, Question
 
 SCORER = Path(__file__).with_name("score.py")
 _SUM_TOLERANCE = 1e-9
@@ -100,27 +100,41 @@ def prompts_of(
     ]
 
 
-def check_scores(sample: list[SampledItem], scores: list[list[float]], job: Job) -> None:
-    """Check that every prompt has one probability for each label.
+def check_answer(answer: Answer, job: Job) -> None:
+    """Check that every question of the job has its answer.
+
+    Raises:
+        UserError: there are more or fewer.
+    """
+    if len(answer.scores) != len(job.questions):
+        found, asked = len(answer.scores), len(job.questions)
+        raise UserError(f"the oracle answered {found} workloads, not {asked}")
+
+
+def check_scores(sample: list[SampledItem], scores: list[list[float]], question: Question) -> None:
+    """Check that every prompt of a workload has one probability for each label.
 
     Args:
         sample: the items of the prompts.
-        scores: of the job's prompts; these are the sample's, once or several times over.
-        job: that was answered.
+        scores: of the question's prompts; these are the sample's, once or several times over.
+        question: that was answered.
 
     Raises:
         UserError: a prompt has not; names its item.
     """
-    if len(scores) != len(job.prompts):
-        raise UserError(f"the oracle scored {len(scores)} prompts, not {len(job.prompts)}")
+    if len(scores) != len(question.prompts):
+        raise UserError(f"the oracle scored {len(scores)} prompts, not {len(question.prompts)}")
     for sampled, row in zip(itertools.cycle(sample), scores, strict=False):
-        where = f"chunk size {sampled.chunk_size}, run {sampled.run}, item {sampled.item}"
-        if len(row) != len(job.label_token_ids):
+        where = (
+            f"{sampled.workload}, chunk size {sampled.chunk_size}, run {sampled.run}, item"
+            f" {sampled.item}"
+        )
+        if len(row) != len(question.label_token_ids):
             raise UserError(f"the oracle gave {len(row)} scores for {where}")
         # NaN fails the comparison too.
         if not all(0 <= value <= 1 for value in row):
             raise UserError(f"the oracle's scores {row} for {where} are no probabilities")
-        if job.apply_softmax and abs(math.fsum(row) - 1) > _SUM_TOLERANCE:
+        if question.apply_softmax and abs(math.fsum(row) - 1) > _SUM_TOLERANCE:
             raise UserError(f"the oracle's scores {row} for {where} do not sum to 1")
 
 
@@ -156,36 +170,46 @@ def threads() -> int:
 def main(output: Path) -> None:
     """Score a seeded sample of the prompts without any serving stack."""
     contract = load_contract()
-    canonical, workload_sha256 = read_workload(WORKLOAD_FILE)
     nonce = read_nonce(NONCE_FILE)
-    workload = canonical.in_run(nonce)
+    workloads = read_workloads(WORKLOAD_FILE, contract.workloads).in_run(nonce)
     model = read_model(MODEL_FILE)
-    sample = sample_items(
-        chunk_sizes=contract.chunk_sizes,
-        runs=contract.passes.sweep,
-        items=len(workload.items),
-        samples_per_chunk=contract.oracle.samples_per_chunk,
-        seed=contract.oracle.seed,
-    )
+    samples = {
+        name: sample_items(
+            name,
+            chunk_sizes=contract.chunk_sizes_of(name),
+            runs=contract.passes.sweep,
+            items=len(workload.items),
+            samples_per_chunk=contract.oracle.samples_per_chunk,
+            seed=contract.oracle.seed,
+        )
+        for name, workload in workloads.by_name.items()
+    }
     delimiters = read_delimiters(DELIMITERS_FILE)
     tokens = sorted(set(delimiters.values()))
+    questions = {
+        name: Question(
+            prompts=prompts_of(workload, samples[name], tokens),
+            label_token_ids=workload.label_token_ids,
+            apply_softmax=workload.apply_softmax,
+        )
+        for name, workload in workloads.by_name.items()
+    }
     job = Job(
         model=model.path,
         revision=model.revision,
-        prompts=prompts_of(workload, sample, tokens),
-        label_token_ids=workload.label_token_ids,
-        apply_softmax=workload.apply_softmax,
+        questions=list(questions.values()),
         threads=threads(),
     )
     answer = run_scorer(ensure_environment(oracle_environment()), job)
-    check_scores(sample, answer.scores, job)
-    table = oracle_table(sample, answer.scores)
+    check_answer(answer, job)
+    scores = dict(zip(questions, answer.scores, strict=True))
+    for name, question in questions.items():
+        check_scores(samples[name], scores[name], question)
+    table = pa.concat_tables(oracle_table(samples[name], scores[name]) for name in questions)
     provenance = OracleProvenance(
         schema_version=ORACLE_VERSION,
-        workload_sha256=workload_sha256,
+        workload_sha256=workloads.sha256,
         model_sha256=model.sha256,
-        label_token_ids=workload.label_token_ids,
-        apply_softmax=workload.apply_softmax,
         nonce=nonce,
         sample_seed=contract.oracle.seed,
         samples_per_chunk=contract.oracle.samples_per_chunk,
@@ -199,4 +223,4 @@ def main(output: Path) -> None:
     )
     ORACLE_TABLE.write(output, table, provenance)
     also = f", and again with delimiter {' and '.join(map(str, tokens))}" if tokens else ""
-    click.echo(f"oracle: {len(sample)} prompts scored{also}")
+    click.echo(f"oracle: {sum(map(len, samples.values()))} prompts scored{also}")

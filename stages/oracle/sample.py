@@ -20,18 +20,26 @@ class SampledItem(PassKey):
 
 
 def sample_items(
-    *, chunk_sizes: list[int], runs: int, items: int, samples_per_chunk: int, seed: int
+    workload: str,
+    *,
+    chunk_sizes: list[int],
+    runs: int,
+    items: int,
+    samples_per_chunk: int,
+    seed: int,
 ) -> list[SampledItem]:
     """Draw pairs of (sweep run, item) for every chunk size, without replacement.
 
     The pairs of a chunk size are numbered run by run. Numbers are drawn from a SHAKE-256 stream,
-    keyed by the seed and the chunk size, until there are enough different ones. So the sample of a
-    chunk size does not depend on other chunk sizes, and a larger sample contains the smaller ones.
+    keyed by the seed, the workload's name and the chunk size, until there are enough different
+    ones. So the sample of a chunk size does not depend on other chunk sizes or workloads, and a
+    larger sample contains the smaller ones.
 
     Args:
-        chunk_sizes: those of the contract, in any order.
+        workload: its name.
+        chunk_sizes: at which it is measured, in any order.
         runs: sweep passes of each chunk size.
-        items: items of the workload.
+        items: its number of items.
         samples_per_chunk: pairs of each chunk size; all of them where fewer exist.
         seed: the oracle's.
 
@@ -45,10 +53,10 @@ def sample_items(
             drawn = set(range(pairs))
         else:
             drawn = set()
-            draws = draw_ids(f"oracle/{seed}/{chunk}", [(0, pairs)])
+            draws = draw_ids(f"oracle/{seed}/{workload}/{chunk}", [(0, pairs)])
             while len(drawn) < samples_per_chunk:
                 drawn.add(next(draws))
-        sampled += [SampledItem("sweep", chunk, *divmod(pair, items)) for pair in drawn]
+        sampled += [SampledItem(workload, "sweep", chunk, *divmod(pair, items)) for pair in drawn]
     return sorted(sampled)
 
 

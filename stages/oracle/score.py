@@ -3,8 +3,8 @@
 This is a separate program that runs by file path in the backend environment with torch. It imports
 neither the harness nor a serving stack, so their bugs cannot reach its scores. Standard input holds
 one JSON job (:class:`Job`). Standard output gets one JSON object: ``scores`` (label scores for each
-prompt) with ``torch_version`` and ``transformers_version``, or an ``error`` that the user can
-correct.
+prompt of each workload) with ``torch_version`` and ``transformers_version``, or an ``error`` that
+the user can correct.
 """
 
 from __future__ import annotations
@@ -21,31 +21,42 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 
 @dataclass(frozen=True)
+class Question:
+    """The prompts of one workload.
+
+    Attributes:
+        prompts: token ids of every prompt.
+        label_token_ids: the ids whose probability at the next position is the score.
+        apply_softmax: whether the labels' probabilities are made to sum to 1.
+    """
+
+    prompts: list[list[int]]
+    label_token_ids: list[int]
+    apply_softmax: bool
+
+
+@dataclass(frozen=True)
 class Job:
     """What to score.
 
     Attributes:
         model: folder of a checkpoint, or a repository of the hub when ``revision`` is given.
         revision: commit of the repository.
-        prompts: token ids of every prompt.
-        label_token_ids: the ids whose probability at the next position is the score.
-        apply_softmax: whether the labels' probabilities are made to sum to 1.
+        questions: one for each workload.
         threads: of the forward pass.
     """
 
     model: str
     revision: str | None
-    prompts: list[list[int]]
-    label_token_ids: list[int]
-    apply_softmax: bool
+    questions: list[Question]
     threads: int
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The scores, prompt by prompt, and the versions that computed them."""
+    """The scores of each question, prompt by prompt, and the versions that computed them."""
 
-    scores: list[list[float]]
+    scores: list[list[list[float]]]
     torch_version: str
     transformers_version: str
 
@@ -85,7 +96,7 @@ def load_model(job: Job) -> Any:  # torch and transformers are not in the harnes
     return model.eval()
 
 
-def score_prompt(model: Any, prompt: list[int], job: Job) -> list[float]:
+def score_prompt(model: Any, prompt: list[int], question: Question) -> list[float]:
     """The label scores of one prompt, without batching, cache or state."""
     import torch
 
@@ -93,8 +104,8 @@ def score_prompt(model: Any, prompt: list[int], job: Job) -> list[float]:
         ids = torch.tensor([prompt], dtype=torch.long)
         logits = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[0, -1]
         # Normalising in double adds no error to the float32 forward pass.
-        logprobs = torch.log_softmax(logits.double(), dim=-1)[job.label_token_ids]
-    if job.apply_softmax:
+        logprobs = torch.log_softmax(logits.double(), dim=-1)[question.label_token_ids]
+    if question.apply_softmax:
         logprobs = torch.log_softmax(logprobs, dim=-1)
     return [math.exp(logprob) for logprob in logprobs.tolist()]
 
@@ -112,18 +123,23 @@ def score(job: Job) -> Answer:
     torch.set_float32_matmul_precision("highest")
     torch.set_num_threads(job.threads)
     model = load_model(job)
-    scores, last_line = [], time.monotonic()
-    for i, prompt in enumerate(job.prompts):
-        if time.monotonic() - last_line > _SECONDS_BETWEEN_LINES:
-            last_line = time.monotonic()
-            print(f"oracle: {i} of {len(job.prompts)} prompts", file=sys.stderr, flush=True)
-        scores.append(score_prompt(model, prompt, job))
+    scores: list[list[list[float]]] = [[] for _ in job.questions]
+    done, total = 0, sum(len(question.prompts) for question in job.questions)
+    last_line = time.monotonic()
+    for mine, question in zip(scores, job.questions, strict=True):
+        for prompt in question.prompts:
+            if time.monotonic() - last_line > _SECONDS_BETWEEN_LINES:
+                last_line = time.monotonic()
+                print(f"oracle: {done} of {total} prompts", file=sys.stderr, flush=True)
+            mine.append(score_prompt(model, prompt, question))
+            done += 1
     return Answer(scores, torch.__version__, transformers.__version__)
 
 
 def main() -> int:
     """Answer the job on standard input."""
-    job = Job(**json.load(sys.stdin))
+    asked = json.load(sys.stdin)
+    job = Job(**{**asked, "questions": [Question(**one) for one in asked["questions"]]})
     try:
         # Nothing that a library prints may mix with the answer.
         with contextlib.redirect_stdout(sys.stderr):

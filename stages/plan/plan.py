@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from stages.backends.declared import DeclaredBackend, Flags, Shape
 from stages.backends.registry import declared
 from stages.common.errors import ContractError, UserError
 from stages.common.git import NOT_ASKED, CodeVersion, code_version
-from stages.contract import Backend, Contract, View
+from stages.contract import Backend, Contract, Probes, View
+from stages.contract.serving import ServerView
 from stages.documents.matrix import (
     CHECKPOINT_FOLDER,
     MODEL_FILE,
@@ -21,7 +23,7 @@ from stages.documents.matrix import (
 )
 from stages.documents.model import read_model
 from stages.documents.nonce import NONCE_FILE, read_nonce
-from stages.documents.workload import CanonicalWorkload, read_workload
+from stages.documents.workload import CanonicalWorkload, Workloads, read_workloads
 from stages.plan.command_line import attribute, command_line
 from stages.plan.packing import packing_of
 from stages.plan.probe_requests import longest_probe_tokens, packed_probe_tokens, packed_tokens
@@ -30,14 +32,13 @@ from stages.plan.schedule import cover_times
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The workload and the model under test.
+    """The workloads and the model under test.
 
     Attributes:
         attention_heads: of the model; ``None`` where it has not been resolved yet.
     """
 
-    workload: CanonicalWorkload
-    workload_sha256: str
+    workloads: Workloads
     model: Model
     attention_heads: int | None
 
@@ -48,6 +49,7 @@ class Plan:
 
     Attributes:
         is_reference: whether the other backend is judged by this one.
+        chunk_sizes: of each workload.
         unavailable: why the backend cannot run in this view. Then nothing is started.
         origins: where each of the server's flags comes from, for messages that ask to change it.
         code: the code that measures, at the start of this process.
@@ -57,8 +59,8 @@ class Plan:
     is_reference: bool
     view: View
     driver: DeclaredBackend
-    workload: CanonicalWorkload
-    workload_sha256: str
+    workloads: Workloads
+    chunk_sizes: dict[str, list[int]]
     model: Model
     contract: Measured
     unavailable: str | None
@@ -92,9 +94,10 @@ class Plan:
         Raises:
             ValueError: there is none, as in a dry run. Then nothing may be sent.
         """
-        if self.workload.nonce is None:
+        (nonce,) = {one.nonce for one in self.workloads.by_name.values()}
+        if nonce is None:
             raise ValueError("nothing is measured without a nonce")
-        return self.workload.nonce
+        return nonce
 
     @property
     def arguments(self) -> list[str]:
@@ -113,20 +116,25 @@ class Plan:
         ]
 
     def scoring(
-        self, reported: RemoteServerFacts | None = None, fallbacks: int | None = None
+        self,
+        workload: str,
+        reported: RemoteServerFacts | None = None,
+        fallbacks: int | None = None,
     ) -> Scoring:
         """How the items of a request are scored, by the server's report or else by its flags.
 
         Args:
+            workload: whose items.
             reported: what a server that was started elsewhere reports.
             fallbacks: requests of passes that the server scored in another mode, by its log.
         """
         flags = {attribute(name): value for name, value in self.contract.flags.items()}
         flags["device"] = self.contract.launch.device
+        asked = self.workloads.by_name[workload]
         mode, detail = self.driver.scoring(
             flags if reported is None else reported.settings,
-            item_first=self.workload.item_first,
-            softmax=self.workload.apply_softmax,
+            item_first=asked.item_first,
+            softmax=asked.apply_softmax,
         )
         return Scoring(
             mode=mode,
@@ -137,18 +145,30 @@ class Plan:
             known_wrong=detail in self.driver.known_wrong,
         )
 
-    def cover_times(self, reported: RemoteServerFacts | None = None) -> int:
-        """How often the cover sends each of its requests; 0 where the server needs none.
+    def cover_times(self, reported: RemoteServerFacts | None = None) -> dict[str, int]:
+        """How often the cover sends each request of each workload; 0 where it needs none.
 
         Args:
             reported: what a server that was started elsewhere reports.
         """
-        return cover_times(self.contract, self.scoring(reported).mode)
+        return {
+            name: cover_times(self.contract, self.scoring(name, reported).mode)
+            for name in self.chunk_sizes
+        }
+
+    @property
+    def running_requests(self) -> int:
+        """The most prompts that the server takes up at once, by its flags; 0 where not known."""
+        found = self.contract.flags.get("max-running-requests", 0)
+        return found if isinstance(found, int) else 0
 
     @property
     def expected_passes(self) -> int:
         """Estimated number of passes."""
-        passes, chunks = self.contract.passes, len(self.contract.chunk_sizes)
+        return sum(self._expected_passes(len(sizes)) for sizes in self.chunk_sizes.values())
+
+    def _expected_passes(self, chunks: int) -> int:
+        passes = self.contract.passes
         # Compiling servers need about three warm-up passes; four chunk sizes are confirmed, and
         # the reference answers the confirm requests of the others too.
         warmup = passes.warmup if self.driver.compile_pattern is None else 3
@@ -162,9 +182,8 @@ def make_plan(contract: Contract, backend: Backend, view: View) -> Plan:
     Raises:
         UserError: the workload, the nonce or the checkpoint is missing or damaged.
     """
-    workload, digest = read_workload(WORKLOAD_FILE)
-    workload = workload.in_run(read_nonce(NONCE_FILE))
-    subject = Subject(workload, digest, read_model(MODEL_FILE), attention_heads())
+    workloads = read_workloads(WORKLOAD_FILE, contract.workloads).in_run(read_nonce(NONCE_FILE))
+    subject = Subject(workloads, read_model(MODEL_FILE), attention_heads())
     return replace(plan_for(contract, backend, view, subject), code=code_version())
 
 
@@ -179,24 +198,16 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
     section, driver = contract.backends[backend], declared(backend)
     server, key = section.view(view), f"backends.{backend}.{view}"
     packs = server.multi_item is not None and driver.packs_with(server.flags)
-    shape = Shape(
-        prompt_tokens=subject.workload.prompt_tokens,
-        item_tokens=max(len(item) for item in subject.workload.items),
-        largest_chunk=max(contract.chunk_sizes),
-        attention_heads=subject.attention_heads,
-        prefix_cache=not server.flags.get("disable-radix-cache", False),
-        probe_tokens=longest_probe_tokens(subject.workload, contract.probes),
-        packed_tokens=packed_tokens(subject.workload, contract.probes) if packs else 0,
-        flags=server.flags,
-    )
+    every = [*subject.workloads.by_name.values()]
+    shapes = [_shape(one, contract, server, subject.attention_heads, packs) for one in every]
     # Sizes are derived for launched servers only. A remote one is checked against explicit flags.
     sized_here = server.base_url is None
-    derived = driver.derived_flags(shape, section.launch.device) if sized_here else {}
+    derived = driver.derived_flags(shapes, section.launch.device) if sized_here else {}
     packing = packing_of(contract, backend, view)
     packed = {} if packing is None else packing.flags
     _check_unlike(key, server.flags, packed)
     if packs:
-        _check_sequence(key, server.flags, packed_probe_tokens(subject.workload, contract.probes))
+        _check_sequence(key, server.flags, every, contract.probes)
     measured = Measured(
         chunk_sizes=contract.chunk_sizes,
         passes=contract.passes,
@@ -212,14 +223,34 @@ def plan_for(contract: Contract, backend: Backend, view: View, subject: Subject)
         is_reference=backend == contract.reference,
         view=view,
         driver=driver,
-        workload=subject.workload,
-        workload_sha256=subject.workload_sha256,
+        workloads=subject.workloads,
+        chunk_sizes={one.name: contract.chunk_sizes_of(one.name) for one in every},
         model=subject.model,
         contract=measured,
         unavailable=section.unavailable_in(view),
         origins=dict.fromkeys(derived, "computed from the contract")
         | dict.fromkeys(packed, f"{key}.multi_item")
         | {flag: f"{key}.flags.{flag}" for flag in server.flags},
+    )
+
+
+def _shape(
+    workload: CanonicalWorkload,
+    contract: Contract,
+    server: ServerView,
+    attention_heads: int | None,
+    packs: bool,
+) -> Shape:
+    """The sizes that one workload asks of a server."""
+    return Shape(
+        prompt_tokens=workload.prompt_tokens,
+        item_tokens=max(len(item) for item in workload.items),
+        largest_chunk=len(workload.items),
+        attention_heads=attention_heads,
+        prefix_cache=not server.flags.get("disable-radix-cache", False),
+        probe_tokens=longest_probe_tokens(workload, contract.probes),
+        packed_tokens=packed_tokens(workload, contract.probes) if packs else 0,
+        flags=server.flags,
     )
 
 
@@ -235,11 +266,17 @@ def _check_unlike(key: str, flags: Flags, packing: Flags) -> None:
 _LONGEST_SEQUENCE = "max-multi-item-seq-len"
 
 
-def _check_sequence(key: str, flags: Flags, tokens: int) -> None:
+def _check_sequence(
+    key: str, flags: Flags, workloads: Iterable[CanonicalWorkload], probes: Probes
+) -> None:
     """Refuse a limit that passes fit and probes do not: in the end no cell would be eligible."""
     limit = flags.get(_LONGEST_SEQUENCE)
+    tokens, name = max((packed_probe_tokens(one, probes), one.name) for one in workloads)
     if isinstance(limit, int) and limit < tokens:
-        allowed = f"at least {tokens:,}: probe requests with longer items are that long, packed"
+        allowed = (
+            f"at least {tokens:,}: probe requests of workloads.{name} with longer items are that"
+            " long, packed"
+        )
         raise ContractError(f"{key}.flags.{_LONGEST_SEQUENCE}", limit, allowed)
 
 

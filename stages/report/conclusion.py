@@ -98,18 +98,19 @@ def recommendation(comparison: Comparison) -> list[str]:
     native, portable = comparison.best_native, comparison.portable
     because = caveat(comparison)
     if because:
-        decision = f"No deployment decision can be drawn from this run: it measures {because}."
+        decided = f"No deployment decision can be drawn from this run: it measures {because}."
     else:
-        decision = _decision(native)
+        decided = decision(native)
     return [
-        decision,
+        decided,
         _standing(native),
         *_explanation(native, portable),
         _standing(portable),
     ]
 
 
-def _decision(view: ViewComparison) -> str:
+def decision(view: ViewComparison) -> str:
+    """What to deploy by the result of the best-native view."""
     winner = view.winner
     if winner.outcome == "none" or winner.outcome == "deferred":
         waiting = " until both backends are measured" if winner.outcome == "deferred" else ""

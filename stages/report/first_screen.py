@@ -9,15 +9,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stages.contract import Backend
-from stages.documents.comparison import Comparison, Confidence, MatrixSource, Pair, ViewComparison
+from stages.documents.comparison import (
+    Comparison,
+    ComparisonSet,
+    Confidence,
+    MatrixSource,
+    Pair,
+    ViewComparison,
+    ViewSummary,
+)
+from stages.report import by_workload, modes
 from stages.report import format as f
-from stages.report import modes
 from stages.report.checks import gate_answer
 from stages.report.conclusion import conclude
 from stages.report.devices import whose
 from stages.report.prose.flags import flag
 from stages.report.prose.winner import answer, leads, result
 from stages.report.render import date_of
+from stages.report.render_set import (
+    against_of_set,
+    partial_of_set,
+    remarks_of_set,
+    scored_of_set,
+)
+from stages.report.tables import same_or_by_name, whole_sources
 from stages.report.trust import trust
 
 _CONFIDENCE_TONES: dict[Confidence, str] = {
@@ -110,6 +125,61 @@ def first_screen(comparison: Comparison) -> FirstScreen:
     )
 
 
+def screen_of_set(found: ComparisonSet) -> FirstScreen:
+    """The first screen of several workloads."""
+    first, (portable, native) = found.workloads[0], found.summary.views()
+    return FirstScreen(
+        date=date_of(first),
+        partial=partial_of_set(found),
+        caveat=conclude(first).caveat,
+        scored=remarks_of_set(found),
+        model=first.scope.model.title,
+        answer=by_workload.answer(found),
+        views=[
+            _card_of_set(native, found, [one.best_native for one in found.workloads]),
+            _card_of_set(portable, found, [one.portable for one in found.workloads]),
+        ],
+        gate=_gate_of_set(found),
+        against=len(against_of_set(found)),
+        measured=_measured_of_set(found),
+    )
+
+
+def _card_of_set(
+    summary: ViewSummary, found: ComparisonSet, views: Sequence[ViewComparison]
+) -> ViewCard:
+    who, *more = by_workload.sentences(summary, views[0].pair)
+    word, lowest = by_workload.confidences(views)
+    scored = {
+        one.scope.workload: modes.of_view(view)
+        for one, view in zip(found.workloads, views, strict=True)
+    }
+    return ViewCard(
+        name=_heading(views[0]),
+        scored=same_or_by_name(scored),
+        sentence=who,
+        confidence=Badge(word, _CONFIDENCE_TONES[lowest]),
+        share=" ".join(more),
+        flags=[],
+    )
+
+
+def _gate_of_set(found: ComparisonSet) -> GateCard:
+    """The gate over all workloads: the verdict of each that does not pass."""
+    cards = [_gate_card(one, (one.best_native, one.portable)) for one in found.workloads]
+    passing = all(badge.tone == "good" for card in cards for badge in card.verdicts)
+    if passing:
+        verdicts = [Badge(f"pass in both views of all {len(cards)} workloads", "good")]
+    else:
+        verdicts = [
+            Badge(f"{badge.word}, {one.scope.workload}", badge.tone)
+            for one, card in zip(found.workloads, cards, strict=True)
+            for badge in card.verdicts
+            if badge.tone != "good"
+        ]
+    return GateCard(verdicts, list(by_workload.gate_figures(found)))
+
+
 def _view_card(view: ViewComparison) -> ViewCard:
     winner, often = view.winner, leads(view.winner, view.pair)
     return ViewCard(
@@ -146,28 +216,48 @@ def _heading(view: ViewComparison) -> str:
 
 
 def _measured(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    scope, sources, pair = comparison.scope, comparison.sources, comparison.pair
+    workload = ("Workload", [_workload(comparison)])
+    scored = modes.of_both_views(comparison)
+    return _measured_on(comparison, comparison.sources, scored, workload)
+
+
+def _measured_of_set(found: ComparisonSet) -> list[tuple[str, list[str]]]:
+    lines = [f"{one.scope.workload}: {by_workload.size(one)} tokens" for one in found.workloads]
+    workloads = ("Workloads (query + items x tokens)", lines)
+    sources = whole_sources(found.workloads)
+    return _measured_on(found.workloads[0], sources, scored_of_set(found), workloads)
+
+
+def _workload(comparison: Comparison) -> str:
+    scope = comparison.scope
+    return (
+        f"{f.count(scope.items, 'item')} of {f.count(scope.item_tokens, 'token')},"
+        f" query of {f.count(scope.query_tokens, 'token')};"
+        f" {f.chunk_sizes(scope.chunk_sizes, sorted(scope.chunk_sizes))}"
+    )
+
+
+def _measured_on(
+    comparison: Comparison,
+    sources: list[MatrixSource],
+    scored: str,
+    workload: tuple[str, list[str]],
+) -> list[tuple[str, list[str]]]:
+    scope, pair = comparison.scope, comparison.pair
     good, planned = (
         sum(getattr(source, name) for source in sources)
         for name in ("good_passes", "planned_passes")
     )
     return [
         ("Model", [scope.model.title]),
-        ("How items are scored", [modes.of_both_views(comparison)]),
+        ("How items are scored", [scored]),
         (
             "Versions",
             [f"{whose(of, sources, pair)}: {text}" for text, of in _by(sources, _version)],
         ),
         ("Host", _hosts(sources, pair)),
         ("Target and contract", [f"{scope.identity.target}, {scope.identity.contract}"]),
-        (
-            "Workload",
-            [
-                f"{f.count(scope.items, 'item')} of {f.count(scope.item_tokens, 'token')},"
-                f" query of {f.count(scope.query_tokens, 'token')};"
-                f" {f.chunk_sizes(scope.chunk_sizes, sorted(scope.chunk_sizes))}"
-            ],
-        ),
+        workload,
         ("Timed passes", [f"{good} of {planned} succeeded"]),
     ]
 

@@ -20,15 +20,19 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup, escape
 
-from stages.documents.comparison import Comparison
+from stages.documents.comparison import Comparison, ComparisonSet
 from stages.report.figures.theme import DARK, LIGHT, themed
-from stages.report.first_screen import first_screen
+from stages.report.first_screen import first_screen, screen_of_set
+from stages.report.prose.winner import answer
 from stages.report.render import one_line, question_of, templates
 
 PAGE = "report.html"
 
 _PARSER = MarkdownIt("commonmark", {"html": False}).enable("table")
 _RIGHT = "text-align:right"
+
+FOLDED = "the-workloads"
+"""The anchor of the section in which the page of each workload is folded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +48,54 @@ class Section:
     body: Markup
 
 
-def render_html(comparison: Comparison, markdown: str, figures: Mapping[str, bytes]) -> str:
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One workload of several, folded: its name, its result, and the sections of its own page."""
+
+    name: str
+    result: str
+    sections: list[Section]
+
+
+def render_html(
+    found: ComparisonSet, pages: Mapping[str, str], figures: Mapping[str, bytes]
+) -> str:
     """The page.
 
     Args:
-        comparison: the source of the first screen.
-        markdown: the text of ``report.md`` made from it.
-        figures: file name -> SVG, every one that ``markdown`` shows.
+        found: the source of the first screen.
+        pages: path -> Markdown, ``report.md`` and the page of each workload.
+        figures: path -> SVG, every one that these pages show.
     """
-    tokens = _PARSER.parse(markdown)
+    tokens = _PARSER.parse(pages["report.md"])
+    several = len(found.workloads) > 1
     return (
         templates(_printed, html=True)
         .get_template(f"{PAGE}.j2")
         .render(
             title=_title(tokens),
-            question=question_of(comparison.pair),
-            screen=first_screen(comparison),
-            sections=list(_sections(tokens, figures)),
+            question=question_of(found.workloads[0].pair),
+            screen=screen_of_set(found) if several else first_screen(found.workloads[0]),
+            sections=list(_sections(tokens, _in_folder("figures", figures))),
+            parts=[_part(one, pages, figures) for one in found.workloads] if several else [],
+            folded=FOLDED,
             light=_variables(LIGHT),
             dark=_variables(DARK),
         )
     )
+
+
+def _part(one: Comparison, pages: Mapping[str, str], figures: Mapping[str, bytes]) -> Part:
+    name = one.scope.workload
+    tokens = _PARSER.parse(pages[f"{name}/report.md"])
+    drawn = _in_folder(f"{name}/figures", figures)
+    return Part(name, answer(one.views()), list(_sections(tokens, drawn, name)))
+
+
+def _in_folder(folder: str, figures: Mapping[str, bytes]) -> dict[str, bytes]:
+    """File name -> SVG of one folder."""
+    found = {PurePosixPath(path): drawing for path, drawing in figures.items()}
+    return {path.name: one for path, one in found.items() if str(path.parent) == folder}
 
 
 def _printed(value: object) -> object:
@@ -95,16 +126,24 @@ def _text(inline: Token) -> str:
     )
 
 
-def _sections(tokens: list[Token], figures: Mapping[str, bytes]) -> Iterator[Section]:
-    """The page below its first screen, heading by heading."""
+def _sections(
+    tokens: list[Token], figures: Mapping[str, bytes], part: str = ""
+) -> Iterator[Section]:
+    """The page below its first screen, heading by heading.
+
+    Args:
+        tokens: of the Markdown.
+        figures: file name -> SVG.
+        part: begins every anchor and every id of a figure, where the page is a part of another.
+    """
     starts = [i for i, one in enumerate(tokens) if one.type == "heading_open" and one.tag == "h2"]
     first = next((i - 1 for i, one in enumerate(tokens) if _pictures(one)), starts[0])
-    anchors, prefixes = _Names(), _Names()
+    anchors, prefixes = _Names(part), _Names(part)
     for start, end in pairwise(sorted({min(first, starts[0]), *starts, len(tokens)})):
-        part = tokens[start:end]
-        title = _text(part[1]) if start in starts else ""
+        own = tokens[start:end]
+        title = _text(own[1]) if start in starts else ""
         anchor = anchors.of(title) if title else ""
-        dressed = _with_figures(part[3:] if title else part, figures, prefixes)
+        dressed = _with_figures(own[3:] if title else own, figures, prefixes)
         dressed = _with_anchors(dressed, anchors)
         dressed = _with_tables(dressed, title)
         yield Section(anchor, title, _rendered(dressed))
@@ -118,12 +157,13 @@ def _rendered(tokens: list[Token]) -> Markup:
 class _Names:
     """Names made of headings, and a number where one comes again."""
 
-    def __init__(self) -> None:
+    def __init__(self, part: str = "") -> None:
+        self._part = f"{part}-" if part else ""
         self._seen: Counter[str] = Counter()
 
     def of(self, text: str) -> str:
         """``Can these be trusted?`` is ``can-these-be-trusted``."""
-        name = re.sub(r"[^\w]+", "-", text.lower()).strip("-") or "part"
+        name = self._part + (re.sub(r"[^\w]+", "-", text.lower()).strip("-") or "part")
         self._seen[name] += 1
         return name if self._seen[name] == 1 else f"{name}-{self._seen[name]}"
 

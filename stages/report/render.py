@@ -109,12 +109,23 @@ def question_of(pair: Pair) -> str:
     )
 
 
-def render_all(comparison: Comparison) -> dict[str, str]:
-    """Every page, by file name."""
+def markdown_templates() -> jinja2.Environment:
+    """The templates of the Markdown pages."""
     environment = templates(printed)
     environment.filters.update(code=code, span=span)
-    context = _context(comparison)
+    return environment
+
+
+def render_all(comparison: Comparison) -> dict[str, str]:
+    """The pages of a result of one workload, by file name."""
+    environment, context = markdown_templates(), _context(comparison)
     return {page: environment.get_template(f"{page}.j2").render(context) for page in PAGES}
+
+
+def render_part(comparison: Comparison) -> str:
+    """The page of one workload of several; what all of them share is in the report."""
+    context = {**_context(comparison), "part_of_set": True, "up": "../"}
+    return markdown_templates().get_template("report.md.j2").render(context)
 
 
 def date_of(comparison: Comparison) -> str:
@@ -126,7 +137,14 @@ def date_of(comparison: Comparison) -> str:
 def _context(comparison: Comparison) -> dict[str, object]:
     scope = comparison.scope
     view_tables = [tables.view_tables(view, comparison.gate) for view in comparison.views()]
+    path = "data/compare/comparison.json, workload"
     return {
+        "part_of_set": False,
+        "over_all": False,
+        "up": "",
+        "source_of_view": {
+            view.view: f"{path} {scope.workload}, {view.view}" for view in comparison.views()
+        },
         "date": date_of(comparison),
         "question": question_of(comparison.pair),
         "pair": comparison.pair,
@@ -163,7 +181,7 @@ def _context(comparison: Comparison) -> dict[str, object]:
         "findings": find(comparison),
         "conclusion": conclude(comparison),
         "time_rows": tables.time_rows(comparison),
-        "provenance": tables.provenance_rows(comparison),
+        "provenance": tables.provenance_rows([comparison]),
         "commands": tables.commands(comparison),
         "artifacts": list(tables.artifacts(comparison)),
         "phases": tables.phases(comparison),

@@ -30,8 +30,20 @@ def stability(comparison: Comparison) -> list[str]:
         *_sessions(comparison),
         *_spread(comparison),
         *_compiles(comparison),
+        *_uncovered(comparison),
         *_first_runs(comparison),
     ]
+
+
+def _uncovered(comparison: Comparison) -> Iterator[str]:
+    for source in comparison.sources:
+        for one in source.uncovered:
+            where = f.backend_view(source.backend, source.view, comparison.pair)
+            yield (
+                f"{where}: an untimed request of {f.count(one.size, 'item')}, which was to show the"
+                f" server its batches before the timed passes, failed ({one.status}: {one.detail});"
+                " it may have met batches of that size or more in a timed pass for the first time."
+            )
 
 
 def _failures(comparison: Comparison) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stages.contract import Backend, Gate
@@ -171,11 +171,45 @@ def time_rows(comparison: Comparison) -> list[list[str]]:
     return rows
 
 
-def provenance_rows(comparison: Comparison) -> list[list[str]]:
-    """A row per property, a column per measurement; the first row is the heading."""
-    sources = comparison.sources
-    views = {view.view: view for view in comparison.views()}
-    scored = [modes.recorded(views[s.view], s.backend) for s in sources]
+def whole_sources(of: Sequence[Comparison]) -> list[MatrixSource]:
+    """The sources of a result with the passes of all its workloads."""
+    return [
+        same[0].model_copy(
+            update={
+                name: sum(getattr(source, name) for source in same)
+                for name in ("planned_passes", "good_passes")
+            }
+        )
+        for same in zip(*(one.sources for one in of), strict=True)
+    ]
+
+
+def _scored(of: Sequence[Comparison], source: MatrixSource) -> str:
+    """How one measurement scored items; by workload where not all alike."""
+    found = {
+        one.scope.workload: modes.recorded(view, source.backend)
+        for one in of
+        for view in one.views()
+        if view.view == source.view
+    }
+    return same_or_by_name(found)
+
+
+def same_or_by_name(found: Mapping[str, str]) -> str:
+    """``a``, or ``one: a; other: b`` where the texts differ."""
+    if len(set(found.values())) == 1:
+        return next(iter(found.values()))
+    return "; ".join(f"{name}: {text}" for name, text in found.items())
+
+
+def provenance_rows(of: Sequence[Comparison]) -> list[list[str]]:
+    """A row per property, a column per measurement; the first row is the heading.
+
+    Args:
+        of: every workload of a result.
+    """
+    comparison, sources = of[0], whole_sources(of)
+    scored = [_scored(of, source) for source in sources]
     return [
         ["", *(f.backend_view(s.backend, s.view, comparison.pair) for s in sources)],
         ["Measured", *(_measured(s) for s in sources)],
@@ -246,7 +280,10 @@ def commands(comparison: Comparison) -> list[tuple[str, str]]:
 
 def artifacts(comparison: Comparison) -> Iterator[tuple[str, str]]:
     """Path and content of every file behind the report."""
-    yield "data/workload/canonical_workload.json", "the query, the items and the labels"
+    yield (
+        "data/workload/canonical_workload.json",
+        "every workload: the query, the items and the labels",
+    )
     yield "data/nonce/nonce.json", "the number that makes this comparison's requests unique"
     for view in comparison.views():
         for backend in comparison.pair.both:

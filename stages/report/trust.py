@@ -69,10 +69,15 @@ class Check:
     @property
     def short(self) -> str:
         """The verdicts alone: ``Gate: pass in both views.``."""
+        return f"{self.name}: {self.verdicts}."
+
+    @property
+    def verdicts(self) -> str:
+        """The verdicts of both views: ``pass in both views``."""
         portable, native = (answer.word for answer in self.answers)
         if portable == native:
-            return f"{self.name}: {portable} in both views."
-        return f"{self.name}: {portable} in the portable view, {native} in the best-native view."
+            return f"{portable} in both views"
+        return f"{portable} in the portable view, {native} in the best-native view"
 
 
 @dataclass(frozen=True, slots=True)

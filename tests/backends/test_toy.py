@@ -20,7 +20,7 @@ from stages.contract import VIEWS, load_contract
 from stages.documents.matrix import MODEL_FILE, WORKLOAD_FILE
 from stages.documents.model import read_model
 from stages.documents.nonce import NONCE_FILE, read_nonce
-from stages.documents.workload import read_workload
+from stages.documents.workload import read_workloads
 from stages.environments.build import environment_folder
 
 DECLARATION = '''\
@@ -37,8 +37,8 @@ class Toy(DeclaredBackend):
     package = "toy-server"
     environments = (DeclaredEnvironment("toy", "requirements.txt"),)
 
-    def derived_flags(self, shape, device):
-        return {"context-length": shape.context_tokens}
+    def derived_flags(self, shapes, device):
+        return {"context-length": max(shape.context_tokens for shape in shapes)}
 
     def packing(self, delimiter, pinned):
         return Packing({}, delimiter)
@@ -88,7 +88,8 @@ backends:
 NEW = {"backends/toy/backend.py", "backends/toy/requirements.txt", "conf/target/toy.yaml"}
 
 SMALL = (
-    *("workload.items=4", "workload.query_tokens=16", "chunk_sizes=[1,4]", "passes.sweep=2"),
+    *("workloads.few.items=2", "workloads.few.query_tokens=16", "workloads.many.items=4"),
+    *("workloads.many.query_tokens=16", "chunk_sizes=[1,4]", "passes.sweep=2"),
     *("passes.confirm=2", "selection.resamples=200", "probes.targets=1", "probes.repeats=2"),
 )
 
@@ -129,9 +130,9 @@ def compared(project: Project) -> Project:
     for stage in ("workload", "checkpoint", "nonce"):
         project.module(f"stages.{stage}")
     with inside(project.folder):
-        workload, digest = read_workload(WORKLOAD_FILE)
         nonce, model = read_nonce(NONCE_FILE), read_model(MODEL_FILE)
-        write_oracle(workload.in_run(nonce), digest, contract, model.sha256, nonce)
+        workloads = read_workloads(WORKLOAD_FILE).in_run(nonce)
+        write_oracle(workloads, contract, model.sha256, nonce)
     for backend in contract.pair.both:
         for view in VIEWS:
             project.module("stages.measure", backend, view)
@@ -166,15 +167,18 @@ def test_who_is_not_of_the_pair_is_not_measured(project: Project) -> None:
 
 def test_the_comparison_names_the_pair_and_gates_the_toy(compared: Project) -> None:
     found = json.loads((compared.folder / "data/compare/comparison.json").read_text())
-    assert found["pair"]["candidate"]["title"] == "Toy"
-    assert found["pair"]["reference"]["title"] == "PyTorch"
-    cells = [*found["portable"]["cells"], *found["best_native"]["cells"]]
+    assert [one["scope"]["workload"] for one in found["workloads"]] == ["few", "many"]
+    for one in found["workloads"]:
+        assert one["pair"]["candidate"]["title"] == "Toy"
+        assert one["pair"]["reference"]["title"] == "PyTorch"
+    cells = [cell for one in found["workloads"] for view in VIEWS for cell in one[view]["cells"]]
     assert {cell["backend"] for cell in cells} == {"toy", "pytorch"}
     # Both servers give the right scores, so the gate passes wherever the toy is judged.
     verdicts = {cell["backend"]: cell["gate"] and cell["gate"]["verdict"] for cell in cells}
     assert verdicts == {"toy": "pass", "pytorch": None}
     metrics = json.loads((compared.folder / "data/compare/metrics.json").read_text())
-    assert metrics["portable"]["toy"]["items_per_s"] > 0
+    for workload in ("few", "many"):
+        assert metrics[workload]["portable"]["toy"]["items_per_s"] > 0
 
 
 def test_the_report_names_the_toy_and_nobody_else_in_its_place(compared: Project) -> None:
@@ -182,13 +186,24 @@ def test_the_report_names_the_toy_and_nobody_else_in_its_place(compared: Project
     report = (folder / "report.md").read_text()
     assert report.startswith("# Report: Toy vs PyTorch multi-item comparison")
     assert "How well does toy-server multi-item scoring perform next to a frozen PyTorch" in report
+    for page in ("report.md", "comparison.md", "report.html"):
+        assert "JAX" not in (folder / page).read_text(), page
+    for workload in ("few", "many"):
+        page = folder / workload / "report.md"
+        assert_names_the_toy(page.read_text())
+    figures = list(folder.rglob("*.svg"))
+    for figure in figures:
+        assert "JAX" not in figure.read_text(), figure.name
+    correct = [figure for figure in figures if figure.name == "correctness-portable.svg"]
+    assert len(correct) == 2
+    assert all("Toy against PyTorch" in figure.read_text() for figure in correct)
+
+
+def assert_names_the_toy(report: str) -> None:
+    """Check the page of one workload."""
     assert "| Chunk | Toy p95 (ms) | Toy items/s | PyTorch p95 (ms) | PyTorch items/s |" in report
     (sentence,) = [line for line in report.splitlines() if line.startswith("- **Portable view**")]
     assert "Toy at chunk" in sentence
     assert "PyTorch at chunk" in sentence
     assert "Known TPU limitation" not in report
-    for page in ("report.md", "comparison.md", "report.html"):
-        assert "JAX" not in (folder / page).read_text(), page
-    for figure in folder.glob("figures/*.svg"):
-        assert "JAX" not in figure.read_text(), figure.name
-    assert "Toy against PyTorch" in (folder / "figures/correctness-portable.svg").read_text()
+    assert "JAX" not in report

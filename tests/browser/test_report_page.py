@@ -104,6 +104,32 @@ def test_nothing_reaches_beyond_the_edge_of_the_paper(
         assert opened.overflowing() == []
 
 
+def test_paper_holds_what_is_folded_on_a_screen(browser: Browser, folder: Path) -> None:
+    with shown(browser, file_of("several", folder), unfolded=False) as opened:
+        folded = opened.page.get_by_text("Workload contract").first
+        assert not folded.is_visible()
+        opened.page.emulate_media(media="print")
+        assert folded.is_visible()
+
+
+def test_the_first_screen_of_a_desk_holds_the_answer_of_six_workloads(
+    browser: Browser, folder: Path
+) -> None:
+    with shown(browser, file_of("several", folder), unfolded=False) as opened:
+        for text in (
+            "PyTorch is faster in all 6 workloads and both views",
+            "Geometric mean of JAX / PyTorch in items/s",
+            "Weighted as in mix all",
+            "Neither server did multi-item scoring in this run",
+            "Confidence: low",
+            "Gate: fail in the portable view, small",
+            "portable view: both separate; best-native view: both cached",
+        ):
+            box = opened.page.get_by_text(text).first.bounding_box()
+            assert box is not None, text
+            assert box["y"] + box["height"] <= 900, text
+
+
 def test_the_first_screen_of_a_desk_holds_the_answer_what_it_is_about_and_how_far_to_trust_it(
     browser: Browser, folder: Path
 ) -> None:

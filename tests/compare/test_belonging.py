@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,20 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner
-from contracts import BACKENDS, NONCE, ROOT, contract
+from contracts import BACKENDS, NONCE, ROOT, WORKLOAD, contract, raw_several
 from elsewhere import account, at_url
 from matrices import matrix, passes, with_facts
 
-from stages.common.files import sha256, write_whole
+from stages.common.files import write_whole
 from stages.compare.command import main
-from stages.contract import VIEWS, Backend, MultiItem, View
+from stages.contract import VIEWS, Backend, MultiItem, View, parse_contract
 from stages.contract.serving import Source
 from stages.documents.matrix import (
     MATRIX_FILE,
     MATRIX_TABLE,
     MODEL_FILE,
     WORKLOAD_FILE,
+    CallRecord,
     Provenance,
     folder_of,
 )
@@ -40,28 +41,37 @@ from stages.documents.probes import (
     ProbeRecord,
 )
 from stages.documents.tables import table_sha256
+from stages.documents.workload import Workloads
 from stages.environments.build import environment_sha256s, requirements_sha256
-from stages.workload import build_workload
+from stages.workload import build_workloads
 
 MADE = contract(workload__items=4, chunk_sizes=[1, 2, 4], selection__resamples=100)
-WORKLOAD = build_workload(MADE.workload, MADE.vocabulary).canonical_bytes()
+SCORED = build_workloads(MADE)
+WORKLOADS = Workloads.of(SCORED)
+
+
+GOOD = passes({1: 1.0, 2: 0.8, 4: 0.9})
 
 
 def write_matrix(
-    backend: Backend, view: View, change: Callable[[Provenance], Provenance] = lambda p: p
+    backend: Backend,
+    view: View,
+    change: Callable[[Provenance], Provenance] = lambda p: p,
+    records: Sequence[CallRecord] = GOOD,
 ) -> None:
     made = matrix(
         backend,
         view,
-        passes({1: 1.0, 2: 0.8, 4: 0.9}),
-        workload_sha256=sha256(WORKLOAD),
+        list(records),
+        workload_sha256=WORKLOADS.sha256,
+        sha256=WORKLOADS.sha256s[WORKLOAD],
         environment_sha256=requirements_sha256(MADE.backends[backend].launch.environment),
     )
     path = folder_of(backend, view) / MATRIX_FILE
     provenance = change(made.provenance)
     MATRIX_TABLE.write(path, made.calls.to_arrow().cast(MATRIX_TABLE.schema), provenance)
     rows = [
-        ProbeRecord("isolation", layout, 0, 1, 0, 4, "ok", "", [0.5, 0.5])  # type: ignore[arg-type]
+        ProbeRecord(WORKLOAD, "isolation", layout, 0, 1, 0, 4, "ok", "", [0.5, 0.5])  # type: ignore[arg-type]
         for layout in ("alone", "reversed", "longer")
     ]
     table = pa.Table.from_pylist([asdict(r) for r in rows], schema=PROBE_SCHEMA)
@@ -70,7 +80,7 @@ def write_matrix(
         table,
         ProbeProvenance(
             schema_version=PROBE_TABLE.version,
-            workload_sha256=sha256(WORKLOAD),
+            workload_sha256=WORKLOADS.sha256,
             table_sha256=table_sha256(table),
             backend=backend,
             view=view,
@@ -78,23 +88,23 @@ def write_matrix(
             model_sha256="b" * 64,
             matrix_sha256=made.provenance.table_sha256,
             session=0,
-            targets=[1],
+            targets={WORKLOAD: [1]},
         ),
     )
 
 
+FIRST = {"phase": "sweep", "chunk_size": 1, "run": 0, "item": 0}
+
+
 def write_oracle(**changes: Any) -> None:
     table = pa.Table.from_pylist(
-        [{"phase": "sweep", "chunk_size": 1, "run": 0, "item": 0, "scores": [0.5, 0.5]}],
-        schema=ORACLE_SCHEMA,
+        [{"workload": WORKLOAD, **FIRST, "scores": [0.5, 0.5]}], schema=ORACLE_SCHEMA
     )
     provenance = OracleProvenance(
         schema_version=ORACLE_TABLE.version,
-        workload_sha256=sha256(WORKLOAD),
+        workload_sha256=WORKLOADS.sha256,
         table_sha256=table_sha256(table),
         model_sha256="b" * 64,
-        label_token_ids=[9454, 2753],
-        apply_softmax=True,
         nonce=NONCE,
         sample_seed=MADE.oracle.seed,
         samples_per_chunk=MADE.oracle.samples_per_chunk,
@@ -113,7 +123,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "backends").symlink_to(ROOT / "backends")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(MADE.model_dump(mode="json")))
-    write_whole(WORKLOAD_FILE, WORKLOAD)
+    write_whole(WORKLOAD_FILE, SCORED.canonical_bytes())
     write_nonce(NONCE_FILE, NONCE)
     model = '{"title": "m", "sha256": "%s", "trained": true, "path": "p", "revision": "r"}'
     write_whole(MODEL_FILE, (model % ("b" * 64)).encode())
@@ -163,10 +173,13 @@ LAUNCH = MADE.backends["jax"].launch
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (changed(workload_sha256="f" * 64), "workload is fff"),
+        (changed(workload_sha256="f" * 64), "workloads is fff"),
         (changed(nonce="f" * 16), f"nonce is {'f' * 16}, but {NONCE} is compared here"),
-        (changed(label_token_ids=[2753, 9454]), "labels is [2753, 9454]"),
-        (changed(apply_softmax=False), "softmax is False"),
+        (changed(sha256="f" * 64), "hash of workload many is fff"),
+        (changed(items=5), "number of items of workload many is 5, but 4 is compared here"),
+        (changed(label_token_ids=[2753, 9454]), "labels of workload many is [2753, 9454]"),
+        (changed(apply_softmax=False), "softmax of workload many is False"),
+        (changed(chunk_sizes=[1, 2]), "chunk sizes of workload many is [1, 2]"),
         (changed(view="best_native"), "view is best_native"),
         (changed(backend="pytorch"), "backend is pytorch"),
         (changed(environment_sha256="f" * 64), "environment is fff"),
@@ -202,6 +215,98 @@ def test_a_matrix_of_something_else_is_refused(
     line = refusal()
     assert line.startswith(f"error: {JAX}: ")
     assert what in line
+
+
+def with_workloads(*names: str) -> Callable[[Provenance], Provenance]:
+    """The one workload's facts under these names."""
+
+    def change(provenance: Provenance) -> Provenance:
+        one = provenance.workloads[WORKLOAD]
+        return provenance.model_copy(update={"workloads": dict.fromkeys(names, one)})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ([], "[]"),
+        (["few"], "['few']"),
+        (["few", WORKLOAD], "['few', 'many']"),
+    ],
+)
+def test_a_matrix_that_lacks_a_workload_or_has_another_is_refused(
+    names: list[str], found: str
+) -> None:
+    write_matrix("jax", "portable", with_workloads(*names))
+    assert refusal() == (
+        f"error: {JAX}: refused: its workloads is {found}, but ['many'] is compared here"
+    )
+
+
+def test_a_matrix_with_calls_of_an_unknown_workload_is_refused_by_its_name() -> None:
+    strange = passes({1: 1.0}, workload="other", position=50)
+    write_matrix("jax", "portable", records=[*GOOD, *strange])
+    assert refusal() == f"error: {JAX}: refused: it holds calls of workload other"
+
+
+def two_workloads() -> Workloads:
+    """Puts a contract of two workloads in force; the first is the one of all the matrices."""
+    raw = raw_several({"other": {"items": 4, "seed": 7}, WORKLOAD: {"items": 4}}, **TWO)
+    made = parse_contract(raw)
+    Path("params.yaml").write_text(yaml.safe_dump(raw))
+    built = build_workloads(made)
+    write_whole(WORKLOAD_FILE, built.canonical_bytes())
+    return Workloads.of(built)
+
+
+TWO: dict[str, Any] = {"chunk_sizes": [1, 2, 4], "selection__resamples": 100}
+
+
+def test_a_matrix_without_a_call_of_one_of_its_workloads_is_refused_by_its_name() -> None:
+    known = two_workloads()
+
+    def claims_both(provenance: Provenance) -> Provenance:
+        one = provenance.workloads[WORKLOAD]
+        workloads = {
+            name: one.model_copy(update={"sha256": digest})
+            for name, digest in known.sha256s.items()
+        }
+        changes = {"workload_sha256": known.sha256, "workloads": workloads}
+        return provenance.model_copy(update=changes)
+
+    write_matrix("jax", "portable", claims_both)
+    assert refusal() == f"error: {JAX}: refused: it holds no calls of workload other"
+
+
+def test_a_matrix_of_the_same_workloads_with_their_hashes_swapped_is_refused() -> None:
+    known = two_workloads()
+
+    def swapped(provenance: Provenance) -> Provenance:
+        one = provenance.workloads[WORKLOAD]
+        first, second = known.sha256s
+        workloads = {
+            first: one.model_copy(update={"sha256": known.sha256s[second]}),
+            second: one.model_copy(update={"sha256": known.sha256s[first]}),
+        }
+        changes = {"workload_sha256": known.sha256, "workloads": workloads}
+        return provenance.model_copy(update=changes)
+
+    write_matrix("jax", "portable", swapped)
+    line = refusal()
+    assert line.startswith(f"error: {JAX}: refused: its hash of workload ")
+
+
+@pytest.mark.parametrize("names", [["few"], ["few", WORKLOAD]])
+def test_canonical_workloads_of_another_contract_are_refused_with_what_to_do(
+    names: list[str],
+) -> None:
+    other = parse_contract(raw_several({name: {"items": 4} for name in names}, **TWO))
+    write_whole(WORKLOAD_FILE, build_workloads(other).canonical_bytes())
+    assert refusal() == (
+        f"error: {WORKLOAD_FILE}: it holds the workloads {', '.join(names)}, but the contract has"
+        " many; make it anew with `dvc repro workload`"
+    )
 
 
 URL = "http://192.0.2.1:30010"
@@ -368,10 +473,9 @@ def test_probes_of_another_measurement_are_refused(changes: dict[str, str], what
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"workload_sha256": "f" * 64}, "workload"),
+        ({"workload_sha256": "f" * 64}, "workloads"),
         ({"nonce": "f" * 16}, "nonce"),
         ({"model_sha256": "f" * 64}, "model"),
-        ({"label_token_ids": [1, 2]}, "labels"),
         ({"sample_seed": 99}, "sample seed"),
         ({"samples_per_chunk": 99}, "sample size"),
         ({"delimiters": {"jax-portable": 9999}}, "delimiters"),
@@ -386,5 +490,5 @@ def test_an_oracle_that_scored_something_else_is_refused(
 
 def test_a_workload_or_a_model_swapped_under_the_matrices_is_refused() -> None:
     other = contract(workload__items=4, workload__seed=1, chunk_sizes=[1, 2, 4])
-    write_whole(WORKLOAD_FILE, build_workload(other.workload, other.vocabulary).canonical_bytes())
-    assert "its workload is" in refusal()
+    write_whole(WORKLOAD_FILE, build_workloads(other).canonical_bytes())
+    assert "its workloads is" in refusal()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from contracts import WORKLOAD
 from matrices import matrix, one_pass, passes
 
 from stages.backends.declared import PassMode
@@ -52,7 +53,7 @@ def cell(
 ) -> Cell:
     made = matrix("jax", "portable", records, confirmed=confirmed)
     mine = passes_of(made.calls).filter(pl.col("chunk_size") == chunk)
-    return build_cell(mine, made.provenance, chunk, gate, isolation, usd, 0)
+    return build_cell(mine, made.of(WORKLOAD), chunk, gate, isolation, usd, 0)
 
 
 def test_figures_of_five_passes_by_hand() -> None:

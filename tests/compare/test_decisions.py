@@ -5,32 +5,35 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pytest
-from comparisons import PAIR, scored
-from contracts import BACKENDS, NONCE, contract
+from comparisons import PAIR, comparison_set, scored
+from contracts import BACKENDS, NONCE, WORKLOAD, raw_several
 from elsewhere import account, at_url
 from matrices import ITEMS, Score, matrix, one_pass, plain_score, with_facts
 
 from stages.backends.declared import PassMode
-from stages.compare.assemble import Evidence, assemble
-from stages.compare.exports import metrics
-from stages.contract import VIEWS, Backend, Contract, View
+from stages.compare.assemble import Evidence, assemble_all
+from stages.compare.exports import all_metrics
+from stages.contract import VIEWS, Backend, Contract, View, parse_contract
 from stages.contract.serving import Source
-from stages.documents.comparison import Comparison, Flag, Reason
+from stages.documents.cell import MatrixKey
+from stages.documents.comparison import Comparison, ComparisonSet, Flag, Reason
 from stages.documents.matrix import CallRecord, Host, Matrix, Model, Status
 from stages.documents.oracle import ORACLE_SCHEMA, OracleProvenance, OracleTable
 from stages.documents.probes import PROBE_SCHEMA, ProbeProvenance, ProbeRecord, ProbeTable
+from stages.documents.workload import Workloads
 from stages.report.figures import draw_all
 from stages.report.first_screen import first_screen
 from stages.report.prose.flags import flag as worded
 from stages.report.prose.winner import answer
 from stages.report.ranking import ranking_answer
 from stages.report.render import render_all
-from stages.workload import build_workload
+from stages.workload import build_workloads
 from tools.diff.conditions import measured
 
 CHUNKS = (1, 2, 4)
@@ -71,7 +74,7 @@ class Situation:
         native: seconds in the best-native view, where they differ.
         changed_code: backend -> whether what measured it differed from the commit.
         runs: passes of a chunk size.
-        items, labels: of the workload; softmax is off with a single label.
+        items, labels, query_tokens: of the workload; softmax is off with a single label.
         checkout: what the contract says of the checkout that JAX is installed from, on a TPU.
         cached: backend and view -> prompt tokens of every pass that came from the prefix cache,
             by the server's account; 0 where nothing is said, as everywhere without one.
@@ -97,11 +100,7 @@ class Situation:
     runs: int = RUNS
     items: int = ITEMS
     labels: int = 2
-
-    @property
-    def chunks(self) -> list[int]:
-        return [chunk for chunk in CHUNKS if chunk <= self.items]
-
+    query_tokens: int = 128
     checkout: Source | None = None
     cached: Mapping[tuple[Backend, View], int | None] = field(default_factory=dict)
     at_url: Mapping[tuple[Backend, View], bool | None] = field(default_factory=dict)
@@ -109,18 +108,26 @@ class Situation:
     left: Mapping[int, Sequence[PassMode]] = field(default_factory=dict)
     ranking: Mapping[str, float] | None = None
 
-    def compare(self) -> Comparison:
-        made = self._contract()
-        workload = build_workload(made.workload, made.vocabulary)
-        keys = [(b, v) for b in BACKENDS for v in VIEWS]
-        evidence = Evidence(
-            matrices={(b, v): self._matrix(b, v) for b, v in keys},
-            probes={(b, v): self._probes(b, v) for b, v in keys},
-            oracle=oracle(made),
-        )
-        return assemble(made, workload, "a" * 64, evidence)
+    @property
+    def chunks(self) -> list[int]:
+        return [chunk for chunk in CHUNKS if chunk <= self.items]
 
-    def _contract(self) -> Contract:
+    def compare(self) -> Comparison:
+        """The comparison, where this is the only workload."""
+        (found,) = compare_all({WORKLOAD: self}).workloads
+        return found
+
+    def workload(self) -> dict[str, Any]:
+        """The workload, as the contract has it."""
+        return {
+            "items": self.items,
+            "query_tokens": self.query_tokens,
+            "label_token_ids": [9454, 2753][: self.labels],
+            "apply_softmax": self.labels > 1,
+        }
+
+    def contract(self, workloads: Mapping[str, Any], mix: Mapping[str, Any]) -> Contract:
+        """The contract with these workloads, and what else this situation says of it."""
         changes: dict[str, Any] = {
             f"backends__{b}__unavailable": reason for b, reason in self.unavailable.items()
         }
@@ -128,18 +135,19 @@ class Situation:
             f"backends__{b}__{v}__unavailable": why for (b, v), why in self.unavailable_in.items()
         }
         changes |= {f"prices_usd_per_hour__{b}": usd for b, usd in self.prices.items()}
-        return contract(
-            workload__items=self.items,
-            workload__label_token_ids=[9454, 2753][: self.labels],
-            workload__apply_softmax=self.labels > 1,
+        raw = raw_several(
+            workloads,
             chunk_sizes=self.chunks,
             passes__sweep=self.runs,
             gate__ranking=self.ranking,
             selection__resamples=1000,
+            mix=dict(mix),
             **changes,
         )
+        return parse_contract(raw)
 
-    def _matrix(self, backend: Backend, view: View) -> Matrix:
+    def matrix(self, backend: Backend, view: View, workload: str = WORKLOAD) -> Matrix:
+        """What was measured of this workload."""
         series = self.native.get(backend) if view == "best_native" else None
         series = series or (self.jax if backend == "jax" else self.pytorch)
         host = Host(
@@ -157,7 +165,8 @@ class Situation:
         made = matrix(
             backend,
             view,
-            [] if reason else self._records(backend, series, self.cached.get((backend, view), 0)),
+            [] if reason else self._records(backend, view, series, workload),
+            workloads=[workload],
             chunk_sizes=self.chunks,
             sweep=self.runs,
             items=self.items,
@@ -181,7 +190,10 @@ class Situation:
         on_tpu = with_facts(found, {"contract": measured, "devices": ["tpu"]})
         return Matrix(made.calls, on_tpu)
 
-    def _records(self, backend: Backend, series: Seconds, cached: int | None) -> list[CallRecord]:
+    def _records(
+        self, backend: Backend, view: View, series: Seconds, workload: str
+    ) -> list[CallRecord]:
+        cached = self.cached.get((backend, view), 0)
         score = self.jax_score if backend == "jax" else self.reference_score
         failing = self.failing.get(backend, ())
         records: list[CallRecord] = []
@@ -201,26 +213,63 @@ class Situation:
                     status=status,
                     items=self.items,
                     labels=self.labels,
+                    workload=workload,
                     cached_tokens=cached,
                     mode=self.left[chunk][run] if backend == "jax" and chunk in self.left else None,
                 )
         return records
 
-    def _probes(self, backend: Backend, view: View) -> ProbeTable:
+    def probes(self, backend: Backend, view: View, workload: str) -> ProbeTable:
+        """The probes of this workload."""
         ran = backend not in self.unavailable and (backend, view) not in self.unavailable_in
-        made = probes(backend, view, ran)
+        made = probes(backend, view, ran, workload)
         if self.items > 1:
             return made
         return ProbeTable(made.frame.filter(pl.col("kind") == "repeat"), made.provenance)
 
 
-def probes(backend: Backend, view: View, ran: bool) -> ProbeTable:
+def compare_all(
+    situations: Mapping[str, Situation], mix: Mapping[str, Any] | None = None
+) -> ComparisonSet:
+    """The comparison of several workloads; what is said of the whole contract is the first's."""
+    first = next(iter(situations.values()))
+    made = first.contract({name: one.workload() for name, one in situations.items()}, mix or {})
+    workloads = Workloads.of(build_workloads(made))
+    keys = [MatrixKey(b, v) for b in BACKENDS for v in VIEWS]
+    evidence = Evidence(
+        matrices={
+            key: _joined([one.matrix(*key, name) for name, one in situations.items()])
+            for key in keys
+        },
+        probes={
+            key: _probed([one.probes(*key, name) for name, one in situations.items()])
+            for key in keys
+        },
+        oracle=oracle(made),
+    )
+    return assemble_all(made, workloads, evidence)
+
+
+def _joined(matrices: Sequence[Matrix]) -> Matrix:
+    """One matrix of several workloads, with the run of the first."""
+    known = {name: of for one in matrices for name, of in one.provenance.workloads.items()}
+    provenance = matrices[0].provenance.model_copy(update={"workloads": known})
+    return Matrix(pl.concat([one.calls for one in matrices]), provenance)
+
+
+def _probed(tables: Sequence[ProbeTable]) -> ProbeTable:
+    targets = {name: at for one in tables for name, at in one.provenance.targets.items()}
+    provenance = tables[0].provenance.model_copy(update={"targets": targets})
+    return ProbeTable(pl.concat([one.frame for one in tables]), provenance)
+
+
+def probes(backend: Backend, view: View, ran: bool, workload: str) -> ProbeTable:
     """An isolated, deterministic server."""
     layouts = ("alone", "reversed", "replaced", "shorter", "longer")
     alone = [("isolation", layout, 0, 1) for layout in layouts]
     repeated = [("repeat", "repeat", run, item) for run in range(3) for item in range(ITEMS)]
     rows = [
-        ProbeRecord(kind, layout, run, item, 0, ITEMS, "ok", "", [0.25, 0.75])  # type: ignore[arg-type]
+        ProbeRecord(workload, kind, layout, run, item, 0, ITEMS, "ok", "", [0.25, 0.75])  # type: ignore[arg-type]
         for kind, layout, run, item in [*alone, *repeated]
     ]
     frame = pl.from_arrow(pa.Table.from_pylist([asdict(r) for r in rows], schema=PROBE_SCHEMA))
@@ -235,7 +284,7 @@ def probes(backend: Backend, view: View, ran: bool) -> ProbeTable:
         model_sha256="b" * 64,
         matrix_sha256="",
         session=0,
-        targets=[1],
+        targets={workload: [1]},
     )
     return ProbeTable(frame if ran else frame.clear(), provenance)
 
@@ -243,19 +292,18 @@ def probes(backend: Backend, view: View, ran: bool) -> ProbeTable:
 def oracle(made: Contract) -> OracleTable:
     """The right scores of every item of the first sweep run."""
     rows = []
-    for chunk in made.chunk_sizes:
-        for item in range(made.workload.items):
+    for name, workload in made.workloads.items():
+        labels = len(workload.label_token_ids)
+        for chunk, item in product(made.chunk_sizes_of(name), range(workload.items)):
             p = plain_score("sweep", chunk, 0, item)
-            where = {"phase": "sweep", "chunk_size": chunk, "run": 0, "item": item}
-            rows.append({**where, "scores": [p, 1 - p][: len(made.workload.label_token_ids)]})
+            where = {"workload": name, "phase": "sweep", "chunk_size": chunk, "run": 0}
+            rows.append({**where, "item": item, "scores": [p, 1 - p][:labels]})
     frame = pl.from_arrow(pa.Table.from_pylist(rows, schema=ORACLE_SCHEMA))
     assert isinstance(frame, pl.DataFrame)
     provenance = OracleProvenance(
         schema_version=1,
         workload_sha256="a" * 64,
         model_sha256="b" * 64,
-        label_token_ids=[9454, 2753],
-        apply_softmax=True,
         nonce=NONCE,
         sample_seed=made.oracle.seed,
         samples_per_chunk=made.oracle.samples_per_chunk,
@@ -803,7 +851,7 @@ def test_the_nonce_stands_beside_the_hash_of_the_workload() -> None:
     found = Situation().compare()
     assert found.scope.nonce == NONCE
     report = render_all(found)["report.md"]
-    assert f"| Workload SHA-256 | {'a' * 64} |\n| Run nonce | {NONCE} |\n" in report
+    assert f"| Workload SHA-256 | {'e' * 64} |\n| Run nonce | {NONCE} |\n" in report
 
 
 def test_a_single_pass_makes_no_backend_better_or_worse() -> None:
@@ -841,18 +889,18 @@ def test_a_commit_is_not_credited_with_code_it_does_not_hold() -> None:
     changed = "fedcba987654 with uncommitted changes"
     assert [cell.strip() for cell in cells] == [changed, "fedcba987654"] * len(VIEWS)
     assert measured(found).endswith(", at commits fedcba9 and fedcba9 with uncommitted changes")
-    assert metrics(found)["uncommitted_changes"] is True
+    assert all_metrics(comparison_set(found))["uncommitted_changes"] is True
 
 
 def test_unknown_changes_are_null_and_not_false() -> None:
     found = Situation(changed_code={"jax": None}).compare()
     assert "fedcba987654, uncommitted changes not known" in render_all(found)["report.md"]
-    assert metrics(found)["uncommitted_changes"] is None
+    assert all_metrics(comparison_set(found))["uncommitted_changes"] is None
 
 
 def test_what_was_not_measured_has_no_code_to_be_changed() -> None:
     found = Situation(changed_code={"jax": True}, unavailable={"jax": "a quota of 0"}).compare()
-    assert metrics(found)["uncommitted_changes"] is False
+    assert all_metrics(comparison_set(found))["uncommitted_changes"] is False
     assert "uncommitted" not in measured(found)
 
 
@@ -860,7 +908,7 @@ def test_every_fact_of_a_run_reaches_the_report_as_the_matrix_has_it() -> None:
     situation = Situation()
     found = {(source.backend, source.view): source.run for source in situation.compare().sources}
     assert found == {
-        (backend, view): situation._matrix(backend, view).provenance.run
+        (backend, view): situation.matrix(backend, view).provenance.run
         for view in VIEWS
         for backend in BACKENDS
     }

@@ -1,8 +1,9 @@
 """A result measured and compared before the code was reorganised: the same figures come out today.
 
 `tests/fixtures/earlier_result/` holds its four matrices, probes, oracle and `comparison.json` as
-the code of that time wrote them. Words have become codes since then, and the facts of a run moved
-into a record of their own; every number, score and choice must be what it was.
+the code of that time wrote them. Words have become codes since then, the facts of a run moved into
+a record of their own, and a result has named workloads; every number, score and choice must be what
+it was.
 """
 
 from __future__ import annotations
@@ -18,18 +19,28 @@ import pytest
 import yaml
 from contracts import ROOT
 
-from stages.compare.assemble import Evidence, assemble
-from stages.contract import parse_contract
+from stages.compare.assemble import Evidence, assemble_all
+from stages.contract import Contract, parse_contract
 from stages.documents.cell import matrix_keys
-from stages.documents.matrix import MATRIX_FILE, MATRIX_TABLE, Matrix, Provenance, Run
+from stages.documents.matrix import (
+    MATRIX_FILE,
+    MATRIX_TABLE,
+    Matrix,
+    MeasuredWorkload,
+    Provenance,
+    Run,
+)
 from stages.documents.oracle import ORACLE_TABLE, OracleProvenance, OracleTable
 from stages.documents.probes import PROBE_TABLE, PROBES_FILE, ProbeProvenance, ProbeTable
-from stages.documents.workload import read_workload
+from stages.documents.workload import CanonicalWorkload, CanonicalWorkloads, Workloads
 
 EARLIER = ROOT / "tests" / "fixtures" / "earlier_result"
 
 # Sentences then, codes or nothing now; their figures stand in other fields, which are compared.
 WORDED = {"version", "answer", "sentence", "flags", "reasons", "instability", "oracle_verdict"}
+
+NAME = "then"
+"""Of its one workload, which had none."""
 
 type Leaf = bool | int | float | str | None
 
@@ -45,21 +56,37 @@ def rows_and_facts(path: Path, kind: str) -> tuple[pl.DataFrame, dict[str, Any]]
 def matrix(folder: Path) -> Matrix:
     frame, facts = rows_and_facts(folder / MATRIX_FILE, MATRIX_TABLE.name)
     # Its servers' account of each pass's scoring has been added since.
-    frame = frame.with_columns(
+    frame = named(frame).with_columns(
         pl.lit(None, pl.String).alias("mode"), pl.lit(None, pl.Int32).alias("fallbacks")
     )
     run = {name: facts.pop(name) for name in Run.model_fields if name in facts}
-    return Matrix(frame, Provenance(**facts, run=Run(**run)))
+    of = {name: facts.pop(name) for name in MeasuredWorkload.model_fields if name in facts}
+    sizes = facts["contract"]["chunk_sizes"]
+    workload = MeasuredWorkload(sha256=facts["workload_sha256"], chunk_sizes=sizes, **of)
+    return Matrix(frame, Provenance(**facts, workloads={NAME: workload}, run=Run(**run)))
+
+
+def named(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows, all of the one workload."""
+    return frame.with_columns(pl.lit(NAME).alias("workload"))
 
 
 def probes(folder: Path) -> ProbeTable:
     frame, facts = rows_and_facts(folder / PROBES_FILE, PROBE_TABLE.name)
-    return ProbeTable(frame, ProbeProvenance(**facts))
+    targets = {NAME: facts.pop("targets")}
+    return ProbeTable(named(frame), ProbeProvenance(**facts, targets=targets))
 
 
 def oracle() -> OracleTable:
     frame, facts = rows_and_facts(EARLIER / "oracle.parquet", ORACLE_TABLE.name)
-    return OracleTable(frame, OracleProvenance(**facts))
+    del facts["label_token_ids"], facts["apply_softmax"]
+    return OracleTable(named(frame), OracleProvenance(**facts))
+
+
+def workload() -> CanonicalWorkload:
+    facts = json.loads((EARLIER / "canonical_workload.json").read_bytes())
+    assert facts.pop("version") == 1
+    return CanonicalWorkload.model_validate_json(json.dumps({**facts, "name": NAME}))
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Leaf]]:
@@ -94,18 +121,29 @@ def then() -> Any:
 
 
 @pytest.fixture(scope="module")
-def now() -> Any:
+def contract() -> Contract:
     raw = yaml.safe_load((EARLIER / "params.yaml").read_text())
-    # The contract of that time knew no other pair.
-    contract = parse_contract({**raw, "pair": {"candidate": "jax", "reference": "pytorch"}})
-    workload, digest = read_workload(EARLIER / "canonical_workload.json")
+    # The contract of that time knew no other pair, and one workload.
+    raw |= {"pair": {"candidate": "jax", "reference": "pytorch"}}
+    raw["workloads"] = {NAME: raw.pop("workload")}
+    return parse_contract(raw)
+
+
+@pytest.fixture(scope="module")
+def evidence(contract: Contract) -> Evidence:
     folders = {key: EARLIER / f"{key.backend}-{key.view}" for key in matrix_keys(contract.pair)}
-    evidence = Evidence(
+    return Evidence(
         {key: matrix(folder) for key, folder in folders.items()},
         {key: probes(folder) for key, folder in folders.items()},
         oracle(),
     )
-    return json.loads(assemble(contract, workload, digest, evidence).model_dump_json())
+
+
+@pytest.fixture(scope="module")
+def now(contract: Contract, evidence: Evidence) -> Any:
+    workloads = Workloads.of(CanonicalWorkloads.of([workload()]))
+    (found,) = assemble_all(contract, workloads, evidence).workloads
+    return json.loads(found.model_dump_json())
 
 
 def test_every_figure_and_every_choice_is_what_it_was(then: Any, now: Any) -> None:

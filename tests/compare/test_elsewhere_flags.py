@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from contracts import WORKLOAD
 from elsewhere import account, at_url
 from matrices import ITEMS, matrix, passes, with_facts
 
@@ -39,7 +40,7 @@ def cells(made: Matrix) -> list[Cell]:
     return [
         build_cell(
             every.filter(every["chunk_size"] == chunk),
-            made.provenance,
+            made.of(WORKLOAD),
             chunk,
             None,
             ISOLATED,

@@ -16,7 +16,7 @@ import comparisons as made
 import polars as pl
 import pytest
 import yaml
-from contracts import BACKENDS, ROOT
+from contracts import BACKENDS, ROOT, WORKLOAD
 
 from stages.compare.command import write_comparison
 from stages.compare.exports import metrics, plot_table
@@ -124,8 +124,9 @@ def test_only_an_order_that_is_kept_everywhere_reads_one() -> None:
 
 def test_a_failed_cell_leaves_its_fields_of_the_plot_empty() -> None:
     view = made.replaced(steady(), made.failed("jax", "portable", 1, "oom"))
-    table = pl.read_csv(io.BytesIO(plot_table(view)))
+    table = pl.read_csv(io.BytesIO(plot_table(made.comparison_set(whole(view)), "portable")))
     assert table.row(0, named=True) == {
+        "workload": WORKLOAD,
         "chunk_size": 1,
         "candidate_items_per_s": None,
         "candidate_p95_ms": None,
@@ -145,14 +146,13 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dvc(folder, "git", "init", "-q")
     dvc(folder, "dvc", "init", "-q")
     shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots")
-    write_comparison(whole(steady()), folder / "data" / "compare")
+    write_comparison(made.comparison_set(whole(steady())), folder / "data" / "compare")
     dvc(folder, "git", "add", ".")
     dvc(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "old")
     faster = made.replaced(steady(), made.cell("jax", "portable", 8, 500.0))
     sources = [made.source(b, v, git_dirty=b == "jax") for v in VIEWS for b in BACKENDS]
-    write_comparison(
-        whole(faster).model_copy(update={"sources": sources}), folder / "data" / "compare"
-    )
+    changed = whole(faster).model_copy(update={"sources": sources})
+    write_comparison(made.comparison_set(changed), folder / "data" / "compare")
     return folder
 
 
@@ -173,12 +173,15 @@ def test_dvc_metrics_diff_shows_what_changed_and_only_that(repository: Path) -> 
     found = json.loads(dvc(repository, "dvc", "metrics", "diff", "--json"))
     changed = found["data/compare/metrics.json"]
     assert {name: (row["old"], row["new"]) for name, row in changed.items()} == {
-        "portable.winner": ("pytorch", "jax"),
-        "portable.jax.items_per_s": (123.5, 500.0),
-        "portable.jax.items_per_s_low": (98.77, 400.0),
-        "portable.jax.items_per_s_high": (154.3, 625.0),
-        "portable.jax.p95_ms": (259.2, 64.0),
-        "portable.candidate_over_reference": (0.3086, 1.25),
+        "many.portable.winner": ("pytorch", "jax"),
+        "many.portable.jax.items_per_s": (123.5, 500.0),
+        "many.portable.jax.items_per_s_low": (98.77, 400.0),
+        "many.portable.jax.items_per_s_high": (154.3, 625.0),
+        "many.portable.jax.p95_ms": (259.2, 64.0),
+        "many.portable.candidate_over_reference": (0.3086, 1.25),
+        "over_all_workloads.portable.candidate_over_reference": (0.3086, 1.25),
+        "over_all_workloads.portable.wins.jax": (0, 1),
+        "over_all_workloads.portable.wins.pytorch": (1, 0),
         "uncommitted_changes": (False, True),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from benchmarks.coverage import (
     share_covered,
     share_of_pairs,
 )
-from benchmarks.noise import NOISES, cells_of
+from benchmarks.noise import NOISES, cells_of, spread
 from stages.common.student import student_p, student_quantile, welch
 from stages.compare.intervals import (
     NOMINAL,
@@ -41,7 +42,10 @@ from stages.compare.intervals import (
     SUPPORTED_LEVELS,
     TARGET,
     WELCH,
+    WeightedPair,
     mean_interval,
+    mean_ratio_bounds,
+    mean_ratio_interval,
     median_interval,
     order_bounds,
     order_coverage,
@@ -359,6 +363,134 @@ def test_the_printed_levels_of_a_ratio_are_supported_whatever_the_other_sides_pa
 def test_a_ratios_level_that_promises_too_much_is_found_out() -> None:
     assert not reached(worst_ratio((5, 7), NOMINAL), SUPPORTED_LEVELS[5].ratio + 0.05, PAIR_DRAWS)
     assert not reached(worst_ratio((7, 7), 0.93), TARGET, PAIR_DRAWS)
+
+
+def pairs_of(*sides: tuple[np.ndarray, np.ndarray], weights: Sequence[float] = ()) -> list:
+    shares = np.array(weights or [1.0] * len(sides))
+    shares = shares / shares.sum()
+    return [WeightedPair(*both, float(w)) for both, w in zip(sides, shares, strict=True)]
+
+
+def test_the_interval_of_a_mean_of_two_ratios_by_hand() -> None:
+    slow = np.array([1.0, 2.0, 3.0, 4.0, 5.0]) + 10
+    made = mean_ratio_interval(pairs_of((slow, slow / 2), (slow, slow / 8)))
+
+    # sqrt(2 x 8) = 4. Each side has a relative error of sqrt(0.5) / 13, of which a half counts:
+    # four of them together are sqrt(0.5) / 13, with 16 degrees of freedom, 2.3815 at 98.5 %.
+    assert made is not None
+    half = 2.3815 * math.sqrt(0.5) / 13
+    assert (made.low, made.high) == pytest.approx(
+        (4 * math.exp(-half), 4 * math.exp(half)), rel=1e-4
+    )
+    assert (made.level, made.method) == (0.90, WELCH)
+
+
+def test_a_weight_says_what_a_ratio_and_its_error_count_for() -> None:
+    steady, slow = np.array([8.0, 8.0, 8.0]), np.array([1.0, 2.0, 3.0]) + 10
+    made = mean_ratio_interval(pairs_of((steady, steady / 8), (slow, slow / 2), weights=(1, 3)))
+
+    # 8^(1/4) x 2^(3/4); the first ratio has no error, and three quarters of the second's count.
+    assert made is not None
+    error = 0.75 * math.sqrt(2) * math.sqrt(1 / 3) / 12
+    half = float(student_quantile(0.985, 4)) * error
+    mean = 8**0.25 * 2**0.75
+    assert (made.low, made.high) == pytest.approx((mean * math.exp(-half), mean * math.exp(half)))
+
+
+@given(several, several)
+def test_the_mean_of_one_ratio_has_that_ratios_interval(one: np.ndarray, other: np.ndarray) -> None:
+    alone, of_one = ratio_interval(one, other), mean_ratio_interval(pairs_of((one, other)))
+    assert alone is not None
+    assert of_one is not None
+
+    assert (of_one.low, of_one.high) == pytest.approx((alone.low, alone.high))
+    assert (of_one.level, of_one.method) == (alone.level, alone.method)
+
+
+weighted = st.lists(st.tuples(several, several, st.floats(0.1, 10)), min_size=1, max_size=6).map(
+    lambda found: pairs_of(*((a, b) for a, b, _ in found), weights=[w for *_, w in found])
+)
+
+
+@given(weighted)
+def test_a_mean_ratio_lies_in_its_interval_and_turned_round_it_is_the_same_answer(
+    pairs: list[WeightedPair],
+) -> None:
+    turned = [WeightedPair(p.denominator, p.numerator, p.weight) for p in pairs]
+    there, back = mean_ratio_interval(pairs), mean_ratio_interval(turned)
+    assert there is not None
+    assert back is not None
+    assert there.high is not None
+
+    logs = [p.weight * math.log(p.numerator.mean() / p.denominator.mean()) for p in pairs]
+    mean = math.exp(sum(logs))
+    assert there.low <= mean * (1 + 1e-9)
+    assert mean <= there.high * (1 + 1e-9)
+    assert (back.low, back.high) == pytest.approx((1 / there.high, 1 / there.low))
+
+
+def test_the_cell_with_the_fewest_passes_sets_the_level_of_a_mean_ratio() -> None:
+    five, twelve = np.arange(1.0, 6.0) + 9, np.arange(1.0, 13.0) + 9
+
+    made = mean_ratio_interval(pairs_of((twelve, twelve), (twelve, five)))
+    assert made is not None
+    assert made.level == SUPPORTED_LEVELS[5].ratio
+    both = mean_ratio_interval(pairs_of((twelve, twelve), (twelve, twelve)))
+    assert both is not None
+    assert both.level == TARGET
+
+
+@pytest.mark.parametrize("broken", [[], [1.0], [1.0, math.nan], [math.inf, 1.0], [0.0, 0.0]])
+def test_one_cell_without_an_interval_leaves_the_mean_ratio_without_one(
+    broken: list[float],
+) -> None:
+    fine = np.array([1.0, 2.0])
+
+    assert mean_ratio_interval(pairs_of((fine, fine), (fine, np.array(broken)))) is None
+    assert mean_ratio_interval(pairs_of((np.array(broken), fine), (fine, fine))) is None
+
+
+def share_of_means(kinds: Sequence[str], passes: int, wide: float, nominal: float) -> float:
+    """Coverage of the mean ratio over workloads whose cells have these kinds of noise."""
+    cells = [
+        [
+            np.array_split(cells_of(kind, passes, len(kinds) * PAIR_DRAWS, side), len(kinds))[i]
+            for i, kind in enumerate(kinds)
+        ]
+        for side in ("numerator", "denominator")
+    ]
+    numerators, denominators = cells
+    # One workload is measured three times as precisely on one side, another on the other.
+    shares = [(1.0, wide) if i % 2 else (wide, 1.0) for i in range(len(kinds))]
+    sides = [
+        (spread(a, of_a), spread(b, of_b))
+        for a, b, (of_a, of_b) in zip(numerators, denominators, shares, strict=True)
+    ]
+    low, high = mean_ratio_bounds(pairs_of(*sides), nominal)
+    return float(((low <= 1) & (high >= 1)).mean())
+
+
+def worst_mean_ratio(workloads: int, passes: int, nominal: float) -> float:
+    every = [[kind] * workloads for kind in NOISES]
+    mixed = [[[*NOISES][(i + first) % len(NOISES)] for i in range(workloads)] for first in (0, 1)]
+    return min(
+        share_of_means(kinds, passes, wide, nominal)
+        for kinds in (*every, *mixed)
+        for wide in (1.0, 0.3)
+    )
+
+
+@pytest.mark.parametrize("passes", [5, 7])
+@pytest.mark.parametrize("workloads", [2, 6])
+def test_the_printed_levels_of_a_mean_ratio_are_supported(workloads: int, passes: int) -> None:
+    level = SUPPORTED_LEVELS[passes].ratio
+
+    assert reached(worst_mean_ratio(workloads, passes, NOMINAL), level, PAIR_DRAWS)
+
+
+def test_a_mean_ratios_level_that_promises_too_much_is_found_out() -> None:
+    assert not reached(worst_mean_ratio(2, 7, 0.91), TARGET, PAIR_DRAWS)
+    assert not reached(worst_mean_ratio(6, 7, 0.91), TARGET, PAIR_DRAWS)
 
 
 def skewed(variation: float, passes: int) -> np.ndarray:

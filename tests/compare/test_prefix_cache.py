@@ -23,7 +23,7 @@ from stages.compare.prefix_cache import (
 from stages.contract import SALT_TOKENS, MultiItem
 from stages.documents.matrix import Measured
 from stages.documents.workload import CanonicalWorkload
-from stages.workload import build_workload
+from stages.workload import build_workloads
 
 # Ten tokens of query, the first eight of which are the salt's place.
 QUERY = list(range(100, 110))
@@ -31,7 +31,7 @@ QUERY = list(range(100, 110))
 
 def workload(items: Sequence[Sequence[int]], *, item_first: bool = False) -> CanonicalWorkload:
     return CanonicalWorkload(
-        version=1,
+        name="w",
         seed=1,
         query=QUERY,
         items=[list(item) for item in items],
@@ -71,7 +71,7 @@ def test_items_before_the_query_share_only_what_they_begin_with() -> None:
 
 def test_the_quick_contract_shares_31_queries_and_a_salt() -> None:
     made = contract()
-    built = build_workload(made.workload, made.vocabulary)
+    (built,) = build_workloads(made).workloads
     assert len({item[0] for item in built.items}) == len(built.items) == 32
     assert prompt_tokens(built) == 32 * (128 + 8)
     assert shareable_tokens(built) == 31 * 128 + 8

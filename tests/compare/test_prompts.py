@@ -14,7 +14,7 @@ from stages.documents.comparison import OracleResult
 from stages.documents.oracle import Delimited
 
 GATE = Gate(max_abs_diff=0.02, mean_abs_diff=0.01)
-PASS = {"phase": "sweep", "chunk_size": 2, "run": 0}
+PASS = {"workload": "w", "phase": "sweep", "chunk_size": 2, "run": 0}
 PLAIN = [0.2, 0.5, 0.7]
 DELIMITED = [0.3, 0.4, 0.75]
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from contracts import raw_contract
+from contracts import WORKLOAD, raw_contract
 from dvc.utils.serialize import dumps_yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +38,7 @@ def test_real_text_is_taken_and_reaches_the_workload_unchanged(tmp_path: Path, t
     texts = {"query_text": text, "item_texts": ["x", text], "label_texts": [text, " No"]}
     path = tmp_path / "params.yaml"
     path.write_text(dumps_yaml(raw_text(**texts)), "utf-8")
-    workload = load_contract(path).workload
+    workload = load_contract(path).workloads[WORKLOAD]
     assert isinstance(workload, TextWorkload)
     assert {name: getattr(workload, name) for name in texts} == texts
 
@@ -73,7 +73,7 @@ def test_what_no_text_means_is_refused_with_its_name_and_its_place(
     with pytest.raises(ContractError) as caught:
         parse_contract(raw_text(**{key: found}))
     said = str(caught.value)
-    assert said.startswith(f"params.yaml: workload.{where}: found ")
+    assert said.startswith(f"params.yaml: workloads.{WORKLOAD}.{where}: found ")
     assert "; allowed: text" in said
     assert said.endswith(f"; line 2, character 7 is {name}")
     assert said.isprintable()

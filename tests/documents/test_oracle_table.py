@@ -21,25 +21,22 @@ from stages.documents.oracle import (
     read_oracle,
 )
 from stages.documents.tables import table_sha256
-from stages.oracle.command import check_scores, oracle_table
+from stages.oracle.command import check_answer, check_scores, oracle_table
 from stages.oracle.sample import SampledItem
-from stages.oracle.score import Job
+from stages.oracle.score import Answer, Job, Question
 
-SAMPLE = [SampledItem("sweep", 1, 0, 3), SampledItem("sweep", 4, 1, 0)]
+SAMPLE = [SampledItem("w", "sweep", 1, 0, 3), SampledItem("w", "sweep", 4, 1, 0)]
 SCORES = [[0.1, 0.9], [1 / 3, 2 / 3]]
 METADATA = f"scoreparity.{ORACLE_TABLE.name}".encode()
 
 
-def job(**changes: Any) -> Job:
+def question(**changes: Any) -> Question:
     plain: dict[str, Any] = {
-        "model": "data/checkpoint",
-        "revision": None,
         "prompts": [[1], [2]],
         "label_token_ids": [5, 6],
         "apply_softmax": True,
-        "threads": 1,
     }
-    return Job(**{**plain, **changes})
+    return Question(**{**plain, **changes})
 
 
 def provenance(table: pa.Table, **changes: Any) -> OracleProvenance:
@@ -47,8 +44,6 @@ def provenance(table: pa.Table, **changes: Any) -> OracleProvenance:
         "schema_version": ORACLE_VERSION,
         "workload_sha256": "a" * 64,
         "model_sha256": "b" * 64,
-        "label_token_ids": [5, 6],
-        "apply_softmax": True,
         "nonce": "0" * 16,
         "sample_seed": 1,
         "samples_per_chunk": 1,
@@ -91,6 +86,7 @@ def test_what_was_written_is_read(written: Path) -> None:
     read = read_oracle(written)
     assert read.provenance == provenance(oracle_table(SAMPLE, SCORES))
     assert read.frame.schema == {
+        "workload": pl.String,
         "phase": pl.String,
         "chunk_size": pl.Int32,
         "run": pl.Int32,
@@ -99,8 +95,8 @@ def test_what_was_written_is_read(written: Path) -> None:
         "delimited_scores": pl.List(pl.List(pl.Float64)),
     }
     assert read.frame.rows() == [
-        ("sweep", 1, 0, 3, SCORES[0], None),
-        ("sweep", 4, 1, 0, SCORES[1], None),
+        ("w", "sweep", 1, 0, 3, SCORES[0], None),
+        ("w", "sweep", 4, 1, 0, SCORES[1], None),
     ]
     assert [p.name for p in written.parent.iterdir()] == ["oracle.parquet"]
 
@@ -154,7 +150,7 @@ def test_a_table_without_provenance_is_refused(written: Path) -> None:
     refused(written, "carries no provenance")
 
 
-@pytest.mark.parametrize("raw", [b"{", b"[]", b'{"schema_version": 3}'])
+@pytest.mark.parametrize("raw", [b"{", b"[]", f'{{"schema_version": {ORACLE_VERSION}}}'.encode()])
 def test_damaged_provenance_is_refused(written: Path, raw: bytes) -> None:
     table = oracle_table(SAMPLE, SCORES).replace_schema_metadata({METADATA: raw})
     pq.write_table(table, written)
@@ -191,30 +187,77 @@ def test_every_matrix_has_the_prompts_with_the_delimiter_of_its_own_server(tmp_p
 
 
 def test_good_scores_are_accepted() -> None:
-    check_scores(SAMPLE, SCORES, job())
-    check_scores(SAMPLE, [[0.1, 0.2], [0.0, 0.0]], job(apply_softmax=False))
+    check_scores(SAMPLE, SCORES, question())
+    check_scores(SAMPLE, [[0.1, 0.2], [0.0, 0.0]], question(apply_softmax=False))
 
 
 @pytest.mark.parametrize(
     ("scores", "why"),
     [
         ([[0.1, 0.9]], "scored 1 prompts, not 2"),
-        ([[0.1, 0.9], [1.0]], "gave 1 scores for chunk size 4, run 1, item 0"),
+        ([[0.1, 0.9], [1.0]], "gave 1 scores for w, chunk size 4, run 1, item 0"),
         ([[0.1, 0.9], [math.nan, 1.0]], "no probabilities"),
-        ([[math.inf, 0.0], [0.5, 0.5]], "for chunk size 1, run 0, item 3 are no probabilities"),
+        ([[math.inf, 0.0], [0.5, 0.5]], "for w, chunk size 1, run 0, item 3 are no probabilities"),
         ([[-0.1, 1.1], [0.5, 0.5]], "no probabilities"),
         ([[0.1, 0.8], [0.5, 0.5]], "do not sum to 1"),
     ],
 )
 def test_scores_that_cannot_be_are_refused(scores: list[list[float]], why: str) -> None:
     with pytest.raises(UserError, match=why):
-        check_scores(SAMPLE, scores, job())
+        check_scores(SAMPLE, scores, question())
 
 
 def test_scores_of_a_prompt_with_a_delimiter_are_checked_as_the_others() -> None:
-    again = job(prompts=[[1], [2], [1, 9, 1], [2, 9, 2]])
+    again = question(prompts=[[1], [2], [1, 9, 1], [2, 9, 2]])
     check_scores(SAMPLE, [*SCORES, *SCORES], again)
-    with pytest.raises(UserError, match="for chunk size 4, run 1, item 0 are no probabilities"):
+    with pytest.raises(UserError, match="for w, chunk size 4, run 1, item 0 are no probabilities"):
         check_scores(SAMPLE, [*SCORES, SCORES[0], [math.nan, 1.0]], again)
     with pytest.raises(UserError, match="scored 3 prompts, not 4"):
         check_scores(SAMPLE, [*SCORES, SCORES[0]], again)
+
+
+def answered(*scores: list[list[float]]) -> Answer:
+    return Answer(list(scores), "2.14.1", "5.19.0")
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_an_answer_to_more_or_fewer_workloads_is_refused(count: int) -> None:
+    asked = Job("m", None, [question(), question(prompts=[[1]])], threads=1)
+    check_answer(answered(SCORES, SCORES[:1]), asked)
+    with pytest.raises(UserError) as caught:
+        check_answer(answered(*[SCORES] * count), asked)
+    assert str(caught.value) == f"the oracle answered {count} workloads, not 2"
+
+
+def test_the_scores_of_another_workload_are_not_taken_for_its_own() -> None:
+    # Of other prompts, of other labels, without the softmax.
+    with pytest.raises(UserError, match="scored 3 prompts, not 2"):
+        check_scores(SAMPLE, [*SCORES, SCORES[0]], question())
+    with pytest.raises(UserError, match="gave 2 scores for w, chunk size 1, run 0, item 3"):
+        check_scores(SAMPLE, SCORES, question(label_token_ids=[5, 6, 7]))
+    with pytest.raises(UserError, match="do not sum to 1"):
+        check_scores(SAMPLE, [[0.1, 0.2], [0.3, 0.4]], question())
+
+
+def test_a_table_of_several_workloads_has_each_ones_rows_apart(tmp_path: Path) -> None:
+    other = [SampledItem("v", "sweep", 1, 0, 3), SampledItem("v", "sweep", 2, 1, 1)]
+    with_2 = [[0.2, 0.8], [0.3, 0.7]]
+    tables = [
+        oracle_table(SAMPLE, [*SCORES, *with_2]),
+        oracle_table(other, [[0.4, 0.6], [0.5, 0.5], *with_2[::-1]]),
+    ]
+    table = pa.concat_tables(tables)
+    path = tmp_path / "oracle.parquet"
+    ORACLE_TABLE.write(path, table, provenance(table, delimiters={"toy-portable": 2}))
+    read = read_oracle(path)
+    for name, scores, delimited in (
+        ("w", SCORES, with_2),
+        ("v", [[0.4, 0.6], [0.5, 0.5]], with_2[::-1]),
+    ):
+        of = read.of(name)
+        assert set(of.frame["workload"]) == {name}
+        assert of.frame["scores"].to_list() == scores
+        found = of.delimited(MatrixKey("toy", "portable"))
+        assert found is not None
+        assert found.sample["delimited"].to_list() == delimited
+    assert read.of("nobody").frame.is_empty()

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
-from contracts import ROOT, raw_contract, run_stage
+from contracts import ROOT, committed, raw_contract, run_stage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.common.errors import UserError
-from stages.contract import Contract, load_contract, parse_contract
+from stages.contract import Contract, TextWorkload, load_contract, parse_contract
 
 COMMITTED = (ROOT / "params.yaml").read_bytes()
 TOO_MUCH = 10**9
@@ -37,14 +37,21 @@ def refusal(text: str | bytes, folder: Path) -> str | None:
 
 def check(contract: Contract) -> None:
     """What an accepted contract must be, or a later stage fails in its middle or never ends."""
-    limits, workload = contract.limits, contract.workload
+    limits = contract.limits
     for seconds in (limits.call_timeout_s, limits.start_timeout_s):
         assert 0 < seconds <= 86_400
-    assert workload.items * workload.item_tokens < 10**13
+    for workload in contract.workloads.values():
+        assert isinstance(workload, TextWorkload) or workload.items * workload.item_tokens < 10**13
     for count in (contract.passes.sweep, contract.passes.confirm, contract.passes.warmup_limit):
         assert 1 <= count < TOO_MUCH
-    for chunk in contract.chunk_sizes:
-        assert 1 <= chunk <= workload.items
+    assert min(contract.chunk_sizes) <= contract.largest_chunk
+    for name, workload in contract.workloads.items():
+        sizes = contract.chunk_sizes_of(name)
+        assert len(sizes) == len(set(sizes))
+        assert 1 <= min(sizes) <= max(sizes) == workload.items
+    for weights in contract.mix.values():
+        assert weights.keys() <= contract.workloads.keys()
+        assert all(0 < weight < math.inf for weight in weights.values())
     for number in numbers(contract.model_dump()):
         assert math.isfinite(number)
         assert abs(number) < 2**63
@@ -86,7 +93,8 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-PLACES = places(raw_contract())
+SEVERAL = committed() | {"mix": {"busy": {"few": 1, "many": 2.5}}}
+PLACES = places(SEVERAL)
 
 odd_values = st.one_of(
     st.none(),
@@ -105,7 +113,7 @@ odd_values = st.one_of(
 @settings(max_examples=1500)
 @given(st.lists(st.tuples(st.sampled_from(PLACES), odd_values), min_size=1, max_size=3))
 def test_a_contract_with_odd_values_is_measurable_or_refused_in_one_line(changes) -> None:
-    raw: Any = raw_contract()
+    raw: Any = copy.deepcopy(SEVERAL)
     for path, value in changes:
         section = raw
         try:
@@ -192,10 +200,10 @@ def test_a_hostile_file_is_one_line(text, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["0x{}", "[0x{}]"])
-@pytest.mark.parametrize("section", ["model", "workload"])
+@pytest.mark.parametrize("section", ["model", "workloads.many"])
 def test_a_kind_too_long_to_be_written_out_is_one_line(section, kind, tmp_path) -> None:
     raw = raw_contract()
-    raw[section]["kind"] = "KIND"
+    (raw["model"] if section == "model" else raw["workloads"]["many"])["kind"] = "KIND"
     text = yaml.safe_dump(raw).replace("KIND", kind.format("f" * 5000))
     (tmp_path / "params.yaml").write_text(text)
     done = run_stage(tmp_path, "workload")
@@ -249,10 +257,10 @@ def test_a_flag_that_the_contract_gives_elsewhere_is_refused(flag) -> None:
     [
         ({"limits__call_timeout_s": math.inf}, "limits.call_timeout_s"),
         ({"limits__start_timeout_s": 1e300}, "limits.start_timeout_s"),
-        ({"workload__item_tokens": 10**9}, "workload.item_tokens"),
-        ({"workload__items": 10**12}, "workload.items"),
-        ({"workload__query_tokens": 10**12}, "workload.query_tokens"),
-        ({"workload__seed": 10**5000}, "workload.seed"),
+        ({"workload__item_tokens": 10**9}, "workloads.many.item_tokens"),
+        ({"workload__items": 10**12}, "workloads.many.items"),
+        ({"workload__query_tokens": 10**12}, "workloads.many.query_tokens"),
+        ({"workload__seed": 10**5000}, "workloads.many.seed"),
         ({"vocabulary__size": 10**12}, "vocabulary.size"),
         ({"passes__sweep": 10**9}, "passes.sweep"),
         ({"probes__repeats": 10**9}, "probes.repeats"),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from contracts import NONCE, ROOT, contract
+from bench import workload_of
+from contracts import ROOT, WORKLOAD, contract
 from patience import PATIENCE_S, wait_for
 
 from stages.backends.registry import declared
@@ -25,10 +26,9 @@ from stages.measure.servers.launched import (
     server_environment,
 )
 from stages.measure.servers.log import ServerLog
-from stages.workload import build_workload
 
 MADE = contract(workload__items=4, workload__query_tokens=16, chunk_sizes=[1, 2, 4])
-WORKLOAD = build_workload(MADE.workload, MADE.vocabulary).in_run(NONCE)
+SCORED = workload_of(MADE)
 SCORING = str(ROOT / "tests" / "support" / "scoring_server.py")
 
 
@@ -44,15 +44,15 @@ def program(tmp_path: Path, text: str) -> str:
 
 
 def start(server: Server, connection: ScoreConnection, timeout_s: float = PATIENCE_S) -> float:
-    return server.wait_until_healthy(lambda: probe_server(connection, WORKLOAD), timeout_s)
+    return server.wait_until_healthy(lambda: probe_server(connection, SCORED), timeout_s)
 
 
 def one_pass(server: Server, connection: ScoreConnection) -> list[CallRecord]:
     """A pass of four calls, as a measurement makes it."""
     return run_pass(
         connection,
-        WORKLOAD,
-        PassKey("sweep", 1, 0),
+        SCORED,
+        PassKey(WORKLOAD, "sweep", 1, 0),
         session=0,
         position=0,
         died_within=server.died_within,
@@ -165,7 +165,7 @@ def test_a_server_listens_on_loopback_only_whatever_it_was_told_before(tmp_path)
             start(server, connection)
             # Every address of 127.0.0.0/8 is this machine; a server on all addresses answers.
             with ScoreConnection(f"http://127.0.0.2:{server.port}", PATIENCE_S) as other:
-                said = probe_server(other, WORKLOAD)
+                said = probe_server(other, SCORED)
             assert said is not None
             assert said.startswith("connection_error")
     assert not is_listening(server.port)

@@ -9,20 +9,28 @@ from typing import Any
 
 import polars as pl
 import pytest
-from bench import bench_contract, inside, make_bench
-from contracts import NONCE
+from bench import bench_contract, inside, make_bench, workload_of
+from contracts import WORKLOAD
 
 from stages.contract import Backend, View, load_contract, parse_contract
-from stages.documents.matrix import MATRIX_FILE, SERVER_LOG_FILE, Matrix, read_matrix
+from stages.documents.matrix import (
+    MATRIX_FILE,
+    SERVER_LOG_FILE,
+    CoverFailure,
+    Matrix,
+    read_matrix,
+)
 from stages.measure.command import measure
+from stages.measure.faults import FaultCounts, Faults
 from stages.plan.plan import make_plan
-from stages.workload import build_workload
 from tools.plan.counts import probe_requests
 
 CHUNKS: dict[str, Any] = {"chunk_sizes": [1, 8], "workload__items": 8}
 HEALTH = [2]
 WARM_UP = [*([1] * 8), 8]
-COVER = [1, 2, 4, 8]
+# This server takes up to 8 prompts at once, and one of no known number is sent powers of two.
+COVER = [1, 2, 3, 4, 5, 6, 7, 8]
+POWERS = [1, 2, 4, 8]
 FROM_CACHE = dict.fromkeys(
     [
         "multi-item-enable-prefill-extend",
@@ -43,14 +51,14 @@ class Bench:
         raw = bench_contract("--paths", *arguments, **CHUNKS, **changes)
         raw["backends"]["jax"]["best_native"]["flags"] |= flags or {}
         made = parse_contract(raw)
-        self.workload = build_workload(made.workload, made.vocabulary).in_run(NONCE)
+        self.workload = workload_of(made)
         make_bench(folder, raw)
 
     def measure(self, view: View = "portable", backend: Backend = "jax") -> Matrix:
         with inside(self.folder):
             plan = make_plan(load_contract(), backend, view)
             measure(plan, self.folder / "out")
-            self.probes = probe_requests(plan)
+            self.probes = probe_requests(plan, WORKLOAD)
         return read_matrix(self.folder / "out" / MATRIX_FILE)
 
     def sent(self) -> list[int]:
@@ -131,7 +139,7 @@ def seconds_of(found: Matrix, phase: str) -> list[float]:
 def test_where_a_prefix_cache_is_allowed_each_request_is_sent_twice(tmp_path: Path) -> None:
     bench = Bench(tmp_path, "--tells", "log")
     found = bench.measure("best_native")
-    assert bench.cover(found) == [1, 1, 2, 2, 4, 4, 8, 8]
+    assert bench.cover(found) == sorted(2 * COVER)
     # No pass finds a token of it: the query is computed once in each.
     assert set(found.calls["cached_tokens"]) == {7 * 16}
 
@@ -148,20 +156,20 @@ def test_there_are_no_more_rounds_than_warm_up_passes(tmp_path: Path) -> None:
 
 def test_a_server_whose_compilations_are_not_seen_gets_one_round(tmp_path: Path) -> None:
     bench = Bench(tmp_path, "--compiles")
-    assert bench.cover(bench.measure(backend="pytorch")) == COVER
+    assert bench.cover(bench.measure(backend="pytorch")) == POWERS
 
 
 def test_every_round_has_a_salt_of_its_own_for_every_size(tmp_path: Path) -> None:
     bench = Bench(tmp_path, "--compiles", "--tells", "log")
     found = bench.measure("best_native")
-    assert bench.cover(found) == 2 * [1, 1, 2, 2, 4, 4, 8, 8]
+    assert bench.cover(found) == 2 * sorted(2 * COVER)
     log = (tmp_path / "out" / SERVER_LOG_FILE).read_text()
     cached = [int(tokens) for tokens in re.findall(r"#cached-token: (\d+)", log)]
     before = len(HEALTH) + found.calls.filter(pl.col("phase") == "warmup").height
     # Sent first, prompts share the query. Sent again, only each one's last token is computed.
     prompt = bench.workload.prompt_tokens
     a_round = [tokens for size in COVER for tokens in (16 * (size - 1), size * (prompt - 1))]
-    assert cached[before : before + 16] == 2 * a_round
+    assert cached[before : before + 32] == 2 * a_round
 
 
 def test_where_items_are_no_separate_prompts_there_is_none(tmp_path: Path) -> None:
@@ -178,9 +186,11 @@ def test_a_request_that_fails_is_told_in_a_line_and_ends_it(
     assert bench.cover(found) == COVER[:3]
     assert set(found.calls["status"]) == {"ok"}
     assert found.provenance.run.restarts == 0
-    (line,) = (line for line in capsys.readouterr().out.splitlines() if "cover" in line)
+    begun, line = (line for line in capsys.readouterr().out.splitlines() if "cover" in line)
+    assert begun == "jax-portable: cover of many: untimed requests of 1 to 8 items"
     assert line.startswith("jax-portable: http_5xx: ")
-    assert line.endswith(" (cover, 4 items)")
+    assert line.endswith(" (cover of many, 3 items)")
+    assert [(one.size, one.status) for one in uncovered(found)] == [(3, "http_5xx")]
 
 
 def test_a_request_that_ends_the_server_is_not_sent_to_the_next_one(
@@ -188,11 +198,13 @@ def test_a_request_that_ends_the_server_is_not_sent_to_the_next_one(
 ) -> None:
     bench = Bench(tmp_path, "--crash-items", "4")
     found = bench.measure()
-    session = [*HEALTH, *WARM_UP, 1, 2]
+    session = [*HEALTH, *WARM_UP, 1, 2, 3]
     assert bench.sent()[: 2 * len(session)] == session * 2
     assert set(found.calls["status"]) == {"ok"}
     assert found.provenance.run.restarts == 1
-    assert "server_died: server killed by signal 9 (cover, 4 items)" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "server_died: server killed by signal 9 (cover of many, 4 items)" in said
+    assert [(one.size, one.status) for one in uncovered(found)] == [(4, "server_died")]
 
 
 def test_a_new_server_is_sent_it_again(tmp_path: Path) -> None:
@@ -211,3 +223,49 @@ def test_sizes_that_a_server_did_not_survive_in_passes_are_left_out(tmp_path: Pa
     assert set(found.calls.filter(pl.col("chunk_size") == 1)["status"]) == {"ok"}
     # Three servers, of which two died in a pass of 8. Larger requests than 1 may end the third.
     assert {n: bench.sent().count(n) for n in (2, 4, 8)} == {2: 3 * len(HEALTH), 4: 0, 8: 0}
+
+
+def uncovered(found: Matrix) -> list[CoverFailure]:
+    return found.provenance.workloads[WORKLOAD].uncovered
+
+
+# What a cover does to a server costs nothing but the cover.
+
+
+def test_a_server_that_a_cover_ended_costs_no_restart_of_the_limits(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, "--crash-items", "4", limits__restarts=0)
+    found = bench.measure()
+    assert set(found.calls["status"]) == {"ok"}
+    assert found.provenance.run.restarts == 1, "it is told all the same"
+
+
+def test_a_death_just_after_an_answer_with_an_error_is_the_covers(tmp_path: Path) -> None:
+    # Its answer comes first, and the pass after it must not be blamed.
+    fourth, mark = len(HEALTH) + len(WARM_UP) + 4, tmp_path / "died"
+    bench = Bench(
+        *(tmp_path, "--fail-at", str(fourth), "--then-die", "--mark", str(mark)),
+        limits__restarts=0,
+    )
+    found = bench.measure()
+    assert set(found.calls["status"]) == {"ok"}
+    assert found.provenance.run.restarts == 1
+    assert [(one.size, one.status) for one in uncovered(found)] == [(4, "server_died")]
+
+
+def test_where_requests_of_one_item_were_given_up_nothing_is_covered(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, "--crash-items", "1")
+    found = bench.measure()
+    assert set(found.calls.filter(pl.col("chunk_size") == 1)["status"]) == {"server_died"}
+    assert set(found.calls.filter(pl.col("chunk_size") == 8)["status"]) == {"ok"}
+    assert not uncovered(found)
+    assert set(bench.sent()) <= {2, 8}, "no size of a cover but those of passes and the start"
+
+
+def test_what_failed_in_a_cover_is_remembered_by_the_process_that_goes_on(tmp_path: Path) -> None:
+    failed = CoverFailure(workload=WORKLOAD, size=4, status="server_died", detail="gone")
+    limits = parse_contract(bench_contract()).limits
+    before = Faults(limits)
+    before.note_uncovered(failed, ended=True)
+    after = Faults(limits, FaultCounts.model_validate_json(before.counts.model_dump_json()))
+    assert after.cover_limit(WORKLOAD, [1, 8]) == 3
+    assert after.cover_limit("other", [1, 8]) is None

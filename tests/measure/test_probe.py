@@ -29,7 +29,7 @@ QUERY = list(range(100, 120))
 def workload(*lengths: int) -> CanonicalWorkload:
     """Items of these lengths; no two of them begin alike, and none begins like a drawn one."""
     return CanonicalWorkload(
-        version=1,
+        name="w",
         seed=7,
         query=QUERY,
         items=[[1000 * (i + 1) + n for n in range(length)] for i, length in enumerate(lengths)],
@@ -130,7 +130,8 @@ def test_servers_launched_here_have_room_for_the_longest_probe(tmp_path: Path) -
 def test_the_accelerators_sequences_hold_the_longest_probe(tmp_path: Path) -> None:
     made = plans(bare_folder(tmp_path), raw_target("target=tpu_vs_gpu"))["jax", "portable"]
     # The query, and 500 items of 20 and 10 more tokens with a delimiter each.
-    assert packed_probe_tokens(made.workload, made.contract.probes) == 2000 + 500 * 31
+    seed = made.workloads.by_name["seed"]
+    assert packed_probe_tokens(seed, made.contract.probes) == 2000 + 500 * 31
     for flag in ("max-multi-item-seq-len", "max-prefill-tokens"):
         room = made.contract.flags[flag]
         assert isinstance(room, int)
@@ -158,5 +159,20 @@ def test_a_sequence_too_short_for_the_probes_is_refused_before_hours_are_spent(
         plans(folder, limited(17_499))
     key = f"backends.jax.{view}.flags.max-multi-item-seq-len"
     assert str(caught.value).startswith(
-        f"params.yaml: {key}: found 17499; allowed: at least 17,500"
+        f"params.yaml: {key}: found 17499; allowed: at least 17,500: probe requests of"
+        " workloads.seed"
     )
+
+
+def test_the_workload_with_the_longest_sequence_is_the_one_that_is_named(tmp_path: Path) -> None:
+    raw = raw_target("target=tpu_vs_gpu")
+    one = raw["workloads"]["seed"]
+    # Fewer items, and more tokens: 3,000 of query, and 400 items of 50 + 25 with a delimiter each.
+    raw["workloads"]["long"] = {**one, "query_tokens": 3000, "items": 400, "item_tokens": 50}
+    flags = raw["backends"]["jax"]["portable"]["flags"]
+    flags["max-multi-item-seq-len"] = 3000 + 400 * 76
+    folder = bare_folder(tmp_path)
+    plans(folder, raw)
+    flags["max-multi-item-seq-len"] -= 1
+    with pytest.raises(ContractError, match=r"at least 33,400: probe requests of workloads\.long "):
+        plans(folder, raw)

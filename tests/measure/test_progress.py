@@ -18,8 +18,8 @@ from stages.measure.progress import PassProgress
 from stages.documents.cell import PassKey
 with PassProgress("jax-portable", 2) as progress:
     progress.say("starting the server; its log is {PATH}")
-    progress.notify("timeout: no whole answer; its log is {PATH}", PassKey("sweep", 4, 0))
-    progress.notify("", PassKey("sweep", 4, 1))
+    progress.notify("timeout: no whole answer; its log is {PATH}", PassKey("w", "sweep", 4, 0))
+    progress.notify("", PassKey("w", "sweep", 4, 1))
 """
 SHELLS = {
     "as it is": {},
@@ -41,7 +41,7 @@ def test_in_a_file_a_line_stays_a_line(shell: dict[str, str], tmp_path: Path) ->
         subprocess.run(command, cwd=ROOT, env=environment(shell), stdout=log, check=True)
     assert (tmp_path / "log").read_text().splitlines() == [
         f"jax-portable: starting the server; its log is {PATH}",
-        f"jax-portable: timeout: no whole answer; its log is {PATH} (chunk 4, sweep 0)",
+        f"jax-portable: timeout: no whole answer; its log is {PATH} (w, chunk 4, sweep 0)",
         "jax-portable: sweep, 2 of about 2 passes, about 0 s left",
     ]
 

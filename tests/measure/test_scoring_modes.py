@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 from bench import bench_contract, inside, make_bench
-from contracts import raw_contract
+from contracts import WORKLOAD, raw_contract
 from elsewhere import account
 from targets import bare_folder, plans, raw_target
 
@@ -99,7 +99,9 @@ def test_what_is_known_to_give_wrong_scores_is_on_record(tmp_path: Path) -> None
     folder = bare_folder(tmp_path)
 
     def wrong() -> list[tuple[Backend, View]]:
-        return [key for key, plan in plans(folder, raw).items() if plan.scoring().known_wrong]
+        return [
+            key for key, plan in plans(folder, raw).items() if plan.scoring(WORKLOAD).known_wrong
+        ]
 
     assert wrong() == []
     packed = {"delimiter_token_id": 9999, "mask_ignored": True}
@@ -112,27 +114,29 @@ def test_what_is_known_to_give_wrong_scores_is_on_record(tmp_path: Path) -> None
 
 def test_a_server_launched_here_is_judged_by_its_flags(tmp_path: Path) -> None:
     made = plans(bare_folder(tmp_path), raw_target("target=tpu_vs_gpu"))
-    assert {key: plan.scoring().mode for key, plan in made.items()} == {
+    assert {key: plan.scoring("seed").mode for key, plan in made.items()} == {
         ("jax", "portable"): "packed",
         ("jax", "best_native"): "score_from_cache",
         ("pytorch", "portable"): "packed",
         ("pytorch", "best_native"): "packed",
     }
-    assert {plan.scoring().told_by for plan in made.values()} == {"flags"}
+    assert {plan.scoring("seed").told_by for plan in made.values()} == {"flags"}
 
 
 def test_the_default_run_scores_prompts_apart(tmp_path: Path) -> None:
     made = plans(bare_folder(tmp_path), raw_contract())
-    by_view = {v: {p.scoring().mode for key, p in made.items() if key[1] == v} for _, v in made}
+    by_view = {
+        v: {p.scoring(WORKLOAD).mode for key, p in made.items() if key[1] == v} for _, v in made
+    }
     assert by_view == {"portable": {"separate"}, "best_native": {"cached"}}
 
 
 def test_a_server_started_elsewhere_is_judged_by_its_report(tmp_path: Path) -> None:
     made = plans(bare_folder(tmp_path), raw_contract())
     told = account(settings={"disable_radix_cache": True, "enable_mis": True})
-    found = made["pytorch", "portable"].scoring(told)
+    found = made["pytorch", "portable"].scoring(WORKLOAD, told)
     assert (found.mode, found.told_by) == ("packed", "server")
-    assert made["pytorch", "portable"].scoring().mode == "separate"
+    assert made["pytorch", "portable"].scoring(WORKLOAD).mode == "separate"
 
 
 OURS = "attention by this project's CPU platform"
@@ -158,12 +162,12 @@ def test_that_is_on_record_of_a_server_launched_here_and_of_one_started_elsewher
     view["multi_item"] = {"delimiter_token_id": 9999}
     del view["flags"]["attention-backend"]
     made = plans(bare_folder(tmp_path), raw)
-    launched = made["pytorch", "portable"].scoring()
+    launched = made["pytorch", "portable"].scoring(WORKLOAD)
     told = account(settings={"enable_mis": True, "device": device})
-    elsewhere = made["pytorch", "portable"].scoring(told)
+    elsewhere = made["pytorch", "portable"].scoring(WORKLOAD, told)
     for found in (launched, elsewhere):
         assert (found.mode, found.stand_in) == ("packed", device == "cpu")
-    assert not made["pytorch", "best_native"].scoring().stand_in
+    assert not made["pytorch", "best_native"].scoring(WORKLOAD).stand_in
 
 
 def planned(folder: Path, raw: dict[str, Any], backend: Backend, view: View) -> Plan:
@@ -176,7 +180,7 @@ def test_a_matrix_records_how_its_server_scored(tmp_path: Path) -> None:
     plan = planned(tmp_path, bench_contract(), "pytorch", "best_native")
     with inside(tmp_path):
         measure(plan, tmp_path / "out")
-    found = read_matrix(tmp_path / "out" / MATRIX_FILE).provenance.run.scoring
+    found = read_matrix(tmp_path / "out" / MATRIX_FILE).provenance.workloads[WORKLOAD].scoring
     assert found is not None
     assert (found.mode, found.told_by, found.detail, found.fallbacks) == (
         *("cached", "flags", None, None),
@@ -203,7 +207,7 @@ def told(found: Matrix, chunk_size: int) -> set[tuple[object, object]]:
 def test_the_servers_account_confirms_every_pass(tmp_path: Path) -> None:
     found = measured(tmp_path, "--paths")
     assert told(found, 1) == told(found, 4) == {("score_from_cache", 0)}
-    scoring = found.provenance.run.scoring
+    scoring = found.provenance.workloads[WORKLOAD].scoring
     assert scoring is not None
     assert (scoring.mode, scoring.fallbacks) == ("score_from_cache", 0)
 
@@ -212,7 +216,7 @@ def test_a_chunk_size_that_falls_back_throughout_is_told_pass_by_pass(tmp_path: 
     found = measured(tmp_path, "--paths", "--falls-back-items", "4")
     assert told(found, 1) == {("score_from_cache", 0)}
     assert told(found, 4) == {("prefill_extend", 1)}
-    scoring = found.provenance.run.scoring
+    scoring = found.provenance.workloads[WORKLOAD].scoring
     assert scoring is not None
     # One request a pass at chunk size 4; what the probes fell back for is in no pass.
     passes = found.calls.filter(pl.col("chunk_size") == 4)["position"].n_unique()
@@ -238,4 +242,6 @@ def test_nothing_is_recorded_of_a_backend_that_did_not_run(tmp_path: Path) -> No
     plan = planned(tmp_path, raw, "jax", "portable")
     with inside(tmp_path):
         record_unavailable(plan, tmp_path / "out")
-    assert read_matrix(tmp_path / "out" / MATRIX_FILE).provenance.run.scoring is None
+    assert (
+        read_matrix(tmp_path / "out" / MATRIX_FILE).provenance.workloads[WORKLOAD].scoring is None
+    )

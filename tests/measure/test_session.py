@@ -14,23 +14,25 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
-from contracts import NONCE, ROOT, contract
+from bench import workload_of
+from contracts import NONCE, ROOT, WORKLOAD, contract, raw_several
 from patience import PATIENCE_S
 from scoring_server import right_score
 
 from stages.backends.registry import declared
 from stages.common.errors import UserError
 from stages.compare.probes import isolation
-from stages.contract import Contract
+from stages.contract import Contract, parse_contract
+from stages.documents.cell import PassKey
 from stages.documents.probes import OTHER_LENGTHS, PROBE_SCHEMA
-from stages.documents.workload import CanonicalWorkload
+from stages.documents.workload import Workloads
 from stages.measure.http.client import PreparedCall, Reply, ScoreConnection
 from stages.measure.record.journal import Journal
 from stages.measure.record.ledger import Ledger
 from stages.measure.servers.launched import Server, is_listening, server_environment
 from stages.measure.session import Session
 from stages.plan.probe_requests import choose_targets
-from stages.workload import build_workload
+from stages.workload import build_workloads
 
 SMALL = {
     "workload__items": 4,
@@ -43,7 +45,7 @@ SMALL = {
     "limits__restarts": 2,
 }
 MADE = contract(**SMALL)
-WORKLOAD = build_workload(MADE.workload, MADE.vocabulary).in_run(NONCE)
+SCORED = workload_of(MADE)
 PROBES = 1
 COVER = 3
 """Untimed requests of 1, 2 and 4 items, after the warm-up."""
@@ -77,11 +79,13 @@ class Run:
         *arguments: str,
         backend: str = "jax",
         made: Contract = MADE,
-        workload: CanonicalWorkload = WORKLOAD,
         gives_up: Callable[[PreparedCall], bool] | None = None,
+        journal: Path | None = None,
     ) -> None:
         self.messages: list[str] = []
         self.servers: list[Server] = []
+        workloads = Workloads.of(build_workloads(made)).in_run(NONCE)
+        self.journal = Journal(journal or tmp_path / f"journal-{next(NUMBERS)}")
 
         def new_server() -> Server:
             program = str(ROOT / "tests" / "support" / "scoring_server.py")
@@ -98,15 +102,16 @@ class Run:
             return self.servers[-1]
 
         self.session = Session(
-            workload=workload,
-            chunk_sizes=made.chunk_sizes,
+            workloads=workloads.by_name,
+            chunk_sizes={name: made.chunk_sizes_of(name) for name in workloads.by_name},
+            cover_times=dict.fromkeys(workloads.by_name, 1),
             passes=made.passes,
             limits=made.limits,
             probes=made.probes,
             answers_all=backend == "pytorch",
             driver=declared(backend),
             new_server=new_server,
-            ledger=Ledger(Journal(tmp_path / f"journal-{next(NUMBERS)}")),
+            ledger=Ledger(self.journal, workloads.sha256s),
             notify=lambda problem, key: self.messages.append(problem),
         )
 
@@ -115,9 +120,10 @@ class Run:
         assert not any(is_listening(s.port) for s in self.servers)
         return self.session
 
-    def passes(self, phase: str) -> Counter[tuple[int, int]]:
+    def passes(self, phase: str, workload: str = WORKLOAD) -> Counter[tuple[int, int]]:
         """(chunk size, run) of every pass of a phase and how many calls it has."""
-        return Counter((r.chunk_size, r.run) for r in self.session.records if r.phase == phase)
+        mine = (r for r in self.session.records if (r.workload, r.phase) == (workload, phase))
+        return Counter((r.chunk_size, r.run) for r in mine)
 
 
 def test_every_planned_pass_is_measured_once_with_every_item_in_order(tmp_path) -> None:
@@ -125,18 +131,18 @@ def test_every_planned_pass_is_measured_once_with_every_item_in_order(tmp_path) 
     session = run.measure()
     wanted = {(c, r): 4 // c for c in (1, 2, 4) for r in range(3)}
     assert run.passes("sweep") == wanted
-    confirmed = {(c, r): 4 // c for c in session.confirmed for r in range(2)}
+    confirmed = {(c, r): 4 // c for c in session.confirmed[WORKLOAD] for r in range(2)}
     assert run.passes("confirm") == confirmed
-    assert {1} < set(session.confirmed)
+    assert {1} < set(session.confirmed[WORKLOAD])
     for record in session.records:
         assert record.status == "ok"
-        query = WORKLOAD.salted_query(record.salt)
-        items = WORKLOAD.items[record.first_item : record.first_item + record.item_count]
+        query = SCORED.salted_query(record.salt)
+        items = SCORED.items[record.first_item : record.first_item + record.item_count]
         right = [right_score(query, item) for item in items]
         assert record.scores == [s for p in right for s in (p, 1 - p)]
     starts = [r.start_ns for r in session.records]
     assert starts == sorted(starts)
-    assert not any(run.messages)
+    assert [m for m in run.messages if m] == ["cover of many: untimed requests of 1 to 4 items"]
 
 
 def test_the_salt_is_the_same_for_both_backends_and_new_for_every_pass(tmp_path) -> None:
@@ -175,7 +181,7 @@ FOUND = 3 * 16
 def test_every_pass_has_the_tokens_on_record_that_came_from_the_prefix_cache(
     tmp_path, backend: str, how: list[str]
 ) -> None:
-    assert len({item[0] for item in WORKLOAD.items}) == len(WORKLOAD.items) == 4
+    assert len({item[0] for item in SCORED.items}) == len(SCORED.items) == 4
     session = Run(tmp_path, "--tells", *how, backend=backend).measure()
     assert {r.cached_tokens for r in session.records} == {FOUND}
 
@@ -188,9 +194,8 @@ def test_a_server_that_does_not_report_its_cache_has_nothing_on_record(tmp_path)
 def test_reading_the_log_is_no_part_of_a_passes_time(tmp_path) -> None:
     # One call a pass, and its line 0.2 s after the answer: the pass that is not disturbed at all
     # would take longer than that, if its time went on until the line is there.
-    workload = WORKLOAD.model_copy(update={"items": WORKLOAD.items[:1]})
     made = contract(**{**SMALL, "workload__items": 1, "chunk_sizes": [1]})
-    run = Run(tmp_path, "--tells", "late", "--late", "0.2", made=made, workload=workload)
+    run = Run(tmp_path, "--tells", "late", "--late", "0.2", made=made)
     records = run.measure().records
     assert {r.cached_tokens for r in records} == {0}
     assert min(r.end_ns - r.start_ns for r in records) < 0.2e9
@@ -205,7 +210,7 @@ def test_a_failed_call_fails_its_pass_and_the_next_pass_goes_on(tmp_path) -> Non
     assert failed[0].phase == "sweep"
     assert session.restarts == 0
     assert set(run.passes("sweep")) == {(c, r) for c in (1, 2, 4) for r in range(3)}
-    assert next(m for m in run.messages if m).startswith("http_5xx")
+    assert any(m.startswith("http_5xx") for m in run.messages)
 
 
 def test_a_server_that_dies_is_started_again_and_everything_is_kept(tmp_path) -> None:
@@ -307,8 +312,46 @@ def test_a_server_that_loses_a_process_in_the_cover_is_started_again(tmp_path) -
     session = run.measure()
     assert {r.status for r in session.records} == {"ok"}
     assert session.restarts == 1
-    lost = "server_died: server lost its process sleep: no whole answer in 1 s (cover, 4 items)"
+    lost = (
+        "server_died: server lost its process sleep: no whole answer in 1 s"
+        " (cover of many, 4 items)"
+    )
     assert lost in run.messages
+
+
+def test_a_cover_that_is_not_answered_in_time_leaves_no_busy_server_to_the_passes(
+    tmp_path,
+) -> None:
+    # It answers nothing from the cover's request of 3 items on, which no pass has.
+    made = contract(**SMALL | {"limits__restarts": 0})
+    run = Run(
+        *(tmp_path, "--hang-items", "3"), made=made, gives_up=lambda call: items_of(call) == 3
+    )
+    run.session.running_requests = 4
+    session = run.measure()
+    assert {r.status for r in session.records} == {"ok"}
+    assert (session.restarts, len(run.servers)) == (1, 2)
+    assert [(one.size, one.status) for one in session.uncovered] == [(3, "timeout")]
+
+
+def test_untimed_answers_need_no_cover(tmp_path) -> None:
+    made = contract(**SMALL | {"workload__items": 16, "chunk_sizes": [1, 2, 4, 8, 16]})
+    run = Run(tmp_path, backend="pytorch", made=made)
+    answer = run.session._measure
+
+    def measure(keys) -> None:
+        # The server is gone once nothing but answers is left.
+        if keys and all(key.phase == "answer" for key in keys):
+            run.session._stop()
+            run.messages.append("answers")
+        answer(keys)
+
+    run.session._measure = measure
+    run.measure()
+    assert run.session.number == 1, "a new server gave the answers"
+    covers = [m for m in run.messages if m.startswith("cover of")]
+    assert len(covers) == 1
+    assert run.messages.index(covers[0]) < run.messages.index("answers")
 
 
 def test_a_server_that_cannot_start_is_one_clear_error(tmp_path) -> None:
@@ -343,14 +386,14 @@ def test_a_port_that_another_process_took_first_costs_no_restart(tmp_path) -> No
 def test_the_reference_answers_untimed_what_only_the_other_backend_may_confirm(tmp_path) -> None:
     # Whichever is the fastest, it has at most two neighbours: one of five is not confirmed.
     made = contract(**SMALL | {"workload__items": 16, "chunk_sizes": [1, 2, 4, 8, 16]})
-    workload = build_workload(made.workload, made.vocabulary).in_run(NONCE)
-    run = Run(tmp_path, backend="pytorch", made=made, workload=workload)
+    workload = workload_of(made)
+    run = Run(tmp_path, backend="pytorch", made=made)
     session = run.measure()
-    rest = set(made.chunk_sizes) - set(session.confirmed)
+    rest = set(made.chunk_sizes) - set(session.confirmed[WORKLOAD])
     assert rest
     answered = {(r.chunk_size, r.run): r.salt for r in session.records if r.phase == "answer"}
     assert answered == {(c, n): workload.salt("confirm", c, n) for c in rest for n in range(2)}
-    other = Run(tmp_path, backend="jax", made=made, workload=workload).measure()
+    other = Run(tmp_path, backend="jax", made=made).measure()
     assert not any(r.phase == "answer" for r in other.records)
 
 
@@ -361,8 +404,8 @@ def test_probes_run_in_the_session_of_the_timed_passes_and_after_them(tmp_path) 
     by_target: dict[int, set[str]] = {}
     for record in session.probe_records:
         assert record.status == "ok"
-        query = WORKLOAD.salted_query(WORKLOAD.salt("probe", 0, 0))
-        right = right_score(query, WORKLOAD.items[record.item])
+        query = SCORED.salted_query(SCORED.salt("probe", 0, 0))
+        right = right_score(query, SCORED.items[record.item])
         assert record.scores == [right, 1 - right], "the target is the target in every layout"
         if record.kind == "isolation":
             by_target.setdefault(record.item, set()).add(record.layout)
@@ -380,9 +423,9 @@ def test_a_server_without_room_for_longer_items_is_believed_only_what_it_answere
     tmp_path, item_tokens: int, verdict: str, answered: set[str]
 ) -> None:
     made = contract(**SMALL, workload__item_tokens=item_tokens)
-    workload = build_workload(made.workload, made.vocabulary).in_run(NONCE)
+    workload = workload_of(made)
     room = str(workload.prompt_tokens)
-    session = Run(tmp_path, "--most-tokens", room, made=made, workload=workload).measure()
+    session = Run(tmp_path, "--most-tokens", room, made=made).measure()
     assert {r.status for r in session.records} == {"ok"}, "passes fit"
     failed = [r for r in session.probe_records if r.status != "ok"]
     assert {(r.layout, r.status) for r in failed} == {("longer", "http_4xx")}
@@ -404,3 +447,128 @@ def test_no_probe_request_holds_more_items_than_it_may(tmp_path) -> None:
     assert probed == {0, 1, 2}
     # The timed passes are what they were.
     assert {r.item_count for r in session.records} == {1, 2, 4}
+
+
+BOTH = parse_contract(
+    raw_several(
+        {"few": {"items": 2, "query_tokens": 12}, "many": {"items": 4, "query_tokens": 16}},
+        **{key: value for key, value in SMALL.items() if not key.startswith("workload__")},
+    )
+)
+SIZES = {"few": [1, 2], "many": [1, 2, 4]}
+ITEMS = {"few": 2, "many": 4}
+
+
+def test_every_planned_pass_of_every_workload_is_measured_once_with_its_own_items(
+    tmp_path,
+) -> None:
+    run = Run(tmp_path, made=BOTH)
+    session = run.measure()
+    assert session.confirmed.keys() == SIZES.keys()
+    for name, sizes in SIZES.items():
+        items = ITEMS[name]
+        wanted = {(c, r): -(-items // c) for c in sizes for r in range(3)}
+        assert run.passes("sweep", name) == wanted
+        confirmed = {(c, r): -(-items // c) for c in session.confirmed[name] for r in range(2)}
+        assert run.passes("confirm", name) == confirmed
+        assert {1} < set(session.confirmed[name]) <= set(sizes)
+        assert set(run.passes("warmup", name)) == {(c, 0) for c in sizes}
+    workloads = {name: workload_of(BOTH, name) for name in SIZES}
+    for record in session.records:
+        assert record.status == "ok"
+        workload = workloads[record.workload]
+        assert record.salt == workload.salt(record.phase, record.chunk_size, record.run)
+        query = workload.salted_query(record.salt)
+        scored = workload.items[record.first_item : record.first_item + record.item_count]
+        right = [right_score(query, item) for item in scored]
+        assert record.scores == [s for p in right for s in (p, 1 - p)]
+    assert len(run.servers) == 1, "one server scores them all"
+    places = {(r.position, r.workload, r.phase, r.chunk_size, r.run) for r in session.records}
+    assert sorted(place for place, *_ in places) == [*range(len(places))]
+
+
+def test_no_workload_is_timed_before_or_after_the_others(tmp_path) -> None:
+    session = Run(tmp_path, made=BOTH).measure()
+    names = [r.workload for r in session.records if r.phase == "sweep" and r.call == 0]
+    for name in SIZES:
+        first, last = names.index(name), len(names) - 1 - names[::-1].index(name)
+        assert set(names[first:last]) == set(SIZES)
+
+
+def test_every_workload_has_its_own_probes_and_targets(tmp_path) -> None:
+    session = Run(tmp_path, made=BOTH).measure()
+    assert [name for name, _ in itertools.groupby(r.workload for r in session.probe_records)] == [
+        "few",
+        "many",
+    ]
+    for name, items in ITEMS.items():
+        workload = workload_of(BOTH, name)
+        mine = [r for r in session.probe_records if r.workload == name]
+        query = workload.salted_query(workload.salt("probe", 0, 0))
+        for record in mine:
+            right = right_score(query, workload.items[record.item])
+            assert (record.status, record.scores) == ("ok", [right, 1 - right])
+        probed = {r.item for r in mine if r.kind == "isolation"}
+        assert probed == set(choose_targets(workload, BOTH.probes))
+        assert len(probed) == min(items, BOTH.probes.targets)
+        repeats = [r for r in mine if r.kind == "repeat"]
+        assert len(repeats) == BOTH.probes.repeats * items
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"), [("--crash-items", "server_died"), ("--starve-items", "oom")]
+)
+def test_a_chunk_size_given_up_in_one_workload_is_measured_in_the_other(
+    tmp_path, fault: str, kind: str
+) -> None:
+    same = {"few": {"items": 4, "query_tokens": 12}, "many": {"items": 4, "query_tokens": 16}}
+    rest = {key: value for key, value in SMALL.items() if not key.startswith("workload__")}
+    made = parse_contract(raw_several(same, **rest))
+    run = Run(tmp_path, fault, "4", "--only-query-tokens", "12", made=made)
+    session = run.measure()
+    found = {
+        (name, size): {
+            r.status for r in session.records if (r.workload, r.chunk_size) == (name, size)
+        }
+        for name in same
+        for size in (1, 2, 4)
+    }
+    assert found.pop(("few", 4)) == {kind}
+    assert set(map(tuple, found.values())) == {("ok",)}
+    given_up = [r for r in session.records if r.start_ns is None]
+    assert {(r.workload, r.chunk_size) for r in given_up} == {("few", 4)}
+    for name in same:
+        assert set(run.passes("sweep", name)) == {(c, r) for c in (1, 2, 4) for r in range(3)}
+    # Requests of that size are left out of its probes, and of no others.
+    failed = {r.workload for r in session.probe_records if r.status != "ok"}
+    assert failed == {"few"}
+    largest = {
+        name: max(r.items for r in session.probe_records if (r.workload, r.status) == (name, "ok"))
+        for name in same
+    }
+    assert largest == {"few": 2, "many": 4}
+
+
+def test_a_session_goes_on_with_the_passes_of_every_workload(tmp_path) -> None:
+    class Stop(Exception):  # noqa: N818
+        """As a signal would."""
+
+    journal = tmp_path / "shared"
+    first = Run(tmp_path, made=BOTH, journal=journal)
+
+    def stop(problem: str, key: PassKey | None) -> None:
+        if key is not None and key.phase == "sweep" and first.session.ledger.passes >= 12:
+            raise Stop
+
+    first.session.notify = stop
+    with first.journal, pytest.raises(Stop):
+        first.session.run()
+    kept = list(first.session.records)
+    assert {r.workload for r in kept if r.phase == "sweep"} == set(SIZES)
+    second = Run(tmp_path, made=BOTH, journal=journal)
+    session = second.measure()
+    assert session.records[: len(kept)] == kept
+    for name, sizes in SIZES.items():
+        wanted = {(c, r): -(-ITEMS[name] // c) for c in sizes for r in range(3)}
+        assert second.passes("sweep", name) == wanted
+    assert {r.session for r in session.records} == {0, 1}

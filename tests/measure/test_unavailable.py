@@ -8,6 +8,7 @@ import pytest
 import yaml
 from bench import bench_contract, inside, make_bench
 from click.testing import CliRunner, Result
+from contracts import WORKLOAD
 
 from stages.contract import VIEWS, parse_contract
 from stages.documents.matrix import read_matrix
@@ -53,7 +54,10 @@ def test_an_unavailable_backend_ends_in_empty_tables_that_carry_the_reason(bench
     assert matrix.calls.height == 0
     found = matrix.provenance
     assert (found.unavailable, found.run.backend_version) == (REASON, None)
-    assert (found.run.devices, found.confirm_chunk_sizes, found.run.restarts) == ([], [], 0)
+    assert (found.run.devices, found.run.restarts) == ([], 0)
+    of = found.workloads[WORKLOAD]
+    assert (of.confirm_chunk_sizes, of.scoring, of.client_costs) == ([], None, [])
+    assert (of.items, of.chunk_sizes) == (4, [1, 2, 4])
     assert set(found.run.seconds.model_dump().values()) == {0}
     assert found.run.argv[:2] == ["python", "no/such/program.py"]
     assert "--chunked-prefill-size" in found.run.argv
@@ -61,7 +65,7 @@ def test_an_unavailable_backend_ends_in_empty_tables_that_carry_the_reason(bench
     probes = read_probes(bench / FOLDER / "probes.parquet")
     assert probes.frame.height == 0
     assert probes.provenance.matrix_sha256 == found.table_sha256
-    assert len(probes.provenance.targets) == 3
+    assert {name: len(at) for name, at in probes.provenance.targets.items()} == {WORKLOAD: 3}
 
 
 def test_a_view_of_its_own_reason_is_empty_and_the_other_is_planned(bench: Path) -> None:
@@ -118,4 +122,4 @@ def test_its_matrix_belongs_to_the_contract_it_was_planned_under(bench: Path) ->
     assert found.contract == available.contract
     assert found.run.environment_sha256 == requirements_sha256("sglang_jax")
     assert found.run.environ == {"JAX_LOG_COMPILES": "1"}, "the contract sets none"
-    assert found.workload_sha256 == available.workload_sha256
+    assert found.workload_sha256 == available.workloads.sha256

@@ -8,21 +8,21 @@ import sys
 from typing import Any
 
 import pytest
-from contracts import NONCE, ROOT, contract, raw_contract
+from bench import workload_of
+from contracts import ROOT, WORKLOAD, contract, raw_contract
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.common.errors import ContractError
 from stages.contract import Contract, parse_contract
-from stages.documents.cell import PassKey
-from stages.documents.workload import CanonicalWorkload
+from stages.documents.cell import PassKey, Series
 from stages.measure.passes import encode_pass
 from stages.oracle.sample import SampledItem, prompt_of, sample_items
 from stages.plan.schedule import interleaved, salt_of
-from stages.workload import build_workload
 
 shapes = st.fixed_dictionaries(
     {
+        "workload": st.sampled_from(["few", "many"]),
         "chunk_sizes": st.lists(st.integers(1, 500), min_size=1, max_size=6, unique=True),
         "runs": st.integers(1, 7),
         "items": st.integers(1, 60),
@@ -39,17 +39,13 @@ def committed() -> dict[str, Any]:
 
 def shape_of(made: Contract) -> dict[str, Any]:
     return {
-        "chunk_sizes": made.chunk_sizes,
+        "workload": WORKLOAD,
+        "chunk_sizes": made.chunk_sizes_of(WORKLOAD),
         "runs": made.passes.sweep,
-        "items": made.workload.items,
+        "items": made.workloads[WORKLOAD].items,
         "samples_per_chunk": made.oracle.samples_per_chunk,
         "seed": made.oracle.seed,
     }
-
-
-def workload_of(**changes: Any) -> CanonicalWorkload:
-    made = contract(**changes)
-    return build_workload(made.workload, made.vocabulary).in_run(NONCE)
 
 
 @given(shapes)
@@ -64,9 +60,10 @@ def test_every_chunk_size_gets_its_share_without_repetition_in_order(shape: dict
 
 @given(shapes)
 def test_every_sampled_pass_is_one_that_every_matrix_plans(shape: dict) -> None:
-    planned = set(interleaved("sweep", shape["chunk_sizes"], shape["runs"], seed=0))
+    series = [Series(shape["workload"], size) for size in shape["chunk_sizes"]]
+    planned = set(interleaved("sweep", series, shape["runs"], seed=0))
     for s in sample_items(**shape):
-        assert PassKey(s.phase, s.chunk_size, s.run) in planned
+        assert PassKey(s.workload, s.phase, s.chunk_size, s.run) in planned
         assert 0 <= s.item < shape["items"]
 
 
@@ -83,6 +80,19 @@ def test_a_chunk_sizes_sample_depends_on_no_other_and_not_on_their_order(
 
 
 @given(shapes)
+def test_a_workloads_sample_depends_on_no_other_workload(shape: dict) -> None:
+    # Two workloads of the same shape have other pairs, unless these are all there are.
+    one, other = (sample_items(**{**shape, "workload": name}) for name in ("few", "many"))
+    assert {s.workload for s in one} == {"few"}
+    assert {s.workload for s in other} == {"many"}
+    assert len(one) == len(other)
+    if shape["samples_per_chunk"] >= shape["runs"] * shape["items"]:
+        assert [(s.chunk_size, s.run, s.item) for s in one] == [
+            (s.chunk_size, s.run, s.item) for s in other
+        ]
+
+
+@given(shapes)
 def test_a_larger_sample_contains_the_smaller_one(shape: dict) -> None:
     larger = {**shape, "samples_per_chunk": shape["samples_per_chunk"] + 1}
     assert set(sample_items(**shape)) <= set(sample_items(**larger))
@@ -91,44 +101,50 @@ def test_a_larger_sample_contains_the_smaller_one(shape: dict) -> None:
 @given(st.integers(1, 5), st.integers(1, 9), st.integers(0, 99))
 def test_all_pairs_are_taken_where_fewer_exist_than_asked(runs: int, items: int, more: int) -> None:
     sample = sample_items(
-        chunk_sizes=[4], runs=runs, items=items, samples_per_chunk=runs * items + more, seed=1
+        "w", chunk_sizes=[4], runs=runs, items=items, samples_per_chunk=runs * items + more, seed=1
     )
     assert sample == [
-        SampledItem("sweep", 4, run, item) for run in range(runs) for item in range(items)
+        SampledItem("w", "sweep", 4, run, item) for run in range(runs) for item in range(items)
     ]
 
 
 def test_every_pair_is_as_likely_as_any_other() -> None:
     counts = dict.fromkeys(range(12), 0)
     for seed in range(3000):
-        for s in sample_items(chunk_sizes=[1], runs=3, items=4, samples_per_chunk=3, seed=seed):
+        for s in sample_items(
+            "w", chunk_sizes=[1], runs=3, items=4, samples_per_chunk=3, seed=seed
+        ):
             counts[s.run * 4 + s.item] += 1
     # 3 of 12 in 3000 samples: 750 expected, standard deviation about 24.
     assert all(abs(count - 750) < 5 * 24 for count in counts.values()), counts
 
 
-def test_another_seed_and_another_chunk_size_draw_other_pairs() -> None:
+def test_another_seed_chunk_size_or_workload_draws_other_pairs() -> None:
     shape = committed()
-    pairs = {
-        (seed, chunk): tuple(
-            (s.run, s.item) for s in sample_items(**{**shape, "seed": seed, "chunk_sizes": [chunk]})
-        )
+    changes = [
+        {"seed": seed, "chunk_sizes": [chunk], "workload": workload}
         for seed in (1, 2)
         for chunk in (1, 2)
+        for workload in ("few", "many")
+    ]
+    pairs = {
+        tuple((s.run, s.item) for s in sample_items(**{**shape, **change})) for change in changes
     }
-    assert len(set(pairs.values())) == 4
+    assert len(pairs) == 8
 
 
 def test_the_stream_is_pinned() -> None:
     # These rows change only with the definition of the sample, never with a library.
-    sample = sample_items(chunk_sizes=[8, 2], runs=5, items=32, samples_per_chunk=3, seed=20260211)
+    sample = sample_items(
+        "w", chunk_sizes=[8, 2], runs=5, items=32, samples_per_chunk=3, seed=20260211
+    )
     assert [(s.phase, s.chunk_size, s.run, s.item) for s in sample] == [
-        ("sweep", 2, 3, 14),
-        ("sweep", 2, 3, 30),
-        ("sweep", 2, 4, 19),
-        ("sweep", 8, 0, 6),
-        ("sweep", 8, 1, 17),
-        ("sweep", 8, 3, 21),
+        ("sweep", 2, 0, 17),
+        ("sweep", 2, 0, 23),
+        ("sweep", 2, 1, 27),
+        ("sweep", 8, 1, 25),
+        ("sweep", 8, 2, 24),
+        ("sweep", 8, 4, 24),
     ]
 
 
@@ -153,11 +169,11 @@ def test_two_processes_with_different_hash_seeds_draw_the_same_sample() -> None:
 def test_a_prompt_is_what_the_request_of_that_pass_asks_for(item_first: bool) -> None:
     import json
 
-    workload = workload_of(workload__item_first=item_first)
+    workload = workload_of(contract(workload__item_first=item_first))
     sample = sample_items(**committed())
     assert len({tuple(prompt_of(workload, s)) for s in sample}) == len(sample)
     for s in sample:
-        salt = salt_of(workload, PassKey(s.phase, s.chunk_size, s.run))
+        salt = salt_of(workload, PassKey(s.workload, s.phase, s.chunk_size, s.run))
         call, at = divmod(s.item, s.chunk_size)
         body = json.loads(encode_pass(workload, salt, s.chunk_size)[call].body)
         query, item = body["query"], body["items"][at]

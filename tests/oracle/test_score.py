@@ -6,7 +6,7 @@ import json
 import random
 import shutil
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import yaml
-from contracts import ROOT, contract, raw_contract, run_stage
+from contracts import ROOT, WORKLOAD, contract, raw_contract, raw_several, run_stage
 from safetensors.numpy import load_file, save_file
 
 from stages.checkpoint.synthetic import build_config, build_weights
@@ -25,7 +25,7 @@ from stages.documents.oracle import read_oracle
 from stages.environments.build import ensure_environment
 from stages.oracle.command import SCORER, run_scorer
 from stages.oracle.sample import SampledItem, prompt_of, sample_items
-from stages.oracle.score import Answer, Job
+from stages.oracle.score import Answer, Job, Question
 
 type Array = npt.NDArray[np.float64]
 
@@ -150,7 +150,7 @@ class Scorings:
 
     def run(self) -> None:
         for number, job in enumerate(self.jobs):
-            (self.folder / f"{number}.job").write_text(json.dumps(vars(job)))
+            (self.folder / f"{number}.job").write_text(json.dumps(asdict(job)))
         program = self.folder / "several.py"
         program.write_text(SEVERAL.format(folder=str(self.folder), scorer=str(SCORER)))
         first = run_scorer(ensure_environment("sglang_pytorch"), self.jobs[0], program)
@@ -182,14 +182,17 @@ def scorings(tmp_path_factory: pytest.TempPathFactory) -> Scorings:
     weights = load_file(lacking / "model.safetensors")
     del weights["model.layers.1.mlp.up_proj.weight"]
     save_file(weights, lacking / "model.safetensors", metadata={"format": "pt"})
-    first = Job(str(norms), None, prompts(), LABELS, apply_softmax=True, threads=2)
-    others = [first.prompts[at] for at in ORDER]
+    asked = Question(prompts(), LABELS, apply_softmax=True)
+    others = [asked.prompts[at] for at in ORDER]
+    swapped = replace(asked, prompts=others, label_token_ids=LABELS[::-1])
+    plain = replace(asked, apply_softmax=False)
+    first = Job(str(norms), None, [asked], threads=2)
     made = Scorings(
         folder,
         [
             first,
-            replace(first, model=str(built), apply_softmax=False),
-            replace(first, prompts=others, label_token_ids=LABELS[::-1]),
+            replace(first, model=str(built), questions=[plain]),
+            replace(first, questions=[swapped, replace(plain, prompts=plain.prompts[:2])]),
             replace(first, model=str(lacking)),
             replace(first, model="data/nowhere"),
         ],
@@ -204,16 +207,17 @@ def test_it_agrees_with_a_forward_pass_written_from_the_definition(
     scorings: Scorings, run: int
 ) -> None:
     made = scorings.scored(run)
-    assert len(made.answer.scores) == len(made.job.prompts)
-    for prompt, scores in zip(made.job.prompts, made.answer.scores, strict=True):
-        expected = reference_scores(made.folder, prompt, LABELS, made.job.apply_softmax)
+    (asked,), (answered,) = made.job.questions, made.answer.scores
+    assert len(answered) == len(asked.prompts)
+    for prompt, scores in zip(asked.prompts, answered, strict=True):
+        expected = reference_scores(made.folder, prompt, LABELS, asked.apply_softmax)
         np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=0)
         assert np.abs(np.array(scores) - expected).max() < 1e-5
 
 
 @pytest.mark.servers
 def test_one_changed_token_far_from_the_end_changes_the_scores(scorings: Scorings) -> None:
-    *_, one, other = scorings.answer(OTHER_NORMS).scores
+    *_, one, other = scorings.answer(OTHER_NORMS).scores[0]
     assert max(abs(a - b) for a, b in zip(one, other, strict=True)) > 1e-4
 
 
@@ -221,9 +225,23 @@ def test_one_changed_token_far_from_the_end_changes_the_scores(scorings: Scoring
 def test_swapped_labels_swap_the_scores_and_no_score_depends_on_the_prompts_around_it(
     scorings: Scorings,
 ) -> None:
-    first = [scorings.answer(OTHER_NORMS).scores[at] for at in ORDER]
-    assert scorings.answer(AGAIN).scores == [row[::-1] for row in first], "to the last bit"
+    first = [scorings.answer(OTHER_NORMS).scores[0][at] for at in ORDER]
+    assert scorings.answer(AGAIN).scores[0] == [row[::-1] for row in first], "to the last bit"
     assert max(abs(row[0] - row[1]) for row in first) > 0.1, "so swapping them shows"
+
+
+@pytest.mark.servers
+def test_every_question_has_its_own_prompts_labels_and_softmax(scorings: Scorings) -> None:
+    made = scorings.scored(AGAIN)
+    swapped, plain = made.job.questions
+    assert len(made.answer.scores) == 2
+    assert (swapped.apply_softmax, plain.apply_softmax) == (True, False)
+    for asked, answered in zip(made.job.questions, made.answer.scores, strict=True):
+        assert len(answered) == len(asked.prompts)
+        for prompt, scores in zip(asked.prompts, answered, strict=True):
+            labels, softmax = asked.label_token_ids, asked.apply_softmax
+            expected = reference_scores(made.folder, prompt, labels, softmax)
+            np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=0)
 
 
 @pytest.mark.servers
@@ -250,7 +268,7 @@ def test_a_folder_that_is_not_there_is_not_looked_up_on_the_hub(scorings: Scorin
 def fake_scorer(tmp_path: Path, program: str) -> Answer:
     path = tmp_path / "fake.py"
     path.write_text(program)
-    job = Job("m", None, [[1]], LABELS, apply_softmax=True, threads=1)
+    job = Job("m", None, [Question([[1]], LABELS, apply_softmax=True)], threads=1)
     return run_scorer(Path(sys.executable), job, path)
 
 
@@ -261,15 +279,15 @@ def test_the_scorer_gets_the_job_and_sees_no_gpu(tmp_path: Path, monkeypatch) ->
         tmp_path,
         "import json, os, sys\n"
         "job = json.load(sys.stdin)\n"
-        "assert job['prompts'] == [[1]]\n"
+        "assert job['questions'][0]['prompts'] == [[1]]\n"
         "assert os.environ['CUDA_VISIBLE_DEVICES'] == ''\n"
         "assert 'PYTHONPATH' not in os.environ\n"
         "assert not os.path.exists(os.path.join(sys.path[0], 'fake.py'))\n"
-        'print(\'{"scores": [[0.5, NaN]], "torch_version": "1",'
+        'print(\'{"scores": [[[0.5, NaN]]], "torch_version": "1",'
         ' "transformers_version": "2"}\')\n',
     )
     assert answer.torch_version == "1"
-    assert str(answer.scores) == "[[0.5, nan]]"
+    assert str(answer.scores) == "[[[0.5, nan]]]"
 
 
 @pytest.mark.parametrize(
@@ -288,11 +306,11 @@ def test_a_scorer_without_an_answer_is_one_line(tmp_path: Path, program: str, wh
     assert "\n" not in str(caught.value)
 
 
-def tiny(folder: Path, **changes: Any) -> None:
-    raw = raw_contract(
-        workload__query_tokens=24,
-        workload__items=4,
-        workload__item_tokens=4,
+def tiny(folder: Path, few: dict[str, Any] | None = None, **changes: Any) -> None:
+    """A tiny contract; ``few`` is what a second workload has in other ways than the one."""
+    one: dict[str, Any] = {"query_tokens": 24, "items": 4, "item_tokens": 4}
+    raw = raw_several(
+        {WORKLOAD: one} if few is None else {WORKLOAD: one, "few": {**one, **few}},
         chunk_sizes=[2, 4],
         passes__sweep=2,
         oracle__samples_per_chunk=3,
@@ -343,44 +361,60 @@ def test_a_wrong_contract_ends_in_one_line_and_exit_code_2(tmp_path: Path) -> No
 @pytest.mark.servers
 def test_the_stage_scores_its_sample_end_to_end_and_repeats_itself(tmp_path: Path) -> None:
     from stages.documents.model import read_model
-    from stages.documents.workload import read_workload
+    from stages.documents.workload import read_workloads
     from stages.environments.build import requirements_sha256
 
-    tiny(tmp_path, workload__item_first=True)
+    few = {"query_tokens": 16, "items": 2, "label_token_ids": [300, 301, 302]}
+    tiny(tmp_path, few={**few, "apply_softmax": False}, workload__item_first=True)
     for stage in PREPARED:
         assert run_stage(tmp_path, stage).returncode == 0
     done = run_stage(tmp_path, "oracle")
-    assert (done.returncode, done.stdout) == (0, "oracle: 6 prompts scored\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "oracle: 9 prompts scored\n"), done.stderr
     path = tmp_path / "data/oracle/oracle.parquet"
     first = path.read_bytes()
     table = read_oracle(path)
 
-    canonical, workload_sha256 = read_workload(tmp_path / "data/workload/canonical_workload.json")
-    workload = canonical.in_run(read_nonce(tmp_path / NONCE_FILE))
-    sample = sample_items(
-        chunk_sizes=[2, 4], runs=2, items=4, samples_per_chunk=3, seed=table.provenance.sample_seed
-    )
+    canonical = read_workloads(tmp_path / "data/workload/canonical_workload.json")
+    workloads = canonical.in_run(read_nonce(tmp_path / NONCE_FILE)).by_name
+    sizes = {"few": [2], WORKLOAD: [2, 4]}
+    sample = [
+        sampled
+        for name in workloads
+        for sampled in sample_items(
+            name,
+            chunk_sizes=sizes[name],
+            runs=2,
+            items=len(workloads[name].items),
+            samples_per_chunk=3,
+            seed=table.provenance.sample_seed,
+        )
+    ]
     for sampled, row in zip(sample, table.frame.iter_rows(named=True), strict=True):
         scores = row.pop("scores")
         assert row.pop("delimited_scores") is None, "no server packs items"
         assert row == {
+            "workload": sampled.workload,
             "phase": sampled.phase,
             "chunk_size": sampled.chunk_size,
             "run": sampled.run,
             "item": sampled.item,
         }
-        prompt = prompt_of(workload, sampled)
-        assert prompt[:4] == workload.items[sampled.item]
-        expected = reference_scores(tmp_path / "data/checkpoint", prompt, LABELS, softmax=True)
+        workload = workloads[sampled.workload]
+        prompt, item = prompt_of(workload, sampled), workload.items[sampled.item]
+        of_many = sampled.workload == WORKLOAD
+        assert (prompt[:4] if of_many else prompt[-4:]) == item
+        labels = LABELS if of_many else [300, 301, 302]
+        expected = reference_scores(tmp_path / "data/checkpoint", prompt, labels, softmax=of_many)
         assert np.abs(np.array(scores) - expected).max() < 1e-5
+    assert {s.workload for s in sample} == set(sizes)
 
     said = table.provenance
     assert said.delimiters == {}
-    assert said.nonce == workload.nonce
-    assert said.workload_sha256 == workload_sha256
+    assert said.nonce == read_nonce(tmp_path / NONCE_FILE)
+    assert said.workload_sha256 == canonical.sha256
     assert said.model_sha256 == read_model(tmp_path / "data/checkpoint/model.json").sha256
     assert said.environment_sha256 == requirements_sha256("sglang_pytorch")
-    assert (said.samples_per_chunk, said.label_token_ids) == (3, LABELS)
+    assert said.samples_per_chunk == 3
     assert said.torch_version.startswith("2.")
     assert said.transformers_version.startswith("5.")
 
@@ -393,7 +427,7 @@ def test_the_stage_scores_its_sample_end_to_end_and_repeats_itself(tmp_path: Pat
 def test_where_servers_pack_items_the_prompts_with_their_delimiters_are_scored_too(
     tmp_path: Path,
 ) -> None:
-    from stages.documents.workload import read_workload
+    from stages.documents.workload import read_workloads
 
     tiny(
         tmp_path,
@@ -413,10 +447,11 @@ def test_where_servers_pack_items_the_prompts_with_their_delimiters_are_scored_t
         # Its version has a delimiter of its own, whatever the contract names.
         "pytorch-portable": 9999,
     }
-    canonical, _ = read_workload(tmp_path / "data/workload/canonical_workload.json")
-    workload = canonical.in_run(read_nonce(tmp_path / NONCE_FILE))
+    canonical = read_workloads(tmp_path / "data/workload/canonical_workload.json")
+    workload = canonical.in_run(read_nonce(tmp_path / NONCE_FILE)).by_name[WORKLOAD]
     for row in table.frame.iter_rows(named=True):
-        sampled = SampledItem(row["phase"], row["chunk_size"], row["run"], row["item"])
+        names = ("workload", "phase", "chunk_size", "run", "item")
+        sampled = SampledItem(*(row[name] for name in names))
         query, item = (prompt_of(workload, sampled)[at] for at in (slice(24), slice(24, None)))
         found = [row["scores"], *row["delimited_scores"]]
         prompts = [query + item, [*query, 2, *item], [*query, 9999, *item]]

@@ -31,9 +31,10 @@ pytestmark = [
 
 REDUCED = [
     "target=cpu_multi_item",
-    "workload.query_tokens=24",
-    "workload.items=10",
-    "workload.item_tokens=4",
+    "~workloads.few",
+    "workloads.many.query_tokens=24",
+    "workloads.many.items=10",
+    "workloads.many.item_tokens=4",
     # One item, and two steps of the cache of which one is not full.
     "chunk_sizes=[1,10]",
     "passes.sweep=1",
@@ -74,7 +75,7 @@ def test_every_request_was_scored_from_the_cache(matrix: Matrix) -> None:
     assert {call["status"] for call in calls} == {"ok"}
     assert {call["mode"] for call in calls} == {"score_from_cache"}, "by the server's log"
     assert {call["fallbacks"] for call in calls} == {0}
-    asked = matrix.provenance.run.scoring
+    asked = matrix.provenance.workloads["many"].scoring
     assert asked is not None
     assert asked.mode == "score_from_cache"
 
@@ -87,7 +88,8 @@ def test_its_scores_are_the_oracles_and_no_item_leaks(folder: Path, matrix: Matr
     probes = read_probes(folder / "data/measure/jax-best_native/probes.parquet")
     noise = noise_floor(probes.frame)
     limit = change_limit(noise, gate, "float32")
-    assert isolation(probes.frame, probes.provenance.targets, 10, limit).verdict == "isolated"
+    targets = probes.provenance.targets["many"]
+    assert isolation(probes.frame, targets, 10, limit).verdict == "isolated"
 
 
 def test_warm_up_ends_with_the_compilations(matrix: Matrix) -> None:

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import yaml
-from contracts import ROOT
+from contracts import ROOT, WORKLOAD
 from patience import PATIENCE_S
 from pipelines import MEASURE, OTHER_CHUNKS, Pipeline
 from targets import raw_target
@@ -22,8 +23,15 @@ from stages.documents.matrix import read_matrix
 pytestmark = pytest.mark.servers
 
 
+def compared(pipeline: Pipeline) -> dict[str, Any]:
+    """The result of its one workload."""
+    (found,) = pipeline.json("data/compare/comparison.json")["workloads"]
+    assert found["scope"]["workload"] == WORKLOAD
+    return found
+
+
 def cells(pipeline: Pipeline) -> list[dict]:
-    comparison = pipeline.json("data/compare/comparison.json")
+    comparison = compared(pipeline)
     return comparison["portable"]["cells"] + comparison["best_native"]["cells"]
 
 
@@ -41,8 +49,9 @@ def test_an_experiment_with_other_chunk_sizes_is_measured_and_compared(
     assert {c["chunk_size"] for c in cells(pipeline)} == set(OTHER_CHUNKS)
     assert "other-chunks" in pipeline.run("dvc", "exp", "show", "--csv", "--rev", "HEAD~2")
     difference = pipeline.run("dvc", "metrics", "diff", "HEAD~2", "HEAD")
-    assert "portable.jax.items_per_s" in difference
-    assert "best_native.pytorch.p95_ms" in difference
+    assert f"{WORKLOAD}.portable.jax.items_per_s" in difference
+    assert f"{WORKLOAD}.best_native.pytorch.p95_ms" in difference
+    assert "over_all_workloads.portable.candidate_over_reference" in difference
     page = pipeline.folder.parent / "plots"
     pipeline.run("dvc", "plots", "show", "--out", str(page))
     html = (page / "index.html").read_text()
@@ -74,7 +83,7 @@ def test_both_backends_agree_within_1e_4_in_every_cell(pipeline: Pipeline) -> No
 
 
 def test_the_scores_stand_every_check_in_both_views(pipeline: Pipeline) -> None:
-    comparison = pipeline.json("data/compare/comparison.json")
+    comparison = compared(pipeline)
     for name in ("portable", "best_native"):
         view = comparison[name]
         for cell in view["cells"]:
@@ -96,7 +105,7 @@ def test_the_scores_stand_every_check_in_both_views(pipeline: Pipeline) -> None:
 def test_both_real_servers_tell_what_came_from_their_prefix_cache_and_it_is_allowed(
     pipeline: Pipeline,
 ) -> None:
-    comparison = pipeline.json("data/compare/comparison.json")
+    comparison = compared(pipeline)
     for name, kept in (("portable", False), ("best_native", True)):
         for backend, found in comparison[name]["prefix_cache"].items():
             assert found["kept"] is kept, backend
@@ -189,7 +198,8 @@ def edited(pipeline: Pipeline):
         ("oracle.seed", 1, ["oracle", "compare"]),
         ("probes.targets", 2, [*MEASURE, "compare"]),
         ("model.seed", 1, ["checkpoint"]),
-        ("workload.seed", 1, ["workload", "compare"]),
+        (f"workloads.{WORKLOAD}.seed", 1, ["workload", "compare"]),
+        ("mix", {"all": {WORKLOAD: 1.0}}, ["compare"]),
         ("vocabulary.size", 16385, ["checkpoint", "workload"]),
         ("selection.guardrail", 1.5, ["compare"]),
         ("gate.max_abs_diff", 0.03, ["compare"]),
@@ -218,7 +228,7 @@ def test_an_experiment_runs_in_a_temporary_copy(pipeline: Pipeline) -> None:
     assert ran == ["compare", "report"]
     assert pipeline.run("git", "status", "--porcelain") == before
     shown = pipeline.run("dvc", "metrics", "diff", "HEAD", "in-temp")
-    assert "portable.gate.max_abs_diff_pct_of_limit" in shown
+    assert f"{WORKLOAD}.portable.gate.max_abs_diff_pct_of_limit" in shown
     assert "items_per_s" not in shown, "every measurement is the one in HEAD"
 
 
@@ -241,8 +251,9 @@ def test_an_experiment_of_the_queue_measures_in_a_copy_what_it_changes(pipeline:
     assert pipeline.run("git", "status", "--porcelain") == before
     assert "queued" in pipeline.run("dvc", "exp", "show", "--csv")
     shown = pipeline.run("dvc", "metrics", "diff", "HEAD", "queued")
-    assert "portable.jax.items_per_s" in shown
-    assert "portable.pytorch.items_per_s" not in shown, "its measurement is the one in HEAD"
+    assert f"{WORKLOAD}.portable.jax.items_per_s" in shown
+    unchanged = f"{WORKLOAD}.portable.pytorch.items_per_s"
+    assert unchanged not in shown, "its measurement is the one in HEAD"
 
 
 def test_the_seed_contract_composes_and_writes_its_workload(restored: Pipeline) -> None:
@@ -253,7 +264,8 @@ def test_the_seed_contract_composes_and_writes_its_workload(restored: Pipeline) 
     made = parse_contract(yaml.safe_load((restored.folder / "params.yaml").read_text()))
     assert made.chunk_sizes == [64, 500]
     assert made.identity.contract == "seed"
-    workload = restored.json("data/workload/canonical_workload.json")
+    (workload,) = restored.json("data/workload/canonical_workload.json")["workloads"]
+    assert workload["name"] == "seed"
     assert (len(workload["query"]), len(workload["items"])) == (2000, 500)
     assert {len(item) for item in workload["items"]} == {20}
 

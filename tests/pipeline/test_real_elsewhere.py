@@ -14,6 +14,7 @@ import httpx
 import polars as pl
 import pytest
 from bench import inside
+from contracts import WORKLOAD
 from measuring import (
     Measuring,
     assert_every_planned_pass_once,
@@ -153,12 +154,14 @@ def cached_by_pass(plan: Plan, log: str, calls: pl.DataFrame) -> list[int]:
     The server was asked whether it scores twice, two items each time, before the first pass. The
     cover has a stretch of its own, after the warm-up.
     """
-    pattern, prompt = plan.driver.prefill_pattern, plan.workload.prompt_tokens
+    workload = plan.workloads.by_name[WORKLOAD]
+    pattern, prompt = plan.driver.prefill_pattern, workload.prompt_tokens
     assert pattern is not None
-    cover = plan.cover_times() * sum(cover_sizes(plan.contract.chunk_sizes)) * prompt
+    sizes = cover_sizes(plan.chunk_sizes[WORKLOAD], None, plan.running_requests)
+    cover = plan.cover_times()[WORKLOAD] * sum(sizes) * prompt
     warm = calls.filter(pl.col("phase") == "warmup")["position"].n_unique()
     timed = calls["position"].n_unique() - warm
-    whole = prompt_tokens(plan.workload)
+    whole = prompt_tokens(workload)
     found, line = [], iter(log.splitlines())
     for expected in (2 * 2 * prompt, *[whole] * warm, cover, *[whole] * timed):
         told = cached = 0
@@ -211,8 +214,9 @@ def test_a_real_living_server_answers_a_new_comparison_anew_and_is_caught_where_
         )
         assert process.poll() is None, "it was stopped"
     # How much of a pass comes from the cache depends on how the server batches it, up to this.
-    allowed = allowed_tokens(plan.workload, plan.contract)
-    assert 0 < allowed < prompt_tokens(plan.workload)
+    workload = plan.workloads.by_name[WORKLOAD]
+    allowed = allowed_tokens(workload, plan.contract)
+    assert 0 < allowed < prompt_tokens(workload)
     assert max(first) <= allowed
     assert max(second) <= allowed, "the salts are new"
     assert min(third) > allowed

@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 from bench import inside
+from contracts import WORKLOAD
 from measuring import (
     Family,
     Measuring,
@@ -144,12 +145,12 @@ def test_the_real_pytorch_server_packs_items_on_a_cpu_and_ends_itself_without_it
     measuring.assert_nothing_is_left(family)
     measuring.assert_no_journal()
 
-    scoring = matrix.provenance.run.scoring
+    scoring = matrix.provenance.workloads[WORKLOAD].scoring
     assert scoring is not None
     assert (scoring.mode, scoring.stand_in) == ("packed", True)
     passes = passes_of(matrix.calls)
     assert passes["scores"].list.explode().n_unique() > 16, "the scores of items and passes differ"
-    labels = len(contract.workload.label_token_ids)
+    labels = len(contract.workloads[WORKLOAD].label_token_ids)
     oracle = read_oracle(measuring.pipeline.folder / ORACLE_FILE)
     found = against_oracle(passes, oracle.frame, labels, contract.gate)
     # Chunk sizes 2 and 4, four items in a pass, and one pass that failed.
@@ -159,5 +160,6 @@ def test_the_real_pytorch_server_packs_items_on_a_cpu_and_ends_itself_without_it
 
     # Neighbours of other lengths, more of them and in another order: nothing changes.
     probes = read_probes(measuring.output / PROBES_FILE)
-    isolated = isolation(probes.frame, probes.provenance.targets, matrix.provenance.items, SAME)
+    targets = probes.provenance.targets[WORKLOAD]
+    isolated = isolation(probes.frame, targets, 4, SAME)
     assert isolated.verdict == "isolated", isolated

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from contracts import WORKLOAD
 from measuring import (
     Family,
     Measuring,
@@ -18,6 +19,7 @@ from measuring import (
 )
 from patience import wait_for
 
+from stages.documents.cell import PassKey
 from stages.documents.matrix import CallRecord
 from stages.documents.probes import read_probes
 
@@ -51,7 +53,7 @@ def test_killed_at_ten_moments_every_pass_of_the_real_server_is_measured_once(
         (lambda _: measuring.count("confirm") >= 2 * RUNS, 0.5),
         (lambda _: (measuring.output / "server.log").exists(), 0.03),
     ]
-    measured: dict[tuple[str, int, int], list[CallRecord]] = {}
+    measured: dict[PassKey, list[CallRecord]] = {}
     killed = 0
     # Only the last round's measurement may be over before it is killed.
     held = tmp_path / "hold-probes"
@@ -75,26 +77,26 @@ def test_killed_at_ten_moments_every_pass_of_the_real_server_is_measured_once(
         process.communicate()
         for finished in measuring.passes():
             first = finished.calls[0]
-            name = (first.phase, first.chunk_size, first.run)
+            name = PassKey.of(first)
             assert measured.setdefault(name, finished.calls) == finished.calls, "measured again"
         measuring.assert_nothing_is_left(family)
         # DVC deletes the outputs before it runs a stage again.
         shutil.rmtree(measuring.output, ignore_errors=True)
     assert killed >= len(points) - 1
-    assert {"warmup", "sweep", "confirm"} == {phase for phase, _, _ in measured}
+    assert {"warmup", "sweep", "confirm"} == {key.phase for key in measured}
     before = measuring.passes()
     done = measuring.start(*REPRO)
     said, _ = done.communicate()
     assert done.returncode == 0, said
     matrix = measuring.matrix
     assert set(matrix.calls["status"]) == {"ok"}
-    assert matrix.provenance.confirm_chunk_sizes == [2, 4]
+    assert matrix.provenance.workloads[WORKLOAD].confirm_chunk_sizes == [2, 4]
     assert_every_planned_pass_once(matrix, [2, 4], RUNS, RUNS)
     if before:
         assert f"going on after {len(before)} passes" in said
-        kept: dict[tuple[str, int, int], list[CallRecord]] = {}
+        kept: dict[PassKey, list[CallRecord]] = {}
         for record in (CallRecord(**row) for row in matrix.calls.iter_rows(named=True)):
-            kept.setdefault((record.phase, record.chunk_size, record.run), []).append(record)
+            kept.setdefault(PassKey.of(record), []).append(record)
         assert {name: kept[name] for name in measured} == measured
         # From the warm-up on every killed process had finished a pass, but for the last two.
         assert matrix.provenance.run.interruptions >= 5

@@ -23,15 +23,16 @@ from stages.documents.matrix import Matrix, read_matrix
 from stages.documents.model import read_model
 from stages.documents.oracle import read_oracle
 from stages.documents.probes import OTHER_LENGTHS, read_probes
-from stages.documents.workload import read_workload
+from stages.documents.workload import read_workloads
 from stages.environments.build import ensure_environment
 from stages.oracle.command import run_scorer
-from stages.oracle.score import Job
+from stages.oracle.score import Job, Question
 from stages.packaged.tokenizer import TextTokenizer
 
 pytestmark = pytest.mark.servers
 
 CHECKPOINT = "data/checkpoint"
+REVIEWS = "reviews"
 REDUCED = [
     "target=smollm2_cpu",
     "chunk_sizes=[2]",
@@ -55,7 +56,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     )
     made = Pipeline(folder)
     composed = yaml.safe_load((folder / "params.yaml").read_text())
-    made.set_param("workload.item_texts", composed["workload"]["item_texts"][:3])
+    texts = composed["workloads"][REVIEWS]["item_texts"]
+    made.set_param(f"workloads.{REVIEWS}.item_texts", texts[:3])
     made.run(sys.executable, "-m", "stages.workload")
     made.run(sys.executable, "-m", "stages.nonce")
     made.run(sys.executable, "-m", "stages.checkpoint")
@@ -108,10 +110,11 @@ def test_the_real_tokenizer_loses_no_text(tokenizer: TextTokenizer, text: str) -
 def test_the_workload_reads_as_the_contract_says(
     tree: Pipeline, contract: Contract, tokenizer: TextTokenizer
 ) -> None:
-    workload, _ = read_workload(tree.folder / "data/workload/canonical_workload.json")
-    assert isinstance(contract.workload, TextWorkload)
-    assert tokenizer.decode(workload.query[8:]) == contract.workload.query_text
-    assert [tokenizer.decode(i) for i in workload.items] == contract.workload.item_texts
+    found = read_workloads(tree.folder / "data/workload/canonical_workload.json")
+    workload, asked = found.by_name[REVIEWS], contract.workloads[REVIEWS]
+    assert isinstance(asked, TextWorkload)
+    assert tokenizer.decode(workload.query[8:]) == asked.query_text
+    assert [tokenizer.decode(i) for i in workload.items] == asked.item_texts
     assert [tokenizer.decode([i]) for i in workload.label_token_ids] == [" Yes", " No"]
 
 
@@ -119,12 +122,16 @@ def test_the_weights_know_the_capital_of_france(tree: Pipeline, tokenizer: TextT
     job = Job(
         model=str(tree.folder / CHECKPOINT),
         revision=None,
-        prompts=[tokenizer.encode("The capital of France is")],
-        label_token_ids=list(range(49152)),
-        apply_softmax=False,
+        questions=[
+            Question(
+                prompts=[tokenizer.encode("The capital of France is")],
+                label_token_ids=list(range(49152)),
+                apply_softmax=False,
+            )
+        ],
         threads=2,
     )
-    (scores,) = run_scorer(ensure_environment("sglang_pytorch"), job).scores
+    ((scores,),) = run_scorer(ensure_environment("sglang_pytorch"), job).scores
     assert tokenizer.decode([scores.index(max(scores))]) == " Paris"
 
 
@@ -150,11 +157,12 @@ def test_both_servers_and_the_oracle_agree_on_the_trained_model(
         assert matrix.provenance.model == read_model(tree.folder / CHECKPOINT / "model.json")
         assert matrix.provenance.model.trained
         found = against_oracle(passes[backend], sample, 2, contract.gate)
-        assert (found.compared, found.missing) == (3, 0)
+        # Three of each chunk size: 2, and all 3 items in one request.
+        assert (found.compared, found.missing) == (6, 0)
         assert found.max_abs_diff < 1e-4
         probes = read_probes(tree.folder / f"data/measure/{backend}-portable/probes.parquet")
-        served = matrix.provenance
-        limit = change_limit(noise_floor(probes.frame), contract.gate, served.contract.launch.dtype)
-        isolated = isolation(probes.frame, probes.provenance.targets, served.items, limit)
+        dtype = matrix.provenance.contract.launch.dtype
+        limit = change_limit(noise_floor(probes.frame), contract.gate, dtype)
+        isolated = isolation(probes.frame, probes.provenance.targets[REVIEWS], 3, limit)
         assert isolated.verdict == "isolated"
         assert set(OTHER_LENGTHS) <= isolated.changes.keys()

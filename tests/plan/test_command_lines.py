@@ -241,7 +241,7 @@ def test_a_delimiter_does_not_size_a_server_whose_items_continue_a_kept_query(
     view["flags"] |= {"attention-backend": "fa", "max-multi-item-seq-len": 200}
     made = plans(folder, raw)["jax", "best_native"]
     assert made.contract.flags == expected | view["flags"] | {"multi-item-scoring-delimiter": 9999}
-    assert made.scoring().mode == "score_from_cache"
+    assert made.scoring("many").mode == "score_from_cache"
 
 
 def test_flags_become_arguments() -> None:

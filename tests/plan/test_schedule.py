@@ -3,46 +3,86 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
-from contracts import NONCE, contract
+from bench import workload_of
+from contracts import contract
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.documents.cell import PassKey
 from stages.plan.schedule import (
+    all_series,
     calls_of_pass,
     confirm_chunk_sizes,
     cover_sizes,
     interleaved,
 )
-from stages.workload import build_workload
 
 chunk_lists = st.lists(st.integers(1, 500), min_size=1, max_size=10, unique=True)
 
 
-@given(chunk_lists, st.integers(1, 12), st.integers(0, 2**32))
-def test_every_planned_pass_comes_exactly_once(chunks: list[int], runs: int, seed: int) -> None:
-    order = interleaved("sweep", chunks, runs, seed)
-    wanted = Counter(PassKey("sweep", c, r) for c in chunks for r in range(runs))
+workloads = st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), chunk_lists, min_size=1)
+
+
+@given(workloads, st.integers(1, 12), st.integers(0, 2**32))
+def test_every_planned_pass_comes_exactly_once(
+    chunks: dict[str, list[int]], runs: int, seed: int
+) -> None:
+    order = interleaved("sweep", all_series(chunks), runs, seed)
+    wanted = Counter(
+        PassKey(name, "sweep", size, run)
+        for name, sizes in chunks.items()
+        for size in sizes
+        for run in range(runs)
+    )
     assert Counter(order) == wanted
 
 
-@given(chunk_lists, st.integers(0, 2**32))
-def test_rounds_alternate_direction_so_drift_is_shared(chunks: list[int], seed: int) -> None:
-    order = [key.chunk_size for key in interleaved("sweep", chunks, 4, seed)]
-    n = len(chunks)
+@given(workloads, st.integers(0, 2**32))
+def test_rounds_alternate_direction_so_drift_is_shared(
+    chunks: dict[str, list[int]], seed: int
+) -> None:
+    order = [key.series for key in interleaved("sweep", all_series(chunks), 4, seed)]
+    n = len(all_series(chunks))
     rounds = [order[i * n : (i + 1) * n] for i in range(4)]
     assert rounds[1] == rounds[0][::-1]
     assert rounds[2] == rounds[0]
-    # The mean place of every chunk size over two rounds is the same.
-    places = {c: rounds[0].index(c) + rounds[1].index(c) for c in chunks}
+    # The mean place of every workload at every chunk size over two rounds is the same.
+    places = {one: rounds[0].index(one) + rounds[1].index(one) for one in all_series(chunks)}
     assert set(places.values()) == {n - 1}
 
 
-def test_the_order_depends_on_the_seed_and_not_on_how_the_contract_lists_the_sizes() -> None:
-    chunks = [1, 2, 4, 8, 16, 32]
-    assert interleaved("sweep", chunks, 2, 7) == interleaved("sweep", chunks[::-1], 2, 7)
-    orders = {tuple(interleaved("sweep", chunks, 1, seed)) for seed in range(20)}
+@given(workloads, st.integers(3, 6), st.integers(0, 2**32))
+def test_every_round_has_every_workload_so_that_none_has_an_hour_of_its_own(
+    chunks: dict[str, list[int]], runs: int, seed: int
+) -> None:
+    order = interleaved("sweep", all_series(chunks), runs, seed)
+    for name in chunks:
+        first, last = (
+            next(i for i, key in places if key.workload == name)
+            for places in ([*enumerate(order)], [*enumerate(order)][::-1])
+        )
+        between = {key.workload for key in order[first : last + 1]}
+        # From a workload's first pass to its last, one of each other workload comes at least.
+        assert between == {*chunks}
+
+
+def test_the_workloads_of_one_round_are_mixed_and_not_one_after_the_other() -> None:
+    sizes = {"few": [1, 4, 8], "many": [1, 4, 16, 32]}
+    mixed = 0
+    for seed in range(20):
+        names = [key.workload for key in interleaved("sweep", all_series(sizes), 1, seed)]
+        mixed += sum(a != b for a, b in pairwise(names)) > 1
+    assert mixed > 15
+
+
+def test_the_order_depends_on_the_seed_and_not_on_how_the_contract_lists_anything() -> None:
+    sizes = {"few": [1, 4, 8], "many": [1, 4, 16, 32]}
+    other_way = {name: sizes[name][::-1] for name in reversed(sizes)}
+    order = interleaved("sweep", all_series(sizes), 2, 7)
+    assert order == interleaved("sweep", all_series(other_way), 2, 7)
+    orders = {tuple(interleaved("sweep", all_series(sizes), 1, seed)) for seed in range(20)}
     assert len(orders) > 10
 
 
@@ -89,9 +129,17 @@ def test_a_cover_has_every_power_of_two_below_the_largest_chunk_size_and_that() 
 
 
 def test_a_cover_has_no_request_above_any_limit() -> None:
-    assert cover_sizes([64, 500], [255, 64]) == [1, 2, 4, 8, 16, 32, 64]
-    assert cover_sizes([64, 500], [499]) == [1, 2, 4, 8, 16, 32, 64, 128, 256]
-    assert cover_sizes([64], [0]) == []
+    assert cover_sizes([64, 500], 64) == [1, 2, 4, 8, 16, 32, 64]
+    assert cover_sizes([64, 500], 499) == [1, 2, 4, 8, 16, 32, 64, 128, 256]
+    assert cover_sizes([64], 0) == []
+
+
+def test_a_cover_has_every_number_of_prompts_that_the_server_takes_up_at_once() -> None:
+    assert cover_sizes([4, 16], None, 6) == [1, 2, 3, 4, 5, 6, 8, 16]
+    assert cover_sizes([4], None, 6) == [1, 2, 3, 4], "no pass forms a larger batch"
+    assert cover_sizes([4, 16], 5, 6) == [1, 2, 3, 4, 5]
+    # A server of an accelerator takes up many more, and pads them to a few sizes.
+    assert cover_sizes([64], None, 48) == [1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64]
 
 
 @given(chunk_lists)
@@ -103,8 +151,7 @@ def test_no_batch_of_a_pass_is_more_than_twice_a_request_of_the_cover(chunks: li
 
 
 def test_the_cover_has_salts_of_its_own() -> None:
-    made = contract()
-    workload = build_workload(made.workload, made.vocabulary).in_run(NONCE)
+    workload = workload_of(contract())
     salts = [workload.salt("cover", size, number) for size in (1, 2, 4) for number in range(3)]
     salts += [workload.salt(phase, 4, 0) for phase in ("warmup", "sweep", "confirm", "probe")]
     assert len({tuple(salt) for salt in salts}) == len(salts)

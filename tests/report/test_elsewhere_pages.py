@@ -8,12 +8,11 @@ import comparisons as build
 import pytest
 from elsewhere import account
 from matrices import with_facts
+from report_pages import html_of
 
 from stages.documents.comparison import Comparison
 from stages.documents.matrix import RoundTrip
 from stages.report.elsewhere import client_at, command, model_checked, where
-from stages.report.figures import draw_all
-from stages.report.html import render_html
 from stages.report.render import render_all
 from stages.report.stability import client, stability
 from stages.report.trust import trust
@@ -140,7 +139,7 @@ def test_what_a_server_says_cannot_break_the_pages(place) -> None:
         changes = {"settings": {"dtype": HOSTILE, "b": "```\n" + HOSTILE}}
     comparison = whole(at_url("jax", "portable", **changes))
     pages = render_all(comparison)
-    html = render_html(comparison, pages["report.md"], draw_all(comparison))
+    html = html_of(comparison, pages["report.md"])
     assert "<script" not in html
     assert 'javascript:x"' not in html
     rows = [line for line in pages["report.md"].splitlines() if line.startswith("| Server version")]

@@ -11,12 +11,12 @@ from html.parser import HTMLParser
 import comparisons as build
 import pytest
 from markdown_it import MarkdownIt
+from report_pages import html_of
 from report_words import HOSTILE, everywhere, plain_comparison, talkative
 
 from stages.documents.comparison import Comparison, Flag
 from stages.report.figures import draw_all
 from stages.report.figures.theme import DARK, LIGHT
-from stages.report.html import render_html
 from stages.report.prose.winner import answer, result
 from stages.report.render import one_line, render_all
 
@@ -32,13 +32,13 @@ def figures_of(comparison: Comparison) -> dict[str, bytes]:
 
 
 def page(comparison: Comparison) -> str:
-    return render_html(comparison, render_all(comparison)["report.md"], figures_of(comparison))
+    return html_of(comparison, figures=figures_of(comparison))
 
 
 def words_page(comparison: Comparison) -> str:
     """A page of which only the words are looked at: its figures are those of the plain one."""
     drawn = figures_of(plain_comparison())
-    return render_html(comparison, render_all(comparison)["report.md"], drawn)
+    return html_of(comparison, figures=drawn)
 
 
 class Reader(HTMLParser):
@@ -319,7 +319,7 @@ def test_without_a_winner_nothing_is_marked() -> None:
 def test_the_same_comparison_gives_the_same_bytes() -> None:
     def anew() -> str:
         comparison = plain_comparison()
-        return render_html(comparison, render_all(comparison)["report.md"], draw_all(comparison))
+        return html_of(comparison)
 
     assert anew() == page(plain_comparison())
 
@@ -344,7 +344,7 @@ def test_no_text_from_outside_becomes_markup() -> None:
 def test_raw_html_in_the_markdown_stays_text() -> None:
     comparison = plain_comparison()
     markdown = render_all(comparison)["report.md"] + "\n<script>alert(1)</script>\n"
-    source = render_html(comparison, markdown, figures_of(comparison))
+    source = html_of(comparison, markdown, figures_of(comparison))
 
     assert "<script" not in source
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in source

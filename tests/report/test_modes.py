@@ -63,7 +63,7 @@ def test_nothing_is_said_of_a_backend_that_was_not_measured() -> None:
     assert modes.of_both_views(found) == "portable view: PyTorch packed; best-native view: —"
     assert modes.remarks(found) == []
     assert modes.remarks(scored(nobody, nobody)) == []
-    row = next(row for row in provenance_rows(found) if row[0] == "How items are scored")
+    row = next(row for row in provenance_rows([found]) if row[0] == "How items are scored")
     assert row[1:] == ["—", "packed, by the server's flags", "—", "—"]
 
 
@@ -147,7 +147,7 @@ def test_what_a_reader_cannot_guess_stands_in_the_provenance() -> None:
         "pytorch": build.scored("packed", told_by="server"),
     }
     found = scored(pair("separate", "separate"), native)  # type: ignore[arg-type]
-    row = next(row for row in provenance_rows(found) if row[0] == "How items are scored")
+    row = next(row for row in provenance_rows([found]) if row[0] == "How items are scored")
     # JAX and PyTorch in the portable view, then in the best-native one.
     assert row[1:] == [
         "separate, by the server's flags",
@@ -249,7 +249,7 @@ def test_a_mode_that_the_log_confirms_is_told_as_asked_for() -> None:
     found = left({size: {"score_from_cache": 5} for size in native_cells()})
     assert modes.of_view(found.best_native) == "JAX score_from_cache, PyTorch packed"
     assert not [said for said in modes.remarks(found) if "settings ask" in said]
-    row = next(row for row in provenance_rows(found) if row[0] == "How items are scored")
+    row = next(row for row in provenance_rows([found]) if row[0] == "How items are scored")
     passes = 5 * len(native_cells())
     assert row[3] == (
         "score_from_cache, by the server's flags; its log confirms it for"
@@ -284,7 +284,7 @@ def test_a_server_that_left_its_mode_everywhere_is_named_by_the_other_alone() ->
     assert modes.of_view(found.best_native) == "JAX prefill_extend, PyTorch packed"
     (remark,) = [said for said in modes.remarks(found) if "settings ask" in said]
     assert "prefill_extend at chunk sizes" in remark
-    row = next(row for row in provenance_rows(found) if row[0] == "How items are scored")
+    row = next(row for row in provenance_rows([found]) if row[0] == "How items are scored")
     assert "its log confirms it for 0 of" in row[3]
 
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import comparisons as build
 import pytest
+from report_pages import html_of
 
 from stages.documents.comparison import Comparison, Ratio, ViewComparison
 from stages.report.conclusion import conclude
-from stages.report.figures import draw_all
 from stages.report.findings import find
 from stages.report.first_screen import first_screen
-from stages.report.html import render_html
 from stages.report.render import render_all
 from tools.diff.words import NamedComparison, changes_markdown
 
@@ -41,7 +40,7 @@ def test_no_page_tells_a_lead_by_a_factor_of_one(jax: float, pytorch: float) -> 
     close = narrow(ratio, *sorted((ratio, 1 + (ratio - 1) * 1.1)))
     comparison = both(jax, pytorch, ratios=close)
     pages = render_all(comparison)
-    html = render_html(comparison, pages["report.md"], draw_all(comparison))
+    html = html_of(comparison, pages["report.md"])
 
     for name, page in {**pages, "report.html": html}.items():
         # The builder's first pass takes exactly as long as the others.

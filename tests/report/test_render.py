@@ -329,7 +329,7 @@ def test_the_same_comparison_gives_the_same_pages() -> None:
 
 def test_the_command_writes_the_pages_and_figures(tmp_path: Path) -> None:
     document = tmp_path / "comparison.json"
-    document.write_text(plain_comparison().model_dump_json())
+    document.write_text(build.comparison_set(plain_comparison()).model_dump_json())
     out = tmp_path / "out"
     done = CliRunner().invoke(main, ["--comparison", str(document), "--output", str(out)])
 

@@ -666,7 +666,7 @@ def test_the_provenance_table_shows_the_load() -> None:
         build.source("pytorch", "portable", foreign_cpu=None),
     ]
 
-    rows = tables.provenance_rows(plain_comparison(sources=sources))
+    rows = tables.provenance_rows([plain_comparison(sources=sources)])
     assert ["CPU time taken by other work", "12.5%", "not known"] in rows
 
 
@@ -680,11 +680,11 @@ def test_the_provenance_table_shows_what_the_servers_had_of_the_shell_and_what_n
         None,
     ]
     rows = tables.provenance_rows(
-        plain_comparison(sources=[build.source("jax", "portable", shell=s) for s in shells])
+        [plain_comparison(sources=[build.source("jax", "portable", shell=s) for s in shells])]
     )
     assert [names[0], "CUDA_VISIBLE_DEVICES=3 and TPU_NAME=v6", "—", "—"] in rows
     assert [names[1], "XLA_FLAGS", "—", "—"] in rows
     quiet = tables.provenance_rows(
-        plain_comparison(sources=[build.source("jax", "portable", shell=s) for s in shells[1:]])
+        [plain_comparison(sources=[build.source("jax", "portable", shell=s) for s in shells[1:]])]
     )
     assert not {row[0] for row in quiet} & {*names}, "no rows about nothing"

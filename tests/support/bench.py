@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from contracts import BACKENDS, NONCE, ROOT, raw_contract
+from contracts import BACKENDS, NONCE, ROOT, WORKLOAD, raw_contract
 from patience import PATIENCE_S
 
 from stages.common.files import write_whole
 from stages.contract import Contract, parse_contract
 from stages.documents.matrix import CHECKPOINT_FOLDER, MODEL_FILE, WORKLOAD_FILE, Model
 from stages.documents.nonce import NONCE_FILE, write_nonce
-from stages.workload import build_workload
+from stages.documents.workload import CanonicalWorkload, Workloads
+from stages.workload import build_workloads
 
 SCORING_SERVER = str(ROOT / "tests" / "support" / "scoring_server.py")
 
@@ -56,12 +57,16 @@ def make_bench(folder: Path, raw: dict[str, Any], model_sha256: str = "b" * 64) 
             (folder / name).symlink_to(ROOT / name)
     made = parse_contract(raw)
     (folder / "params.yaml").write_text(yaml.safe_dump(raw))
-    workload = build_workload(made.workload, made.vocabulary)
-    write_whole(folder / WORKLOAD_FILE, workload.canonical_bytes())
+    write_whole(folder / WORKLOAD_FILE, build_workloads(made).canonical_bytes())
     write_nonce(folder / NONCE_FILE, NONCE)
     model = Model(title="m", sha256=model_sha256, trained=True, path="nowhere", revision=None)
     write_whole(folder / MODEL_FILE, model.model_dump_json().encode())
     write_whole(folder / CHECKPOINT_FOLDER / "config.json", b'{"num_attention_heads": 4}')
+
+
+def workload_of(made: Contract, name: str = WORKLOAD, nonce: str = NONCE) -> CanonicalWorkload:
+    """One workload of a contract, as a measurement has it."""
+    return Workloads.of(build_workloads(made)).in_run(nonce).by_name[name]
 
 
 def hold(
@@ -70,14 +75,14 @@ def hold(
     *keys: tuple[Any, int, int],
     after: int = 0,
     nonce: str = NONCE,
+    workload: str = WORKLOAD,
 ) -> None:
     """Let a scoring server with ``--hold`` answer only ``after`` more calls of these passes.
 
     It answers the rest once ``path`` is deleted. So a measurement waits where a test wants it,
     at any speed of either. The probes count as the pass ``("probe", 0, 0)``.
     """
-    workload = build_workload(made.workload, made.vocabulary).in_run(nonce)
-    salts = [workload.salt(*key) for key in keys]
+    salts = [workload_of(made, workload, nonce).salt(*key) for key in keys]
     path.write_text(json.dumps({"after": after, "salts": salts}))
 
 

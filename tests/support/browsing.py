@@ -37,7 +37,7 @@ def chromium() -> Iterator[Browser]:
 class Shown:
     """A page as a browser shows it, and what it said and asked for meanwhile."""
 
-    def __init__(self, page: Page, path: Path) -> None:
+    def __init__(self, page: Page, path: Path, *, unfolded: bool) -> None:
         self.page = page
         self.said: list[str] = []
         self.asked: list[str] = []
@@ -47,6 +47,9 @@ class Shown:
         page.on("request", lambda request: self.asked.append(request.url))
         page.goto(path.as_uri())
         self.asked.remove(path.as_uri())
+        if unfolded:
+            for summary in page.locator("summary").all():
+                summary.click()
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -91,9 +94,15 @@ class Shown:
 
 @contextmanager
 def shown(
-    browser: Browser, path: Path, *, width: int = 1280, dark: bool = False, scripts: bool = True
+    browser: Browser,
+    path: Path,
+    *,
+    width: int = 1280,
+    dark: bool = False,
+    scripts: bool = True,
+    unfolded: bool = True,
 ) -> Iterator[Shown]:
-    """``path`` in a window of this width."""
+    """``path`` in a window of this width, with everything that is folded opened by a reader."""
     context = browser.new_context(
         viewport={"width": width, "height": 900},
         color_scheme="dark" if dark else "light",
@@ -101,6 +110,6 @@ def shown(
     )
     context.set_default_timeout(1000 * PATIENCE_S)
     try:
-        yield Shown(context.new_page(), path)
+        yield Shown(context.new_page(), path, unfolded=unfolded)
     finally:
         context.close()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.backends.declared import ScoringMode
+from stages.compare.summary import crossings
 from stages.contract import VIEWS, Backend, Gate, Identity, Selection, View
 from stages.documents.comparison import (
     COMPARISON_VERSION,
+    AtWorkload,
     Cell,
     Comparison,
+    ComparisonSet,
     ControlName,
     ControlResult,
     DelimitedResult,
@@ -31,10 +35,13 @@ from stages.documents.comparison import (
     Reason,
     ReasonCode,
     Scope,
+    Summary,
     Turning,
     Unsteady,
     UnsteadyCode,
     ViewComparison,
+    ViewSummary,
+    WeightedRatio,
     Winner,
 )
 from stages.documents.matrix import (
@@ -47,7 +54,7 @@ from stages.documents.matrix import (
     TimeSplit,
 )
 
-from contracts import BACKENDS, NONCE  # isort: skip
+from contracts import BACKENDS, NONCE, WORKLOAD  # isort: skip
 
 ITEMS = 32
 
@@ -487,29 +494,104 @@ def comparison(
     model: Model = UNTRAINED,
     sources: list[MatrixSource] | None = None,
     nonce: str = NONCE,
+    **scope: Any,
 ) -> Comparison:
-    """A whole comparison of two views."""
+    """A whole comparison of two views, of one workload; ``scope`` replaces facts about it."""
+    fields: dict[str, Any] = {
+        "workload": WORKLOAD,
+        "workload_sha256": "01" * 32,
+        "query_tokens": 128,
+        "items": ITEMS,
+        "item_tokens": 8,
+        "total_tokens": 128 + 8 * ITEMS,
+        "label_token_ids": [9454, 2753],
+        "chunk_sizes": sorted({c.chunk_size for c in portable.cells}),
+        "warmup_passes": 1,
+        "sweep_passes": 5,
+        "confirm_passes": 7,
+        "call_timeout_s": 180.0,
+    }
     return Comparison(
-        version=COMPARISON_VERSION,
         pair=PAIR,
         scope=Scope(
             identity=Identity(target=target, contract="quick"),
             model=model,
-            workload_sha256="01" * 32,
             nonce=nonce,
-            query_tokens=128,
-            items=ITEMS,
-            item_tokens=8,
-            label_token_ids=[9454, 2753],
-            chunk_sizes=sorted({c.chunk_size for c in portable.cells}),
-            warmup_passes=1,
-            sweep_passes=5,
-            confirm_passes=7,
-            call_timeout_s=180.0,
+            **{**fields, **scope},
         ),
         gate=Gate(max_abs_diff=0.02, mean_abs_diff=0.01),
         selection=Selection(guardrail=1.25, resamples=2000, seed=1),
         sources=[source(b, v) for v in VIEWS for b in BACKENDS] if sources is None else sources,
         portable=portable,
         best_native=best_native,
+    )
+
+
+def comparison_set(
+    *compared: Comparison,
+    mixes: Mapping[str, Mapping[str, float]] | None = None,
+    portable: Mapping[str, Any] | None = None,
+    best_native: Mapping[str, Any] | None = None,
+) -> ComparisonSet:
+    """The result of these workloads, whose summary follows from their selected cells.
+
+    Args:
+        compared: of each workload, in any order.
+        mixes: scenario -> the weights of its workloads.
+        portable, best_native: fields of that view's summary to replace.
+    """
+    rising = sorted(compared, key=lambda one: (one.scope.total_tokens, one.scope.workload))
+    changes = {"portable": portable or {}, "best_native": best_native or {}}
+    views = {
+        view: _summary([(one, getattr(one, view)) for one in rising], mixes or {}).model_copy(
+            update=changes[view]
+        )
+        for view in VIEWS
+    }
+    return ComparisonSet(version=COMPARISON_VERSION, workloads=rising, summary=Summary(**views))
+
+
+def _summary(
+    compared: Sequence[tuple[Comparison, ViewComparison]], mixes: Mapping[str, Mapping[str, float]]
+) -> ViewSummary:
+    rows = [at_workload(one, view) for one, view in compared]
+    ratios = {row.workload: row.items_per_s for row in rows if row.items_per_s is not None}
+    outcomes = [row.outcome for row in rows]
+    return ViewSummary(
+        view=compared[0][1].view,
+        workloads=rows,
+        wins={backend: outcomes.count(backend) for backend in BACKENDS},
+        ties=outcomes.count("tie"),
+        undecided=outcomes.count("none") + outcomes.count("deferred"),
+        mean=weighted_ratio({row.workload: 1.0 for row in rows}, ratios),
+        mixes={name: weighted_ratio(weights, ratios) for name, weights in mixes.items()},
+        crossings=crossings(rows, BACKENDS),
+    )
+
+
+def at_workload(one: Comparison, view: ViewComparison) -> AtWorkload:
+    """JAX / PyTorch of the selected cells; it lies from 9/10 to 11/10 of itself."""
+    jax, pytorch = (view.selected_cell(backend) for backend in BACKENDS)
+    known = _both(jax, pytorch, "items_per_s")
+    rate = jax.items_per_s / pytorch.items_per_s if known else None
+    return AtWorkload(
+        workload=one.scope.workload,
+        items=one.scope.items,
+        total_tokens=one.scope.total_tokens,
+        outcome=view.winner.outcome,
+        items_per_s=rate,
+        items_per_s_interval=None if rate is None else interval(0.9 * rate, 1.1 * rate),
+    )
+
+
+def weighted_ratio(weights: Mapping[str, float], ratios: Mapping[str, float]) -> WeightedRatio:
+    """The geometric mean of ``ratios``; it lies from 9/10 to 11/10 of itself."""
+    known = {name: weight for name, weight in weights.items() if name in ratios}
+    logs = sum(weight * math.log(ratios[name]) for name, weight in known.items())
+    mean = math.exp(logs / sum(known.values())) if known else None
+    return WeightedRatio(
+        weights=dict(weights),
+        left_out=[name for name in weights if name not in known],
+        items_per_s=mean,
+        items_per_s_interval=None if mean is None else interval(0.9 * mean, 1.1 * mean),
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,18 @@ NONCE = "0123456789abcdef"
 ROOT = Path(__file__).resolve().parents[2]
 _COMMITTED = yaml.safe_load((ROOT / "params.yaml").read_text())
 
+WORKLOAD = "many"
+"""The one workload of most tests, which the committed contract has beside others."""
+
 
 PAIR = parse_contract(_COMMITTED).pair
 BACKENDS = PAIR.both
 REFERENCE = PAIR.reference
+
+
+def committed() -> dict[str, Any]:
+    """The committed ``params.yaml``, with all its workloads."""
+    return copy.deepcopy(_COMMITTED)
 
 
 def pipeline() -> dict[str, Any]:
@@ -36,10 +46,14 @@ def pipeline() -> dict[str, Any]:
 
 
 def raw_contract(**changes: Any) -> dict[str, Any]:
-    """The committed ``params.yaml`` with dotted keys (``__`` for a dot) replaced."""
-    raw = copy.deepcopy(_COMMITTED)
+    """The committed ``params.yaml`` with one workload, and dotted keys (``__`` for a dot) replaced.
+
+    ``workload`` is short for ``workloads__many``.
+    """
+    raw = committed()
+    raw["workloads"] = {WORKLOAD: raw["workloads"][WORKLOAD]}
     for key, value in changes.items():
-        *path, last = key.split("__")
+        *path, last = re.sub(r"^workload(?=$|__)", f"workloads__{WORKLOAD}", key).split("__")
         section = raw
         for part in path:
             section = section[part]
@@ -47,8 +61,20 @@ def raw_contract(**changes: Any) -> dict[str, Any]:
     return raw
 
 
+def raw_several(workloads: Mapping[str, Mapping[str, Any]], **changes: Any) -> dict[str, Any]:
+    """The same with several workloads.
+
+    Args:
+        workloads: name -> the keys in which it differs from the one workload.
+        changes: other keys, as :func:`raw_contract` has them.
+    """
+    one = committed()["workloads"][WORKLOAD]
+    several = {name: {**one, **own} for name, own in workloads.items()}
+    return raw_contract(workloads=several, **changes)
+
+
 def contract(**changes: Any) -> Contract:
-    """The committed contract with some keys replaced."""
+    """The committed contract with one workload and some keys replaced."""
     return parse_contract(raw_contract(**changes))
 
 

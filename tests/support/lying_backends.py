@@ -11,16 +11,16 @@ from unittest import mock
 
 import pyarrow as pa
 import yaml
-from bench import inside
+from bench import inside, workload_of
 from contracts import BACKENDS, NONCE, ROOT, raw_contract
 from patience import PATIENCE_S
 from scoring_server import right_score
 
 from stages.backends.registry import declared
-from stages.common.files import sha256, write_whole
+from stages.common.files import write_whole
 from stages.compare.command import compare
 from stages.contract import VIEWS, Backend, Contract, View, parse_contract
-from stages.documents.comparison import Comparison
+from stages.documents.comparison import Comparison, ComparisonSet
 from stages.documents.delimiters import by_title
 from stages.documents.matrix import (
     CHECKPOINT_FOLDER,
@@ -32,12 +32,12 @@ from stages.documents.matrix import (
 from stages.documents.nonce import NONCE_FILE, write_nonce
 from stages.documents.oracle import ORACLE_FILE, ORACLE_SCHEMA, ORACLE_TABLE, OracleProvenance
 from stages.documents.tables import table_sha256
-from stages.documents.workload import CanonicalWorkload
+from stages.documents.workload import Workloads
 from stages.measure import session
 from stages.measure.command import make_plan, measure
 from stages.oracle.sample import sample_items
 from stages.plan.packing import delimiters_of
-from stages.workload import build_workload
+from stages.workload import build_workloads
 
 ITEMS = 30
 CHUNKS = [1, 5, 15, 30]
@@ -90,7 +90,7 @@ def make_contract(
 
 
 HONEST = make_contract({})
-WORKLOAD = build_workload(HONEST.workload, HONEST.vocabulary).in_run(NONCE)
+WORKLOAD = workload_of(HONEST)
 
 
 @dataclass
@@ -125,7 +125,7 @@ class Bench:
                 for view in VIEWS:
                     lie = lies.get(backend, "") if view == "portable" else ""
                     self._place(contract, backend, view, lie + "/some" * bool(salts and lie))
-            return compare(contract)
+            return _only(compare(contract))
 
     def left(self, name: str, flags: dict[str, Any]) -> Comparison:
         """The comparison when JAX's server has these flags in the portable view.
@@ -140,7 +140,7 @@ class Bench:
                 for view in VIEWS:
                     told = name if (backend, view) == ("jax", "portable") else ""
                     self._place(contract, backend, view, told)
-            return compare(contract)
+            return _only(compare(contract))
 
     def _flags(self, lie: str, salts: list[list[int]] | None) -> dict[str, str]:
         if lie in OF_THE_WORKLOAD:
@@ -168,35 +168,54 @@ class Bench:
         place.symlink_to(kept)
 
 
+def _only(found: ComparisonSet) -> Comparison:
+    """The comparison of the one workload."""
+    (one,) = found.workloads
+    return one
+
+
 def both_labels(p: float) -> list[float]:
     """The scores of an item whose first label has this probability."""
     return [p, 1 - p]
 
 
 def write_oracle(
-    workload: CanonicalWorkload,
-    digest: str,
+    workloads: Workloads,
     made: Contract,
     model_sha256: str = "b" * 64,
     nonce: str = NONCE,
 ) -> None:
-    """An oracle that knows the right scores of the scoring server."""
-    sample = sample_items(
-        chunk_sizes=made.chunk_sizes,
-        runs=made.passes.sweep,
-        items=len(workload.items),
-        samples_per_chunk=made.oracle.samples_per_chunk,
-        seed=made.oracle.seed,
-    )
+    """An oracle that knows the right scores of the scoring server.
+
+    Args:
+        workloads: with the nonce.
+        made: the contract.
+        model_sha256: of the model that the backends load.
+        nonce: of the comparison.
+    """
+    sample = [
+        sampled
+        for name, workload in workloads.by_name.items()
+        for sampled in sample_items(
+            name,
+            chunk_sizes=made.chunk_sizes_of(name),
+            runs=made.passes.sweep,
+            items=len(workload.items),
+            samples_per_chunk=made.oracle.samples_per_chunk,
+            seed=made.oracle.seed,
+        )
+    ]
     delimiters = by_title(delimiters_of(made))
     tokens = sorted(set(delimiters.values()))
     rows = []
     for s in sample:
+        workload = workloads.by_name[s.workload]
         query = workload.salted_query(workload.salt("sweep", s.chunk_size, s.run))
         item = workload.items[s.item]
         with_each = [both_labels(right_score([*query, token], item)) for token in tokens]
         rows.append(
             {
+                "workload": s.workload,
                 "phase": "sweep",
                 "chunk_size": s.chunk_size,
                 "run": s.run,
@@ -208,10 +227,8 @@ def write_oracle(
     table = pa.Table.from_pylist(rows, schema=ORACLE_SCHEMA)
     provenance = OracleProvenance(
         schema_version=ORACLE_TABLE.version,
-        workload_sha256=digest,
+        workload_sha256=workloads.sha256,
         model_sha256=model_sha256,
-        label_token_ids=workload.label_token_ids,
-        apply_softmax=True,
         nonce=nonce,
         sample_seed=made.oracle.seed,
         samples_per_chunk=made.oracle.samples_per_chunk,
@@ -232,11 +249,11 @@ def make_honest_bench(folder: Path) -> Bench:
     (folder / "stages").symlink_to(ROOT / "stages")
     with inside(folder):
         (folder / "params.yaml").write_text(yaml.safe_dump(HONEST.model_dump(mode="json")))
-        data = WORKLOAD.canonical_bytes()
-        write_whole(WORKLOAD_FILE, data)
+        built = build_workloads(HONEST)
+        write_whole(WORKLOAD_FILE, built.canonical_bytes())
         write_nonce(NONCE_FILE, NONCE)
         model = Model(title="m", sha256="b" * 64, trained=True, path="nowhere", revision=None)
         write_whole(MODEL_FILE, model.model_dump_json().encode())
         write_whole(CHECKPOINT_FOLDER / "config.json", b'{"num_attention_heads": 4}')
-        write_oracle(WORKLOAD, sha256(data), HONEST)
+        write_oracle(Workloads.of(built).in_run(NONCE), HONEST)
     return Bench(folder)

@@ -16,6 +16,7 @@ from stages.documents.matrix import (
     Host,
     Matrix,
     Measured,
+    MeasuredWorkload,
     Model,
     Phase,
     Provenance,
@@ -30,7 +31,7 @@ from stages.documents.matrix import (
 from stages.documents.tables import table_sha256
 from stages.plan.schedule import calls_of_pass
 
-from contracts import NONCE, contract  # isort: skip
+from contracts import NONCE, WORKLOAD, contract  # isort: skip
 
 ITEMS = 4
 LABELS = 2
@@ -59,6 +60,7 @@ def one_pass(
     salt: Sequence[int] = (),
     items: int = ITEMS,
     labels: int = LABELS,
+    workload: str = WORKLOAD,
 ) -> list[CallRecord]:
     """The calls of a pass that took ``seconds``; unless ``ok``, its last call fails."""
     spans = calls_of_pass(items, chunk)
@@ -77,6 +79,7 @@ def one_pass(
             CallRecord(
                 session=0,
                 position=position,
+                workload=workload,
                 phase=phase,
                 chunk_size=chunk,
                 run=run,
@@ -104,24 +107,44 @@ def passes(
     phase: Phase = "sweep",
     runs: int = 5,
     score: Score = plain_score,
+    items: int = ITEMS,
+    workload: str = WORKLOAD,
+    position: int = 0,
 ) -> list[CallRecord]:
     """``runs`` good passes of each chunk size: its seconds, or a list of them."""
     records: list[CallRecord] = []
-    position = 0
     for chunk, value in backend_seconds.items():
         series = [value] * runs if isinstance(value, int | float) else list(value)
         for run, seconds in enumerate(series):
-            records += one_pass(phase, chunk, run, seconds, position=position, score=score)
+            records += one_pass(
+                phase,
+                chunk,
+                run,
+                seconds,
+                position=position,
+                score=score,
+                items=items,
+                workload=workload,
+            )
             position += 1
     return records
 
 
 def with_facts[T: (Provenance, MatrixSource)](found: T, changes: Mapping[str, object]) -> T:
-    """A copy with other facts, including those of its run."""
+    """A copy with other facts, including those of its run and of every workload."""
     of_run = {name: value for name, value in changes.items() if name in Run.model_fields}
-    own = {name: value for name, value in changes.items() if name not in of_run}
-    run = found.run.model_copy(update=of_run)
-    return found.model_copy(update={"run": run, **own})
+    update: dict[str, object] = {
+        name: value for name, value in changes.items() if name not in of_run
+    }
+    update["run"] = found.run.model_copy(update=of_run)
+    if isinstance(found, Provenance):
+        names = MeasuredWorkload.model_fields.keys() & update.keys()
+        of_workload = {name: update.pop(name) for name in names}
+        workloads = {
+            name: one.model_copy(update=of_workload) for name, one in found.workloads.items()
+        }
+        update.setdefault("workloads", workloads)
+    return found.model_copy(update=update)
 
 
 def matrix(
@@ -132,9 +155,13 @@ def matrix(
     chunk_sizes: Sequence[int] = (1, 2, 4),
     confirmed: Sequence[int] = (),
     sweep: int = 5,
+    workloads: Sequence[str] = (WORKLOAD,),
     **changes: object,
 ) -> Matrix:
-    """A matrix of ``records`` with plausible provenance; ``changes`` replace its fields."""
+    """A matrix of ``records`` with plausible provenance; ``changes`` replace its fields.
+
+    What describes a workload is the same for all of ``workloads``.
+    """
     table = records_to_table(records)
     made = contract(chunk_sizes=list(chunk_sizes), passes__sweep=sweep)
     section = made.backends[backend]
@@ -143,9 +170,24 @@ def matrix(
         backend=backend,
         view=view,
         workload_sha256="a" * 64,
-        items=ITEMS,
-        label_token_ids=[9454, 2753],
-        apply_softmax=True,
+        workloads={
+            name: MeasuredWorkload(
+                sha256="e" * 64,
+                items=ITEMS,
+                label_token_ids=[9454, 2753],
+                apply_softmax=True,
+                chunk_sizes=list(chunk_sizes),
+                confirm_chunk_sizes=list(confirmed),
+                scoring=Scoring(
+                    mode="separate" if view == "portable" else "cached",
+                    told_by="flags",
+                    detail=None,
+                    fallbacks=None,
+                ),
+                client_costs=[ClientCost(chunk_size=c, seconds_per_pass=0.01) for c in chunk_sizes],
+            )
+            for name in workloads
+        },
         nonce=NONCE,
         model=Model(title="m", sha256="b" * 64, trained=True, path="p", revision="r"),
         contract=Measured(
@@ -158,7 +200,6 @@ def matrix(
             flags=section.view(view).flags,
         ),
         unavailable=None,
-        confirm_chunk_sizes=list(confirmed),
         run=Run(
             backend_version="1.0",
             environment_sha256="c" * 64,
@@ -167,12 +208,6 @@ def matrix(
             environ={},
             shell=ShellVariables(passed={}, left_out=[]),
             elsewhere=None,
-            scoring=Scoring(
-                mode="separate" if view == "portable" else "cached",
-                told_by="flags",
-                detail=None,
-                fallbacks=None,
-            ),
             round_trip=RoundTrip(before_s=0.001, after_s=0.001),
             devices=["cpu"],
             host=Host(name="h", system="s", machine="m", processor="p", cpus=2, memory_bytes=1),
@@ -181,7 +216,6 @@ def matrix(
             sessions=1,
             interruptions=0,
             foreign_cpu=0.0,
-            client_costs=[ClientCost(chunk_size=c, seconds_per_pass=0.01) for c in chunk_sizes],
             seconds=TimeSplit(server_start=1, warmup=1, sweep=1, confirm=1, other=1),
             started_at="2026-01-01T00:00:00+00:00",
             finished_at="2026-01-01T00:01:00+00:00",

@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
+from contracts import WORKLOAD
 from journals import finished_passes
 from patience import wait_for
 from pipelines import Pipeline
@@ -21,7 +23,8 @@ from stages.machine.lock import LOCK_NAME
 from stages.measure.record.journal import PassFinished
 from stages.measure.servers.launched import is_listening
 
-type PassName = tuple[str, int, int]
+type PassName = tuple[str, str, int, int]
+"""Workload, phase, chunk size and run."""
 
 
 # A measurement that waits where a test wants it, at any speed of either. It waits before a
@@ -177,28 +180,46 @@ class Measuring:
 
 
 def calls_by_pass(matrix: Matrix) -> dict[PassName, list[dict[str, Any]]]:
-    """The timed passes' calls, by phase, chunk size and run."""
+    """The calls of every pass but the warm-up."""
     found: dict[PassName, list[dict[str, Any]]] = {}
     for call in matrix.calls.iter_rows(named=True):
         if call["phase"] != "warmup":
-            found.setdefault((call["phase"], call["chunk_size"], call["run"]), []).append(call)
+            name = (call["workload"], call["phase"], call["chunk_size"], call["run"])
+            found.setdefault(name, []).append(call)
     return found
 
 
-def assert_every_planned_pass_once(matrix: Matrix, chunks: list[int], sweep: int, confirm: int):
-    """Check that each planned pass is there once, its calls in order, and complete if it was ok."""
-    planned = {("sweep", chunk, run) for chunk in chunks for run in range(sweep)}
-    confirmed = matrix.provenance.confirm_chunk_sizes
-    planned |= {("confirm", chunk, run) for chunk in confirmed for run in range(confirm)}
+def assert_every_planned_pass_once(
+    matrix: Matrix,
+    chunks: list[int] | Mapping[str, list[int]],
+    sweep: int,
+    confirm: int,
+) -> None:
+    """Check that each planned pass is there once, its calls in order, and complete if it was ok.
+
+    Args:
+        matrix: of one workload or several.
+        chunks: the chunk sizes of each workload; a list is of the one workload.
+        sweep: passes of each of them.
+        confirm: passes of those that were measured again.
+    """
+    measured = matrix.provenance.workloads
+    by_name = chunks if isinstance(chunks, Mapping) else {WORKLOAD: chunks}
+    assert measured.keys() == by_name.keys()
+    planned: set[PassName] = set()
+    for name, sizes in by_name.items():
+        confirmed = measured[name].confirm_chunk_sizes
+        planned |= {(name, "sweep", chunk, run) for chunk in sizes for run in range(sweep)}
+        planned |= {(name, "confirm", chunk, run) for chunk in confirmed for run in range(confirm)}
     found = calls_by_pass(matrix)
     assert found.keys() == planned
-    for (_, chunk, _), calls in found.items():
+    for (name, _, chunk, _), calls in found.items():
         assert [c["call"] for c in calls] == list(range(len(calls)))
         assert {c["status"] for c in calls[:-1]} <= {"ok"}
-        assert calls[-1]["status"] != "ok" or len(calls) == 4 // chunk
+        assert calls[-1]["status"] != "ok" or len(calls) == -(-measured[name].items // chunk)
         assert len({c["position"] for c in calls}) == 1
     starts = [s for s in matrix.calls["start_ns"].to_list() if s is not None]
     assert starts == sorted(starts)
     # Including warm-up passes, each place in measuring order belongs to one pass.
-    names = matrix.calls.select("position", "phase", "chunk_size", "run").unique()
+    names = matrix.calls.select("position", "workload", "phase", "chunk_size", "run").unique()
     assert max(Counter(names["position"].to_list()).values()) == 1

@@ -18,17 +18,17 @@ import psutil
 import pytest
 import yaml
 from bench import inside
-from contracts import ROOT
+from contracts import ROOT, WORKLOAD
 from dvc.repo import Repo
 
 CACHES = ROOT / ".venv" / ".cache"
 
 TINY: dict[str, Any] = {
-    "workload": {"query_tokens": 24, "items": 4, "item_tokens": 4},
     "chunk_sizes": [2, 4],
     "passes": {"warmup_limit": 3, "sweep": 2, "confirm": 2},
     "selection": {"resamples": 200},
 }
+TINY_WORKLOAD: dict[str, Any] = {"query_tokens": 24, "items": 4, "item_tokens": 4}
 OTHER_CHUNKS = [1, 4]
 
 MEASURE = [
@@ -137,9 +137,10 @@ def copy_work_tree(target: Path) -> None:
 
 
 def tiny_contract(folder: Path) -> None:
-    """Shrink the default contract and compose ``params.yaml`` from it."""
+    """Shrink the default contract to one small workload."""
     path = folder / "conf" / "contract" / "quick.yaml"
     raw = yaml.safe_load(path.read_text())
+    raw["workloads"] = {WORKLOAD: {**raw["workloads"][WORKLOAD], **TINY_WORKLOAD}}
     for key, value in TINY.items():
-        raw[key] = {**raw[key], **value} if isinstance(value, dict) else value
+        raw[key] = {**raw.get(key, {}), **value} if isinstance(value, dict) else value
     path.write_text("# @package _global_\n" + yaml.safe_dump(raw, sort_keys=False))

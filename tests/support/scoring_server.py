@@ -15,6 +15,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -237,7 +238,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         while cls.hangs:
             time.sleep(1)
         self._wait_while_held(body["query"])
-        self._perhaps_die(len(body["items"]))
+        self._perhaps_die(len(body["items"]), len(body["query"]))
         self._compile(body)
         self._say_path(len(body["items"]))
         computed, cached = self._prefill(body)
@@ -245,7 +246,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         time.sleep(pace * computed / (computed + cached) if arguments.lie == "cache" else pace)
         scores = cls.liar.scores(body["query"], body["items"])
         status = 200
-        if arguments.fail_at and cls.calls == arguments.fail_at:
+        fails = bool(arguments.fail_at) and cls.calls == arguments.fail_at
+        dies = fails and arguments.then_die and self._first_life()
+        if fails and dies == arguments.then_die:
             status, scores = 500, []
         if arguments.lie == "single" and len(body["items"]) == 1:
             status, scores = 500, []
@@ -255,11 +258,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             status, answer = 500, b'{"message": "CUDA out of memory. Tried to allocate 2 GiB"}'
         self._answer(status, answer)
         self.wfile.flush()
+        if dies:
+            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGKILL)).start()
         self._log_prefill("late", computed, cached)
 
-    def _perhaps_die(self, items: int) -> None:
+    def _perhaps_die(self, items: int, query_tokens: int) -> None:
         """Die in this call if an option says so."""
         cls, arguments = type(self), self.arguments
+        if arguments.only_query_tokens not in (None, query_tokens):
+            return
         if items == arguments.starve_items:
             print("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", flush=True)
         at_this_call = arguments.crash_at and cls.calls == arguments.crash_at
@@ -369,7 +376,9 @@ def main() -> None:
     parser.add_argument("--crash-at", type=int, help="die at this call")
     parser.add_argument("--mark", type=Path, help="file that makes the crash happen once only")
     parser.add_argument("--fail-at", type=int, help="answer 500 to this call")
+    parser.add_argument("--then-die", action="store_true", help="and end half a second later")
     parser.add_argument("--crash-items", type=int, help="die when asked for so many items")
+    parser.add_argument("--only-query-tokens", type=int, help="die of queries this long alone")
     parser.add_argument("--starve-items", type=int, help="so many: log that memory ran out, die")
     parser.add_argument("--oom-items", type=int, help="have no memory for so many items")
     parser.add_argument("--most-tokens", type=int, help="refuse longer prompts")

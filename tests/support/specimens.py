@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import get_args
 
 import comparisons as build
 from contracts import BACKENDS
+from report_pages import html_of
 from report_words import HOSTILE, everywhere, talkative
 
 from stages.contract import Backend, View
 from stages.documents.comparison import (
     Cell,
     Comparison,
+    ComparisonSet,
     Flag,
     Isolation,
     ItemDifference,
@@ -20,9 +23,9 @@ from stages.documents.comparison import (
     ViewComparison,
 )
 from stages.documents.probes import Layout
-from stages.report.figures import draw_all
+from stages.report.figures import draw_set
 from stages.report.html import render_html
-from stages.report.render import render_all
+from stages.report.render_set import render_set
 
 QUICK = (1, 2, 4, 8, 16, 32)
 SEED = (1, 2, 4, 8, 16, 32, 64, 128, 256, 500)
@@ -49,8 +52,10 @@ ARGV = [
 @functools.cache
 def page(name: str) -> str:
     """The page of one of ``COMPARISONS``."""
-    comparison = COMPARISONS[name]()
-    return render_html(comparison, render_all(comparison)["report.md"], draw_all(comparison))
+    found = COMPARISONS[name]()
+    if isinstance(found, Comparison):
+        return html_of(found)
+    return render_html(found, render_set(found), draw_set(found))
 
 
 def normal() -> Comparison:
@@ -176,4 +181,35 @@ def _passes(cells: list[Cell], backend: Backend) -> list[PassTime]:
     ]
 
 
-COMPARISONS = {"normal": normal, "partial": partial, "hostile": hostile, "seed": seed}
+def several() -> ComparisonSet:
+    """Six workloads with names of any length, of which one fails the gate."""
+    names = [
+        "tiny",
+        "small",
+        "a_longer_name",
+        "large",
+        "larger",
+        "a_name_as_long_as_" + 22 * "x",
+    ]
+    made = [_named(name, 64 * 3**i) for i, name in enumerate(names)]
+    failing = build.cell(
+        "jax", "portable", 4, 90.0, gate=build.gate("fail", 0.5, 0.1), **build.BARRED
+    )
+    made[1] = made[1].model_copy(update={"portable": build.replaced(made[1].portable, failing)})
+    mixes = {"all": {name: float(i + 1) for i, name in enumerate(names)}}
+    return build.comparison_set(*made, mixes=mixes)
+
+
+def _named(name: str, tokens: int) -> Comparison:
+    whole = normal()
+    facts = {"workload": name, "total_tokens": tokens, "query_tokens": tokens // 2}
+    return whole.model_copy(update={"scope": whole.scope.model_copy(update=facts)})
+
+
+COMPARISONS: dict[str, Callable[[], Comparison | ComparisonSet]] = {
+    "normal": normal,
+    "partial": partial,
+    "hostile": hostile,
+    "seed": seed,
+    "several": several,
+}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from bench import bench_contract, inside, make_bench
-from contracts import BACKENDS, NONCE, contract, run_stage
+from contracts import BACKENDS, NONCE, WORKLOAD, contract, run_stage
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,13 +20,13 @@ from stages.measure.passes import encode_pass
 from stages.oracle.sample import SampledItem, prompt_of
 from stages.plan.plan import make_plan
 from stages.plan.schedule import salt_of
-from stages.workload import build_workload
+from stages.workload import build_workloads
 
 MADE = contract()
-WORKLOAD = build_workload(MADE.workload, MADE.vocabulary)
+SCORED = build_workloads(MADE).workloads[0]
 PHASES = ("warmup", "sweep", "confirm", "answer")
 KEYS = [
-    PassKey(*key)  # type: ignore[arg-type]
+    PassKey(WORKLOAD, *key)  # type: ignore[arg-type]
     for key in product(PHASES, MADE.chunk_sizes, range(MADE.passes.confirm))
 ]
 
@@ -35,25 +35,25 @@ nonces = st.text("0123456789abcdef", min_size=16, max_size=16)
 
 @given(st.lists(nonces, min_size=2, max_size=2, unique=True))
 def test_two_comparisons_share_no_request(two: list[str]) -> None:
-    one, other = (WORKLOAD.in_run(nonce) for nonce in two)
+    one, other = (SCORED.in_run(nonce) for nonce in two)
     sent = [{tuple(salt_of(run, key)) for key in KEYS} for run in (one, other)]
     assert sent[0].isdisjoint(sent[1])
-    key = PassKey("sweep", 4, 0)
+    key = PassKey(WORKLOAD, "sweep", 4, 0)
     bodies = [set(encode_pass(run, salt_of(run, key), 4)) for run in (one, other)]
     assert bodies[0].isdisjoint(bodies[1])
-    sampled = SampledItem("sweep", 4, 0, 3)
+    sampled = SampledItem(WORKLOAD, "sweep", 4, 0, 3)
     assert prompt_of(one, sampled)[8:] == prompt_of(other, sampled)[8:]
     assert prompt_of(one, sampled)[:8] != prompt_of(other, sampled)[:8]
 
 
 @given(nonces)
 def test_the_workload_is_the_same_bytes_in_every_comparison(nonce: str) -> None:
-    assert WORKLOAD.in_run(nonce).canonical_bytes() == WORKLOAD.canonical_bytes()
+    assert SCORED.in_run(nonce).canonical_bytes() == SCORED.canonical_bytes()
 
 
 def test_a_workload_of_no_comparison_sends_nothing() -> None:
     with pytest.raises(ValueError, match="nonce is not known"):
-        WORKLOAD.salt("sweep", 1, 0)
+        SCORED.salt("sweep", 1, 0)
 
 
 def test_both_backends_send_the_same_requests_in_both_views(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_both_backends_send_the_same_requests_in_both_views(tmp_path: Path) -> N
         plans = [make_plan(parse_contract(raw), b, v) for b in BACKENDS for v in VIEWS]
     assert {plan.nonce for plan in plans} == {"f" * 16}
     for key in KEYS:
-        salts = {tuple(salt_of(plan.workload, key)) for plan in plans}
+        salts = {tuple(salt_of(plan.workloads.by_name[WORKLOAD], key)) for plan in plans}
         assert len(salts) == 1
 
 

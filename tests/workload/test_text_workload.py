@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from contracts import NONCE, contract, run_stage
+from contracts import NONCE, WORKLOAD, contract, run_stage
 from hypothesis import given
 from hypothesis import strategies as st
 from packages import NO, YES, tiny_package, tiny_weights, write_gguf
@@ -17,7 +17,7 @@ from text_contracts import TEXT, raw_text
 from stages.common.errors import ContractError
 from stages.common.files import sha256
 from stages.contract import Contract, TextWorkload, ordinary_ids
-from stages.documents.workload import read_workload
+from stages.documents.workload import read_workloads
 from stages.packaged.gguf_file import GgufFile
 from stages.packaged.tokenizer import TextTokenizer, tokenizer_json
 from stages.workload import Tokenizer, tokenize_workload
@@ -25,9 +25,11 @@ from stages.workload import Tokenizer, tokenize_workload
 
 def texts(**changes: Any) -> tuple[Contract, TextWorkload]:
     raw = raw_text(**changes)
-    made = contract(**{key: raw[key] for key in ("model", "vocabulary", "workload", "chunk_sizes")})
-    assert isinstance(made.workload, TextWorkload)
-    return made, made.workload
+    keys = ("model", "vocabulary", "workloads", "chunk_sizes")
+    made = contract(**{key: raw[key] for key in keys})
+    workload = made.workloads[WORKLOAD]
+    assert isinstance(workload, TextWorkload)
+    return made, workload
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +47,14 @@ def tokenizer(document: bytes) -> TextTokenizer:
 def refused(tokenizer: Tokenizer, **changes: Any) -> str:
     made, parameters = texts(**changes)
     with pytest.raises(ContractError) as caught:
-        tokenize_workload(parameters, made.vocabulary, tokenizer)
+        tokenize_workload(WORKLOAD, parameters, made.vocabulary, tokenizer)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_the_texts_come_back_behind_eight_ids_of_salt(tokenizer: TextTokenizer) -> None:
     made, parameters = texts()
-    workload = tokenize_workload(parameters, made.vocabulary, tokenizer)
+    workload = tokenize_workload(WORKLOAD, parameters, made.vocabulary, tokenizer)
     assert tokenizer.decode(workload.query[8:]) == TEXT["query_text"]
     assert [tokenizer.decode(item) for item in workload.items] == TEXT["item_texts"]
     assert workload.label_token_ids == [YES, NO]
@@ -78,17 +80,17 @@ def test_any_texts_make_the_same_workload_twice_and_come_back(
     tokenizer: TextTokenizer, query: str, items: list[str], seed: int
 ) -> None:
     made, parameters = texts(query_text=query, item_texts=items, seed=seed)
-    workload = tokenize_workload(parameters, made.vocabulary, tokenizer)
-    again = tokenize_workload(parameters, made.vocabulary, tokenizer)
+    workload = tokenize_workload(WORKLOAD, parameters, made.vocabulary, tokenizer)
+    again = tokenize_workload(WORKLOAD, parameters, made.vocabulary, tokenizer)
     assert workload.canonical_bytes() == again.canonical_bytes()
     assert tokenizer.decode(workload.query[8:]) == query
     assert [tokenizer.decode(item) for item in workload.items] == items
-    assert made.workload.items == len(items)
+    assert made.workloads[WORKLOAD].items == len(items)
 
 
 def test_a_label_that_is_another_token_is_refused_by_name(tokenizer: TextTokenizer) -> None:
     said = refused(tokenizer, label_texts=["Yes", " No"])
-    assert said.startswith("params.yaml: workload.label_texts[0]: found 'Yes'; allowed: ")
+    assert said.startswith("params.yaml: workloads.many.label_texts[0]: found 'Yes'; allowed: ")
     assert str(YES) in said
     assert "label_texts[1]" in refused(tokenizer, label_texts=[" Yes", " Yes"])
 
@@ -96,9 +98,9 @@ def test_a_label_that_is_another_token_is_refused_by_name(tokenizer: TextTokeniz
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
-        ({"query_text": "<|start|>user"}, "workload.query_text"),
-        ({"item_texts": ["A rose:", "The end.<|end|>"]}, "workload.item_texts[1]"),
-        ({"query_text": "Quick:"}, "workload.query_text"),
+        ({"query_text": "<|start|>user"}, "workloads.many.query_text"),
+        ({"item_texts": ["A rose:", "The end.<|end|>"]}, "workloads.many.item_texts[1]"),
+        ({"query_text": "Quick:"}, "workloads.many.query_text"),
     ],
 )
 def test_a_special_or_reserved_token_in_a_text_is_refused_by_name(
@@ -123,15 +125,15 @@ class Forgetful:
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
-        ({"query_text": "Is it rosé?"}, "workload.query_text"),
-        ({"item_texts": ["A rose:", "A rosé:"]}, "workload.item_texts[1]"),
+        ({"query_text": "Is it rosé?"}, "workloads.many.query_text"),
+        ({"item_texts": ["A rose:", "A rosé:"]}, "workloads.many.item_texts[1]"),
     ],
 )
 def test_a_text_the_tokenizer_would_lose_a_part_of_is_refused_by_name(
     tokenizer: TextTokenizer, changes: dict[str, Any], key: str
 ) -> None:
     made, parameters = texts(**changes)
-    tokenize_workload(parameters, made.vocabulary, tokenizer)
+    tokenize_workload(WORKLOAD, parameters, made.vocabulary, tokenizer)
     assert refused(Forgetful(tokenizer), **changes).startswith(f"params.yaml: {key}: found ")
 
 
@@ -148,7 +150,7 @@ def test_the_stage_writes_the_same_bytes_everywhere_and_checks_the_tokenizer(
     done = stage("1" * 64, "0")
     assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert line.startswith("error: params.yaml: workload.tokenizer.sha256: found '1111")
+    assert line.startswith("error: params.yaml: workloads.many.tokenizer.sha256: found '1111")
     assert sha256(document) in line
     assert not (tmp_path / "data").exists()
     written = []
@@ -158,5 +160,5 @@ def test_the_stage_writes_the_same_bytes_everywhere_and_checks_the_tokenizer(
         assert "3 items of 7 to 20" in done.stdout
         path = tmp_path / "data/workload/canonical_workload.json"
         written.append(path.read_bytes())
-        read_workload(path)
+        read_workloads(path)
     assert written[0] == written[1]

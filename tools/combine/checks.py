@@ -45,13 +45,13 @@ def check_halves(copy: Path, touched: Iterable[str], changed_on: str) -> None:
 
 
 def check_data(lock: Lock, touched: Iterable[str]) -> None:
-    """Refuse halves that were measured on another workload, checkpoint or nonce.
+    """Refuse halves that were measured on other workloads, or another checkpoint or nonce.
 
     Raises:
         UserError: names every refused stage, the reason and the remedy.
     """
-    workload = hashlib.md5(Path(WORKLOAD).read_bytes(), usedforsecurity=False).hexdigest()
-    in_force = {WORKLOAD: workload, **lock["checkpoint"].outs, **lock["nonce"].outs}
+    workloads = hashlib.md5(Path(WORKLOAD).read_bytes(), usedforsecurity=False).hexdigest()
+    in_force = {WORKLOAD: workloads, **lock["checkpoint"].outs, **lock["nonce"].outs}
     contract = load_contract()
     problems = on_other_data(lock, in_force, contract.pair)
     if problems:

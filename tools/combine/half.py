@@ -30,7 +30,7 @@ from tools.combine.repository import dvc, has_remote, show_dvc, try_git
 
 
 def pull_prepared() -> None:
-    """Pull the workload, the checkpoint and the nonce, if another machine has pushed them."""
+    """Pull the workloads, the checkpoint and the nonce, if another machine has pushed them."""
     lock = _lock()
     stages = [stage for stage in PREPARED if stage in lock]
     if not stages or not has_remote():

@@ -1,7 +1,7 @@
 """The stages of a half, and why a half in a merged `dvc.lock` is refused.
 
 A half counts if it was measured under the contract in force, with the present code, on the
-workload, the checkpoint and the nonce of the other half.
+workloads, the checkpoint and the nonce of the other half.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ def of_another_contract(
 
 
 def on_other_data(lock: Lock, in_force: Mapping[str, str], pair: Pair) -> list[Problem]:
-    """The stages that read another workload, checkpoint or nonce.
+    """The stages that read other workloads, or another checkpoint or nonce.
+
+    None of the prepared ones reads another one.
 
     Args:
         lock: the merged lock.
@@ -98,7 +100,7 @@ def on_other_data(lock: Lock, in_force: Mapping[str, str], pair: Pair) -> list[P
         )
         for stage in needed(pair)
         for path, md5 in in_force.items()
-        if stage in lock and _reads(stage, path, lock) and lock[stage].deps.get(path) != md5
+        if stage in lock and stage not in PREPARED and lock[stage].deps.get(path) != md5
     ]
 
 
@@ -159,11 +161,6 @@ def _described(problems: list[Problem]) -> str:
         f"{listed(names)} {'was' if len(names) == 1 else 'were'} {what}"
         for what, names in stages.items()
     )
-
-
-def _reads(stage: str, path: str, lock: Lock) -> bool:
-    """Whether the stage needs the path; of the prepared ones only the nonce has such an input."""
-    return stage not in PREPARED or path in lock[stage].deps
 
 
 def _made(stage: str) -> str:

@@ -9,6 +9,7 @@ Rules:
 * A cell whose passes are the very same on both sides was not measured anew. It is not compared
   and not counted in the correction.
 * A backend has no cells in a view in which it is unavailable.
+* Only a workload that both sides have is compared, each with its own: the hash covers its name.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stages.contract import Backend, View
-from stages.documents.comparison import Cell, Comparison, GateResult, Ranking, ViewComparison
+from stages.documents.comparison import (
+    Cell,
+    Comparison,
+    ComparisonSet,
+    GateResult,
+    Ranking,
+    ViewComparison,
+)
 from tools.diff.welch import Contrast, contrast, holm
 
 LEVEL = 0.05
@@ -48,6 +56,7 @@ COMPARED: tuple[Word, ...] = (*CHANGED, "too small to count", "within the noise"
 class SameCell:
     """One cell before and after; ``None`` where that side has no such cell."""
 
+    workload: str
     backend: Backend
     view: View
     chunk_size: int
@@ -91,8 +100,29 @@ class RankingChange:
     now: Ranking
 
 
+@dataclass(frozen=True, slots=True)
+class Common:
+    """The result of one workload, before and after."""
+
+    workload: str
+    before: Comparison
+    after: Comparison
+
+
+def common(old: ComparisonSet, new: ComparisonSet) -> list[Common]:
+    """The workloads that both have, in the new one's order."""
+    found = ((one.scope.workload, one) for one in new.workloads)
+    return [Common(name, before, one) for name, one in found if (before := old.of(name))]
+
+
+def only_in(one: ComparisonSet, other: ComparisonSet) -> list[str]:
+    """The names of the workloads that ``one`` has and ``other`` has not."""
+    names = (compared.scope.workload for compared in one.workloads)
+    return [name for name in names if other.of(name) is None]
+
+
 def obstacles(old: Comparison, new: Comparison) -> list[str]:
-    """Why the speed of the two cannot be compared, in words; empty where it can."""
+    """Why the speed at one workload cannot be compared, in words; empty where it can."""
     one, other = old.scope, new.scope
     said = []
     if old.pair.both != new.pair.both:
@@ -117,13 +147,15 @@ def shared(old: Comparison, new: Comparison) -> list[Backend]:
 
 
 def pairs(old: Comparison, new: Comparison) -> list[SameCell]:
-    """Every cell of either side, by view, backend and rising chunk size."""
+    """Every cell of either side at one workload, by view, backend and rising chunk size."""
     found = []
     for one, other in zip(old.views(), new.views(), strict=True):
         for backend in shared(old, new):
             before, after = _cells(one, backend), _cells(other, backend)
             found += [
-                SameCell(backend, one.view, size, before.get(size), after.get(size))
+                SameCell(
+                    new.scope.workload, backend, one.view, size, before.get(size), after.get(size)
+                )
                 for size in sorted({*before, *after})
             ]
     return found
@@ -135,16 +167,15 @@ def _cells(view: ViewComparison, backend: Backend) -> dict[int, Cell]:
     return {c.chunk_size: c for c in view.cells if c.backend == backend}
 
 
-def cell_changes(old: Comparison, new: Comparison, at_least: float) -> list[CellChange]:
-    """What became of every cell, in the order of :func:`pairs`.
+def cell_changes(old: ComparisonSet, new: ComparisonSet, at_least: float) -> list[CellChange]:
+    """What became of every cell, by workload, in the order of :func:`pairs`.
 
     Args:
         old: the comparison before.
         new: the comparison after.
         at_least: the smallest change of items/s that counts, as a share: 0.05 is 5 %.
     """
-    comparable = not obstacles(old, new)
-    found = [(pair, _judged(pair, old, new, comparable)) for pair in pairs(old, new)]
+    found = [judged for one in common(old, new) for judged in _all_judged(one.before, one.after)]
     levels = iter(holm([how.p for _, how in found if isinstance(how, Contrast)], LEVEL))
     return [
         _worded(pair, how, next(levels), at_least)
@@ -152,6 +183,11 @@ def cell_changes(old: Comparison, new: Comparison, at_least: float) -> list[Cell
         else CellChange(pair, how)
         for pair, how in found
     ]
+
+
+def _all_judged(old: Comparison, new: Comparison) -> list[tuple[SameCell, Word | Contrast]]:
+    comparable = not obstacles(old, new)
+    return [(pair, _judged(pair, old, new, comparable)) for pair in pairs(old, new)]
 
 
 def _judged(pair: SameCell, old: Comparison, new: Comparison, comparable: bool) -> Word | Contrast:
@@ -202,7 +238,7 @@ def _worded(pair: SameCell, found: Contrast, level: float, at_least: float) -> C
 
 
 def score_changes(old: Comparison, new: Comparison) -> list[ScoreChange]:
-    """Gated cells of another verdict now, or whose largest difference grew tenfold."""
+    """Gated cells of a workload with another verdict now, or a difference that grew tenfold."""
     return [
         ScoreChange(before, after, before.gate, after.gate)
         for pair in pairs(old, new)
@@ -219,7 +255,10 @@ def _noteworthy(was: GateResult, now: GateResult) -> bool:
 
 
 def ranking_changes(old: Comparison, new: Comparison) -> list[RankingChange]:
-    """Gated cells with more flipped pairs, a lower tau-b or fewer right items at the top now."""
+    """Gated cells of a workload with a worse order now.
+
+    That is: more flipped pairs, a lower tau-b or fewer right items at the top.
+    """
     return [
         RankingChange(after, before.ranking, after.ranking)
         for pair in pairs(old, new)

@@ -16,7 +16,7 @@ import click
 from stages.common.errors import UserError, one_line_errors
 from stages.common.files import write_whole
 from stages.common.git import NoRepositoryError, check_repository, try_git, why_no_revision
-from stages.documents.comparison import Comparison, load_comparison
+from stages.documents.comparison import ComparisonSet, load_comparison
 from stages.documents.matrix import COMPARISON_FILE
 from tools.diff.words import NamedComparison, changes_markdown
 
@@ -109,7 +109,7 @@ def _experiment(name: str) -> str | None:
     return next(iter(found.values()), None)
 
 
-def _parsed(data: bytes, label: str) -> Comparison:
+def _parsed(data: bytes, label: str) -> ComparisonSet:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / COMPARISON_FILE.name
         path.write_bytes(data)

@@ -11,12 +11,19 @@ from pathlib import PurePosixPath
 
 from stages.contract import VIEWS
 from stages.documents.cell import MatrixKey
-from stages.documents.comparison import BUSY, Comparison, MatrixSource, ViewComparison
+from stages.documents.comparison import (
+    BUSY,
+    Comparison,
+    ComparisonSet,
+    MatrixSource,
+    ViewComparison,
+)
 from stages.report import format as f
 from stages.report.elsewhere import where
 from stages.report.modes import named
 from stages.report.prose.server import cpu_share
 from stages.report.ranking import ranking_gate
+from tools.diff.changes import Common, common
 
 _STARTING_ANEW = frozenset({"--port", "--host", "--model-path"})
 _SHORT_HASH = 12
@@ -40,32 +47,64 @@ class ChangedCondition:
     host: bool = False
 
 
-def changed_conditions(old: Comparison, new: Comparison) -> list[ChangedCondition]:
+type _Row = tuple[str, str, str, bool]
+"""Name, before, after, and whether it is about the machine."""
+
+type _Places = dict[str, list[MatrixKey]]
+"""The measurements that a row holds for, by workload."""
+
+
+def changed_conditions(old: ComparisonSet, new: ComparisonSet) -> list[ChangedCondition]:
     """Every recorded condition that changed, the contract's first."""
-    one, other = _contract(old), _contract(new)
+    both = common(old, new)
     found = [
-        ChangedCondition(name, "", one[name], other[name])
-        for name in one
-        if one[name] != other[name]
+        ChangedCondition(name, "", before, after)
+        for name, before, after in (*_of_contract(old, new), *_of_workloads(both))
     ]
+    rows: dict[_Row, _Places] = {}
+    for one in both:
+        for row, key in _scored_rows(one.before, one.after):
+            rows.setdefault(row, {}).setdefault(one.workload, []).append(key)
+    # Every workload is measured by the same runs. So the first one tells of all of them.
+    for row, key in _source_rows(old.workloads[0], new.workloads[0]):
+        rows.setdefault(row, {one.workload: [] for one in both} or {"": []})
+        for keys in rows[row].values():
+            keys.append(key)
+    return found + [
+        ChangedCondition(name, _places(places, both, new.workloads[0]), before, after, host)
+        for (name, before, after, host), places in rows.items()
+    ]
+
+
+def _scored_rows(old: Comparison, new: Comparison) -> Iterator[tuple[_Row, MatrixKey]]:
+    """How one workload's items were scored."""
+    for key in _in_both(old, new):
+        scored = _scored(old, key), _scored(new, key)
+        if scored[0] != scored[1]:
+            yield ("how items are scored", *scored, False), key
+        twice = _sent_twice(old, key), _sent_twice(new, key)
+        if twice[0] != twice[1]:
+            yield ("requests sent twice to a prefix cache", *twice, False), key
+
+
+def _source_rows(old: Comparison, new: Comparison) -> Iterator[tuple[_Row, MatrixKey]]:
     sources = _by_key(old), _by_key(new)
-    rows: dict[tuple[str, str, str, bool], list[MatrixKey]] = {}
-    for key in _keys(new):
-        if key in sources[0] and key in sources[1]:
-            scored = _scored(old, key), _scored(new, key)
-            if scored[0] != scored[1]:
-                rows.setdefault(("how items are scored", *scored, False), []).append(key)
-            twice = _sent_twice(old, key), _sent_twice(new, key)
-            if twice[0] != twice[1]:
-                name = "requests sent twice to a prefix cache"
-                rows.setdefault((name, *twice, False), []).append(key)
-            for name, before, after, host in _source(sources[0][key], sources[1][key]):
-                rows.setdefault((name, before, after, host), []).append(key)
-    found += [
-        ChangedCondition(name, _where(keys, new), before, after, host)
-        for (name, before, after, host), keys in rows.items()
-    ]
-    return found
+    for key in _in_both(old, new):
+        for row in _source(sources[0][key], sources[1][key]):
+            yield row, key
+
+
+def _in_both(old: Comparison, new: Comparison) -> list[MatrixKey]:
+    sources = _by_key(old), _by_key(new)
+    return [key for key in _keys(new) if key in sources[0] and key in sources[1]]
+
+
+def _places(places: _Places, both: list[Common], of: Comparison) -> str:
+    """Where a row holds; the workload is named where it does not hold for all of them alike."""
+    alike = [*places.values()]
+    if len(alike) >= len(both) and all(keys == alike[0] for keys in alike):
+        return _where(alike[0], of)
+    return "; ".join(f"{name}: {_where(keys, of) or 'all'}" for name, keys in places.items())
 
 
 def _keys(of: Comparison) -> list[MatrixKey]:
@@ -100,8 +139,28 @@ def _where(keys: list[MatrixKey], of: Comparison) -> str:
     return "; ".join(f.backend_view(*key, of.pair) for key in keys)
 
 
+def _of_contract(old: ComparisonSet, new: ComparisonSet) -> Iterator[tuple[str, str, str]]:
+    """What changed of the contract besides its workloads."""
+    one, other = _contract(old.workloads[0]), _contract(new.workloads[0])
+    yield from ((name, one[name], other[name]) for name in one if one[name] != other[name])
+    mixes = _mixes(old), _mixes(new)
+    for name in dict.fromkeys([*mixes[0], *mixes[1]]):
+        before, after = (mix.get(name, f.ABSENT) for mix in mixes)
+        if before != after:
+            yield f"mix.{name}", before, after
+
+
+def _of_workloads(both: list[Common]) -> Iterator[tuple[str, str, str]]:
+    """What changed of each workload that both sides have."""
+    for one in both:
+        before, after = _workload(one.before), _workload(one.after)
+        for name in before:
+            if before[name] != after[name]:
+                yield f"workloads.{one.workload}{name}", before[name], after[name]
+
+
 def _contract(of: Comparison) -> dict[str, str]:
-    """Every key of the contract that the comparison records, as text."""
+    """Every key of the contract that is the same for all workloads and recorded, as text."""
     scope = of.scope
     return {
         "identity.target": scope.identity.target,
@@ -109,12 +168,6 @@ def _contract(of: Comparison) -> dict[str, str]:
         "model": scope.model.title,
         "model hash": _short(scope.model.sha256),
         "model revision": _short(scope.model.revision or f.ABSENT),
-        "workload hash": _short(scope.workload_sha256),
-        "workload.query_tokens": str(scope.query_tokens),
-        "workload.items": str(scope.items),
-        "workload.item_tokens": str(scope.item_tokens),
-        "workload.label_token_ids": _listed(scope.label_token_ids),
-        "chunk_sizes": _listed(scope.chunk_sizes),
         "passes.warmup": str(scope.warmup_passes),
         "passes.sweep": str(scope.sweep_passes),
         "passes.confirm": str(scope.confirm_passes),
@@ -125,6 +178,28 @@ def _contract(of: Comparison) -> dict[str, str]:
         "selection.guardrail": f.plain(of.selection.guardrail),
         "selection.resamples": str(of.selection.resamples),
         "selection.seed": str(of.selection.seed),
+    }
+
+
+def _workload(of: Comparison) -> dict[str, str]:
+    """What is recorded of a workload, as text, by how its key or name goes on."""
+    scope = of.scope
+    return {
+        " hash": _short(scope.workload_sha256),
+        ".query_tokens": str(scope.query_tokens),
+        ".items": str(scope.items),
+        ".item_tokens": str(scope.item_tokens),
+        ".label_token_ids": _listed(scope.label_token_ids),
+        # The contract's that fit, and the number of items.
+        " chunk sizes": _listed(scope.chunk_sizes),
+    }
+
+
+def _mixes(of: ComparisonSet) -> dict[str, str]:
+    """Each scenario's weights, as text."""
+    return {
+        name: ", ".join(f"{workload} {f.plain(weight)}" for workload, weight in mix.weights.items())
+        for name, mix in of.summary.portable.mixes.items()
     }
 
 
@@ -205,9 +280,10 @@ def _machine(source: MatrixSource) -> dict[str, str]:
     }
 
 
-def measured(of: Comparison) -> str:
+def measured(of: ComparisonSet) -> str:
     """When it was measured, and at which commits of this project."""
-    ran = [source for source in of.sources if source.unavailable is None]
+    # Every workload is measured by the same runs.
+    ran = [source for source in of.workloads[0].sources if source.unavailable is None]
     if not ran:
         return "nothing was measured"
     first = f.minute(min((s.run.started_at for s in ran), key=f.instant))
@@ -217,11 +293,14 @@ def measured(of: Comparison) -> str:
     return f"{first} to {last}{at}"
 
 
-def measured_once(old: Comparison, new: Comparison) -> list[str]:
+def measured_once(old: ComparisonSet, new: ComparisonSet) -> list[str]:
     """Measurements that are the very same on both sides, by name."""
-    one, other = _by_key(old), _by_key(new)
+    sides = [(_by_key(one.before), _by_key(one.after)) for one in common(old, new)]
+    first = old.workloads[0]
     return [
-        f.backend_view(*key, old.pair)
-        for key, source in one.items()
-        if key in other and source.unavailable is None and source == other[key]
+        f.backend_view(*key, first.pair)
+        for key, source in _by_key(first).items()
+        if source.unavailable is None
+        and sides
+        and all(key in after and before[key] == after[key] for before, after in sides)
     ]

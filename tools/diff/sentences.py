@@ -5,21 +5,54 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from stages.documents.comparison import Pair
 from stages.report import format as f
 from stages.report.prose.server import failures
-from tools.diff.changes import CHANGED, COMPARED, CellChange, Word
+from tools.diff.changes import CHANGED, COMPARED, CellChange, SameCell, Word
 
 NAMED = 3
 """How many changed cells the first sentence names."""
 
 
-def headline(cells: list[CellChange], of: Pair, barred: list[str], at_least: float) -> str:
-    """The answer to "did it change, or is it noise?" in a sentence or two."""
-    if barred:
-        return f"These runs cannot be compared: the new one has {f.join(barred)}."
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How cells are named in sentences.
+
+    Attributes:
+        pair: the backends.
+        several: whether the workload is named, because there are several.
+    """
+
+    pair: Pair
+    several: bool
+
+    def place(self, of: SameCell) -> str:
+        """``JAX, portable view, chunk size 8``, after the workload's name where there are more."""
+        return self.at(of.workload, f.place(of.backend, of.view, of.chunk_size, self.pair))
+
+    def at(self, workload: str, text: str) -> str:
+        """``text`` after the workload's name where there are more."""
+        return f"{workload}, {text}" if self.several else text
+
+
+def headline(
+    cells: list[CellChange], of: Naming, barred: Mapping[str, list[str]], at_least: float
+) -> str:
+    """The answer to "did it change, or is it noise?" in a sentence or two.
+
+    Args:
+        cells: of every workload that both sides have.
+        of: how they are named.
+        barred: why the speed at each of those workloads cannot be compared; empty where it can.
+        at_least: the smallest change of items/s that counts, as a share.
+    """
+    if not barred:
+        return "These runs cannot be compared: they have no workload in common."
+    if all(barred.values()):
+        return f"These runs cannot be compared: the new one has {_obstacles(barred)}."
     compared = [c for c in cells if c.word in COMPARED]
     if not compared:
         return "No speed can be compared: no cell works and was measured anew in both runs."
@@ -40,13 +73,30 @@ def headline(cells: list[CellChange], of: Pair, barred: list[str], at_least: flo
     return f"{which} changed by {by}: {'; '.join(named)}.{aside}"
 
 
+def _obstacles(barred: Mapping[str, list[str]]) -> str:
+    """What bars every workload; which of them, where that is not the same for all."""
+    alike = next(iter(barred.values()))
+    if all(said == alike for said in barred.values()):
+        return f.join(alike)
+    return "; ".join(f"{f.join(said)} at the workload {name}" for name, said in barred.items())
+
+
+def barred_ones(barred: Mapping[str, list[str]]) -> Iterator[str]:
+    """The workloads whose speed cannot be compared while that of others can, a sentence each."""
+    if not all(barred.values()):
+        yield from (
+            f"The speed at the workload {name} cannot be compared: the new one has {f.join(said)}."
+            for name, said in barred.items()
+            if said
+        )
+
+
 def _extent(change: CellChange) -> float:
     return abs(math.log1p(change.change or 0.0))
 
 
-def _moved(change: CellChange, of: Pair, at_least: float) -> str:
-    pair = change.pair
-    where = f.place(pair.backend, pair.view, pair.chunk_size, of)
+def _moved(change: CellChange, of: Naming, at_least: float) -> str:
+    where = of.place(change.pair)
     ends = sorted(abs(end) for end in (change.low, change.high) if end is not None)
     between = f.TO.join(size(end).removesuffix("%") for end in ends)
     return f"{where} is {size(abs(change.change or 0.0), at_least)} {change.word} ({between}%)"
@@ -67,7 +117,7 @@ def needed(cells: list[CellChange]) -> Iterator[str]:
         )
 
 
-def besides(cells: list[CellChange], of: Pair) -> Iterator[str]:
+def besides(cells: list[CellChange], of: Naming) -> Iterator[str]:
     """Cells that could not be compared, by reason, a sentence each."""
     for word in ("failed now", "works now"):
         if found := [c for c in cells if c.word == word]:
@@ -85,9 +135,9 @@ def besides(cells: list[CellChange], of: Pair) -> Iterator[str]:
         yield f"Further cells: {f.join(counted)}."
 
 
-def _with_failures(change: CellChange, of: Pair) -> str:
+def _with_failures(change: CellChange, of: Naming) -> str:
     cell = change.pair.after if change.word == "failed now" else change.pair.before
-    where = f.place(change.pair.backend, change.pair.view, change.pair.chunk_size, of)
+    where = of.place(change.pair)
     before = "before: " if change.word == "works now" else ""
     return f"{where} ({before}{failures(cell.failures)})" if cell and cell.failures else where
 

@@ -1,16 +1,19 @@
-"""The changes from one comparison to another as Markdown. Two comparisons in, text out."""
+"""The changes from one result to another as Markdown. Two results in, text out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from stages.contract import Backend
 from stages.documents.comparison import (
     Comparison,
+    ComparisonSet,
     GateResult,
     Pair,
     ViewComparison,
+    ViewSummary,
+    WeightedRatio,
 )
 from stages.report import format as f
 from stages.report.checks import (
@@ -28,34 +31,56 @@ from stages.report.render import Verbatim, printed, span, templates
 from tools.diff.changes import (
     COMPARED,
     CellChange,
+    Common,
     RankingChange,
     ScoreChange,
     Word,
     cell_changes,
+    common,
     obstacles,
+    only_in,
     ranking_changes,
     score_changes,
     shared,
 )
 from tools.diff.conditions import ChangedCondition, changed_conditions, measured, measured_once
-from tools.diff.sentences import besides, headline, needed, size
+from tools.diff.sentences import Naming, barred_ones, besides, headline, needed, size
 
 
 @dataclass(frozen=True, slots=True)
 class NamedComparison:
-    """A comparison, and where it was read from.
+    """A result, and where it was read from.
 
     Attributes:
         name: the revision, experiment or path it was asked for by; ``None`` for the work tree.
     """
 
     name: str | None
-    comparison: Comparison
+    comparison: ComparisonSet
 
     @property
     def label(self) -> Verbatim:
         """Its name as a code span, since `HEAD~1` and `HEAD~2` in plain text would strike out."""
         return Verbatim("the work tree") if self.name is None else span(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """The tables of one workload.
+
+    Attributes:
+        name: of the workload; ``None`` where there is only one.
+        views: winner and correctness, by view.
+        scores: the cells whose scores are worth a look.
+        speeds: every cell's items/s, by view; empty where they cannot be compared.
+        comparable: whether they can.
+    """
+
+    name: Verbatim | None
+    views: list[tuple[str, list[tuple[str, str, str]]]]
+    scores: list[tuple[str, str, str, str]]
+    speeds: list[tuple[str, list[tuple[object, ...]]]]
+    comparable: bool
 
 
 def changes_markdown(old: NamedComparison, new: NamedComparison, at_least: float) -> str:
@@ -67,51 +92,114 @@ def changes_markdown(old: NamedComparison, new: NamedComparison, at_least: float
         at_least: the smallest change of items/s that counts, as a share: 0.05 is 5 %.
     """
     one, other = old.comparison, new.comparison
+    both = common(one, other)
     cells = cell_changes(one, other, at_least)
-    scores = score_changes(one, other)
     conditions = changed_conditions(one, other)
-    barred = obstacles(one, other)
+    barred = {pair.workload: obstacles(pair.before, pair.after) for pair in both}
+    naming = Naming(other.workloads[0].pair, len({*_names(one), *_names(other)}) > 1)
     return (
         templates(printed)
         .get_template("diff.md.j2")
         .render(
             old=old.label,
             new=new.label,
-            answer=headline(cells, other.pair, barred, at_least),
+            answer=headline(cells, naming, barred, at_least),
             also=[
+                *_only(old, new),
+                *barred_ones(barred),
                 *needed(cells),
-                *besides(cells, other.pair),
-                *_winners(one, other),
-                *(_score_sentence(score, new.comparison.pair) for score in scores),
-                *(
-                    _ranking_sentence(one, new.comparison.pair)
-                    for one in ranking_changes(one, other)
-                ),
+                *besides(cells, naming),
+                *(said for pair in both for said in _sentences(pair, naming)),
             ],
             machines=_machines(conditions),
             measured=[(side.label, measured(side.comparison)) for side in (old, new)],
             once=_once(one, other),
             conditions=[_condition(row) for row in conditions],
-            views=[
-                _view_rows(*views, one, other)
-                for views in zip(one.views(), other.views(), strict=True)
-            ],
-            scores=[_score_row(change, one, other) for change in scores],
-            comparable=not barred,
-            speeds=[
-                (f.VIEW_NAMES[view.view].capitalize(), rows)
-                for view in one.views()
-                if (
-                    rows := [
-                        _speed_row(c, view.pair, at_least)
-                        for c in cells
-                        if c.pair.view == view.view
-                    ]
-                )
-            ],
+            ratios=_ratios(one, other, naming, barred),
+            workloads=[_section(pair, cells, naming, at_least) for pair in both],
+            several=naming.several,
+            over=" / ".join(naming.pair.titles(naming.pair.both)),
+            comparable=not all(barred.values()),
             at_least=f.plain_percent(at_least),
             compared=sum(c.word in COMPARED for c in cells),
         )
+    )
+
+
+def _names(of: ComparisonSet) -> list[str]:
+    return [one.scope.workload for one in of.workloads]
+
+
+def _only(old: NamedComparison, new: NamedComparison) -> Iterator[Verbatim]:
+    """The workloads that one side alone has."""
+    for one, other in ((old, new), (new, old)):
+        if names := only_in(one.comparison, other.comparison):
+            noun = "workload" if len(names) == 1 else "workloads"
+            listed = f.join([span(name) for name in names])
+            yield Verbatim(f"Only in {one.label}, and not compared: the {noun} {listed}.")
+
+
+def _sentences(of: Common, naming: Naming) -> Iterator[str]:
+    """What else changed at one workload: the winners, the gate, the order of the items."""
+    pair = naming.pair
+    for said in (
+        *_winners(of.before, of.after),
+        *(_score_sentence(score, pair) for score in score_changes(of.before, of.after)),
+        *(_ranking_sentence(one, pair) for one in ranking_changes(of.before, of.after)),
+    ):
+        yield f"{of.workload}: {said}" if naming.several else said
+
+
+def _ratios(
+    old: ComparisonSet, new: ComparisonSet, naming: Naming, barred: Mapping[str, list[str]]
+) -> list[tuple[str, str, str, str]]:
+    """The mean ratios over the same workloads, before and after, by view."""
+    if not naming.several or {*_names(old)} != {*_names(new)} or any(barred.values()):
+        return []
+    return [
+        (f.VIEW_NAMES[one.view].capitalize(), name, _mean(before), _mean(after))
+        for one, other in zip(old.summary.views(), new.summary.views(), strict=True)
+        for name, before, after in _means(one, other)
+    ]
+
+
+def _means(
+    one: ViewSummary, other: ViewSummary
+) -> Iterator[tuple[str, WeightedRatio, WeightedRatio]]:
+    yield "all workloads alike", one.mean, other.mean
+    for name, before in one.mixes.items():
+        after = other.mixes.get(name)
+        if after is not None and before.weights == after.weights:
+            yield f"mix {name}", before, after
+
+
+def _mean(of: WeightedRatio) -> str:
+    without = f", without {f.join(of.left_out)}" if of.left_out and of.items_per_s else ""
+    return f"{f.bounded(of.items_per_s, of.items_per_s_interval, 'x')}{without}"
+
+
+def _section(of: Common, cells: list[CellChange], naming: Naming, at_least: float) -> _Section:
+    """The tables of one workload."""
+    one, other = of.before, of.after
+    mine = [change for change in cells if change.pair.workload == of.workload]
+    return _Section(
+        name=span(of.workload) if naming.several else None,
+        views=[
+            _view_rows(*views, one, other) for views in zip(one.views(), other.views(), strict=True)
+        ],
+        scores=[_score_row(change, one, other) for change in score_changes(one, other)],
+        speeds=[
+            (f.VIEW_NAMES[view.view].capitalize(), rows)
+            for view in one.views()
+            if (
+                rows := [
+                    _speed_row(change, view.pair, at_least)
+                    for change in mine
+                    if change.pair.view == view.view
+                ]
+            )
+        ],
+        comparable=not obstacles(one, other),
     )
 
 
@@ -138,9 +226,10 @@ def _machines(conditions: list[ChangedCondition]) -> str:
     )
 
 
-def _once(old: Comparison, new: Comparison) -> str:
+def _once(old: ComparisonSet, new: ComparisonSet) -> str:
     found = measured_once(old, new)
-    return "all of them" if len(found) == len(old.sources) else "; ".join(found)
+    every = old.workloads[0].sources
+    return "all of them" if len(found) == len(every) else "; ".join(found)
 
 
 def _condition(row: ChangedCondition) -> tuple[object, str, str, str]:

@@ -52,7 +52,7 @@ def dry_run(contract: Contract) -> Iterator[str]:
     # Validated before the first line, even where no backend needs it.
     rough_rates(contract)
     subject = subject_of(contract)
-    yield opening(contract, subject.workload)
+    yield from opening(contract, subject.workloads)
     times: dict[str, list[Estimate]] = {backend: [] for backend in contract.pair.both}
     for backend in contract.pair.both:
         for view in VIEWS:

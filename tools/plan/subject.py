@@ -1,40 +1,46 @@
-"""Finds the workload and the model of a dry run, before any stage has run."""
+"""Finds the workloads and the model of a dry run, before any stage has run."""
 
 from __future__ import annotations
 
 from stages.common.errors import UserError
-from stages.common.files import sha256
-from stages.contract import Contract, DrawnWorkload, HubModel, PackagedModel, SyntheticModel
+from stages.contract import (
+    Contract,
+    DrawnWorkload,
+    HubModel,
+    PackagedModel,
+    SyntheticModel,
+    TextWorkload,
+)
 from stages.documents.matrix import CHECKPOINT_FOLDER, MODEL_FILE, Model
 from stages.documents.model import read_model
-from stages.documents.workload import CanonicalWorkload
+from stages.documents.workload import Workloads
 from stages.packaged.fetch import is_fetched
 from stages.plan.plan import Subject, attention_heads
-from stages.workload import build_workload, read_tokenizer, tokenize_workload
+from stages.workload import build_workloads
 
 
 def subject_of(contract: Contract) -> Subject:
-    """The workload, built anew, and the model, resolved if an earlier run resolved it.
+    """The workloads, built anew, and the model, resolved if an earlier run resolved it.
 
     Raises:
-        UserError: the workload consists of texts whose tokenizer has not been fetched.
+        UserError: a workload consists of texts whose tokenizer has not been fetched.
     """
-    workload = _workload(contract)
+    for name, parameters in contract.workloads.items():
+        if not isinstance(parameters, DrawnWorkload):
+            _check_tokenizer(name, parameters)
+    workloads = Workloads.of(build_workloads(contract))
     model, heads = _resolved(contract) or _unresolved(contract)
-    return Subject(workload, sha256(workload.canonical_bytes()), model, heads)
+    return Subject(workloads, model, heads)
 
 
-def _workload(contract: Contract) -> CanonicalWorkload:
-    parameters = contract.workload
-    if isinstance(parameters, DrawnWorkload):
-        return build_workload(parameters, contract.vocabulary)
-    pinned = parameters.tokenizer
-    if not is_fetched("workload.tokenizer", pinned.package, pinned.version):
+def _check_tokenizer(name: str, parameters: TextWorkload) -> None:
+    """Refuse a workload of texts whose tokenizer would have to be downloaded."""
+    pinned, key = parameters.tokenizer, f"workloads.{name}.tokenizer"
+    if not is_fetched(key, pinned.package, pinned.version):
         raise UserError(
-            f"the workload's texts cannot be tokenized before {pinned.package}"
-            f" {pinned.version} is in the cache; run `dvc repro workload` under this contract"
+            f"{key}: the texts cannot be tokenized before {pinned.package} {pinned.version} is in"
+            " the cache; run `dvc repro workload` under this contract"
         )
-    return tokenize_workload(parameters, contract.vocabulary, read_tokenizer(pinned))
 
 
 def _resolved(contract: Contract) -> tuple[Model, int] | None:

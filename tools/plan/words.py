@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stages.contract import Contract
-from stages.documents.workload import CanonicalWorkload
+from stages.documents.cell import Series
+from stages.documents.workload import CanonicalWorkload, Workloads
 from stages.plan.plan import Plan
-from stages.plan.schedule import cover_sizes, interleaved
+from stages.plan.schedule import all_series, interleaved
 from tools.plan.counts import (
     Row,
     Span,
+    all_probe_requests,
+    cover_of,
     cover_requests,
     probe_requests,
     requests_of,
@@ -34,6 +37,7 @@ class Estimate:
         most_s: the time with every request at its timeout, the maximum without a restart.
         basis: the source of the server's speed.
         includes_start: whether the estimate includes the server's start.
+        without: the workloads at which the server's speed is not known, if it is known at others.
     """
 
     seconds: float | None
@@ -41,42 +45,75 @@ class Estimate:
     most_s: float
     basis: str
     includes_start: bool
+    without: Sequence[str] = ()
 
 
-def estimate(plan: Plan, rates: Rates | None) -> Estimate:
-    """The time of one measurement."""
+def estimate(plan: Plan, rates: Mapping[str, Rates]) -> Estimate:
+    """The time of one measurement.
+
+    Args:
+        plan: of the measurement.
+        rates: of each workload at which the server's speed is known.
+    """
     limits = plan.contract.limits
     most = requests_of(plan).most * limits.call_timeout_s + limits.start_timeout_s
-    if rates is None:
-        return Estimate(None, None, most, "", includes_start=True)
-    items, chunks = len(plan.workload.items), plan.contract.chunk_sizes
-    fastest = max(sorted(chunks), key=rates.of)
-    passes = usual_passes(plan, fastest)
-    # Nearly all probe requests hold the largest number of items that is allowed.
-    held = min(items, plan.contract.probes.most_items or items)
-    probes = probe_requests(plan) * held / rates.of(held)
-    cover = sum(count * size / rates.of(size) for size, count in usual_cover(plan).items())
-    seconds = probes + sum(count * items / rates.of(chunk) for chunk, count in passes.items())
-    seconds += cover + (rates.start_s or 0.0)
+    if without := [name for name in plan.chunk_sizes if name not in rates]:
+        some = tuple(without) if rates else ()
+        return Estimate(None, None, most, "", includes_start=True, without=some)
+    cover = sum(
+        count * size / rates[name].of(size)
+        for name in plan.chunk_sizes
+        for size, count in usual_cover(plan, name).items()
+    )
+    seconds = cover + sum(_request_seconds(plan, name, rates[name]) for name in plan.chunk_sizes)
+    # One server is measured at all of them. So it starts once, whichever of them tells of it.
+    start_s = next((one.start_s for one in rates.values() if one.start_s is not None), None)
     return Estimate(
-        seconds=min(seconds, most),
+        seconds=min(seconds + (start_s or 0.0), most),
         cover_s=cover,
         most_s=most,
-        basis=rates.basis,
-        includes_start=rates.start_s is not None,
+        basis=_basis(plan, rates),
+        includes_start=start_s is not None,
     )
 
 
-def opening(contract: Contract, workload: CanonicalWorkload) -> str:
-    """The first line: target, contract, model and workload."""
+def _request_seconds(plan: Plan, name: str, rates: Rates) -> float:
+    """The seconds of the passes and probes of one workload."""
+    items = len(plan.workloads.by_name[name].items)
+    fastest = max(sorted(plan.chunk_sizes[name]), key=rates.of)
+    passes = usual_passes(plan, name, fastest)
+    # Nearly all probe requests hold the largest number of items that is allowed.
+    held = min(items, plan.contract.probes.most_items or items)
+    probes = probe_requests(plan, name) * held / rates.of(held)
+    return probes + sum(count * items / rates.of(chunk) for chunk, count in passes.items())
+
+
+def _basis(plan: Plan, rates: Mapping[str, Rates]) -> str:
+    """The source of the rates, or each workload's where they are not the same."""
+    found = {name: rates[name].basis for name in plan.chunk_sizes}
+    if len(set(found.values())) == 1:
+        return next(iter(found.values()))
+    return "; ".join(f"{name}: {basis}" for name, basis in found.items())
+
+
+def opening(contract: Contract, workloads: Workloads) -> Iterator[str]:
+    """The first lines: target, contract, model and workloads."""
+    by_name, identity = workloads.by_name, contract.identity
+    start = f"target {identity.target}, contract {identity.contract}: {contract.model.title}"
+    if len(by_name) == 1:
+        (only,) = by_name.values()
+        yield f"{start}, {_shape(only)}"
+        return
+    yield f"{start}, {len(by_name)} workloads"
+    yield from (f"  {name}: {_shape(workload)}" for name, workload in by_name.items())
+
+
+def _shape(workload: CanonicalWorkload) -> str:
     items = workload.items
     tokens = sorted({len(item) for item in items})
     lengths = f"{tokens[0]}" if len(tokens) == 1 else f"{tokens[0]} to {tokens[-1]}"
-    return (
-        f"target {contract.identity.target}, contract {contract.identity.contract}:"
-        f" {contract.model.title}, 1 query of {len(workload.query):,} tokens,"
-        f" {len(items):,} items of {lengths} tokens"
-    )
+    counted = "1 item" if len(items) == 1 else f"{len(items):,} items"
+    return f"1 query of {len(workload.query):,} tokens, {counted} of {lengths} tokens"
 
 
 def lines_of(
@@ -101,14 +138,22 @@ def lines_of(
         yield f"    {shlex.join(plan.settings)}"
     if plan.model.revision is not None and not plan.model.sha256:
         yield f"    ({plan.model.revision} is a commit once the stage checkpoint has resolved it)"
-    yield f"  items scored: {plan.scoring().named}"
+    yield f"  items scored: {_scored(plan)}"
     yield "  passes"
     yield from (f"    {line}" for line in _order(plan))
     yield from (f"    {line}" for line in _table(rows_of(plan)))
-    yield f"  requests: {_span(requests_of(plan))}, of which {probe_requests(plan)} probe"
-    if plan.cover_times():
+    yield f"  requests: {_span(requests_of(plan))}, of which {all_probe_requests(plan)} probe"
+    if any(plan.cover_times().values()):
         yield f"  cover: {_span(cover_requests(plan))} of these requests{_cover_time(time)}"
     yield f"  time: {time_words(time)}"
+
+
+def _scored(plan: Plan) -> str:
+    """The mode, or each workload's where they are not the same."""
+    modes = {name: plan.scoring(name).named for name in plan.chunk_sizes}
+    if len(set(modes.values())) == 1:
+        return next(iter(modes.values()))
+    return "; ".join(f"{name} {mode}" for name, mode in modes.items())
 
 
 def _cover_time(time: Estimate) -> str:
@@ -116,24 +161,33 @@ def _cover_time(time: Estimate) -> str:
 
 
 def _order(plan: Plan) -> Iterator[str]:
-    passes, chunks = plan.contract.passes, plan.contract.chunk_sizes
-    yield f"first warm-up, by chunk size: {_listed(sorted(chunks))}"
-    if plan.cover_times():
-        yield f"then the cover, untimed, by items in a request: {_listed(cover_sizes(chunks))}"
-    order = [key.chunk_size for key in interleaved("sweep", chunks, 1, passes.seed)]
+    passes, chunks = plan.contract.passes, plan.chunk_sizes
+    by, of_each = (" workload and", ", of each workload") if len(chunks) > 1 else ("", "")
+    warmed = {name: sorted(chunks[name]) for name in sorted(chunks)}
+    yield f"first warm-up, by{by} chunk size: {_listed(warmed)}"
+    covered = {name: sizes for name in chunks if (sizes := cover_of(plan, name))}
+    if covered:
+        yield f"then the cover, untimed, by{by} items in a request: {_listed(covered)}"
+    order = [key.series for key in interleaved("sweep", all_series(chunks), 1, passes.seed)]
     turns = ", every second one backwards" if passes.sweep > 1 else ""
-    yield f"then sweep, {_rounds(passes.sweep)}{turns}: {_listed(order)}"
-    one = "1, " if 1 in chunks else ""
-    yield f"then confirm, {_rounds(passes.confirm)}: {one}the sweep's fastest and its neighbours"
+    yield f"then sweep, {_rounds(passes.sweep)}{turns}: {_in_turn(order)}"
+    one = "1, " if any(1 in sizes for sizes in chunks.values()) else ""
+    yield (
+        f"then confirm, {_rounds(passes.confirm)}: {one}the sweep's fastest and its"
+        f" neighbours{of_each}"
+    )
     if plan.is_reference:
         yield f"then answers, untimed, {_rounds(passes.confirm)}: the others, for the comparison"
     yield "then probes: determinism and isolation"
 
 
 def _table(rows: list[Row]) -> Iterator[str]:
-    yield "chunk size  requests a pass  warm-up  sweep  confirm"
+    names = {row.workload for row in rows}
+    # A workload alone needs no column.
+    width = max(map(len, ("workload", *names))) + 2 if len(names) > 1 else 0
+    yield "workload".ljust(width)[:width] + "chunk size  requests a pass  warm-up  sweep  confirm"
     for row in rows:
-        yield (
+        yield row.workload.ljust(width)[:width] + (
             f"{row.chunk_size:>10}  {row.calls:>15,}  {_span(row.warmup):>7}"
             f"  {row.sweep:>5}  {_either(row.confirm):>7}"
         )
@@ -143,8 +197,19 @@ def _rounds(count: int) -> str:
     return "1 round" if count == 1 else f"{count} rounds"
 
 
-def _listed(numbers: list[int]) -> str:
-    return " ".join(map(str, numbers))
+def _listed(numbers: Mapping[str, Sequence[int]]) -> str:
+    """Numbers by workload, whose name is left out where there is one alone."""
+    texts = {name: " ".join(map(str, mine)) for name, mine in numbers.items()}
+    if len(texts) == 1:
+        return next(iter(texts.values()))
+    return "; ".join(f"{name} {text}" for name, text in texts.items())
+
+
+def _in_turn(order: Sequence[Series]) -> str:
+    """Workload and chunk size of one pass after the other."""
+    if len({one.workload for one in order}) == 1:
+        return " ".join(str(one.chunk_size) for one in order)
+    return ", ".join(f"{one.workload} {one.chunk_size}" for one in order)
 
 
 def _span(span: Span) -> str:
@@ -160,8 +225,10 @@ def _either(span: Span) -> str:
 def time_words(time: Estimate) -> str:
     """The estimate with its source, or else the upper bound."""
     if time.seconds is None:
+        noun = "workload" if len(time.without) == 1 else "workloads"
+        at = f" at the {noun} {', '.join(time.without)}" if time.without else ""
         return (
-            "unknown, because there is neither a result nor a rough rate of this server;"
+            f"unknown, because there is neither a result nor a rough rate of this server{at};"
             f" at most {duration(time.most_s, at_most=True)}, with every request at its timeout"
         )
     start = "" if time.includes_start else ", without the server's start"

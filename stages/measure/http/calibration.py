@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.common.errors import UserError
+from stages.documents.cell import Series
 from stages.measure.http.client import ScoreConnection
 from stages.measure.http.exchange import ScoreRequest, exchange
 from stages.measure.http.instant import ITEMS_HEADER
@@ -32,41 +33,41 @@ class CalibrationPass:
     """One pass to time, as a measurement would send it.
 
     Attributes:
-        chunk_size: items per call asked for.
+        series: its workload, and the items per call asked for.
         requests: in order.
     """
 
-    chunk_size: int
+    series: Series
     requests: list[ScoreRequest]
 
 
 def calibrate(
     passes: Sequence[CalibrationPass], *, labels: int, repetitions: int = 5
-) -> dict[int, float]:
+) -> dict[Series, float]:
     """Time each pass against a server that answers at once.
 
     Passes are interleaved in an order that alternates direction, so that drift does not
     land on one chunk size. One uncounted round precedes the timed ones.
 
     Args:
-        passes: one per chunk size.
+        passes: one per workload and chunk size.
         labels: scores per item.
         repetitions: timed rounds, at least 1.
 
     Returns:
-        Median seconds per pass, by chunk size, in the order of ``passes``.
+        Median seconds per pass, in the order of ``passes``.
 
     Raises:
         UserError: the server could not be started or a call failed.
     """
-    seconds: dict[int, list[float]] = {p.chunk_size: [] for p in passes}
+    seconds: dict[Series, list[float]] = {p.series: [] for p in passes}
     with instant_server(labels) as url, ScoreConnection(url, CALL_TIMEOUT_S) as connection:
         for repetition in range(repetitions + 1):
             for planned in passes if repetition % 2 else reversed(passes):
                 took = time_pass(connection, planned)
                 if repetition:
-                    seconds[planned.chunk_size].append(took)
-    return {chunk_size: statistics.median(taken) for chunk_size, taken in seconds.items()}
+                    seconds[planned.series].append(took)
+    return {series: statistics.median(taken) for series, taken in seconds.items()}
 
 
 def time_pass(connection: ScoreConnection, planned: CalibrationPass) -> float:

@@ -64,6 +64,7 @@ class PassFinished(Record):
 
     Attributes:
         finished_at: in UTC.
+        workload_sha256: of the workload that it scored.
         calls: its calls; their times are on the timeline of the whole matrix.
         faults: counted over all processes, this pass included.
         load: of this process so far.
@@ -73,6 +74,7 @@ class PassFinished(Record):
 
     kind: Literal["pass"] = "pass"
     finished_at: str
+    workload_sha256: str
     calls: Annotated[list[CallRecord], Field(min_length=1)]
     faults: FaultCounts
     load: LoadAccount

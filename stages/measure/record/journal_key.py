@@ -82,7 +82,9 @@ def journal_key(
     identity: ServerIdentity | None = None,
     passed: Mapping[str, str] | None = None,
 ) -> str:
-    """A hash of everything that decides what is measured and where, without git.
+    """A hash of everything that decides how passes are measured and where, without git.
+
+    The workloads are left out, because every pass in a journal names its own.
 
     It includes the shell's variables that a server gets (``passed``), such as the choice of a GPU.
     It leaves out the amount of memory, which a kernel reports slightly differently at each boot.
@@ -93,7 +95,6 @@ def journal_key(
                 "backend": plan.backend,
                 "view": plan.view,
                 "contract": plan.contract.model_dump(mode="json"),
-                "workload": plan.workload_sha256,
                 "nonce": plan.nonce,
                 "model": plan.model.sha256,
                 "environment": environment_sha256,

@@ -6,14 +6,14 @@ import contextlib
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from stages.documents.cell import PassKey
+from stages.documents.cell import PassKey, Series
 from stages.documents.matrix import CallRecord
 from stages.machine.host import utc_now
 from stages.machine.other_work import LoadLog
-from stages.measure.faults import FaultCounts
+from stages.measure.faults import FaultCounts, of_workloads
 from stages.measure.record.journal import (
     Journal,
     PassFinished,
@@ -30,19 +30,28 @@ class Ledger:
 
     Args:
         journal: holds the passes of earlier processes and receives this one's.
+        workloads: name to SHA-256 of those that are measured. Passes of others in the journal do
+            not count.
         compile_cache_entries: compiled programs in the cache now.
 
     Attributes:
         records: every call, in measuring order, on one timeline.
         load: of the machine during this process.
         earlier: the passes of earlier processes.
+        kept: those of them that count.
         started_at: when the first process began, in UTC.
         compile_cache_entries: compiled programs in the cache before the first server started.
         measurement: its id, the same in all its processes.
     """
 
-    def __init__(self, journal: Journal, compile_cache_entries: int | None = None) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        workloads: Mapping[str, str],
+        compile_cache_entries: int | None = None,
+    ) -> None:
         self._journal = journal
+        self._workloads = workloads
         self._began = time.monotonic()
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self.earlier = history_of(journal.entries)
@@ -50,7 +59,12 @@ class Ledger:
         self.measurement = first.measurement if first else secrets.token_hex(_NAME_BYTES)
         self._offset_ns = self._begin(journal, compile_cache_entries)
         self.load = LoadLog()
-        self.records = [call for p in self.earlier.passes for call in p.calls]
+        self.kept = [
+            one
+            for one in self.earlier.passes
+            if self._workloads.get(one.calls[0].workload) == one.workload_sha256
+        ]
+        self.records = [call for one in self.kept for call in one.calls]
         self._done = {PassKey.of(record) for record in self.records}
 
     def _begin(self, journal: Journal, compile_cache_entries: int | None) -> int:
@@ -81,6 +95,7 @@ class Ledger:
         ]
         entry = PassFinished(
             finished_at=utc_now(),
+            workload_sha256=self._workloads[placed[0].workload],
             calls=placed,
             faults=faults,
             load=self.load.total,
@@ -100,20 +115,23 @@ class Ledger:
         """Whether the pass was measured, or given up."""
         return key in self._done
 
-    def next_run(self, phase: str, chunk_size: int) -> int:
-        """The first run of this phase and chunk size without a record."""
-        runs = (k.run for k in self._done if (k.phase, k.chunk_size) == (phase, chunk_size))
+    def next_run(self, phase: str, series: Series) -> int:
+        """The first run of this phase, workload and chunk size without a record."""
+        runs = (k.run for k in self._done if (k.phase, k.series) == (phase, series))
         return max(runs, default=-1) + 1
 
     @property
     def next_position(self) -> int:
         """The next pass's place in measuring order."""
-        return self.records[-1].position + 1 if self.records else 0
+        # Passes of workloads that are not measured any more keep their places in the journal.
+        earlier = (p.calls[-1].position for p in self.earlier.passes)
+        return max([*earlier, *(r.position for r in self.records[-1:])], default=-1) + 1
 
     @property
     def next_session(self) -> int:
         """The number of the next server session: above that of any session with calls."""
-        return max((record.session for record in self.records), default=-1) + 1
+        earlier = (p.calls[-1].session for p in self.earlier.passes)
+        return max([*earlier, *(r.session for r in self.records)], default=-1) + 1
 
     @property
     def passes(self) -> int:
@@ -125,17 +143,19 @@ class Ledger:
         """Server sessions to which a pass was sent."""
         return len({record.session for record in self.records if record.start_ns is not None})
 
-    @property
-    def fallbacks(self) -> int | None:
-        """Requests of all passes that fell back; ``None`` where no pass tells."""
-        told = {r.position: r.fallbacks for r in self.records if r.fallbacks is not None}
+    def fallbacks(self, workload: str) -> int | None:
+        """Requests of all passes of a workload that fell back; ``None`` where no pass tells."""
+        mine = (r for r in self.records if r.workload == workload)
+        told = {r.position: r.fallbacks for r in mine if r.fallbacks is not None}
         return sum(told.values()) if told else None
 
     @property
     def faults(self) -> FaultCounts:
-        """The counts of earlier processes."""
+        """The counts of earlier processes, without those of workloads that have changed since."""
         passes = self.earlier.passes
-        return passes[-1].faults if passes else FaultCounts()
+        last = {p.calls[0].workload: p.workload_sha256 for p in passes}
+        same = {name for name, digest in last.items() if self._workloads.get(name) == digest}
+        return of_workloads(passes[-1].faults, same) if passes else FaultCounts()
 
     @property
     def foreign_cpu(self) -> float | None:

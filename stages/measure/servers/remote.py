@@ -164,7 +164,7 @@ class RemoteServer:
                     dtype=plan.contract.launch.dtype,
                     flags=plan.contract.flags,
                     defaults=plan.driver.reported_defaults(plan.contract.flags),
-                    items=max(plan.contract.chunk_sizes),
+                    items=max(max(sizes) for sizes in plan.chunk_sizes.values()),
                 ),
                 same_machine=here,
                 compiles_hidden=plan.driver.compile_pattern is not None,
@@ -176,12 +176,13 @@ class RemoteServer:
         return identity
 
     def _check_item_order(self, identity: ServerIdentity) -> None:
-        mode = self._plan.scoring(identity.elsewhere).mode
-        if self._plan.workload.item_first and mode in MULTI_ITEM_MODES:
-            raise UserError(
-                f"by its settings it scores items {mode} and ignores item_first,"
-                " but the contract wants True (workload.item_first)"
-            )
+        for name, workload in self._plan.workloads.by_name.items():
+            mode = self._plan.scoring(name, identity.elsewhere).mode
+            if workload.item_first and mode in MULTI_ITEM_MODES:
+                raise UserError(
+                    f"by its settings it scores items {mode} and ignores item_first,"
+                    f" but the contract wants True (workloads.{name}.item_first)"
+                )
 
     def _ask(self, connection: ScoreConnection, path: str) -> Info:
         try:
@@ -261,11 +262,11 @@ def first_contact(plan: Plan, api_key: str | None) -> FirstContact:
         UserError: it is not.
     """
     server = RemoteServer(plan, api_key)
-    limits = plan.contract.limits
+    limits, workload = plan.contract.limits, next(iter(plan.workloads.by_name.values()))
     with server.connect(limits.call_timeout_s) as connection:
         try:
             server.wait_until_healthy(
-                lambda: probe_server(connection, plan.workload), limits.start_timeout_s
+                lambda: probe_server(connection, workload), limits.start_timeout_s
             )
         except ServerDiedError as death:
             raise UserError(server.not_healthy(death.detail)) from death

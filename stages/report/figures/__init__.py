@@ -1,19 +1,23 @@
 """The report's figures as SVG: the same comparison gives the same bytes.
 
 One figure a file: of every view ``NAME-VIEW.svg``, and ``time_split.svg`` of the whole run. Both
-views of one figure have the same axis, so that they can be read side by side.
+views of one figure have the same axis, so that they can be read side by side. Where several
+workloads were measured, each has a folder of its own, and ``by_workload.svg`` compares them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from stages.contract import VIEWS
-from stages.documents.comparison import Comparison, ViewComparison
+from stages.documents.comparison import Comparison, ComparisonSet, ViewComparison
 from stages.report import format as f
+from stages.report.figures.by_workload import by_workload
 from stages.report.figures.correctness import score_differences
 from stages.report.figures.drawing import STYLE, svg
 from stages.report.figures.isolation import isolation_probe
@@ -58,15 +62,44 @@ TITLES: dict[str, str] = {
 """File name -> what the figure shows, for those who cannot see it."""
 
 
+def draw_set(found: ComparisonSet) -> dict[str, bytes]:
+    """Every figure of a result, by its path below the report's folder."""
+    with _style():
+        if len(found.workloads) == 1:
+            return _below("figures", _of_workload(found.workloads[0]) | _time(found.workloads[0]))
+        drawn = {"by_workload.svg": svg(by_workload(found)), **_time(found.workloads[0])}
+        parts = [
+            _below(f"{one.scope.workload}/figures", _of_workload(one)) for one in found.workloads
+        ]
+        return dict(ChainMap(_below("figures", drawn), *parts))
+
+
 def draw_all(comparison: Comparison) -> dict[str, bytes]:
-    """Every figure, by file name, in the order of ``TITLES``."""
+    """Every figure of one workload, by file name, in the order of ``TITLES``."""
+    with _style():
+        return _of_workload(comparison) | _time(comparison)
+
+
+@contextlib.contextmanager
+def _style() -> Iterator[None]:
     # Nothing of a user's own matplotlibrc may reach the bytes.
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
-        drawn = {
-            f"{name}-{view.view}.svg": svg(draw(comparison, view))
-            for name, (draw, _) in _OF_A_VIEW.items()
-            for view in comparison.views()
-        }
-        return {**drawn, "time_split.svg": svg(time_split(comparison))}
+        yield
+
+
+def _of_workload(comparison: Comparison) -> dict[str, bytes]:
+    return {
+        f"{name}-{view.view}.svg": svg(draw(comparison, view))
+        for name, (draw, _) in _OF_A_VIEW.items()
+        for view in comparison.views()
+    }
+
+
+def _time(comparison: Comparison) -> dict[str, bytes]:
+    return {"time_split.svg": svg(time_split(comparison))}
+
+
+def _below(folder: str, figures: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {f"{folder}/{name}": drawing for name, drawing in figures.items()}

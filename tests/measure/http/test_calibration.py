@@ -14,6 +14,7 @@ from misbehaving import closes, http, misbehaving, says
 from patience import PATIENCE_S, wait_for
 
 from stages.common.errors import UserError
+from stages.documents.cell import Series
 from stages.measure.http.calibration import CalibrationPass, calibrate, instant_server, time_pass
 from stages.measure.http.client import CallFailed, ScoreConnection, encode_call
 from stages.measure.http.decode import decode_scores
@@ -28,7 +29,7 @@ ITEMS = [[i, i + 1, i + 2] for i in range(2000, 2010)]
 def pass_of(chunk_size: int, labels: list[int]) -> CalibrationPass:
     chunks = [ITEMS[at : at + chunk_size] for at in range(0, len(ITEMS), chunk_size)]
     return CalibrationPass(
-        chunk_size=chunk_size,
+        series=Series("w", chunk_size),
         requests=[
             ScoreRequest(
                 encode_call(QUERY, chunk, labels, True, False), len(chunk), len(labels), True
@@ -44,7 +45,7 @@ def test_every_chunk_size_gets_its_cost_even_where_the_last_call_holds_fewer_ite
     began = time.monotonic()
     costs = calibrate(passes, labels=len(labels), repetitions=2)
     took_s = time.monotonic() - began
-    assert list(costs) == [1, 4, 10]
+    assert list(costs) == [Series("w", size) for size in (1, 4, 10)]
     # Medians of two timed rounds each, so that all of it lies within the call.
     assert all(seconds > 0 for seconds in costs.values())
     assert 2 * sum(costs.values()) < took_s

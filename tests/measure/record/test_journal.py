@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from stages.common.errors import UserError
 from stages.contract import parse_contract
-from stages.documents.matrix import CallRecord, Host
+from stages.documents.cell import PassKey, Series
+from stages.documents.matrix import CallRecord, CoverFailure, Host
 from stages.machine.interrupt import Interrupted
 from stages.machine.other_work import LoadAccount
 from stages.measure.faults import FaultCounts
@@ -41,6 +42,7 @@ from stages.plan.plan import Plan, make_plan
 CALL = CallRecord(
     session=0,
     position=0,
+    workload="w",
     phase="sweep",
     chunk_size=4,
     run=0,
@@ -58,6 +60,9 @@ CALL = CallRecord(
     salt=[1, 2],
     scores=[0.1, 0.9],
 )
+
+W = "e" * 64
+"""The hash of the workload ``w``."""
 
 scores = st.floats(0, 1)
 calls = st.builds(
@@ -83,8 +88,9 @@ processes = st.builds(
 passes = st.builds(
     PassFinished,
     finished_at=st.just("2026-01-01T00:00:00+00:00"),
+    workload_sha256=st.just(W),
     calls=st.lists(calls, min_size=1, max_size=3),
-    faults=st.builds(FaultCounts, deaths=st.dictionaries(st.integers(1, 500), st.integers(1, 3))),
+    faults=st.builds(FaultCounts, deaths=st.dictionaries(st.text(max_size=9), st.integers(1, 3))),
     load=st.builds(LoadAccount, foreign_s=scores, all_s=scores),
     seconds=st.dictionaries(st.sampled_from(["sweep", "warmup"]), scores),
     elapsed_s=scores,
@@ -106,6 +112,7 @@ def a_process(monotonic_ns: int = 0, wall_ns: int = 0) -> ProcessStarted:
 def a_pass(*made: CallRecord, **changes: Any) -> PassFinished:
     return PassFinished(
         finished_at="2026-01-01T00:00:09+00:00",
+        workload_sha256=W,
         calls=list(made) or [CALL],
         faults=FaultCounts(),
         load=LoadAccount(),
@@ -283,22 +290,89 @@ def test_a_ledger_goes_on_with_passes_seconds_load_and_sessions(tmp_path: Path) 
             seconds={"sweep": 4.0, "warmup": 0.5},
             elapsed_s=20.0,
             load=LoadAccount(foreign_s=4, all_s=12),
-            faults=FaultCounts(deaths={4: 1}),
+            faults=FaultCounts(deaths={"w/4": 1}),
         ),
     )
     with Journal(tmp_path) as journal:
-        ledger = Ledger(journal, compile_cache_entries=99)
+        ledger = Ledger(journal, {"w": W}, compile_cache_entries=99)
         assert [(r.run, r.position) for r in ledger.records] == [(0, 0), (1, 1), (2, 2)]
         assert (ledger.next_position, ledger.next_session, ledger.sessions) == (3, 4, 3)
-        assert ledger.next_run("sweep", 4) == 3
-        assert ledger.next_run("warmup", 4) == 0
+        assert ledger.next_run("sweep", Series("w", 4)) == 3
+        assert ledger.next_run("warmup", Series("w", 4)) == 0
         assert ledger.seconds("sweep") == 7.0
         assert ledger.seconds("warmup") == 0.5
         assert 30 <= ledger.elapsed_s < 60
         assert ledger.foreign_cpu == 5 / 20
-        assert ledger.faults.deaths == {4: 1}
+        assert ledger.faults.deaths == {"w/4": 1}
         assert ledger.compile_cache_entries == 7
         assert len(ledger.earlier.last) == 2
+
+
+OF_OTHER = replace(CALL, workload="v")
+
+
+def counted(**at: int) -> FaultCounts:
+    """As many faults at these workloads' chunk size 4 as it takes to give it up."""
+    series = {f"{name}/4": count for name, count in at.items()}
+    return FaultCounts(
+        deaths=series,
+        kinds=dict.fromkeys(series, "oom"),
+        restarts=series,
+        other_restarts=1,
+        uncovered=[CoverFailure(workload=name, size=4, status="oom", detail="gone") for name in at],
+        answered=frozenset(series),
+    )
+
+
+def test_a_workload_that_is_added_keeps_the_passes_of_the_others(tmp_path: Path) -> None:
+    write(tmp_path, a_process(), a_pass(), a_pass(replace(CALL, run=1, position=1)))
+    with Journal(tmp_path) as journal:
+        ledger = Ledger(journal, {"w": W, "v": "d" * 64})
+        assert [(r.workload, r.run) for r in ledger.records] == [("w", 0), ("w", 1)]
+        assert ledger.has(PassKey("w", "sweep", 4, 1))
+        assert not ledger.has(PassKey("v", "sweep", 4, 0))
+        assert ledger.next_run("sweep", Series("v", 4)) == 0
+        assert ledger.next_position == 2
+
+
+def test_a_workload_that_changed_loses_its_passes_and_no_other_does(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        a_process(),
+        a_pass(),
+        a_pass(replace(OF_OTHER, position=1, session=1), workload_sha256="d" * 64),
+        a_pass(
+            replace(OF_OTHER, position=2, session=1, run=1),
+            workload_sha256="d" * 64,
+            faults=counted(w=1, v=2),
+        ),
+    )
+    with Journal(tmp_path) as journal:
+        ledger = Ledger(journal, {"w": W, "v": "c" * 64})
+        assert [(r.workload, r.run) for r in ledger.records] == [("w", 0)]
+        assert not ledger.has(PassKey("v", "sweep", 4, 0))
+        assert ledger.next_run("sweep", Series("v", 4)) == 0
+        # Two passes never have the same place, and a new server session is no earlier one.
+        assert (ledger.next_position, ledger.next_session) == (3, 2)
+        assert (ledger.passes, ledger.sessions) == (1, 1)
+        # What the servers failed at was the other workload's.
+        assert ledger.faults == counted(w=1)
+        ledger.keep([replace(OF_OTHER, position=3, session=2)], counted(w=1, v=1))
+    with Journal(tmp_path) as journal:
+        again = Ledger(journal, {"w": W, "v": "c" * 64})
+        assert [(r.workload, r.position) for r in again.records] == [("w", 0), ("v", 3)]
+        assert again.faults == counted(w=1, v=1)
+        assert [one.workload for one in ledger.faults.uncovered] == ["w"]
+
+
+def test_a_workload_that_is_gone_leaves_no_trace_but_its_places(tmp_path: Path) -> None:
+    gone = a_pass(replace(OF_OTHER, position=1), workload_sha256="d" * 64, faults=counted(v=2))
+    write(tmp_path, a_process(), a_pass(), gone)
+    with Journal(tmp_path) as journal:
+        ledger = Ledger(journal, {"w": W})
+        assert {r.workload for r in ledger.records} == {"w"}
+        assert ledger.faults == counted()
+        assert ledger.next_position == 2
 
 
 def test_history_counts_only_processes_that_finished_a_pass() -> None:
@@ -341,7 +415,6 @@ def test_the_same_measurement_in_another_folder_goes_on_with_the_same_journal(pl
     [
         {"flag": 2},
         {"model": "c" * 64},
-        {"workload__seed": 1},
         {"chunk_sizes": [1, 4]},
         {"passes__confirm": 3},
         {"limits__call_timeout_s": 21},
@@ -365,9 +438,20 @@ def test_another_host_environment_or_code_starts_over(plan, changes) -> None:
     assert key(plan(), **changes) != key(plan())
 
 
+def test_other_workloads_that_need_no_other_server_go_on_with_the_same_journal(plan) -> None:
+    # Every pass in it says which workload it is of.
+    assert key(plan(workload__seed=1)) == key(plan())
+    one = bench_contract()["workloads"]["many"]
+    small = {**one, "items": 2, "query_tokens": 12}
+    beside = plan(workloads={"many": one, "small": small})
+    assert key(beside) == key(plan())
+    # A larger one makes a server on a CPU larger, and that is another server.
+    assert key(plan(workloads={"many": one, "long": {**one, "query_tokens": 500}})) != key(plan())
+
+
 def test_another_nonce_starts_over(plan) -> None:
     other = plan()
-    assert key(replace(other, workload=other.workload.in_run("f" * 16))) != key(plan())
+    assert key(replace(other, workloads=other.workloads.in_run("f" * 16))) != key(plan())
 
 
 def test_another_url_or_another_server_behind_it_starts_over(plan) -> None:

@@ -20,10 +20,13 @@ from typing import Any
 import psutil
 import pytest
 from bench import bench_contract, hold, make_bench
+from contracts import WORKLOAD
 from journals import finished_passes
+from measuring import assert_every_planned_pass_once
 from patience import PATIENCE_S, wait_for
 
 from stages.contract import load_contract
+from stages.documents.cell import PassKey
 from stages.documents.matrix import CallRecord, Matrix, read_matrix
 from stages.documents.probes import read_probes
 from stages.environments.build import cache_root
@@ -135,7 +138,7 @@ def assert_whole(matrix: Matrix) -> None:
     """Every planned pass once with all its calls, in one rising order."""
     made = rows(matrix)
     assert {r.status for r in made} == {"ok"}
-    confirmed = matrix.provenance.confirm_chunk_sizes
+    confirmed = matrix.provenance.workloads[WORKLOAD].confirm_chunk_sizes
     wanted = {("sweep", c, r): 4 // c for c in (1, 2, 4) for r in range(3)}
     wanted |= {("confirm", c, r): 4 // c for c in confirmed for r in range(2)}
     found = Counter((r.phase, r.chunk_size, r.run) for r in made)
@@ -365,3 +368,52 @@ def test_who_waits_can_be_interrupted(harness) -> None:
     assert first.poll() is None
     first.terminate()
     first.communicate(timeout=PATIENCE_S)
+
+
+MANY = {**bench_contract()["workloads"][WORKLOAD], "items": 4, "query_tokens": 16}
+FEW = {**MANY, "items": 2, "query_tokens": 12}
+"""It needs no larger server than the other, so it may come and go without another server."""
+
+
+@pytest.mark.parametrize(
+    ("after", "dropped"),
+    [
+        ({"few": FEW, "many": MANY}, set()),
+        ({"few": FEW, "many": MANY, "new": {**FEW, "seed": 5}}, set()),
+        ({"few": {**FEW, "seed": 5}, "many": MANY}, {"few"}),
+        ({"few": FEW, "many": {**MANY, "item_first": True}}, {"many"}),
+        ({"many": MANY}, {"few"}),
+    ],
+    ids=["nothing", "one is added", "one is changed", "the other is changed", "one is gone"],
+)
+def test_killed_and_run_with_other_workloads_the_passes_of_the_same_ones_stay(
+    harness, after: dict[str, Any], dropped: set[str]
+) -> None:
+    made: Harness = harness(workloads={"few": FEW, "many": MANY})
+    made.hold(PROBES)
+    process = made.start()
+    wait_for(new_passes(made, "confirm", 2), "no pass was confirmed")
+    process.kill()
+    process.communicate()
+    wait_for(lambda: made.processes() == [])
+    made.release()
+    before = made.passes()
+    assert {p.calls[0].workload for p in before} == {"few", "many"}
+
+    make_bench(made.folder, bench_contract("--hold", str(made.held), workloads=after))
+    code, said = made.run()
+    assert code == 0, said
+    stay = [p for p in before if p.calls[0].workload not in dropped]
+    assert f"going on after {len(stay)} passes" in said
+    matrix = made.matrix()
+    sizes = {name: [1, 2] if name != "many" else [1, 2, 4] for name in after}
+    assert_every_planned_pass_once(matrix, sizes, 3, 2)
+    found: dict[PassKey, list[CallRecord]] = {}
+    for record in rows(matrix):
+        found.setdefault(PassKey.of(record), []).append(record)
+    assert {PassKey.of(p.calls[0]): p.calls for p in stay}.items() <= found.items()
+    # What was measured of a workload that has changed since is measured anew.
+    places = {p.calls[0].position for p in before if p not in stay}
+    assert not places & {calls[0].position for calls in found.values()}
+    probes = read_probes(made.folder / OUTPUT / "probes.parquet")
+    assert probes.provenance.targets.keys() == after.keys() == set(probes.frame["workload"])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from bench import SCORING_SERVER, bench_contract, inside, make_bench
+from contracts import WORKLOAD
 from hostile import PROXIES
 from misbehaving import closes, hangs, http, misbehaving, refused_url, resets, says
 
@@ -97,8 +98,8 @@ def test_a_server_that_is_gone_is_reported(tmp_path) -> None:
 
 def test_scored_calls_go_straight_to_the_server_in_whatever_shell(shell, tmp_path) -> None:
     command = [sys.executable, SCORING_SERVER]
-    made = plan_at(tmp_path, "http://127.0.0.1:1")
+    workload = plan_at(tmp_path, "http://127.0.0.1:1").workloads.by_name[WORKLOAD]
     log = tmp_path / "log"
     with Server(command, server_environment({}, {}), log) as server, server.connect(20) as one:
-        server.wait_until_healthy(lambda: probe_server(one, made.workload), 60)
-        assert probe_server(one, made.workload) is None
+        server.wait_until_healthy(lambda: probe_server(one, workload), 60)
+        assert probe_server(one, workload) is None

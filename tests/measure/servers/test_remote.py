@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 from bench import bench_contract, hold, inside, make_bench
+from contracts import WORKLOAD
 from elsewhere import SECRET, ByHand, told_by
 from journals import finished_passes
 from patience import PATIENCE_S, wait_for
@@ -25,6 +26,7 @@ from patience import PATIENCE_S, wait_for
 from stages.common.errors import UserError, one_line
 from stages.common.shell import clean_environ
 from stages.contract import Contract, parse_contract
+from stages.documents.cell import Series
 from stages.documents.matrix import Matrix, read_matrix
 from stages.environments.build import cache_root
 from stages.measure.record.journal import PassFinished
@@ -73,7 +75,8 @@ class Place:
     def start_held(self) -> subprocess.Popen[str]:
         """Start the server and a measurement that is in the middle of its sweep and stays there."""
         held, passes = self.folder.parent / "held", self.made.passes
-        sweep = interleaved("sweep", self.made.chunk_sizes, passes.sweep, passes.seed)
+        series = [Series(WORKLOAD, size) for size in self.made.chunk_sizes_of(WORKLOAD)]
+        sweep = interleaved("sweep", series, passes.sweep, passes.seed)
         hold(held, self.made, *((key.phase, key.chunk_size, key.run) for key in sweep[3:]))
         self.server.start(self.told(), "--hold", str(held))
         process = self.start()
@@ -127,7 +130,7 @@ def test_the_scoring_mode_follows_from_its_report(place) -> None:
     made.server.start(made.told(multi_item_enable_prefill_extend=True))
     code, said = made.measure()
     assert code == 0, said
-    found = made.matrix.provenance.run.scoring
+    found = made.matrix.provenance.workloads[WORKLOAD].scoring
     assert found is not None
     assert (found.mode, found.told_by, found.fallbacks) == ("prefill_extend", "server", None)
 
@@ -146,7 +149,7 @@ def test_one_that_reports_settings_that_ignore_item_first_is_refused(place, sett
     assert code == 1, said
     assert said.splitlines()[-1] == (
         f"error: {made.server.url}: refused: by its settings it scores items {mode} and ignores"
-        " item_first, but the contract wants True (workload.item_first)"
+        " item_first, but the contract wants True (workloads.many.item_first)"
     )
     assert made.passes() == []
 
@@ -162,7 +165,7 @@ def test_a_server_at_a_url_is_measured_whole_and_left_as_it_was(place) -> None:
     assert made.server.lives
     calls, found = made.matrix.calls, made.matrix.provenance
     assert set(calls["status"]) == {"ok"}
-    confirmed = found.confirm_chunk_sizes
+    confirmed = found.workloads[WORKLOAD].confirm_chunk_sizes
     runs = Counter(calls.select("phase", "chunk_size", "run").unique().rows())
     wanted = {("sweep", c, r) for c in (1, 2, 4) for r in range(3)}
     wanted |= {("confirm", c, r) for c in confirmed for r in range(2)}

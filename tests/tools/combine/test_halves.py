@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from contracts import PAIR, ROOT, contract, raw_contract
+from contracts import PAIR, ROOT, contract, pipeline, raw_contract
 
 from tools.combine.halves import (
     DELIMITERS,
@@ -76,7 +76,12 @@ def test_a_half_measured_under_the_contract_in_force_counts(lock: dict[str, Entr
         (
             {"chunk_sizes": [4, 32]},
             ["nonce", *JAX, *PYTORCH],
-            "with chunk_sizes = [1, 2, 4, 8, 16, 32], but params.yaml says [4, 32]",
+            "with chunk_sizes = [1, 4, 16], but params.yaml says [4, 32]",
+        ),
+        (
+            {"workload__items": 33},
+            ["workload"],
+            "with workloads.many.items = 32, but params.yaml says 33",
         ),
         (
             {"backends__pytorch__unavailable": "quota 0"},
@@ -95,6 +100,7 @@ def test_a_half_measured_under_the_contract_in_force_counts(lock: dict[str, Entr
         ),
         # Nothing measured depends on these.
         ({"gate__max_abs_diff": 0.03, "identity__target": "tpu"}, [], ""),
+        ({"mix__home": {"many": 1}}, [], ""),
     ],
 )
 def test_a_parameter_that_was_another_one_is_named_with_both_values(
@@ -136,10 +142,8 @@ def test_of_many_parameters_three_are_named_and_the_rest_counted(lock: dict[str,
 def test_a_half_measured_on_another_checkpoint_or_workload_is_named(
     lock: dict[str, Entry],
 ) -> None:
-    # The nonce is drawn for the workload, so it is of the other one too.
-    stages = {WORKLOAD: ["nonce", *JAX, *PYTORCH], "data/checkpoint": [*JAX, *PYTORCH]}
+    stages = {WORKLOAD: [*JAX, *PYTORCH], "data/checkpoint": [*JAX, *PYTORCH]}
     in_force = {path: lock["oracle"].deps[path] for path in stages}
-    lock["nonce"] = drawn("1" * 32, in_force[WORKLOAD])
     assert on_other_data(lock, in_force, PAIR) == []
     for path in stages:
         found = on_other_data(lock, in_force | {path: "0123456789abcdef"}, PAIR)
@@ -160,21 +164,16 @@ def under(nonce: str, stage: Entry) -> Entry:
     return Entry(written)
 
 
-def drawn(nonce: str, workload: str) -> Entry:
-    """The stage nonce, on this workload."""
-    return Entry(
-        {
-            "deps": [{"path": WORKLOAD, "hash": "md5", "md5": workload}],
-            "outs": [{"path": NONCE, "hash": "md5", "md5": nonce}],
-        }
-    )
+def drawn(nonce: str) -> Entry:
+    """The stage nonce."""
+    return Entry({"deps": [], "outs": [{"path": NONCE, "hash": "md5", "md5": nonce}]})
 
 
 def test_a_half_measured_under_another_nonce_is_named(lock: dict[str, Entry]) -> None:
     ours, theirs = "1" * 32, "2" * 32
     halves = dict.fromkeys(JAX, ours) | dict.fromkeys(PYTORCH, theirs)
     lock |= {stage: under(nonce, lock[stage]) for stage, nonce in halves.items()}
-    lock["nonce"] = drawn(ours, lock["oracle"].deps[WORKLOAD])
+    lock["nonce"] = drawn(ours)
     found = on_other_data(lock, {NONCE: ours}, PAIR)
     assert [p.stage for p in found] == PYTORCH
     told = refusal(found, needed(PAIR), contract())
@@ -186,19 +185,26 @@ def test_a_half_measured_under_another_nonce_is_named(lock: dict[str, Entry]) ->
     )
 
 
-def test_a_nonce_drawn_on_another_workload_is_named(lock: dict[str, Entry]) -> None:
-    workload, other = lock["oracle"].deps[WORKLOAD], "9" * 32
-    lock["nonce"] = drawn("1" * 32, workload)
-    assert on_other_data(lock, {WORKLOAD: workload}, PAIR) == []
-    lock["nonce"] = drawn("1" * 32, other)
-    found = on_other_data(lock, {WORKLOAD: workload}, PAIR)
-    assert [p.stage for p in found] == ["nonce"]
+def test_a_workload_that_only_the_contract_has_is_named(lock: dict[str, Entry]) -> None:
+    raw = raw_contract()
+    raw["workloads"]["more"] = raw["workloads"]["many"]
+    found = of_another_contract(lock, raw, "", PAIR)
+    assert [p.stage for p in found] == ["workload"]
     told = refusal(found, needed(PAIR), contract())
-    assert told == (
-        f"nonce was made on another {WORKLOAD} (99999999) than the one in force ({workload[:8]}):"
-        " under this contract, run `dvc repro workload checkpoint nonce` on one machine, commit,"
+    assert told.startswith(
+        'workload was made with workloads.more.kind = nothing, but params.yaml says "drawn", and'
+    )
+    assert told.endswith(
+        ": under this contract, run `dvc repro workload checkpoint nonce` on one machine, commit,"
         " `dvc push` and `git push`, and measure both halves after it"
     )
+
+
+def test_the_nonce_is_the_same_for_every_workload() -> None:
+    # So a workload may be added, and what is measured of the others is kept.
+    read = pipeline()["stages"]["nonce"]
+    assert not [path for path in read["deps"] if path.startswith("data/")]
+    assert "workloads" not in read["params"]
 
 
 def test_other_code_is_named_and_data_is_not() -> None:

@@ -9,15 +9,22 @@ import numpy as np
 import pytest
 
 from stages.contract import VIEWS, Backend, RankingGate, View
-from stages.documents.comparison import Cell, Comparison, PassTime, Ranking, ViewComparison
+from stages.documents.comparison import (
+    Cell,
+    Comparison,
+    ComparisonSet,
+    PassTime,
+    Ranking,
+    ViewComparison,
+)
 from tools.diff.changes import (
     CHANGED,
     CellChange,
-    cell_changes,
     obstacles,
     ranking_changes,
     score_changes,
 )
+from tools.diff.changes import cell_changes as changes_of_sets
 from tools.diff.conditions import changed_conditions
 from tools.diff.words import NamedComparison, changes_markdown
 
@@ -63,6 +70,17 @@ def only(view: View, cells: dict[tuple[Backend, int], list[float]]) -> Compariso
     empty = made.view_of(next(v for v in VIEWS if v != view), [])
     mine = timed(view, cells)
     return made.comparison(*((mine, empty) if view == "portable" else (empty, mine)))
+
+
+def cell_changes(old: Comparison, new: Comparison, at_least: float) -> list[CellChange]:
+    """The changes of one workload alone."""
+    return changes_of_sets(made.comparison_set(old), made.comparison_set(new), at_least)
+
+
+def page(old: Comparison, new: Comparison) -> str:
+    """The page of one workload alone."""
+    sides = zip("AB", map(made.comparison_set, (old, new)), strict=True)
+    return changes_markdown(*(NamedComparison(name, one) for name, one in sides), FIVE_PERCENT)
 
 
 def words(changes: list[CellChange]) -> list[str]:
@@ -284,13 +302,15 @@ def test_scores_are_told_when_the_verdict_changed_or_the_difference_grew_tenfold
 
 
 def test_another_pair_is_an_obstacle_and_the_page_says_so() -> None:
-    old = made.comparison(*(made.speeds(view, {1: 10.0}, {1: 5.0}) for view in VIEWS))
+    one = made.comparison(*(made.speeds(view, {1: 10.0}, {1: 5.0}) for view in VIEWS))
+    old = made.comparison_set(one)
     text = old.model_dump_json().replace("pytorch", "toy").replace("PyTorch", "Toy")
-    new = Comparison.model_validate_json(text)
-    assert obstacles(old, new) == ["other backends (JAX and PyTorch before, JAX and Toy now)"]
-    page = changes_markdown(NamedComparison("HEAD", old), NamedComparison(None, new), FIVE_PERCENT)
-    assert "These runs cannot be compared: the new one has other backends" in page
-    assert "the winner was" not in page
+    new = ComparisonSet.model_validate_json(text)
+    said = ["other backends (JAX and PyTorch before, JAX and Toy now)"]
+    assert obstacles(one, new.workloads[0]) == said
+    text = changes_markdown(NamedComparison("HEAD", old), NamedComparison(None, new), FIVE_PERCENT)
+    assert "These runs cannot be compared: the new one has other backends" in text
+    assert "the winner was" not in text
 
 
 def in_order(ranking: Ranking) -> Comparison:
@@ -322,15 +342,10 @@ FLIPPED = made.reordered()
 def test_an_order_is_told_when_it_got_worse(was: Ranking, now: Ranking, told: bool) -> None:
     sides = in_order(was), in_order(now)
     assert bool(ranking_changes(*sides)) is told
-    page = changes_markdown(NamedComparison("A", sides[0]), NamedComparison("B", sides[1]), 0.05)
-    assert ("- Order of the items, JAX, portable view, chunk size 8: " in page) is told
+    assert ("- Order of the items, JAX, portable view, chunk size 8: " in page(*sides)) is told
 
 
 def test_the_row_of_the_ranking_stands_where_its_verdict_changed() -> None:
-    def page(*sides: Comparison) -> str:
-        old, new = (NamedComparison(name, one) for name, one in zip("AB", sides, strict=True))
-        return changes_markdown(old, new, 0.05)
-
     kept, changed = in_order(made.KEPT), in_order(FLIPPED)
     text = page(kept, changed)
     assert "| Portable | ranking | kept: the order is kept in 1 of 1 JAX cell (" in text
@@ -341,7 +356,8 @@ def test_the_row_of_the_ranking_stands_where_its_verdict_changed() -> None:
 def test_another_gate_of_the_ranking_is_another_condition() -> None:
     old = in_order(made.KEPT)
     gate = old.gate.model_copy(update={"ranking": RankingGate(min_tau=0.99, max_flips=0)})
-    (found,) = changed_conditions(old, old.model_copy(update={"gate": gate}))
+    sides = (old, old.model_copy(update={"gate": gate}))
+    (found,) = changed_conditions(*map(made.comparison_set, sides))
     assert (found.name, found.before, found.after) == (
         "gate.ranking",
         "reported, bars no cell",

@@ -17,10 +17,16 @@ from contracts import BACKENDS, ROOT
 from markdown_it import MarkdownIt
 
 from stages.contract import VIEWS, Backend, View
-from stages.documents.comparison import Comparison, MatrixSource, PassTime, ViewComparison
+from stages.documents.comparison import (
+    Comparison,
+    ComparisonSet,
+    MatrixSource,
+    PassTime,
+    ViewComparison,
+)
 from stages.documents.matrix import COMPARISON_FILE, Host, ShellVariables
 from tools.diff.command import main
-from tools.diff.conditions import changed_conditions, measured, measured_once
+from tools.diff.conditions import ChangedCondition, changed_conditions, measured, measured_once
 from tools.diff.words import NamedComparison, changes_markdown, signed
 
 # Five passes that vary by a thousandth: every change of 5 % or more is significant.
@@ -89,7 +95,15 @@ def test_a_run_that_took_more_from_the_prefix_cache_says_so_and_only_that_one() 
 
 
 def text(old: Comparison, new: Comparison, at_least: float = 0.05) -> str:
+    return of_sets(made.comparison_set(old), made.comparison_set(new), at_least)
+
+
+def of_sets(old: ComparisonSet, new: ComparisonSet, at_least: float = 0.05) -> str:
     return changes_markdown(NamedComparison("A", old), NamedComparison("B", new), at_least)
+
+
+def conditions(old: Comparison, new: Comparison) -> list[ChangedCondition]:
+    return changed_conditions(made.comparison_set(old), made.comparison_set(new))
 
 
 def first(page: str) -> str:
@@ -250,7 +264,9 @@ def test_every_table_of_the_page_is_one() -> None:
     # A bar in a name or a missing blank line would break a table up.
     old = result(sources=sources(argv=["p", "--a|b", "1"]))
     new = result(FASTER, sources=sources(argv=["p", "--a|b", "2"], dtype="b|f"))
-    page = changes_markdown(NamedComparison("x|y", old), NamedComparison("<b>", new), 0.05)
+    sides = (made.comparison_set(one) for one in (old, new))
+    names = (NamedComparison(name, one) for name, one in zip(("x|y", "<b>"), sides, strict=True))
+    page = changes_markdown(*names, 0.05)
     tokens = MarkdownIt("commonmark").enable("table").parse(page)
     widths: list[int] = []
     for token in tokens:
@@ -277,10 +293,10 @@ def test_flags_versions_and_contract_keys_that_differ_are_listed_once() -> None:
     ]
     new = result(sources=changed)
     scope = new.scope.model_copy(update={"sweep_passes": 9, "chunk_sizes": [1, 4]})
-    found = changed_conditions(old, new.model_copy(update={"scope": scope}))
+    found = conditions(old, new.model_copy(update={"scope": scope}))
     assert [(d.name, d.where, d.before, d.after, d.host) for d in found] == [
-        ("chunk_sizes", "", "1, 8", "1, 4", False),
         ("passes.sweep", "", "5", "9", False),
+        ("workloads.many chunk sizes", "", "1, 8", "1, 4", False),
         ("version", "JAX, both views", "1.2.3", "2.0", False),
         ("--page-size", "JAX, both views", "—", "16", False),
         ("--fast", "JAX, both views", "—", "set", False),
@@ -292,8 +308,7 @@ def test_a_mend_that_only_one_contract_claims_is_a_condition() -> None:
         s.model_copy(update={"segment_mask_mended": s.backend == "jax"}) for s in result().sources
     ]
     assert [
-        (d.name, d.where, d.before, d.after)
-        for d in changed_conditions(result(), result(sources=mended))
+        (d.name, d.where, d.before, d.after) for d in conditions(result(), result(sources=mended))
     ] == [("segment masks fixed, by the contract", "JAX, both views", "no", "yes")]
 
 
@@ -307,23 +322,21 @@ def test_a_mend_that_only_one_contract_claims_is_a_condition() -> None:
 )
 def test_what_follows_from_starting_anew_is_no_difference(argv: list[str]) -> None:
     again = sources(argv=argv, started_at="2026-03-01T10:00:00+00:00", git_commit="beef" * 10)
-    assert changed_conditions(result(), result(sources=again)) == []
+    assert conditions(result(), result(sources=again)) == []
 
 
 def test_another_nonce_is_no_difference_and_hides_no_measurement_that_is_the_same() -> None:
     old, new = result(), result(nonce="f" * 16)
-    assert changed_conditions(old, new) == []
-    assert len(measured_once(old, new)) == 4
-    assert "f" * 16 not in changes_markdown(
-        NamedComparison("old", old), NamedComparison("new", new), 0.05
-    )
+    assert conditions(old, new) == []
+    assert len(measured_once(made.comparison_set(old), made.comparison_set(new))) == 4
+    assert "f" * 16 not in text(old, new)
 
 
 @pytest.mark.parametrize(("repeated", "said"), [(True, "yes"), (None, "not known")])
 def test_requests_sent_twice_are_a_condition_where_a_prefix_cache_could_answer_them(
     repeated: bool | None, said: str
 ) -> None:
-    found = changed_conditions(result(), result(sources=sources(requests_repeated=repeated)))
+    found = conditions(result(), result(sources=sources(requests_repeated=repeated)))
     assert [(d.name, d.where, d.before, d.after, d.host) for d in found] == [
         (
             "requests sent twice to a prefix cache",
@@ -336,19 +349,17 @@ def test_requests_sent_twice_are_a_condition_where_a_prefix_cache_could_answer_t
 
 
 def test_other_work_on_the_machine_is_a_condition_from_a_tenth_on() -> None:
-    found = changed_conditions(result(), result(sources=sources(foreign_cpu=0.25)))
+    found = conditions(result(), result(sources=sources(foreign_cpu=0.25)))
     assert [(d.name, d.before, d.after) for d in found] == [
         ("CPU time taken by other work", "3%", "25%")
     ]
-    assert changed_conditions(result(), result(sources=sources(foreign_cpu=0.09))) == []
+    assert conditions(result(), result(sources=sources(foreign_cpu=0.09))) == []
 
 
 def test_another_gpu_or_other_libraries_are_a_condition_of_the_machine() -> None:
     before = ShellVariables(passed={"CUDA_VISIBLE_DEVICES": "0"}, left_out=["OMP_NUM_THREADS"])
     after = ShellVariables(passed={"CUDA_VISIBLE_DEVICES": "1"}, left_out=[])
-    found = changed_conditions(
-        result(sources=sources(shell=before)), result(sources=sources(shell=after))
-    )
+    found = conditions(result(sources=sources(shell=before)), result(sources=sources(shell=after)))
     assert [(d.name, d.before, d.after, d.host) for d in found] == [
         ("CUDA_VISIBLE_DEVICES", "0", "1", True)
     ], "what no server got is no condition"
@@ -359,7 +370,7 @@ def test_dates_span_all_measurements() -> None:
         made.source("jax", "portable", finished_at="2026-02-12T00:00:00+02:00"),
         made.source("pytorch", "portable", started_at="2026-02-11T09:00:00+00:00"),
     ]
-    assert measured(result(sources=late)) == (
+    assert measured(made.comparison_set(result(sources=late))) == (
         "2026-02-11 09:00 UTC to 2026-02-11 22:00 UTC, at commit c0ffeec"
     )
 
@@ -381,10 +392,14 @@ def run(folder: Path, *command: str) -> str:
     return done.stdout
 
 
+def dumped(comparison: Comparison) -> str:
+    return made.comparison_set(comparison).model_dump_json(indent=1)
+
+
 def write(folder: Path, comparison: Comparison) -> None:
     path = folder / COMPARISON_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(comparison.model_dump_json(indent=1))
+    path.write_text(dumped(comparison))
 
 
 @pytest.fixture
@@ -451,14 +466,14 @@ def test_a_pipeline_in_a_folder_of_a_larger_repository_finds_its_own_result(
 
 def test_an_experiment_is_found_by_its_name(repository: Path) -> None:
     run(repository, "git", "checkout", "-q", ".")
-    (repository / "fast.json").write_text(result(FASTER).model_dump_json())
+    (repository / "fast.json").write_text(dumped(result(FASTER)))
     stage = {
         "cmd": f"cp $(cat which) {COMPARISON_FILE}",
         "deps": ["which"],
         "outs": [{str(COMPARISON_FILE): {"cache": False}}],
     }
     (repository / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"compare": stage}}))
-    (repository / "slow.json").write_text(result().model_dump_json())
+    (repository / "slow.json").write_text(dumped(result()))
     (repository / "which").write_text("slow.json")
     run(repository, "dvc", "init", "-q")
     run(repository, "dvc", "repro", "-q")

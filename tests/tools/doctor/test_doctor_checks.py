@@ -31,7 +31,7 @@ COMMIT = "c1899de289a04d12100db370d81485cdf75e47ca"
 TRAINED = {
     key: section
     for key, section in yaml.safe_load((ROOT / "conf/contract/smollm2.yaml").read_text()).items()
-    if key in {"model", "vocabulary", "workload", "chunk_sizes"}
+    if key in {"model", "vocabulary", "workloads", "chunk_sizes"}
 }
 
 

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from bench import inside
 from click.testing import CliRunner, Result
-from contracts import ROOT, raw_contract
+from contracts import ROOT, committed, raw_contract
 from dvc.utils.hydra import compose_and_dump
 from matrices import matrix, passes
 from misbehaving import refused_url
@@ -175,8 +175,11 @@ def no_tpu() -> None:
         pytest.skip("this machine has a TPU")
 
 
-def test_a_recorded_reason_is_what_the_printed_override_composes(tree, no_tpu) -> None:
-    compose(*ON_TPU)
+@pytest.mark.parametrize("contract", ["contract=quick", "contract=production_small"])
+def test_a_recorded_reason_is_what_the_printed_override_composes(
+    tree, no_tpu, contract: str
+) -> None:
+    compose(contract, *ON_TPU)
     result = doctor("--record")
     assert result.exit_code == 0, "the contract needs nothing of it any more"
     recorded = Path("params.yaml").read_bytes()
@@ -184,13 +187,13 @@ def test_a_recorded_reason_is_what_the_printed_override_composes(tree, no_tpu) -
     assert f"UNAVAILABLE JAX, portable: doctor: {NO_TPU}\n" in result.output
     (line,) = [line for line in result.output.splitlines() if "dvc exp run" in line]
     override = shlex.split(line.partition("add: -S ")[2])[0]
-    assert compose(*ON_TPU, override) == recorded
+    assert compose(contract, *ON_TPU, override) == recorded
     # And it is taken back once it no longer holds, when asked.
-    assert b"doctor: no TPU" in compose(override)
+    assert b"doctor: no TPU" in compose(contract, override)
     assert "CLEAR=1" in doctor().output
     assert load_contract().backends["jax"].unavailable is not None
     assert doctor("--clear").exit_code == 0
-    assert Path("params.yaml").read_bytes() == compose()
+    assert Path("params.yaml").read_bytes() == compose(contract)
 
 
 def test_only_the_named_backend_is_recorded(tree, no_tpu) -> None:
@@ -286,9 +289,13 @@ def test_a_hub_that_cannot_be_reached_blocks_a_hub_model(tree, monkeypatch) -> N
     assert "Connection refused" in sentence
 
 
-def test_a_wrong_contract_is_one_line_as_everywhere(tree) -> None:
-    change(workload__items=0)
+@pytest.mark.parametrize("name", ["few", "many"])
+def test_a_wrong_contract_is_one_line_as_everywhere(tree, name: str) -> None:
+    raw = committed()
+    raw["workloads"][name]["items"] = 0
+    Path("params.yaml").write_text(yaml.safe_dump(raw))
     result = doctor()
     assert result.exit_code == 2
-    assert result.output.startswith("error: params.yaml: workload.items: found 0; allowed: ")
+    key = f"workloads.{name}.items"
+    assert result.output.startswith(f"error: params.yaml: {key}: found 0; allowed: ")
     assert result.output.count("\n") == 1

@@ -1,0 +1,240 @@
+"""The report of several workloads: what holds over all of them, and a page for each."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import comparisons as build
+from click.testing import CliRunner
+from contracts import BACKENDS
+from report_pages import html_of
+
+from stages.documents.comparison import Comparison, ComparisonSet, Crossing, ViewSummary
+from stages.report import by_workload
+from stages.report.command import main
+from stages.report.figures import draw_set
+from stages.report.figures.by_workload import by_workload as by_workload_figure
+from stages.report.figures.drawing import svg
+from stages.report.first_screen import screen_of_set
+from stages.report.html import render_html
+from stages.report.render import render_all
+from stages.report.render_set import merged, render_set
+
+FAST, SLOW = {1: 40.0, 4: 80.0}, {1: 20.0, 4: 50.0}
+
+
+def workload(
+    name: str, jax: dict[int, float], pytorch: dict[int, float], tokens: int, **scope: Any
+) -> Comparison:
+    """A workload whose backends have these items/s by chunk size, in both views."""
+    views = [build.speeds(view, jax, pytorch) for view in ("portable", "best_native")]
+    return build.comparison(*views, workload=name, total_tokens=tokens, **scope)
+
+
+def both_win() -> ComparisonSet:
+    """JAX wins the small workload, PyTorch the large one."""
+    return build.comparison_set(
+        workload("small", FAST, SLOW, 100), workload("large", SLOW, FAST, 9000)
+    )
+
+
+def six() -> ComparisonSet:
+    """The most workloads that a contract here has."""
+    names = ["one", "two", "three", "four", "five", "six"]
+    made = [workload(name, SLOW, FAST, 100 * 2**i) for i, name in enumerate(names)]
+    return build.comparison_set(*made, mixes={"even": {"one": 1.0, "six": 3.0}})
+
+
+@cache
+def folded() -> str:
+    """The page of two workloads."""
+    found = both_win()
+    return render_html(found, render_set(found), draw_set(found))
+
+
+# With one workload the report reads as it always did.
+
+
+def test_the_result_of_one_workload_has_the_pages_of_one_workload() -> None:
+    alone = workload("only", FAST, SLOW, 100)
+    assert render_set(build.comparison_set(alone)) == render_all(alone)
+    page = html_of(alone)
+    assert "<details" not in page
+    assert "By workload" not in page
+
+
+# The answer.
+
+
+def test_the_answer_says_where_the_winner_changes() -> None:
+    said = by_workload.answer(both_win())
+    assert said == (
+        "In both views, JAX is faster in 1 of 2 workloads and PyTorch in 1; the winner changes from"
+        " JAX to PyTorch between 100 and 9,000 total tokens."
+    )
+
+
+def test_one_winner_everywhere_is_told_with_the_mean_ratios() -> None:
+    found = build.comparison_set(
+        workload("small", SLOW, FAST, 100), workload("large", {4: 10.0}, {4: 40.0}, 9000)
+    )
+    # 80 / 50 and 40 / 10: the geometric mean is the root of 1.6 x 4.
+    assert by_workload.answer(found) == (
+        "PyTorch is faster in both workloads and both views: on average 2.53x JAX's items/s in the"
+        " portable view and 2.53x in the best-native view."
+    )
+
+
+def test_workloads_without_a_winner_are_counted_by_why() -> None:
+    tie = build.no_winner(outcome="tie", leader="jax", chunk_size=4, items_per_s=80.0)
+    level = workload("level", FAST, FAST, 500)
+    level = level.model_copy(
+        update={view.view: view.model_copy(update={"winner": tie}) for view in level.views()}
+    )
+    barred = [build.cell(b, "portable", 4, 80.0, **build.BARRED) for b in BACKENDS]
+    none = build.comparison(
+        build.view_of("portable", barred),
+        build.view_of("best_native", barred),
+        workload="barred",
+        total_tokens=700,
+    )
+    found = build.comparison_set(workload("small", FAST, SLOW, 100), level, none)
+    assert by_workload.answer(found) == (
+        "In both views, JAX is faster in 1 of 3 workloads, 1 not decisive, 1 without a winner."
+    )
+    view = found.summary.portable
+    (mean,) = (s for s in by_workload.sentences(view, build.PAIR) if s.startswith("Geometric"))
+    assert mean.endswith(", without barred, where a backend has no eligible cell.")
+
+
+def test_no_winner_anywhere_claims_nothing() -> None:
+    barred = [build.cell(b, "portable", 4, 80.0, **build.BARRED) for b in BACKENDS]
+    views = [build.view_of(view, barred) for view in ("portable", "best_native")]
+    found = build.comparison_set(
+        *(build.comparison(*views, workload=n, total_tokens=t) for n, t in (("a", 1), ("b", 2)))
+    )
+    assert by_workload.answer(found) == "In both views, no workload has a winner."
+    assert "workload has a ratio" in draw_set(found)["figures/by_workload.svg"].decode()
+
+
+def test_more_than_one_change_is_not_told_as_one() -> None:
+    changes = [
+        Crossing(axis="total_tokens", below=1, above=2, winner_below="jax", winner_above="pytorch"),
+        Crossing(axis="total_tokens", below=2, above=5, winner_below="pytorch", winner_above="jax"),
+    ]
+    summary: ViewSummary = both_win().summary.portable.model_copy(update={"crossings": changes})
+    said = by_workload.sentences(summary, build.PAIR)
+    assert said[-1] == (
+        "It does not change only once: the winner changes from PyTorch to JAX between 2 and 5 total"
+        " tokens."
+    )
+
+
+def test_a_mix_is_told_with_its_weights() -> None:
+    said = by_workload.sentences(six().summary.portable, build.PAIR)
+    assert said[-1].startswith("Weighted as in mix even (one 1 and six 3): 0.62x ")
+
+
+# The pages.
+
+
+def test_every_link_and_picture_leads_to_a_page_or_a_figure_that_is_written(
+    tmp_path: Path,
+) -> None:
+    document, out = tmp_path / "comparison.json", tmp_path / "data" / "report"
+    document.write_text(both_win().model_dump_json())
+    done = CliRunner().invoke(main, ["--comparison", str(document), "--output", str(out)])
+    assert done.exit_code == 0, done.output
+    for page in out.rglob("*.md"):
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            target = (page.parent / link).resolve()
+            if "docs" in target.parts or target.name == "README.md":
+                # The report lies in data/report of the project.
+                assert target.parent in (tmp_path / "docs", tmp_path)
+            else:
+                assert target.is_file(), f"{page}: {link}"
+    assert {path.name for path in out.iterdir()} == {
+        *("report.md", "comparison.md", "report.html", "figures", "small", "large"),
+    }
+
+
+def test_the_table_has_every_workload_in_both_views() -> None:
+    report = render_set(both_win())["report.md"]
+    rows = re.findall(r"^\| (portable|best-native) \| (\w+) \| .*$", report, re.MULTILINE)
+    assert rows == [
+        *(("portable", name) for name in ("small", "large")),
+        *(("best-native", name) for name in ("small", "large")),
+    ]
+    assert "| portable | small | 128 + 32 x 8 | 100 | 80.0 at 4 | 50.0 at 4 | 1.60x " in report
+
+
+def test_every_workload_has_the_tables_of_the_report_under_its_own_name() -> None:
+    page = render_set(both_win())["large/report.md"]
+    assert page.startswith("# Workload large: JAX vs PyTorch")
+    for heading in ("Can these scores be trusted?", "Workload contract", "Key findings"):
+        assert f"\n## {heading}\n" in page
+    for heading in ("Provenance", "Where the time went"):
+        assert f"\n## {heading}\n" not in page, "told once, in the report"
+
+
+def test_a_sentence_names_the_workloads_that_it_holds_for() -> None:
+    found = both_win()
+    said = {"small": ["both", "one"], "large": ["both"]}
+    assert merged(found, said) == ["both", "small: one"]
+
+
+def test_what_stands_against_one_workload_is_told_under_its_name() -> None:
+    failing = build.cell(
+        "jax", "portable", 4, 50.0, gate=build.gate("fail", 0.5, 0.1), **build.BARRED
+    )
+    large = workload("large", SLOW, FAST, 9000)
+    large = large.model_copy(update={"portable": build.replaced(large.portable, failing)})
+    found = build.comparison_set(workload("small", FAST, SLOW, 100), large)
+    report = render_set(found)["report.md"]
+    against = report[report.index("What stands against these scores:") :]
+    assert re.search(r"^- large: JAX, portable view, chunk size 4: ", against, re.MULTILINE)
+    screen = screen_of_set(found)
+    assert [badge.word for badge in screen.gate.verdicts] == ["fail in the portable view, large"]
+    assert screen.against
+
+
+def test_one_partial_workload_makes_the_whole_report_partial() -> None:
+    small, large = workload("small", FAST, SLOW, 100), workload("large", SLOW, FAST, 9000)
+    absent: Any = {"jax": "no TPU"}
+    found = build.comparison_set(*(build.without(one, absent) for one in (small, large)))
+    pages = render_set(found)
+    for name in ("report.md", "comparison.md"):
+        assert pages[name].splitlines()[0].endswith(": PARTIAL")
+    # It holds for every workload, so it is said once.
+    assert pages["report.md"].count("> **PARTIAL.**") == 1
+
+
+# The page.
+
+
+def test_every_workload_is_folded_and_nothing_needs_a_script() -> None:
+    page = folded()
+    names = re.findall(r'<details id="(\w+)">\s*<summary><strong>(\w+)</strong>: ', page)
+    assert names == [("small", "small"), ("large", "large")]
+    assert "<script" not in page
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    for target in re.findall(r'href="#([^"]+)"', page):
+        assert target in ids, target
+
+
+def test_the_first_screen_tells_both_views_over_all_workloads() -> None:
+    screen = screen_of_set(both_win())
+    assert [card.name for card in screen.views] == ["Best-native view", "Portable view"]
+    assert "the winner changes from JAX to PyTorch" in screen.views[0].sentence
+    assert screen.gate.verdicts[0].word == "pass in both views of all 2 workloads"
+    assert ("Timed passes", ["120 of 120 succeeded"]) in screen.measured
+
+
+def test_the_same_result_gives_the_same_bytes() -> None:
+    assert render_set(both_win()) == render_set(both_win())
+    drawn = (svg(by_workload_figure(six())) for _ in range(2))
+    assert len(set(drawn)) == 1
