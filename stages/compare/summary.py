@@ -7,7 +7,8 @@ Rules:
 * Ratios are averaged geometrically: the mean of a ratio and of its inverse then agree, which no
   arithmetic mean of ratios does (Fleming and Wallace, Communications of the ACM 29, 1986, 218-221).
 * The winner changes between two workloads that follow one another by size and have different
-  winners. Workloads without a winner are passed over.
+  winners. Workloads without a winner are passed over, and so are those in which only one backend
+  has an eligible cell: that one wins whatever the size.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def crossings(rows: Iterable[AtWorkload], both: Sequence[Backend]) -> list[Cross
         rows: every workload.
         both: the backends.
     """
-    won = [row for row in rows if row.outcome in both]
+    won = [row for row in rows if row.outcome in both and row.items_per_s is not None]
     by_tokens = _changes([(row.total_tokens, row.outcome) for row in won])
     if by_tokens is not None and len(by_tokens) <= 1:
         return [Crossing(axis="total_tokens", **change) for change in by_tokens]

@@ -962,8 +962,8 @@ class ViewSummary(Part):
         mean: over all workloads alike.
         mixes: over those of each scenario, by the contract's weights.
         crossings: where the winner changes: one, if some size orders the workloads so that it
-            changes once; every change over the total tokens otherwise. Workloads without a winner
-            do not count.
+            changes once; every change over the total tokens otherwise. Only workloads with a
+            winner count in which both backends have an eligible cell.
     """
 
     view: View

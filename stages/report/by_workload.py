@@ -11,7 +11,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stages.contract import Backend
@@ -80,10 +80,15 @@ def _row(one: Comparison, view: ViewComparison, summary: ViewSummary) -> Workloa
         candidate=candidate,
         reference=reference,
         ratio=ratio,
-        winner=in_short(view),
+        winner=_winner(view),
         confidence=view.winner.confidence,
         gate=gate_answer(view, one.gate).word,
     )
+
+
+def _winner(view: ViewComparison) -> str:
+    text = in_short(view)
+    return text.replace("a tie (", "not decisive (", 1) if view.winner.outcome == "tie" else text
 
 
 def size(one: Comparison) -> str:
@@ -98,31 +103,35 @@ def _speed(view: ViewComparison, backend: Backend) -> str:
 
 
 def answer(found: ComparisonSet) -> str:
-    """The result of the whole question, in one sentence."""
+    """The result of the whole question: a sentence for both views, or one for each."""
     pair, (portable, native) = found.workloads[0].pair, found.summary.views()
-    alike = [b for b in pair.both if all(_wins_all(view, b) for view in (portable, native))]
-    means = [portable.mean, native.mean]
-    if alike and all(mean.items_per_s and not mean.left_out for mean in means):
+    alike = [b for b in pair.both if all(_ahead_in_all(view, b) for view in (portable, native))]
+    if alike:
         winner = alike[0]
-        one, other = (_towards(mean, winner, pair) for mean in means)
+        one, other = (_towards(view.mean, winner, pair) for view in (portable, native))
         rival = pair.title(pair.other(winner))
         return (
-            f"{pair.title(winner)} is faster in {_every(len(portable.workloads))} workloads and"
-            f" both views: on average {one} {rival}'s items/s in the portable view and {other} in"
-            " the best-native view."
+            f"{pair.title(winner)} wins {_every(len(portable.workloads))} in both views, with on"
+            f" average {one} {rival}'s items/s in the portable view and {other} in the best-native"
+            " view."
         )
     clauses = [_clause(view, pair) for view in (portable, native)]
-    if clauses[0] == clauses[1]:
-        return f"In both views, {clauses[0]}."
-    return f.sentence(f"in the portable view, {clauses[0]}; in the best-native view, {clauses[1]}")
+    outcomes = [[row.outcome for row in view.workloads] for view in (portable, native)]
+    if outcomes[0] == outcomes[1] and clauses[0] == clauses[1]:
+        return f"Both views: {clauses[0]}."
+    return f"Portable view: {clauses[0]}. Best-native view: {clauses[1]}."
 
 
 def _every(total: int) -> str:
-    return "both" if total == 2 else f"all {total}"
+    return "both workloads" if total == 2 else f"all {total} workloads"
 
 
-def _wins_all(view: ViewSummary, backend: Backend) -> bool:
-    return view.wins[backend] == len(view.workloads)
+def _ahead_in_all(view: ViewSummary, backend: Backend) -> bool:
+    """Whether a backend wins every workload, and has more items/s in each."""
+    candidate = backend in view.wins and backend == next(iter(view.wins))
+    ratios = [row.items_per_s for row in view.workloads]
+    ahead = [r is not None and r != 1 and (r > 1) == candidate for r in ratios]
+    return view.wins[backend] == len(ratios) and all(ahead)
 
 
 def _towards(mean: WeightedRatio, backend: Backend, pair: Pair) -> str:
@@ -132,31 +141,71 @@ def _towards(mean: WeightedRatio, backend: Backend, pair: Pair) -> str:
 
 
 def _clause(view: ViewSummary, pair: Pair) -> str:
-    """Who wins how many workloads, and where that changes."""
+    """Who wins which workloads, who has no eligible cell where, and where the winner changes."""
+    parts = [*_won(view, pair), *_unrivalled(view, pair)]
+    if len(view.crossings) == 1:
+        parts.append(_crossing(view.crossings[0], view, pair))
+    elif view.crossings:
+        axis = _AXES[view.crossings[0].axis]
+        parts.append(f"the winner changes {len(view.crossings)} times over the {axis}")
+    return "; ".join(parts)
+
+
+_NAMED = 3
+"""Up to so many workloads are named one by one, more are counted."""
+
+
+def _won(view: ViewSummary, pair: Pair) -> list[str]:
     total = len(view.workloads)
-    won = {b: view.wins[b] for b in pair.both if view.wins[b]}
-    if not won:
-        open_ = "is decisive" if view.ties else "has a winner"
-        return f"no workload {open_}"
-    ordered = sorted(won, key=lambda backend: -won[backend])
-    first = ordered[0]
-    every = _every(total) if won[first] == total else f"{won[first]} of {total}"
-    text = f"{pair.title(first)} is faster in {every} workloads"
-    text += "".join(f" and {pair.title(b)} in {won[b]}" for b in ordered[1:])
-    rest = [
-        f"{view.ties} not decisive" if view.ties else "",
-        f"{view.undecided} without a winner" if view.undecided else "",
-    ]
-    text += "".join(f", {part}" for part in rest if part)
-    return text + "".join(f"; {_crossing(one, pair)}" for one in view.crossings[:1])
+    by = {
+        outcome: [r.workload for r in view.workloads if r.outcome == outcome]
+        for outcome in (*pair.both, "tie")
+    }
+    rest = [r.workload for r in view.workloads if r.outcome not in by]
+    won = {pair.title(b): by[b] for b in sorted(pair.both, key=lambda b: -len(by[b])) if by[b]}
+    if len(won) == 1 and len(next(iter(won.values()))) == total:
+        return [f"{next(iter(won))} wins {_every(total)}"]
+    if total <= _NAMED:
+        wins = [f"{title} wins {f.join(names)}" for title, names in won.items()]
+        said = [f.join(wins)] if wins else []
+        said += [f"{f.join(by['tie'])} {_is(by['tie'])} not decisive"] if by["tie"] else []
+        return said + ([f"{f.join(rest)} {_has(rest)} no winner"] if rest else [])
+    counted = [
+        f"{title} wins {len(names)}" + (f" of {total} workloads" if place == 0 else "")
+        for place, (title, names) in enumerate(won.items())
+    ] or [f"none of {total} workloads has a winner"]
+    counted += [f"{len(by['tie'])} {_is(by['tie'])} not decisive"] if by["tie"] else []
+    counted += [f"{len(rest)} {_has(rest)} no winner"] if rest and won else []
+    return [f.join(counted)]
+
+
+def _is(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _has(names: Sequence[str]) -> str:
+    return "has" if len(names) == 1 else "have"
+
+
+def _unrivalled(view: ViewSummary, pair: Pair) -> Iterator[str]:
+    """Wins without an eligible rival, which say nothing about speed."""
+    for backend in pair.both:
+        rival = pair.title(pair.other(backend))
+        names = [
+            row.workload
+            for row in view.workloads
+            if row.outcome == backend and row.items_per_s is None
+        ]
+        if names:
+            yield f"{rival} has no eligible cell in {f.join(names)}"
 
 
 def sentences(view: ViewSummary, pair: Pair) -> list[str]:
-    """What one view says over all workloads: who wins, the means, and where the winner changes."""
+    """What one view says over all workloads: who wins, where that changes, and the means."""
     return [
-        f.sentence(f"in the {f.VIEW_NAMES[view.view]} view, {_clause(view, pair)}"),
+        f"{f.VIEW_NAMES[view.view].capitalize()} view: {_clause(view, pair)}.",
+        *_all_crossings(view, pair),
         *_means(view, pair),
-        *_more_crossings(view, pair),
     ]
 
 
@@ -170,24 +219,42 @@ def _means(view: ViewSummary, pair: Pair) -> Iterator[str]:
 
 def _mean(mean: WeightedRatio) -> str:
     if mean.items_per_s is None:
-        return "not known, because no workload has an eligible cell of both"
+        return (
+            "not known, because in none of these workloads do both backends have an eligible cell"
+        )
     text = f.bounded(mean.items_per_s, mean.items_per_s_interval, "x")
     if not mean.left_out:
         return text
-    return f"{text}, without {f.join(mean.left_out)}, where a backend has no eligible cell"
-
-
-def _more_crossings(view: ViewSummary, pair: Pair) -> Iterator[str]:
-    if len(view.crossings) > 1:
-        rest = "; ".join(_crossing(one, pair) for one in view.crossings[1:])
-        yield f"It does not change only once: {rest}."
-
-
-def _crossing(one: Crossing, pair: Pair) -> str:
+    kept = f.join([name for name in mean.weights if name not in mean.left_out])
     return (
-        f"the winner changes from {pair.title(one.winner_below)} to"
-        f" {pair.title(one.winner_above)} between {one.below:,} and {one.above:,}"
-        f" {_AXES[one.axis]}"
+        f"{text} over {kept} alone, because in {f.join(mean.left_out)} a backend has no eligible"
+        " cell"
+    )
+
+
+def _all_crossings(view: ViewSummary, pair: Pair) -> Iterator[str]:
+    """Every change of the winner where there are several, or why none can be told."""
+    if len(view.crossings) > 1:
+        steps = [_step(one, pair) for one in view.crossings]
+        axis = _AXES[view.crossings[0].axis]
+        yield f"The winner changes {len(steps)} times over the {axis}: {'; '.join(steps)}."
+    decided = {r.outcome for r in view.workloads if r.items_per_s is not None}
+    if not view.crossings and decided.issuperset(pair.both):
+        yield "The winners differ, but neither total tokens nor items tell them apart."
+
+
+def _crossing(one: Crossing, view: ViewSummary, pair: Pair) -> str:
+    between = [
+        row.workload for row in view.workloads if one.below < getattr(row, one.axis) < one.above
+    ]
+    passed = f" (with {f.join(between)} between them undecided)" if between else ""
+    return f"the winner changes {_step(one, pair)} {_AXES[one.axis]}{passed}"
+
+
+def _step(one: Crossing, pair: Pair) -> str:
+    return (
+        f"from {pair.title(one.winner_below)} to {pair.title(one.winner_above)} between"
+        f" {one.below:,} and {one.above:,}"
     )
 
 
@@ -206,14 +273,22 @@ def levels(found: ComparisonSet) -> str:
     )
 
 
-_RISING: tuple[Confidence, ...] = ("none", "low", "medium", "high")
+_FALLING: tuple[Confidence, ...] = ("high", "medium", "low", "none")
 
 
-def confidences(views: Sequence[ViewComparison]) -> tuple[str, Confidence]:
-    """The confidence in the winners of a view: one word or a range of them, and the lowest."""
-    found = sorted({view.winner.confidence for view in views}, key=_RISING.index)
-    lowest = found[0]
-    return (lowest if len(found) == 1 else f"{lowest} to {found[-1]}"), lowest
+def confidences(named: Mapping[str, Confidence]) -> tuple[str, Confidence]:
+    """The confidence in the winner of each workload in words, and the lowest.
+
+    ``low``; ``low (many), none (few)``; ``low in 4, none in 2``.
+    """
+    by = {word: [name for name, one in named.items() if one == word] for word in _FALLING}
+    found = {word: names for word, names in by.items() if names}
+    lowest = list(found)[-1]
+    if len(found) == 1:
+        return lowest, lowest
+    if len(named) <= _NAMED:
+        return ", ".join(f"{word} ({f.join(names)})" for word, names in found.items()), lowest
+    return ", ".join(f"{word} in {len(names)}" for word, names in found.items()), lowest
 
 
 def gate_figures(found: ComparisonSet) -> Iterator[str]:

@@ -28,6 +28,7 @@ from stages.report.prose.winner import answer, leads, result
 from stages.report.render import date_of
 from stages.report.render_set import (
     against_of_set,
+    flags_of_set,
     partial_of_set,
     remarks_of_set,
     scored_of_set,
@@ -149,7 +150,9 @@ def _card_of_set(
     summary: ViewSummary, found: ComparisonSet, views: Sequence[ViewComparison]
 ) -> ViewCard:
     who, *more = by_workload.sentences(summary, views[0].pair)
-    word, lowest = by_workload.confidences(views)
+    named = [one.scope.workload for one in found.workloads]
+    sure = {name: view.winner.confidence for name, view in zip(named, views, strict=True)}
+    word, lowest = by_workload.confidences(sure)
     scored = {
         one.scope.workload: modes.of_view(view)
         for one, view in zip(found.workloads, views, strict=True)
@@ -157,10 +160,10 @@ def _card_of_set(
     return ViewCard(
         name=_heading(views[0]),
         scored=same_or_by_name(scored),
-        sentence=who,
+        sentence=who.partition(": ")[2],
         confidence=Badge(word, _CONFIDENCE_TONES[lowest]),
         share=" ".join(more),
-        flags=[],
+        flags=flags_of_set(found, summary.view),
     )
 
 
@@ -169,10 +172,10 @@ def _gate_of_set(found: ComparisonSet) -> GateCard:
     cards = [_gate_card(one, (one.best_native, one.portable)) for one in found.workloads]
     passing = all(badge.tone == "good" for card in cards for badge in card.verdicts)
     if passing:
-        verdicts = [Badge(f"pass in both views of all {len(cards)} workloads", "good")]
+        verdicts = [Badge("pass, every workload in both views", "good")]
     else:
         verdicts = [
-            Badge(f"{badge.word}, {one.scope.workload}", badge.tone)
+            Badge(f"{badge.word} ({one.scope.workload})", badge.tone)
             for one, card in zip(found.workloads, cards, strict=True)
             for badge in card.verdicts
             if badge.tone != "good"

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from stages.contract import View
 from stages.documents.comparison import Comparison, ComparisonSet
 from stages.report import by_workload, modes, tables
 from stages.report import format as f
 from stages.report.conclusion import caveat, decision, partial
 from stages.report.figures.titles import BY_WORKLOAD
+from stages.report.prose.flags import flag
 from stages.report.prose.winner import answer
 from stages.report.ranking import ranking_gate
 from stages.report.render import (
@@ -85,6 +88,30 @@ def against_of_set(found: ComparisonSet) -> list[str]:
     return merged(found, {one.scope.workload: trust(one).against for one in found.workloads})
 
 
+def flags_of_set(found: ComparisonSet, name: View) -> list[str]:
+    """What lowers the confidence in the winners of a view, with the workloads it holds for."""
+    said = {
+        one.scope.workload: [flag(each, view.pair) for each in view.winner.flags]
+        for one in found.workloads
+        for view in one.views()
+        if view.view == name
+    }
+    return merged(found, said)
+
+
+def _confidence(found: ComparisonSet) -> list[str]:
+    """How sure the winners of each view are, best-native view first, and what lowers it."""
+    because = ["For a deployment: none."] if caveat(found.workloads[0]) else []
+    for place in (1, 0):
+        views = {one.scope.workload: one.views()[place] for one in found.workloads}
+        name = next(iter(views.values())).view
+        sure = {workload: view.winner.confidence for workload, view in views.items()}
+        lowered = "; ".join(flags_of_set(found, name))
+        text = by_workload.confidences(sure)[0] + (f". Lowered by: {lowered}" if lowered else "")
+        because.append(f.in_view(name, text))
+    return because
+
+
 def _recommendation(found: ComparisonSet) -> list[str]:
     """What to deploy for each workload, or why nothing can be said."""
     because = caveat(found.workloads[0])
@@ -104,6 +131,12 @@ def _checks(found: ComparisonSet) -> list[ChecksOfSet]:
 def _tables(one: Comparison) -> dict[str, object]:
     views = [tables.view_tables(view, one.gate) for view in one.views()]
     return {"name": one.scope.workload, "views": views}
+
+
+def _pages(found: ComparisonSet) -> Iterator[tuple[str, str]]:
+    for one in found.workloads:
+        name = one.scope.workload
+        yield f"data/report/{name}/report.md", f"tables, figures and findings of workload {name}"
 
 
 def _context(found: ComparisonSet) -> dict[str, object]:
@@ -133,6 +166,7 @@ def _context(found: ComparisonSet) -> dict[str, object]:
         "trust": {"against": against_of_set(found)},
         "proves": proves(first.pair),
         "recommendation": _recommendation(found),
+        "confidence": _confidence(found),
         "links": [(one.scope.workload, answer(one.views())) for one in found.workloads],
         "tables": [_tables(one) for one in found.workloads],
         "limits": {"ranking": first.gate.ranking is not None},
@@ -141,5 +175,5 @@ def _context(found: ComparisonSet) -> dict[str, object]:
         "time_rows": tables.time_rows(first),
         "provenance": tables.provenance_rows(found.workloads),
         "commands": tables.commands(first),
-        "artifacts": list(tables.artifacts(first)),
+        "artifacts": [*tables.artifacts(first), *_pages(found)],
     }

@@ -117,12 +117,12 @@ def test_the_first_screen_of_a_desk_holds_the_answer_of_six_workloads(
 ) -> None:
     with shown(browser, file_of("several", folder), unfolded=False) as opened:
         for text in (
-            "PyTorch is faster in all 6 workloads and both views",
+            "PyTorch wins all 6 workloads in both views",
             "Geometric mean of JAX / PyTorch in items/s",
             "Weighted as in mix all",
             "Neither server did multi-item scoring in this run",
             "Confidence: low",
-            "Gate: fail in the portable view, small",
+            "Gate: fail in the portable view (small)",
             "portable view: both separate; best-native view: both cached",
         ):
             box = opened.page.get_by_text(text).first.bounding_box()

@@ -95,13 +95,15 @@ def test_one_pass_gives_a_mean_without_an_interval() -> None:
     assert made.items_per_s_interval is None
 
 
-def row(name: str, items: int, total_tokens: int, outcome: str) -> AtWorkload:
+def row(
+    name: str, items: int, total_tokens: int, outcome: str, ratio: float | None = 1.5
+) -> AtWorkload:
     return AtWorkload(
         workload=name,
         items=items,
         total_tokens=total_tokens,
         outcome=outcome,
-        items_per_s=None,
+        items_per_s=ratio,
         items_per_s_interval=None,
     )
 
@@ -134,6 +136,12 @@ def test_workloads_without_a_winner_are_passed_over() -> None:
         crossing("total_tokens", 100, 400, "jax", "pytorch")
     ]
     assert found(*rows) == []
+
+
+def test_a_win_without_an_eligible_rival_changes_no_winner_by_size() -> None:
+    alone = row("wrong", 2, 200, "pytorch", None)
+    rows = [row("small", 1, 100, "jax"), alone, row("large", 3, 300, "jax")]
+    assert crossings(rows, BACKENDS) == []
 
 
 def test_what_changes_often_over_the_tokens_and_once_over_the_items_is_told_by_the_items() -> None:

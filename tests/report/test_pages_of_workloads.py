@@ -12,12 +12,10 @@ from click.testing import CliRunner
 from contracts import BACKENDS
 from report_pages import html_of
 
-from stages.documents.comparison import Comparison, ComparisonSet, Crossing, ViewSummary
+from stages.documents.comparison import Comparison, ComparisonSet, Flag
 from stages.report import by_workload
 from stages.report.command import main
-from stages.report.figures import draw_set
-from stages.report.figures.by_workload import by_workload as by_workload_figure
-from stages.report.figures.drawing import svg
+from stages.report.figures import draw_by_workload, draw_set
 from stages.report.first_screen import screen_of_set
 from stages.report.html import render_html
 from stages.report.render import render_all
@@ -70,10 +68,9 @@ def test_the_result_of_one_workload_has_the_pages_of_one_workload() -> None:
 
 
 def test_the_answer_says_where_the_winner_changes() -> None:
-    said = by_workload.answer(both_win())
-    assert said == (
-        "In both views, JAX is faster in 1 of 2 workloads and PyTorch in 1; the winner changes from"
-        " JAX to PyTorch between 100 and 9,000 total tokens."
+    assert by_workload.answer(both_win()) == (
+        "Both views: JAX wins small and PyTorch wins large; the winner changes from JAX to PyTorch"
+        " between 100 and 9,000 total tokens."
     )
 
 
@@ -83,59 +80,147 @@ def test_one_winner_everywhere_is_told_with_the_mean_ratios() -> None:
     )
     # 80 / 50 and 40 / 10: the geometric mean is the root of 1.6 x 4.
     assert by_workload.answer(found) == (
-        "PyTorch is faster in both workloads and both views: on average 2.53x JAX's items/s in the"
+        "PyTorch wins both workloads in both views, with on average 2.53x JAX's items/s in the"
         " portable view and 2.53x in the best-native view."
     )
 
 
-def test_workloads_without_a_winner_are_counted_by_why() -> None:
-    tie = build.no_winner(outcome="tie", leader="jax", chunk_size=4, items_per_s=80.0)
-    level = workload("level", FAST, FAST, 500)
-    level = level.model_copy(
-        update={view.view: view.model_copy(update={"winner": tie}) for view in level.views()}
+def test_a_win_with_fewer_items_per_second_is_not_told_as_a_mean_lead() -> None:
+    # The rival is faster, but outside the guardrail.
+    slower = workload("small", SLOW, FAST, 100)
+    winner = slower.portable.winner.model_copy(update={"outcome": "jax", "leader": "jax"})
+    views = {v.view: v.model_copy(update={"winner": winner}) for v in slower.views()}
+    found = build.comparison_set(
+        slower.model_copy(update=views), workload("large", FAST, SLOW, 9000)
     )
-    barred = [build.cell(b, "portable", 4, 80.0, **build.BARRED) for b in BACKENDS]
-    none = build.comparison(
-        build.view_of("portable", barred),
-        build.view_of("best_native", barred),
-        workload="barred",
-        total_tokens=700,
-    )
-    found = build.comparison_set(workload("small", FAST, SLOW, 100), level, none)
+    assert by_workload.answer(found) == "Both views: JAX wins both workloads."
+
+
+def test_a_win_without_an_eligible_rival_is_named_and_changes_no_winner_by_size() -> None:
+    barred = [
+        build.cell("jax", "portable", size, rate, **build.BARRED) for size, rate in FAST.items()
+    ]
+    views = [
+        build.view_of(
+            view, [*barred, *(build.cell("pytorch", view, n, rate) for n, rate in SLOW.items())]
+        )
+        for view in ("portable", "best_native")
+    ]
+    wrong = build.comparison(*views, workload="wrong", total_tokens=9000)
+    found = build.comparison_set(workload("small", FAST, SLOW, 100), wrong)
     assert by_workload.answer(found) == (
-        "In both views, JAX is faster in 1 of 3 workloads, 1 not decisive, 1 without a winner."
+        "Both views: JAX wins small and PyTorch wins wrong; JAX has no eligible cell in wrong."
     )
-    view = found.summary.portable
-    (mean,) = (s for s in by_workload.sentences(view, build.PAIR) if s.startswith("Geometric"))
-    assert mean.endswith(", without barred, where a backend has no eligible cell.")
+    assert found.summary.portable.crossings == []
+    (mean,) = (s for s in by_workload.sentences(found.summary.portable, build.PAIR) if "mean" in s)
+    assert mean.endswith(" over small alone, because in wrong a backend has no eligible cell.")
+
+
+def tied(name: str, tokens: int) -> Comparison:
+    tie = build.no_winner(outcome="tie", leader="jax", chunk_size=4, items_per_s=80.0)
+    level = workload(name, FAST, FAST, tokens)
+    views = {v.view: v.model_copy(update={"winner": tie}) for v in level.views()}
+    return level.model_copy(update=views)
+
+
+def lost(name: str, tokens: int) -> Comparison:
+    """Neither backend has an eligible cell."""
+    views = [
+        build.view_of(view, [build.cell(b, view, 4, 80.0, **build.BARRED) for b in BACKENDS])
+        for view in ("portable", "best_native")
+    ]
+    return build.comparison(*views, workload=name, total_tokens=tokens)
+
+
+def test_workloads_without_a_winner_are_named_by_why() -> None:
+    found = build.comparison_set(
+        workload("small", FAST, SLOW, 100), tied("level", 500), lost("barred", 700)
+    )
+    assert by_workload.answer(found) == (
+        "Both views: JAX wins small; level is not decisive; barred has no winner."
+    )
+
+
+def test_more_than_three_workloads_are_counted() -> None:
+    made = [workload(name, SLOW, FAST, n) for n, name in enumerate(("a", "b", "c"), 1)]
+    found = build.comparison_set(*made, workload("d", FAST, SLOW, 50), tied("e", 60), lost("f", 70))
+    assert by_workload.answer(found) == (
+        "Both views: PyTorch wins 3 of 6 workloads, JAX wins 1, 1 is not decisive and 1 has no"
+        " winner; the winner changes from PyTorch to JAX between 3 and 50 total tokens."
+    )
+
+
+def test_a_workload_that_is_not_decisive_between_two_winners_is_named() -> None:
+    found = build.comparison_set(
+        workload("small", FAST, SLOW, 100), tied("level", 500), workload("large", SLOW, FAST, 900)
+    )
+    assert by_workload.answer(found).endswith(
+        "from JAX to PyTorch between 100 and 900 total tokens (with level between them undecided)."
+    )
+
+
+def test_both_views_are_not_put_together_where_other_workloads_are_won() -> None:
+    small, large = workload("small", FAST, SLOW, 100), workload("large", SLOW, FAST, 9000)
+    found = build.comparison_set(
+        small.model_copy(update={"best_native": build.speeds("best_native", SLOW, FAST)}),
+        large.model_copy(update={"best_native": build.speeds("best_native", FAST, SLOW)}),
+    )
+    said = by_workload.answer(found)
+    assert said.startswith("Portable view: JAX wins small and PyTorch wins large;")
+    assert "Best-native view: JAX wins large and PyTorch wins small;" in said
 
 
 def test_no_winner_anywhere_claims_nothing() -> None:
-    barred = [build.cell(b, "portable", 4, 80.0, **build.BARRED) for b in BACKENDS]
-    views = [build.view_of(view, barred) for view in ("portable", "best_native")]
+    found = build.comparison_set(lost("a", 1), lost("b", 2))
+    assert by_workload.answer(found) == "Both views: a and b have no winner."
+    assert "workload has a ratio" in draw_by_workload(found).decode()
+
+
+def test_every_change_of_the_winner_is_told() -> None:
     found = build.comparison_set(
-        *(build.comparison(*views, workload=n, total_tokens=t) for n, t in (("a", 1), ("b", 2)))
+        workload("a", FAST, SLOW, 1), workload("b", SLOW, FAST, 2), workload("c", FAST, SLOW, 5)
     )
-    assert by_workload.answer(found) == "In both views, no workload has a winner."
-    assert "workload has a ratio" in draw_set(found)["figures/by_workload.svg"].decode()
+    assert by_workload.answer(found).endswith("the winner changes 2 times over the total tokens.")
+    said = by_workload.sentences(found.summary.portable, build.PAIR)
+    assert said[1] == (
+        "The winner changes 2 times over the total tokens: from JAX to PyTorch between 1 and 2;"
+        " from PyTorch to JAX between 2 and 5."
+    )
 
 
-def test_more_than_one_change_is_not_told_as_one() -> None:
-    changes = [
-        Crossing(axis="total_tokens", below=1, above=2, winner_below="jax", winner_above="pytorch"),
-        Crossing(axis="total_tokens", below=2, above=5, winner_below="pytorch", winner_above="jax"),
-    ]
-    summary: ViewSummary = both_win().summary.portable.model_copy(update={"crossings": changes})
-    said = by_workload.sentences(summary, build.PAIR)
-    assert said[-1] == (
-        "It does not change only once: the winner changes from PyTorch to JAX between 2 and 5 total"
-        " tokens."
-    )
+def test_winners_that_no_size_tells_apart_are_told_as_that() -> None:
+    found = build.comparison_set(workload("a", FAST, SLOW, 9), workload("b", SLOW, FAST, 9))
+    said = by_workload.sentences(found.summary.portable, build.PAIR)
+    assert said[1] == "The winners differ, but neither total tokens nor items tell them apart."
 
 
 def test_a_mix_is_told_with_its_weights() -> None:
     said = by_workload.sentences(six().summary.portable, build.PAIR)
     assert said[-1].startswith("Weighted as in mix even (one 1 and six 3): 0.62x ")
+
+
+def test_what_lowers_the_confidence_is_told_with_its_workloads() -> None:
+    small, large = workload("small", FAST, SLOW, 100), workload("large", SLOW, FAST, 9000)
+    flags = [Flag(code="untrained_model")]
+    own = [Flag(code="compiled", backend="jax", chunk_size=4, passes=2)]
+
+    def flagged(one: Comparison, more: list[Flag]) -> Comparison:
+        winner = one.portable.winner.model_copy(
+            update={"flags": [*flags, *more], "confidence": "low"}
+        )
+        view = one.portable.model_copy(update={"winner": winner})
+        return one.model_copy(update={"portable": view})
+
+    found = build.comparison_set(flagged(small, []), flagged(large, own))
+    report = render_set(found)["report.md"]
+    assert (
+        "Portable view: low. Lowered by: the model is small and untrained; large: JAX at chunk size"
+        " 4 compiled in 2 timed passes." in report
+    )
+    assert screen_of_set(found).views[1].flags == [
+        "the model is small and untrained",
+        "large: JAX at chunk size 4 compiled in 2 timed passes",
+    ]
 
 
 # The pages.
@@ -197,7 +282,7 @@ def test_what_stands_against_one_workload_is_told_under_its_name() -> None:
     against = report[report.index("What stands against these scores:") :]
     assert re.search(r"^- large: JAX, portable view, chunk size 4: ", against, re.MULTILINE)
     screen = screen_of_set(found)
-    assert [badge.word for badge in screen.gate.verdicts] == ["fail in the portable view, large"]
+    assert [badge.word for badge in screen.gate.verdicts] == ["fail in the portable view (large)"]
     assert screen.against
 
 
@@ -230,11 +315,10 @@ def test_the_first_screen_tells_both_views_over_all_workloads() -> None:
     screen = screen_of_set(both_win())
     assert [card.name for card in screen.views] == ["Best-native view", "Portable view"]
     assert "the winner changes from JAX to PyTorch" in screen.views[0].sentence
-    assert screen.gate.verdicts[0].word == "pass in both views of all 2 workloads"
+    assert screen.gate.verdicts[0].word == "pass, every workload in both views"
     assert ("Timed passes", ["120 of 120 succeeded"]) in screen.measured
 
 
 def test_the_same_result_gives_the_same_bytes() -> None:
     assert render_set(both_win()) == render_set(both_win())
-    drawn = (svg(by_workload_figure(six())) for _ in range(2))
-    assert len(set(drawn)) == 1
+    assert draw_by_workload(six()) == draw_by_workload(six())

@@ -67,11 +67,17 @@ def draw_set(found: ComparisonSet) -> dict[str, bytes]:
     with _style():
         if len(found.workloads) == 1:
             return _below("figures", _of_workload(found.workloads[0]) | _time(found.workloads[0]))
-        drawn = {"by_workload.svg": svg(by_workload(found)), **_time(found.workloads[0])}
+        drawn = {"by_workload.svg": draw_by_workload(found), **_time(found.workloads[0])}
         parts = [
             _below(f"{one.scope.workload}/figures", _of_workload(one)) for one in found.workloads
         ]
         return dict(ChainMap(_below("figures", drawn), *parts))
+
+
+def draw_by_workload(found: ComparisonSet) -> bytes:
+    """The figure that compares the workloads."""
+    with _style():
+        return svg(by_workload(found))
 
 
 def draw_all(comparison: Comparison) -> dict[str, bytes]:

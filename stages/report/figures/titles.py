@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-BY_WORKLOAD = "Ratio of items per second over the total tokens of each workload, both views"
+BY_WORKLOAD = "Ratio of both backends' items/s for each workload, by its total tokens, both views"
