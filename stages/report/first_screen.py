@@ -28,7 +28,7 @@ from stages.report.prose.winner import answer, leads, result
 from stages.report.render import date_of
 from stages.report.render_set import (
     against_of_set,
-    flags_of_set,
+    common_flags,
     partial_of_set,
     remarks_of_set,
     scored_of_set,
@@ -163,7 +163,7 @@ def _card_of_set(
         sentence=who.partition(": ")[2],
         confidence=Badge(word, _CONFIDENCE_TONES[lowest]),
         share=" ".join(more),
-        flags=flags_of_set(found, summary.view),
+        flags=common_flags(found, summary.view),
     )
 
 
@@ -172,7 +172,7 @@ def _gate_of_set(found: ComparisonSet) -> GateCard:
     cards = [_gate_card(one, (one.best_native, one.portable)) for one in found.workloads]
     passing = all(badge.tone == "good" for card in cards for badge in card.verdicts)
     if passing:
-        verdicts = [Badge("pass, every workload in both views", "good")]
+        verdicts = [Badge("pass in all workloads", "good")]
     else:
         verdicts = [
             Badge(f"{badge.word} ({one.scope.workload})", badge.tone)

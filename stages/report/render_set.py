@@ -90,13 +90,24 @@ def against_of_set(found: ComparisonSet) -> list[str]:
 
 def flags_of_set(found: ComparisonSet, name: View) -> list[str]:
     """What lowers the confidence in the winners of a view, with the workloads it holds for."""
-    said = {
+    return merged(found, _flags(found, name))
+
+
+def common_flags(found: ComparisonSet, name: View) -> list[str]:
+    """What of it holds for every workload, and how much more there is, for the first screen."""
+    said = _flags(found, name)
+    common = [one for one in next(iter(said.values())) if all(one in of for of in said.values())]
+    more = len(merged(found, said)) - len(common)
+    return [*common, *([f"{more} more in single workloads: see the conclusion"] if more else [])]
+
+
+def _flags(found: ComparisonSet, name: View) -> dict[str, list[str]]:
+    return {
         one.scope.workload: [flag(each, view.pair) for each in view.winner.flags]
         for one in found.workloads
         for view in one.views()
         if view.view == name
     }
-    return merged(found, said)
 
 
 def _confidence(found: ComparisonSet) -> list[str]:

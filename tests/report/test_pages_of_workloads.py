@@ -219,7 +219,7 @@ def test_what_lowers_the_confidence_is_told_with_its_workloads() -> None:
     )
     assert screen_of_set(found).views[1].flags == [
         "the model is small and untrained",
-        "large: JAX at chunk size 4 compiled in 2 timed passes",
+        "1 more in single workloads: see the conclusion",
     ]
 
 
@@ -315,7 +315,7 @@ def test_the_first_screen_tells_both_views_over_all_workloads() -> None:
     screen = screen_of_set(both_win())
     assert [card.name for card in screen.views] == ["Best-native view", "Portable view"]
     assert "the winner changes from JAX to PyTorch" in screen.views[0].sentence
-    assert screen.gate.verdicts[0].word == "pass, every workload in both views"
+    assert screen.gate.verdicts[0].word == "pass in all workloads"
     assert ("Timed passes", ["120 of 120 succeeded"]) in screen.measured
 
 
