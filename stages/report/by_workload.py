@@ -28,7 +28,7 @@ from stages.documents.comparison import (
 )
 from stages.report import format as f
 from stages.report.checks import gate_answer
-from stages.report.prose.winner import in_short
+from stages.report.prose.winner import in_short as winner_in_short
 
 _AXES: dict[SizeAxis, str] = {"total_tokens": "total tokens", "items": "items"}
 
@@ -87,7 +87,7 @@ def _row(one: Comparison, view: ViewComparison, summary: ViewSummary) -> Workloa
 
 
 def _winner(view: ViewComparison) -> str:
-    text = in_short(view)
+    text = winner_in_short(view)
     return text.replace("a tie (", "not decisive (", 1) if view.winner.outcome == "tie" else text
 
 
@@ -215,6 +215,16 @@ def _means(view: ViewSummary, pair: Pair) -> Iterator[str]:
     for scenario, mean in view.mixes.items():
         weights = f.join([f"{name} {f.plain(weight)}" for name, weight in mean.weights.items()])
         yield f"Weighted as in mix {scenario} ({weights}): {_mean(mean)}."
+
+
+def in_short(view: ViewSummary, pair: Pair) -> str:
+    """Who wins, where that changes, and the means without their weights, for the first screen."""
+    names = f"{pair.candidate.title} / {pair.reference.title}"
+    mixes = [f"mix {name} {_mean(mean)}" for name, mean in view.mixes.items()]
+    means = "; ".join([_mean(view.mean), *mixes])
+    return " ".join(
+        [*_all_crossings(view, pair), f"Geometric mean of {names} in items/s: {means}."]
+    )
 
 
 def _mean(mean: WeightedRatio) -> str:

@@ -149,7 +149,7 @@ def screen_of_set(found: ComparisonSet) -> FirstScreen:
 def _card_of_set(
     summary: ViewSummary, found: ComparisonSet, views: Sequence[ViewComparison]
 ) -> ViewCard:
-    who, *more = by_workload.sentences(summary, views[0].pair)
+    who, *_ = by_workload.sentences(summary, views[0].pair)
     named = [one.scope.workload for one in found.workloads]
     sure = {name: view.winner.confidence for name, view in zip(named, views, strict=True)}
     word, lowest = by_workload.confidences(sure)
@@ -162,7 +162,7 @@ def _card_of_set(
         scored=same_or_by_name(scored),
         sentence=who.partition(": ")[2],
         confidence=Badge(word, _CONFIDENCE_TONES[lowest]),
-        share=" ".join(more),
+        share=by_workload.in_short(summary, views[0].pair),
         flags=common_flags(found, summary.view),
     )
 

@@ -98,7 +98,9 @@ def common_flags(found: ComparisonSet, name: View) -> list[str]:
     said = _flags(found, name)
     common = [one for one in next(iter(said.values())) if all(one in of for of in said.values())]
     more = len(merged(found, said)) - len(common)
-    return [*common, *([f"{more} more in single workloads: see the conclusion"] if more else [])]
+    also = " more" if common else ""
+    rest = [f"{more}{also} in single workloads: see the conclusion"] if more else []
+    return [*common, *rest]
 
 
 def _flags(found: ComparisonSet, name: View) -> dict[str, list[str]]:
