@@ -888,7 +888,9 @@ def test_a_commit_is_not_credited_with_code_it_does_not_hold() -> None:
     cells = re.findall(r"fedcba987654[^|]*", render_all(found)["report.md"])
     changed = "fedcba987654 with uncommitted changes"
     assert [cell.strip() for cell in cells] == [changed, "fedcba987654"] * len(VIEWS)
-    assert measured(found).endswith(", at commits fedcba9 and fedcba9 with uncommitted changes")
+    assert measured(comparison_set(found)).endswith(
+        ", at commits fedcba9 and fedcba9 with uncommitted changes"
+    )
     assert all_metrics(comparison_set(found))["uncommitted_changes"] is True
 
 
@@ -901,7 +903,7 @@ def test_unknown_changes_are_null_and_not_false() -> None:
 def test_what_was_not_measured_has_no_code_to_be_changed() -> None:
     found = Situation(changed_code={"jax": True}, unavailable={"jax": "a quota of 0"}).compare()
     assert all_metrics(comparison_set(found))["uncommitted_changes"] is False
-    assert "uncommitted" not in measured(found)
+    assert "uncommitted" not in measured(comparison_set(found))
 
 
 def test_every_fact_of_a_run_reaches_the_report_as_the_matrix_has_it() -> None:
