@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import comparisons as made
 import pytest
-import yaml
-from contracts import ROOT
+from results_in_git import run, two_versions
 
-from stages.compare.command import write_comparison
 from stages.contract import VIEWS
 from stages.documents.comparison import Comparison, ComparisonSet
 
@@ -43,29 +37,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with this project's plots, and two versions of the figures."""
     folder = tmp_path_factory.mktemp("plots") / "repository"
     folder.mkdir()
-    sections = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-    (folder / "dvc.yaml").write_text(yaml.safe_dump({"plots": sections["plots"]}, sort_keys=False))
-    run(folder, "git", "init", "-q")
-    run(folder, "dvc", "init", "-q")
-    shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots")
-    write_comparison(both(300.0), folder / "data" / "compare")
-    run(folder, "git", "add", ".")
-    run(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "old")
-    write_comparison(both(500.0), folder / "data" / "compare")
+    two_versions(folder, both(300.0), both(500.0))
     return folder
-
-
-def run(folder: Path, *command: str) -> str:
-    binaries = str(Path(sys.executable).parent)
-    environ = {
-        **os.environ,
-        "PATH": binaries + os.pathsep + os.environ["PATH"],
-        "DVC_SITE_CACHE_DIR": str(folder.parent / "dvc-site-cache"),
-        "DVC_NO_ANALYTICS": "1",
-    }
-    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def drawn(folder: Path, *command: str) -> dict[str, dict[str, Any]]:

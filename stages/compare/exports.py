@@ -166,7 +166,7 @@ def plot_table(found: ComparisonSet, view: View) -> bytes:
     rows = [
         {"workload": one.scope.workload, **row}
         for one in found.workloads
-        for row in _plotted(one.portable if view == "portable" else one.best_native)
+        for row in _plotted(one.view(view))
     ]
     sink = io.BytesIO()
     pl.DataFrame(rows).write_csv(sink)

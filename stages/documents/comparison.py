@@ -888,6 +888,10 @@ class Comparison(Part):
         """The portable view, then the best-native view."""
         return (self.portable, self.best_native)
 
+    def view(self, name: View) -> ViewComparison:
+        """The view of this name."""
+        return self.portable if name == "portable" else self.best_native
+
     @property
     def unavailable(self) -> dict[MatrixKey, str]:
         """What could not be measured, by backend, with the reasons."""

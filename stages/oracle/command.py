@@ -40,7 +40,7 @@ from stages.environments.build import (
     requirements_sha256,
     scratch_folder,
 )
-from stages.oracle.sample import SampledItem, prompt_of, sample_items
+from stages.oracle.sample import SampledItem, prompt_of, samples_of
 from stages.oracle.score import Answer, Job, Question
 
 SCORER = Path(__file__).with_name("score.py")
@@ -173,17 +173,7 @@ def main(output: Path) -> None:
     nonce = read_nonce(NONCE_FILE)
     workloads = read_workloads(WORKLOAD_FILE, contract.workloads).in_run(nonce)
     model = read_model(MODEL_FILE)
-    samples = {
-        name: sample_items(
-            name,
-            chunk_sizes=contract.chunk_sizes_of(name),
-            runs=contract.passes.sweep,
-            items=len(workload.items),
-            samples_per_chunk=contract.oracle.samples_per_chunk,
-            seed=contract.oracle.seed,
-        )
-        for name, workload in workloads.by_name.items()
-    }
+    samples = samples_of(contract, workloads)
     delimiters = read_delimiters(DELIMITERS_FILE)
     tokens = sorted(set(delimiters.values()))
     questions = {

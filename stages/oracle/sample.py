@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stages.contract import Contract
 from stages.documents.cell import PassKey
-from stages.documents.workload import CanonicalWorkload, draw_ids
+from stages.documents.workload import CanonicalWorkload, Workloads, draw_ids
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -58,6 +59,21 @@ def sample_items(
                 drawn.add(next(draws))
         sampled += [SampledItem(workload, "sweep", chunk, *divmod(pair, items)) for pair in drawn]
     return sorted(sampled)
+
+
+def samples_of(contract: Contract, workloads: Workloads) -> dict[str, list[SampledItem]]:
+    """The sample of every workload, as the contract asks for it."""
+    return {
+        name: sample_items(
+            name,
+            chunk_sizes=contract.chunk_sizes_of(name),
+            runs=contract.passes.sweep,
+            items=len(workload.items),
+            samples_per_chunk=contract.oracle.samples_per_chunk,
+            seed=contract.oracle.seed,
+        )
+        for name, workload in workloads.by_name.items()
+    }
 
 
 def prompt_of(

@@ -11,11 +11,12 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from stages.contract import Backend
+from stages.contract import VIEWS, Backend, View
 from stages.documents.comparison import (
+    AtWorkload,
     Comparison,
     ComparisonSet,
     Confidence,
@@ -60,16 +61,15 @@ class WorkloadRow:
 
 def rows(found: ComparisonSet) -> list[WorkloadRow]:
     """Every workload in the portable view, then in the best-native view."""
-    summaries = found.summary.views()
     return [
-        _row(one, one.views()[place], summary)
-        for place, summary in enumerate(summaries)
-        for one in found.workloads
+        _row(one, one.view(summary.view), at)
+        for summary in found.summary.views()
+        # Both are by rising total tokens; the document is refused otherwise.
+        for one, at in zip(found.workloads, summary.workloads, strict=True)
     ]
 
 
-def _row(one: Comparison, view: ViewComparison, summary: ViewSummary) -> WorkloadRow:
-    at = next(row for row in summary.workloads if row.workload == one.scope.workload)
+def _row(one: Comparison, view: ViewComparison, at: AtWorkload) -> WorkloadRow:
     candidate, reference = (_speed(view, backend) for backend in view.pair.both)
     ratio = f.bounded(at.items_per_s, at.items_per_s_interval, "x")
     return WorkloadRow(
@@ -80,15 +80,10 @@ def _row(one: Comparison, view: ViewComparison, summary: ViewSummary) -> Workloa
         candidate=candidate,
         reference=reference,
         ratio=ratio,
-        winner=_winner(view),
+        winner=winner_in_short(view, tie="not decisive"),
         confidence=view.winner.confidence,
         gate=gate_answer(view, one.gate).word,
     )
-
-
-def _winner(view: ViewComparison) -> str:
-    text = winner_in_short(view)
-    return text.replace("a tie (", "not decisive (", 1) if view.winner.outcome == "tie" else text
 
 
 def size(one: Comparison) -> str:
@@ -105,7 +100,7 @@ def _speed(view: ViewComparison, backend: Backend) -> str:
 def answer(found: ComparisonSet) -> str:
     """The result of the whole question: a sentence for both views, or one for each."""
     pair, (portable, native) = found.workloads[0].pair, found.summary.views()
-    alike = [b for b in pair.both if all(_ahead_in_all(view, b) for view in (portable, native))]
+    alike = [b for b in pair.both if all(_leads_all(v, b, pair) for v in (portable, native))]
     if alike:
         winner = alike[0]
         one, other = (_towards(view.mean, winner, pair) for view in (portable, native))
@@ -115,7 +110,7 @@ def answer(found: ComparisonSet) -> str:
             f" average {one} {rival}'s items/s in the portable view and {other} in the best-native"
             " view."
         )
-    clauses = [_clause(view, pair) for view in (portable, native)]
+    clauses = [clause(view, pair) for view in (portable, native)]
     outcomes = [[row.outcome for row in view.workloads] for view in (portable, native)]
     if outcomes[0] == outcomes[1] and clauses[0] == clauses[1]:
         return f"Both views: {clauses[0]}."
@@ -126,9 +121,9 @@ def _every(total: int) -> str:
     return "both workloads" if total == 2 else f"all {total} workloads"
 
 
-def _ahead_in_all(view: ViewSummary, backend: Backend) -> bool:
+def _leads_all(view: ViewSummary, backend: Backend, pair: Pair) -> bool:
     """Whether a backend wins every workload, and has more items/s in each."""
-    candidate = backend in view.wins and backend == next(iter(view.wins))
+    candidate = backend == pair.candidate.key
     ratios = [row.items_per_s for row in view.workloads]
     ahead = [r is not None and r != 1 and (r > 1) == candidate for r in ratios]
     return view.wins[backend] == len(ratios) and all(ahead)
@@ -140,7 +135,7 @@ def _towards(mean: WeightedRatio, backend: Backend, pair: Pair) -> str:
     return f.factor(ratio if backend == pair.candidate.key else 1 / ratio)
 
 
-def _clause(view: ViewSummary, pair: Pair) -> str:
+def clause(view: ViewSummary, pair: Pair) -> str:
     """Who wins which workloads, who has no eligible cell where, and where the winner changes."""
     parts = [*_won(view, pair), *_unrivalled(view, pair)]
     if len(view.crossings) == 1:
@@ -203,7 +198,7 @@ def _unrivalled(view: ViewSummary, pair: Pair) -> Iterator[str]:
 def sentences(view: ViewSummary, pair: Pair) -> list[str]:
     """What one view says over all workloads: who wins, where that changes, and the means."""
     return [
-        f"{f.VIEW_NAMES[view.view].capitalize()} view: {_clause(view, pair)}.",
+        f"{f.VIEW_NAMES[view.view].capitalize()} view: {clause(view, pair)}.",
         *_all_crossings(view, pair),
         *_means(view, pair),
     ]
@@ -217,8 +212,8 @@ def _means(view: ViewSummary, pair: Pair) -> Iterator[str]:
         yield f"Weighted as in mix {scenario} ({weights}): {_mean(mean)}."
 
 
-def in_short(view: ViewSummary, pair: Pair) -> str:
-    """Who wins, where that changes, and the means without their weights, for the first screen."""
+def means_in_short(view: ViewSummary, pair: Pair) -> str:
+    """Every change of the winner, and the means without their weights, for the first screen."""
     names = f"{pair.candidate.title} / {pair.reference.title}"
     mixes = [f"mix {name} {_mean(mean)}" for name, mean in view.mixes.items()]
     means = "; ".join([_mean(view.mean), *mixes])
@@ -286,31 +281,32 @@ def levels(found: ComparisonSet) -> str:
 _FALLING: tuple[Confidence, ...] = ("high", "medium", "low", "none")
 
 
-def confidences(named: Mapping[str, Confidence]) -> tuple[str, Confidence]:
-    """The confidence in the winner of each workload in words, and the lowest.
+def confidences(found: ComparisonSet, view: View) -> tuple[str, Confidence]:
+    """The confidence in the winner of each workload of a view in words, and the lowest.
 
     ``low``; ``low (many), none (few)``; ``low in 4, none in 2``.
     """
+    named = {one.scope.workload: one.view(view).winner.confidence for one in found.workloads}
     by = {word: [name for name, one in named.items() if one == word] for word in _FALLING}
-    found = {word: names for word, names in by.items() if names}
-    lowest = list(found)[-1]
-    if len(found) == 1:
+    known = {word: names for word, names in by.items() if names}
+    lowest = list(known)[-1]
+    if len(known) == 1:
         return lowest, lowest
     if len(named) <= _NAMED:
-        return ", ".join(f"{word} ({f.join(names)})" for word, names in found.items()), lowest
-    return ", ".join(f"{word} in {len(names)}" for word, names in found.items()), lowest
+        return ", ".join(f"{word} ({f.join(names)})" for word, names in known.items()), lowest
+    return ", ".join(f"{word} in {len(names)}" for word, names in known.items()), lowest
 
 
 def gate_figures(found: ComparisonSet) -> Iterator[str]:
     """How many of the candidate's cells pass over all workloads, a sentence for each view."""
     first = found.workloads[0]
-    for place in (1, 0):
-        views = [one.views()[place] for one in found.workloads]
-        gates = [cell.gate for view in views for cell in view.cells if cell.gate]
+    for view in reversed(VIEWS):
+        cells = (cell for one in found.workloads for cell in one.view(view).cells)
+        gates = [cell.gate for cell in cells if cell.gate]
         passed = sum(gate.verdict == "pass" for gate in gates)
         largest = [gate.max_abs_diff for gate in gates if gate.max_abs_diff is not None]
         most = f", largest difference {f.difference(max(largest))}" if largest else ""
-        name = f.VIEW_NAMES[views[0].view].capitalize()
-        cells = f.count(len(gates), f"{first.pair.candidate.title} cell")
+        name = f.VIEW_NAMES[view].capitalize()
+        of = f.count(len(gates), f"{first.pair.candidate.title} cell")
         limit = f.plain(first.gate.max_abs_diff)
-        yield f"{name}: {passed} of {cells} pass{most} (limit {limit})."
+        yield f"{name}: {passed} of {of} pass{most} (limit {limit})."

@@ -137,8 +137,8 @@ def screen_of_set(found: ComparisonSet) -> FirstScreen:
         model=first.scope.model.title,
         answer=by_workload.answer(found),
         views=[
-            _card_of_set(native, found, [one.best_native for one in found.workloads]),
-            _card_of_set(portable, found, [one.portable for one in found.workloads]),
+            _card_of_set(native, found),
+            _card_of_set(portable, found),
         ],
         gate=_gate_of_set(found),
         against=len(against_of_set(found)),
@@ -146,23 +146,17 @@ def screen_of_set(found: ComparisonSet) -> FirstScreen:
     )
 
 
-def _card_of_set(
-    summary: ViewSummary, found: ComparisonSet, views: Sequence[ViewComparison]
-) -> ViewCard:
-    who, *_ = by_workload.sentences(summary, views[0].pair)
-    named = [one.scope.workload for one in found.workloads]
-    sure = {name: view.winner.confidence for name, view in zip(named, views, strict=True)}
-    word, lowest = by_workload.confidences(sure)
-    scored = {
-        one.scope.workload: modes.of_view(view)
-        for one, view in zip(found.workloads, views, strict=True)
-    }
+def _card_of_set(summary: ViewSummary, found: ComparisonSet) -> ViewCard:
+    pair = found.workloads[0].pair
+    word, lowest = by_workload.confidences(found, summary.view)
+    views = {one.scope.workload: one.view(summary.view) for one in found.workloads}
+    scored = {name: modes.of_view(view) for name, view in views.items()}
     return ViewCard(
-        name=_heading(views[0]),
+        name=_heading(summary),
         scored=same_or_by_name(scored),
-        sentence=who.partition(": ")[2],
+        sentence=f"{by_workload.clause(summary, pair)}.",
         confidence=Badge(word, _CONFIDENCE_TONES[lowest]),
-        share=by_workload.in_short(summary, views[0].pair),
+        share=by_workload.means_in_short(summary, pair),
         flags=common_flags(found, summary.view),
     )
 
@@ -214,7 +208,7 @@ def _where(words: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(word, f"the {name} view") for name, word in words.items()]
 
 
-def _heading(view: ViewComparison) -> str:
+def _heading(view: ViewComparison | ViewSummary) -> str:
     return f"{f.VIEW_NAMES[view.view].capitalize()} view"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stages.contract import View
+from stages.contract import VIEWS, View
 from stages.documents.comparison import Comparison, ComparisonSet
 from stages.report import by_workload, modes, tables
 from stages.report import format as f
@@ -105,22 +105,18 @@ def common_flags(found: ComparisonSet, name: View) -> list[str]:
 
 def _flags(found: ComparisonSet, name: View) -> dict[str, list[str]]:
     return {
-        one.scope.workload: [flag(each, view.pair) for each in view.winner.flags]
+        one.scope.workload: [flag(each, one.pair) for each in one.view(name).winner.flags]
         for one in found.workloads
-        for view in one.views()
-        if view.view == name
     }
 
 
 def _confidence(found: ComparisonSet) -> list[str]:
     """How sure the winners of each view are, best-native view first, and what lowers it."""
     because = ["For a deployment: none."] if caveat(found.workloads[0]) else []
-    for place in (1, 0):
-        views = {one.scope.workload: one.views()[place] for one in found.workloads}
-        name = next(iter(views.values())).view
-        sure = {workload: view.winner.confidence for workload, view in views.items()}
+    for name in reversed(VIEWS):
+        sure = by_workload.confidences(found, name)[0]
         lowered = "; ".join(flags_of_set(found, name))
-        text = by_workload.confidences(sure)[0] + (f". Lowered by: {lowered}" if lowered else "")
+        text = sure + (f". Lowered by: {lowered}" if lowered else "")
         because.append(f.in_view(name, text))
     return because
 

@@ -187,10 +187,7 @@ def whole_sources(of: Sequence[Comparison]) -> list[MatrixSource]:
 def _scored(of: Sequence[Comparison], source: MatrixSource) -> str:
     """How one measurement scored items; by workload where not all alike."""
     found = {
-        one.scope.workload: modes.recorded(view, source.backend)
-        for one in of
-        for view in one.views()
-        if view.view == source.view
+        one.scope.workload: modes.recorded(one.view(source.view), source.backend) for one in of
     }
     return same_or_by_name(found)
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,10 +11,9 @@ from typing import Any
 import comparisons as made
 import polars as pl
 import pytest
-import yaml
-from contracts import BACKENDS, ROOT, WORKLOAD
+from contracts import BACKENDS, WORKLOAD
+from results_in_git import run, two_versions
 
-from stages.compare.command import write_comparison
 from stages.compare.exports import metrics, plot_table
 from stages.contract import VIEWS
 from stages.documents.comparison import Comparison, ViewComparison
@@ -140,37 +135,15 @@ def test_a_failed_cell_leaves_its_fields_of_the_plot_empty() -> None:
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with this project's metrics and plots, and two versions of the figures."""
     folder = tmp_path_factory.mktemp("exports")
-    sections = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-    kept = {name: sections[name] for name in ("metrics", "plots")}
-    (folder / "dvc.yaml").write_text(yaml.safe_dump(kept, sort_keys=False))
-    dvc(folder, "git", "init", "-q")
-    dvc(folder, "dvc", "init", "-q")
-    shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots")
-    write_comparison(made.comparison_set(whole(steady())), folder / "data" / "compare")
-    dvc(folder, "git", "add", ".")
-    dvc(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "old")
     faster = made.replaced(steady(), made.cell("jax", "portable", 8, 500.0))
     sources = [made.source(b, v, git_dirty=b == "jax") for v in VIEWS for b in BACKENDS]
     changed = whole(faster).model_copy(update={"sources": sources})
-    write_comparison(made.comparison_set(changed), folder / "data" / "compare")
+    two_versions(folder, made.comparison_set(whole(steady())), made.comparison_set(changed))
     return folder
 
 
-def dvc(folder: Path, *command: str) -> str:
-    binaries = str(Path(sys.executable).parent)
-    environ = {
-        **os.environ,
-        "PATH": binaries + os.pathsep + os.environ["PATH"],
-        "DVC_SITE_CACHE_DIR": str(folder.parent / "dvc-site-cache"),
-        "DVC_NO_ANALYTICS": "1",
-    }
-    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_dvc_metrics_diff_shows_what_changed_and_only_that(repository: Path) -> None:
-    found = json.loads(dvc(repository, "dvc", "metrics", "diff", "--json"))
+    found = json.loads(run(repository, "dvc", "metrics", "diff", "--json"))
     changed = found["data/compare/metrics.json"]
     assert {name: (row["old"], row["new"]) for name, row in changed.items()} == {
         "many.portable.winner": ("pytorch", "jax"),
@@ -187,7 +160,7 @@ def test_dvc_metrics_diff_shows_what_changed_and_only_that(repository: Path) -> 
 
 
 def test_dvc_plots_diff_draws_both_revisions_of_both_backends(repository: Path) -> None:
-    found = json.loads(dvc(repository, "dvc", "plots", "diff", "HEAD", "--json"))
+    found = json.loads(run(repository, "dvc", "plots", "diff", "HEAD", "--json"))
     assert not found.get("errors")
     assert len(found["data"]) == 4
     [drawing] = found["data"]["Items per second, portable view"]

@@ -35,7 +35,7 @@ from stages.documents.tables import table_sha256
 from stages.documents.workload import Workloads
 from stages.measure import session
 from stages.measure.command import make_plan, measure
-from stages.oracle.sample import sample_items
+from stages.oracle.sample import samples_of
 from stages.plan.packing import delimiters_of
 from stages.workload import build_workloads
 
@@ -193,18 +193,7 @@ def write_oracle(
         model_sha256: of the model that the backends load.
         nonce: of the comparison.
     """
-    sample = [
-        sampled
-        for name, workload in workloads.by_name.items()
-        for sampled in sample_items(
-            name,
-            chunk_sizes=made.chunk_sizes_of(name),
-            runs=made.passes.sweep,
-            items=len(workload.items),
-            samples_per_chunk=made.oracle.samples_per_chunk,
-            seed=made.oracle.seed,
-        )
-    ]
+    sample = [sampled for mine in samples_of(made, workloads).values() for sampled in mine]
     delimiters = by_title(delimiters_of(made))
     tokens = sorted(set(delimiters.values()))
     rows = []

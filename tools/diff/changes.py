@@ -213,7 +213,7 @@ def works(cell: Cell) -> bool:
 
 def _seconds(of: Comparison, cell: Cell) -> list[float]:
     """Seconds of the passes a cell's figures come from."""
-    view = next(view for view in of.views() if view.view == cell.view)
+    view = of.view(cell.view)
     return [
         one.seconds
         for one in view.passes.get(cell.backend, [])

@@ -16,7 +16,6 @@ from stages.documents.comparison import (
     Comparison,
     ComparisonSet,
     MatrixSource,
-    ViewComparison,
 )
 from stages.report import format as f
 from stages.report.elsewhere import where
@@ -112,17 +111,12 @@ def _keys(of: Comparison) -> list[MatrixKey]:
     return [MatrixKey(backend, view) for backend in of.pair.both for view in VIEWS]
 
 
-def _view(of: Comparison, key: MatrixKey) -> ViewComparison:
-    (view,) = (view for view in of.views() if view.view == key.view)
-    return view
-
-
 def _scored(of: Comparison, key: MatrixKey) -> str:
-    return named(_view(of, key), key.backend)
+    return named(of.view(key.view), key.backend)
 
 
 def _sent_twice(of: Comparison, key: MatrixKey) -> str:
-    kept = _view(of, key).prefix_cache[key.backend].kept
+    kept = of.view(key.view).prefix_cache[key.backend].kept
     return f.yes_no(_by_key(of)[key].run.requests_repeated if kept else False)
 
 

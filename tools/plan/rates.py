@@ -133,8 +133,7 @@ def _of_source(plan: Plan, report: Comparison, path: Path) -> Rates | None:
     source = next((one for one in report.sources if _is_from(plan, one)), None)
     if source is None:
         return None
-    view = next(v for v in report.views() if v.view == plan.view)
-    cells = [c for c in view.cells if c.backend == plan.backend]
+    cells = [c for c in report.view(plan.view).cells if c.backend == plan.backend]
     rates = {c.chunk_size: c.items_per_s for c in cells if c.items_per_s}
     basis = f"{path}, measured on {source.run.host.name} until {source.run.finished_at}"
     return Rates(rates, source.run.seconds.server_start, basis) if rates else None

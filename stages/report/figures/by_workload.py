@@ -30,7 +30,7 @@ from stages.report.figures.drawing import (
 from stages.report.figures.theme import LIGHT
 
 # Told apart without colour too.
-_LINES: dict[View, dict[str, Any]] = {
+_MARKS: dict[View, dict[str, Any]] = {
     "portable": {
         "color": LIGHT["--green"],
         "marker": "D",
@@ -60,7 +60,7 @@ def by_workload(found: ComparisonSet) -> Figure:
         only_say(axes, ["no workload has a ratio"])
         return drawing
     for view in views:
-        _line(axes, view)
+        _points(axes, view)
     axes.axhline(1.0, color=INK, linewidth=1.0, zorder=2)
     _sizes(axes, views[0].workloads)
     log_numbers(axes)
@@ -70,7 +70,7 @@ def by_workload(found: ComparisonSet) -> Figure:
     return drawing
 
 
-def _line(axes: Axes, view: ViewSummary) -> None:
+def _points(axes: Axes, view: ViewSummary) -> None:
     known = [row for row in view.workloads if row.items_per_s is not None]
     places = [row.total_tokens * _ASIDE[view.view] for row in known]
     axes.plot(
@@ -81,7 +81,7 @@ def _line(axes: Axes, view: ViewSummary) -> None:
         linestyle="none",
         markersize=7,
         zorder=3,
-        **_LINES[view.view],
+        **_MARKS[view.view],
     )
     for place, row in zip(places, known, strict=True):
         bar = row.items_per_s_interval
@@ -90,7 +90,7 @@ def _line(axes: Axes, view: ViewSummary) -> None:
                 [place, place],
                 [bar.low, bar.high],
                 label="_bar",
-                color=_LINES[view.view]["color"],
+                color=_MARKS[view.view]["color"],
                 linewidth=1.2,
                 marker="_",
                 markersize=6,

@@ -142,21 +142,21 @@ def _clause(view: ViewComparison) -> str:
     return f"{name} is faster with {f.factor(winner.ratio)} {other}'s items/s"
 
 
-def outcome(view: ViewComparison) -> str:
-    """The winning backend; ``a tie``, ``none`` or ``deferred`` where there is none."""
+def outcome(view: ViewComparison, tie: str = "a tie") -> str:
+    """The winning backend; ``tie``, ``none`` or ``deferred`` where there is none."""
     found = view.winner.outcome
     if found not in view.pair.both:
-        return "a tie" if found == "tie" else found
+        return tie if found == "tie" else found
     return view.pair.title(found)
 
 
-def in_short(view: ViewComparison) -> str:
-    """The winning cell, or the outcome and the leading cell."""
+def in_short(view: ViewComparison, tie: str = "a tie") -> str:
+    """The winning cell, or the outcome and the leading cell; ``tie`` is the word for one."""
     winner = view.winner
     if winner.leader is None:
-        return outcome(view)
+        return outcome(view, tie)
     cell = f.cell(view.pair.title(winner.leader), winner.chunk_size)
-    return cell if winner.outcome == winner.leader else f"{outcome(view)} ({cell} leads)"
+    return cell if winner.outcome == winner.leader else f"{outcome(view, tie)} ({cell} leads)"
 
 
 def leads(winner: Winner, pair: Pair) -> str | None:

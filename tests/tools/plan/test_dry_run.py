@@ -17,7 +17,7 @@ from contracts import BACKENDS, ROOT, WORKLOAD, committed, raw_contract
 from hypothesis import given
 from hypothesis import strategies as st
 from matrices import with_facts
-from targets import bare_folder, plans, raw_target
+from targets import plans, raw_target
 
 from stages.common.errors import ContractError
 from stages.contract import VIEWS, Backend, View, parse_contract
@@ -39,15 +39,6 @@ from tools.plan.counts import (
 from tools.plan.rates import Rates, known_rates
 from tools.plan.subject import subject_of
 from tools.plan.words import duration, estimate
-
-
-@pytest.fixture
-def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A clone in which nothing has run, and an empty cache: what is built would show there."""
-    monkeypatch.setenv("SCOREPARITY_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "clone"
-    folder.mkdir()
-    return bare_folder(folder)
 
 
 def printed_by(folder: Path, *choices: str) -> list[str]:

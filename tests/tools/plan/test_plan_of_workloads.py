@@ -12,7 +12,7 @@ from bench import SMALL, bench_contract, inside, make_bench
 from click.testing import CliRunner
 from contracts import WORKLOAD, raw_several
 from packages import PACKAGE, VERSION
-from targets import bare_folder, plans, raw_target
+from targets import plans, raw_target
 from text_contracts import raw_text
 
 from stages.common.errors import UserError
@@ -41,15 +41,6 @@ FEW: dict[str, Any] = {"items": 3, "query_tokens": 12}
 MANY: dict[str, Any] = {"items": 5, "query_tokens": 16}
 TWO = {"few": FEW, "many": MANY}
 REST = {key: value for key, value in SMALL.items() if not key.startswith("workload__")}
-
-
-@pytest.fixture
-def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A clone in which nothing has run, and an empty cache."""
-    monkeypatch.setenv("SCOREPARITY_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "clone"
-    folder.mkdir()
-    return bare_folder(folder)
 
 
 def raw_two(**changes: Any) -> dict[str, Any]:
