@@ -51,7 +51,7 @@ def measured(project: Project) -> Provenance:
 
 def test_what_a_run_writes_itself_is_no_uncommitted_change(project: Project) -> None:
     project.set_param("backends.jax.unavailable", "another reason")
-    project.set_param("workload.seed", 7)
+    project.set_param("workloads.few.seed", 7)
     project.run("dvc", "repro", "measure@jax-portable")
     assert "M dvc.lock" in project.run("git", "status", "--porcelain")
     found = read_matrix(project.folder / MATRIX).provenance

@@ -33,7 +33,7 @@ ACCENTS = "Quota épuisé: 0 GPUs, 5 €"
 def write_comparison(path: Path, jax: dict[int, float]) -> None:
     views = [build.speeds(view, jax, PYTORCH) for view in ("portable", "best_native")]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(build.comparison(*views).model_dump_json(), "utf-8")
+    path.write_text(build.comparison_set(build.comparison(*views)).model_dump_json(), "utf-8")
 
 
 def make_tree(beside: Path) -> Path:

@@ -16,7 +16,7 @@ from stages.report.elsewhere import client_at, command, model_checked, where
 from stages.report.render import render_all
 from stages.report.stability import client, stability
 from stages.report.trust import trust
-from tools.diff.conditions import changed_conditions
+from tools.diff.conditions import ChangedCondition, changed_conditions
 
 URL = "http://192.0.2.1:30010"
 HOSTILE = "|`<script>alert(1)</script>`| [x](javascript:x) \n# TBD"
@@ -147,11 +147,15 @@ def test_what_a_server_says_cannot_break_the_pages(place) -> None:
     assert "\n# TBD" not in pages["report.md"]
 
 
+def changed(old: Comparison, new: Comparison) -> list[ChangedCondition]:
+    return changed_conditions(build.comparison_set(old), build.comparison_set(new))
+
+
 def test_a_diff_names_the_url_and_the_settings_that_changed() -> None:
     old, new = whole(), whole(at_url("jax", "portable"))
-    found = {d.name: (d.before, d.after) for d in changed_conditions(old, new)}
+    found = {d.name: (d.before, d.after) for d in changed(old, new)}
     assert found["server"] == ("launched here", f"started elsewhere, at {URL}")
     assert found["repaired"] == ("yes", "not known")
     other = whole(at_url("jax", "portable", settings={"dtype": "bfloat16"}))
-    found = {d.name: (d.before, d.after) for d in changed_conditions(new, other)}
+    found = {d.name: (d.before, d.after) for d in changed(new, other)}
     assert found["dtype"] == ("float32", "bfloat16")

@@ -18,7 +18,7 @@ from stages.report.conclusion import conclude
 from stages.report.first_screen import first_screen
 from stages.report.render import render_all
 from stages.report.tables import provenance_rows, view_tables
-from tools.diff.conditions import changed_conditions
+from tools.diff.conditions import ChangedCondition, changed_conditions
 
 NEITHER = (
     "Neither server did multi-item scoring in this run:"
@@ -206,14 +206,18 @@ def test_the_recommendation_names_it_beside_who_leads() -> None:
     assert "Portable view (items scored: JAX packed, PyTorch separate): PyTorch" in said
 
 
+def changed(old: Comparison, new: Comparison) -> list[ChangedCondition]:
+    return changed_conditions(build.comparison_set(old), build.comparison_set(new))
+
+
 def test_another_way_of_scoring_is_another_condition() -> None:
     old = plain_comparison()
     new = scored(pair("separate", "separate"), pair("prefill_extend", "cached"))
-    found = [d for d in changed_conditions(old, new) if d.name == "how items are scored"]
+    found = [d for d in changed(old, new) if d.name == "how items are scored"]
     assert [(d.where, d.before, d.after, d.host) for d in found] == [
         ("JAX, best-native view", "cached", "prefill_extend", False)
     ]
-    assert not [d for d in changed_conditions(old, old) if d.name == "how items are scored"]
+    assert not [d for d in changed(old, old) if d.name == "how items are scored"]
 
 
 def test_requests_that_fell_back_are_no_condition_of_their_own() -> None:
@@ -223,7 +227,7 @@ def test_requests_that_fell_back_are_no_condition_of_their_own() -> None:
         v2 = build.scored("score_from_cache", fallbacks=fallbacks)
         return scored(pair("separate", "separate"), {"jax": v2, "pytorch": build.scored("packed")})
 
-    assert changed_conditions(run(3), run(4)) == []
+    assert changed(run(3), run(4)) == []
 
 
 def left(modes_at: dict[int, dict[PassMode, int]]) -> Comparison:
@@ -307,7 +311,7 @@ def test_a_mixed_cell_is_told_and_is_no_mode() -> None:
 def test_another_mode_at_one_chunk_size_is_another_condition() -> None:
     sizes = native_cells()
     as_asked = {size: {"score_from_cache": 5} for size in sizes}
-    found = changed_conditions(left(as_asked), left(as_asked | {sizes[0]: {"prefill_extend": 5}}))
+    found = changed(left(as_asked), left(as_asked | {sizes[0]: {"prefill_extend": 5}}))
     assert [d.after for d in found if d.name == "how items are scored"] == [
         f"score_from_cache, but prefill_extend at chunk size {sizes[0]}"
     ]

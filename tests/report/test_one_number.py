@@ -81,7 +81,9 @@ def test_a_share_of_resamples_reads_the_same_everywhere(share: float, text: str)
     assert f"in {text} of the resamples" in concluded.confidence[-2]
     assert f"in only {text} of resamples" in concluded.recommendation[1]
     assert first_screen(comparison).views[0].share == f"PyTorch leads in {text} of the resamples."
-    page = changes_markdown(NamedComparison("A", base), NamedComparison("B", comparison), 0.05)
+    sides = (("A", base), ("B", comparison))
+    named = (NamedComparison(name, build.comparison_set(one)) for name, one in sides)
+    page = changes_markdown(*named, 0.05)
     assert f"(PyTorch leads in {text} of the resamples)" in page
 
 
