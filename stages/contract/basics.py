@@ -26,7 +26,9 @@ type Text = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
 # A value beyond these bounds is a typing error that would fill the memory or never end.
 type Seed = Annotated[int, Field(ge=0, lt=2**63)]
 type Count = Annotated[int, Field(ge=1, le=10_000)]
-type Size = Annotated[int, Field(ge=1, le=1_000_000)]
+MOST_OF_A_SIZE = 1_000_000
+
+type Size = Annotated[int, Field(ge=1, le=MOST_OF_A_SIZE)]
 type Seconds = Annotated[float, Field(gt=0, le=86_400)]
 type Price = Annotated[float, Field(gt=0, le=1_000_000)]
 type Weight = Annotated[float, Field(gt=0, le=1_000_000)]

@@ -10,7 +10,7 @@ from stages.backends.registry import declared, query_keeping_flags
 from stages.common.errors import ContractError
 from stages.contract.basics import VIEWS
 from stages.contract.serving import Backends, ServerView
-from stages.contract.subject import Vocabulary, Workloads
+from stages.contract.subject import Vocabulary, Workloads, largest_of
 
 _WHY_ORDER = (
     "the server computes the query first and ignores item_first, so it would score other prompts"
@@ -142,7 +142,7 @@ def _check_server_chunk(
     left_out_on_tpu = on_tpu and view.multi_item is not None
     if flag not in view.flags and not left_out_on_tpu:
         return
-    largest = max(workloads, key=lambda name: workloads[name].items)
+    largest = largest_of(workloads)
     found, items = view.flags.get(flag), workloads[largest].items
     if not isinstance(found, int) or isinstance(found, bool) or found < items:
         allowed = (

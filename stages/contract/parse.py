@@ -94,11 +94,6 @@ class Contract(Strict):
         """The chunk sizes at which a workload is measured: those that fit, and all its items."""
         return chunk_sizes_of(self.workloads[workload], self.chunk_sizes)
 
-    @property
-    def largest_chunk(self) -> int:
-        """The most items in a request of any workload."""
-        return max(workload.items for workload in self.workloads.values())
-
     def paired(self, backend: str) -> Backend:
         """``backend``, after a check that it is one of the pair.
 

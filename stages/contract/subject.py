@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from stages.common.errors import ContractError
-from stages.contract.basics import SALT_TOKENS, Count, Seed, Size, Strict, Text
+from stages.contract.basics import MOST_OF_A_SIZE, SALT_TOKENS, Count, Seed, Size, Strict, Text
 from stages.contract.characters import unfit
 
 
@@ -279,17 +279,18 @@ def _check_text(key: str, workload: TextWorkload, vocabulary: Vocabulary, model:
         raise ContractError("vocabulary.first_ordinary", vocabulary.first_ordinary, allowed)
 
 
-# The most items that a workload may have: `Size` in basics.py.
-_MOST_ITEMS = 1_000_000
+def largest_of(workloads: Workloads) -> str:
+    """The name of the workload with the most items, the first of several."""
+    return max(workloads, key=lambda name: workloads[name].items)
 
 
 def _check_chunk_sizes(chunk_sizes: list[int], workloads: Workloads) -> None:
-    largest = max(workloads, key=lambda name: workloads[name].items)
+    largest = largest_of(workloads)
     items = workloads[largest].items
     for i, chunk in enumerate(chunk_sizes):
         key = f"chunk_sizes[{i}]"
-        if not 1 <= chunk <= _MOST_ITEMS:
-            raise ContractError(key, chunk, f"1 to {_MOST_ITEMS:,}")
+        if not 1 <= chunk <= MOST_OF_A_SIZE:
+            raise ContractError(key, chunk, f"1 to {MOST_OF_A_SIZE:,}")
         if chunk in chunk_sizes[:i]:
             raise ContractError(key, chunk, "each chunk size once")
     # A size above the items of one workload may be for another. With none below any of them a

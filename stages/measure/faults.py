@@ -79,6 +79,14 @@ class Bound:
     kind: Status
 
 
+@dataclass(frozen=True, slots=True)
+class _GivenUp:
+    """Why a chunk size was given up, and the next smaller one, if there is one."""
+
+    kind: Status
+    next_smaller: int | None
+
+
 @dataclass
 class Faults:
     """Counts faults and says what to give up.
@@ -126,11 +134,10 @@ class Faults:
             chunk_sizes: at which it is measured.
         """
         limits = [one.size - 1 for one in self.counts.uncovered if one.workload == workload]
-        sizes = list(chunk_sizes)
-        given_up = [size for size in sizes if self.given_up(Series(workload, size)) is not None]
-        if given_up:
+        given_up = self._smallest_given_up(workload, chunk_sizes)
+        if given_up is not None:
             # What lies between two chunk sizes may end the server, too.
-            limits.append(max((size for size in sizes if size < min(given_up)), default=0))
+            limits.append(given_up.next_smaller or 0)
         return min(limits, default=None)
 
     @property
@@ -195,13 +202,19 @@ class Faults:
             workload: whose items the requests hold.
             chunk_sizes: at which it is measured.
         """
-        sizes = list(chunk_sizes)
-        found = {size: self.given_up(Series(workload, size)) for size in sizes}
-        bad = [(size, kind) for size, kind in found.items() if kind is not None]
-        if not bad:
+        given_up = self._smallest_given_up(workload, chunk_sizes)
+        if given_up is None:
             return None
-        smallest, kind = min(bad)
-        return Bound(max((size for size in sizes if size < smallest), default=1), kind)
+        return Bound(given_up.next_smaller or 1, given_up.kind)
+
+    def _smallest_given_up(self, workload: str, chunk_sizes: Iterable[int]) -> _GivenUp | None:
+        smaller = None
+        for size in sorted(chunk_sizes):
+            kind = self.given_up(Series(workload, size))
+            if kind is not None:
+                return _GivenUp(kind, smaller)
+            smaller = size
+        return None
 
 
 def of_workloads(counts: FaultCounts, workloads: Collection[str]) -> FaultCounts:

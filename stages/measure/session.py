@@ -226,7 +226,8 @@ class Session:
         mine = [
             record
             for record in self.records
-            if record.session == self.number and PassKey.of(record).series == series
+            if record.session == self.number
+            and (record.workload, record.chunk_size) == (series.workload, series.chunk_size)
         ]
         hidden = self.elsewhere and self.driver.compile_pattern is not None
         return is_warm(mine, self.passes.warmup, compiles_hidden=hidden)

@@ -44,7 +44,7 @@ def check(contract: Contract) -> None:
         assert isinstance(workload, TextWorkload) or workload.items * workload.item_tokens < 10**13
     for count in (contract.passes.sweep, contract.passes.confirm, contract.passes.warmup_limit):
         assert 1 <= count < TOO_MUCH
-    assert min(contract.chunk_sizes) <= contract.largest_chunk
+    assert min(contract.chunk_sizes) <= max(one.items for one in contract.workloads.values())
     for name, workload in contract.workloads.items():
         sizes = contract.chunk_sizes_of(name)
         assert len(sizes) == len(set(sizes))
