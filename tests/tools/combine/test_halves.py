@@ -76,7 +76,7 @@ def test_a_half_measured_under_the_contract_in_force_counts(lock: dict[str, Entr
         (
             {"chunk_sizes": [4, 32]},
             ["nonce", *JAX, *PYTORCH],
-            "with chunk_sizes = [1, 4, 16], but params.yaml says [4, 32]",
+            "with chunk_sizes = [1, 8], but params.yaml says [4, 32]",
         ),
         (
             {"workload__items": 33},
