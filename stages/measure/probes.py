@@ -37,13 +37,13 @@ class Prober:
         start: int = 0,
     ) -> None:
         self._server = server
-        self._workload = probed_part(workload, probes)
+        self._workload = part = probed_part(workload, probes)
         self._probes = probes
         self._targets = choose_targets(workload, probes)
         self._bound = bound
         self._start = start
         self._timeouts = 0
-        self._query = workload.salted_query(workload.salt("probe", 0, 0))
+        self._query = part.salted_query(part.salt("probe", 0, 0))
         self.records: list[ProbeRecord] = []
 
     def run(self) -> None:
