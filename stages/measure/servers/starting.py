@@ -49,9 +49,7 @@ def start_healthy(
     return server, connection
 
 
-def on_a_free_port[Started](
-    start: Callable[[], Started], say: Callable[[str], None]
-) -> Started:
+def on_a_free_port[Started](start: Callable[[], Started], say: Callable[[str], None]) -> Started:
     """What ``start`` returns, which is tried again where its port was taken.
 
     Raises:
