@@ -122,7 +122,7 @@ def _check_starts(path: Path, probes: ProbeTable, matrix: Matrix) -> None:
     answered = not frame.filter(pl.col("start") == 0, pl.col("status") == "ok").is_empty()
     planned = contract.passes.probe_starts if started_here and answered else 0
     found = sorted(set(frame["start"].to_list()) - {0})
-    _same(path, "extra starts", found, list(range(1, planned + 1)))
+    _same(path, "list of extra starts", found, list(range(1, planned + 1)))
 
 
 def check_oracle(path: Path, oracle: OracleTable, expected: Expected) -> None:

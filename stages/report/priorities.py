@@ -4,8 +4,8 @@ Rules, in this order:
 
 * Scores: cells that fail the gate (where the oracle sides with the candidate, the reference is
   to be looked at first), cells whose items are in another order, views in which a score depends on
-  its neighbours or on the server's start, views in which the oracle disagrees, cells the gate cannot judge, cells not
-  compared.
+  its neighbours or on the server's start, views in which the oracle disagrees, cells the gate
+  cannot judge, cells not compared.
 * Failed passes.
 * The ``WORST`` chunk sizes with the lowest items/s ratio below level, per view.
 * First-run penalties over ``PENALTY`` (the largest of each view), compilations in timed
