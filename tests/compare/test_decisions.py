@@ -946,8 +946,8 @@ def test_a_backend_whose_starts_differ_is_not_eligible_and_the_other_one_is(
     result = Situation(probe_starts=3, start_differences=offsets).compare()
     (other,) = set(BACKENDS) - {backend}
     words = (
-        "2 of 3 extra starts of the server answered otherwise (item 1 by 0.380, limit 1.00e-04):"
-        " its scores depend on the start"
+        "scores depend on the server's start: 2 of 3 extra starts answered otherwise (item 1 by"
+        " 0.380, limit 1.00e-04)"
     )
     for view in result.views():
         assert {b: one.verdict for b, one in view.starts.items()} == {
@@ -965,14 +965,15 @@ def test_a_backend_whose_starts_differ_is_not_eligible_and_the_other_one_is(
         assert all(one.verdict == "isolated" for one in view.isolation.values())
     page = " ".join(render_all(result)["report.md"].split())
     title = result.pair.title(backend)
-    assert f"{title} (portable view), every chunk size: {words}." in page
+    assert f"- {title}, portable view, chunk sizes 1 to 4: {words}." in page
+    assert f"| Extra starts, {title} | **differ**: {words}; most: alone in a request" in page
     assert "| Extra starts of each server | 3, with the probes only |" in page
     assert first_screen(result).against == 2
 
 
 def test_starts_that_agree_bar_nothing_and_are_told() -> None:
     result = Situation(
-        probe_starts=2, start_differences={("jax", "portable"): [0.0, 2e-5]}
+        probe_starts=2, start_differences={("jax", "portable"): [0.0, 2**-16]}
     ).compare()
     for view in result.views():
         assert {one.verdict for one in view.starts.values()} == {"agree"}
@@ -980,8 +981,8 @@ def test_starts_that_agree_bar_nothing_and_are_told() -> None:
         assert all(cell.eligible for cell in view.cells)
     page = " ".join(render_all(result)["report.md"].split())
     assert (
-        "Extra starts of the servers gave the same scores (JAX (portable view): 2 extra starts:"
-        " answers differ from the measured session's by at most 2.00e-05, limit 1.00e-04)." in page
+        "Extra starts of the servers gave the same scores (JAX, portable view: 2 extra starts:"
+        " answers differ from the measured session's by at most 1.53e-05, limit 1.00e-04)." in page
     )
     assert first_screen(result).against == 0
 
@@ -991,17 +992,17 @@ def test_starts_that_agree_bar_nothing_and_are_told() -> None:
     [
         (
             Situation(probe_starts=2, start_differences={("jax", "portable"): [None, 0.0]}),
-            "JAX (portable view): extra start 1 of 2 did not answer every probe (server_died: ended"
+            "JAX, portable view: extra start 1 of 2 did not answer every probe (server\\_died: ended"
             " while starting).",
         ),
         (
             Situation(probe_starts=2, start_differences={("jax", "portable"): [None, None]}),
-            "JAX (portable view): extra starts 1 and 2 of 2 did not answer every probe (the first:"
-            " server_died: ended while starting).",
+            "JAX, portable view: extra starts 1 and 2 of 2 did not answer every probe (the first:"
+            " server\\_died: ended while starting).",
         ),
         (
             Situation(probe_starts=2, at_url={("jax", "portable"): False}),
-            "JAX (portable view): the server was started elsewhere, so it was not started again.",
+            "JAX, portable view: the server was started elsewhere, so it was not started again.",
         ),
     ],
 )

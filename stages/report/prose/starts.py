@@ -31,9 +31,8 @@ def _otherwise(
     limit: float | None,
 ) -> str:
     return (
-        f"{number} of {f.count(planned or 0, 'extra start')} of the server answered otherwise"
-        f" (item {item} by {f.difference(change)}, limit {f.difference(limit)}):"
-        " its scores depend on the start"
+        f"scores depend on the server's start: {number} of {f.count(planned or 0, 'extra start')}"
+        f" answered otherwise (item {item} by {f.difference(change)}, limit {f.difference(limit)})"
     )
 
 
