@@ -992,8 +992,8 @@ def test_starts_that_agree_bar_nothing_and_are_told() -> None:
     [
         (
             Situation(probe_starts=2, start_differences={("jax", "portable"): [None, 0.0]}),
-            "JAX, portable view: extra start 1 of 2 did not answer every probe (server\\_died: ended"
-            " while starting).",
+            "JAX, portable view: extra start 1 of 2 did not answer every probe (server\\_died:"
+            " ended while starting).",
         ),
         (
             Situation(probe_starts=2, start_differences={("jax", "portable"): [None, None]}),
