@@ -181,8 +181,9 @@ def _order(plan: Plan) -> Iterator[str]:
         yield f"then answers, untimed, {_rounds(passes.confirm)}: the others, for the comparison"
     yield "then probes: determinism and isolation"
     if plan.probe_starts:
-        times = "once" if plan.probe_starts == 1 else f"{plan.probe_starts} times"
-        yield f"then the server is started {times} more, each time for the probes only"
+        many = plan.probe_starts
+        more = "once more," if many == 1 else f"{many} times more, each time"
+        yield f"then the server is started {more} for the probes only"
     elif passes.probe_starts:
         yield "no extra start for the probes: the server was started elsewhere"
 
