@@ -44,6 +44,7 @@ def check(contract: Contract) -> None:
         assert isinstance(workload, TextWorkload) or workload.items * workload.item_tokens < 10**13
     for count in (contract.passes.sweep, contract.passes.confirm, contract.passes.warmup_limit):
         assert 1 <= count < TOO_MUCH
+    assert 0 <= contract.passes.probe_starts <= 100
     assert min(contract.chunk_sizes) <= contract.largest_chunk
     for name, workload in contract.workloads.items():
         sizes = contract.chunk_sizes_of(name)
