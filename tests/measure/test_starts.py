@@ -124,7 +124,7 @@ def test_a_start_gets_no_request_that_ends_the_server(measured) -> None:
 
 
 def test_where_the_measured_server_answered_no_probe_none_is_started_again(measured) -> None:
-    found = measured(2, "--crash-at", "5")
+    found = measured(2, "--crash-at", "2")
     assert set(found.probes["start"]) <= {0}
     assert "jax-portable: no extra start: the measured server answered no probe" in found.said
 
