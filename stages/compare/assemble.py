@@ -10,7 +10,7 @@ from typing import Self
 import polars as pl
 
 from stages.backends.registry import declared
-from stages.compare.cells import Seconds, build_cell, ranked, reported_seconds
+from stages.compare.cells import Seconds, barred, build_cell, ranked, reported_seconds
 from stages.compare.elsewhere import elsewhere_flags, server_host
 from stages.compare.gate import judge
 from stages.compare.modes import mode_flags
@@ -28,6 +28,7 @@ from stages.compare.selection import (
     without_winner,
 )
 from stages.compare.series import chunk_ratios, item_differences, pass_times
+from stages.compare.starts import compare_starts, measured_start, starts_reasons
 from stages.compare.summary import SecondsByView, summarize
 from stages.compare.turning import turning
 from stages.contract import VIEWS, Backend, Contract, Gate, View
@@ -40,6 +41,7 @@ from stages.documents.comparison import (
     Comparison,
     ComparisonSet,
     Flag,
+    Isolation,
     MatrixSource,
     Named,
     NoiseFloor,
@@ -47,6 +49,7 @@ from stages.documents.comparison import (
     Pair,
     PrefixCache,
     Scope,
+    Starts,
     Turning,
     ViewComparison,
 )
@@ -94,6 +97,28 @@ class _OfWorkload:
             probes={key: one.of(workload) for key, one in probes.items()},
             targets={key: one.provenance.targets[workload] for key, one in probes.items()},
             oracle=evidence.oracle.of(workload),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Probed:
+    """What the probes of one matrix show; ``starts`` where its server was to be started again."""
+
+    noise: NoiseFloor
+    isolation: Isolation
+    starts: Starts | None
+
+    @classmethod
+    def of(cls, evidence: _OfWorkload, key: MatrixKey, gate: Gate) -> Self:
+        """That of one workload."""
+        served, every = evidence.matrices[key], evidence.probes[key]
+        probes = measured_start(every)
+        noise = noise_floor(probes)
+        limit = change_limit(noise, gate, served.provenance.contract.launch.dtype)
+        return cls(
+            noise=noise,
+            isolation=isolation(probes, evidence.targets[key], served.workload.items, limit),
+            starts=compare_starts(every, served.provenance, limit),
         )
 
 
@@ -148,6 +173,7 @@ def assemble(
             confirm_passes=measured.passes.confirm,
             call_timeout_s=measured.limits.call_timeout_s,
             probe_items=measured.probes.most_items,
+            probe_starts=measured.passes.probe_starts,
         ),
         gate=contract.gate,
         selection=contract.selection,
@@ -194,16 +220,10 @@ def _view(
     keys = {b: MatrixKey(b, view) for b in both}
     matrices = evidence.matrices
     labels = len(matrices[keys[reference]].workload.label_token_ids)
-    noise = {b: noise_floor(evidence.probes[keys[b]]) for b in both}
-    isolations = {
-        b: isolation(
-            evidence.probes[keys[b]],
-            evidence.targets[keys[b]],
-            matrices[keys[b]].workload.items,
-            _change_limit(matrices[keys[b]], noise[b], contract),
-        )
-        for b in both
-    }
+    probed = {b: _Probed.of(evidence, keys[b], contract.gate) for b in both}
+    noise = {b: one.noise for b, one in probed.items()}
+    isolations = {b: one.isolation for b, one in probed.items()}
+    starts = {b: one.starts for b, one in probed.items() if one.starts is not None}
     oracle = {
         b: against_oracle(
             passes[keys[b]],
@@ -230,7 +250,8 @@ def _view(
             allowed = caches[keys[backend]].allowed_tokens
             leaks = isolations[backend]
             cell = build_cell(mine, matrix, chunk, gate, leaks, price, allowed)
-            cells.append(ranked(cell, ranking, contract.gate.ranking))
+            cell = ranked(cell, ranking, contract.gate.ranking)
+            cells.append(barred(cell, starts_reasons(starts.get(backend))))
             seconds[CellKey(backend, chunk)] = reported_seconds(mine)
     unavailable = _unavailable(contract, view)
     guardrail = contract.selection.guardrail
@@ -243,6 +264,11 @@ def _view(
         *elsewhere_flags(sources, cells),
         *_oracle_flags(oracle),
         *_noise_flags(noise, contract.gate),
+        *(
+            Flag(code="starts_not_probed", backend=backend)
+            for backend, one in starts.items()
+            if one.verdict == "not_probed"
+        ),
     ]
     compared = ViewComparison(
         pair=_pair(contract),
@@ -254,6 +280,7 @@ def _view(
         passed_over=passed_over(cells, both),
         isolation=isolations,
         noise=noise,
+        starts=starts,
         oracle=oracle,
         oracle_sides_with=sides_with(oracle),
         prefix_cache={b: caches[keys[b]] for b in both},
@@ -275,10 +302,6 @@ def _view(
         else turning(cells, guardrail),
     )
     return compared, seconds
-
-
-def _change_limit(served: WorkloadMatrix, noise: NoiseFloor, contract: Contract) -> float:
-    return change_limit(noise, contract.gate, served.provenance.contract.launch.dtype)
 
 
 def _oracle_flags(results: Mapping[Backend, OracleResult]) -> Iterator[Flag]:

@@ -111,6 +111,18 @@ def check_probes(path: Path, probes: ProbeTable, matrix: Matrix) -> None:
     _same(path, "nonce", found.nonce, wanted.nonce)
     _same(path, "model", found.model_sha256, wanted.model.sha256)
     _same(path, "matrix", found.matrix_sha256, wanted.table_sha256)
+    _check_starts(path, probes, matrix)
+
+
+def _check_starts(path: Path, probes: ProbeTable, matrix: Matrix) -> None:
+    """Refuse a table that lacks starts of the server which were asked for, or has others."""
+    contract, frame = matrix.provenance.contract, probes.frame
+    started_here = contract.base_url is None and matrix.provenance.unavailable is None
+    # Where the measured session answered nothing, there was nothing to compare with.
+    answered = not frame.filter(pl.col("start") == 0, pl.col("status") == "ok").is_empty()
+    planned = contract.passes.probe_starts if started_here and answered else 0
+    found = sorted(set(frame["start"].to_list()) - {0})
+    _same(path, "list of extra starts", found, list(range(1, planned + 1)))
 
 
 def check_oracle(path: Path, oracle: OracleTable, expected: Expected) -> None:

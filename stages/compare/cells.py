@@ -208,9 +208,14 @@ def ranked(cell: Cell, ranking: Ranking | None, limits: RankingGate | None) -> C
         ranking: of the same cell; ``None`` for the reference.
         limits: of the contract, if it gates the order.
     """
-    reasons = [*cell.reasons, *ranking_reasons(ranking, limits)]
-    changes = {"ranking": ranking, "reasons": reasons, "eligible": not reasons}
-    return cell.model_copy(update=changes)
+    of_order = cell.model_copy(update={"ranking": ranking})
+    return barred(of_order, ranking_reasons(ranking, limits))
+
+
+def barred(cell: Cell, more: list[Reason]) -> Cell:
+    """``cell`` with ``more`` reasons why it may not be selected, if there are any."""
+    reasons = [*cell.reasons, *more]
+    return cell.model_copy(update={"reasons": reasons, "eligible": not reasons})
 
 
 def _first_run_penalty(passes: pl.DataFrame) -> float | None:

@@ -18,7 +18,7 @@ class Identity(Strict):
 
 
 class Passes(Strict):
-    """The numbers of passes for each chunk size, and the seed of their order."""
+    """The numbers of passes for each chunk size, the seed of their order, and further starts."""
 
     seed: Annotated[Seed, Field(description="seed of the interleaved order")]
     warmup: Annotated[Count, Field(description="warm-up passes at least")]
@@ -27,6 +27,10 @@ class Passes(Strict):
     ]
     sweep: Count
     confirm: Count
+    probe_starts: Annotated[
+        int,
+        Field(ge=0, le=100, description="further starts of each server, which get the probes only"),
+    ] = 0
 
 
 class Limits(Strict):

@@ -28,7 +28,7 @@ from stages.documents.matrix import (
     Status,
 )
 
-COMPARISON_VERSION = 10
+COMPARISON_VERSION = 11
 
 BUSY = 0.10
 """Share of the machine's CPU time in other processes from which figures are flagged."""
@@ -47,6 +47,7 @@ type ControlName = Literal["items_rotated", "labels_swapped", "mean_score"]
 type IsolationVerdict = Literal[
     "isolated", "leaks", "not_probed", "lengths_not_probed", "no_neighbours"
 ]
+type StartsVerdict = Literal["agree", "differ", "not_probed"]
 type Role = Literal["candidate", "reference"]
 type OracleVerdict = Literal["agrees", "other_prompt", "wrong", "not_compared"]
 type OracleSide = Backend | Literal["both", "neither"]
@@ -66,6 +67,7 @@ type ReasonCode = Literal[
     "not_probed",
     "lengths_not_probed",
     "leaks",
+    "starts_differ",
     "mixed_modes",
     "ranking_failed",
     "ranking_unknown",
@@ -86,6 +88,7 @@ type FlagCode = Literal[
     "other_prompt",
     "oracle_not_compared",
     "noise",
+    "starts_not_probed",
     "unstable",
     "compiled",
     "prefix_cache",
@@ -237,6 +240,49 @@ class NoiseFloor(Part):
 
     repeats: int
     max_abs_diff: float | None
+
+
+class FailedStart(Part):
+    """A further start of a server that did not answer every probe that the measured one answered.
+
+    Attributes:
+        start: its number, from 1.
+        status: the kind of its first failure; ``detail`` says what went wrong, in words of client
+            and server.
+    """
+
+    start: int
+    status: Status
+    detail: str
+
+
+class Starts(Part):
+    """Whether further starts of a server answer the probes as its measured session did.
+
+    Attributes:
+        verdict: ``differ`` if an answer of some start was further than ``limit`` from the measured
+            session's answer to the same request; ``not_probed`` if none was, but some start did
+            not answer every request that the measured session answered; else ``agree``.
+        limit: the isolation probe's.
+        planned: number of further starts that the contract asks for.
+        differing: the starts with such an answer, from 1.
+        largest_difference: of an answer; ``worst_start``, ``worst_item`` and ``worst_layout`` say
+            where. ``None`` where nothing could be compared.
+        failed: the starts that did not answer every probe.
+        missing: why nothing was compared: the server was started ``elsewhere``, or the measured
+            session left every probe ``unanswered``; else ``None``.
+    """
+
+    verdict: StartsVerdict
+    limit: float
+    planned: int
+    differing: list[int] = []
+    largest_difference: float | None = None
+    worst_start: int | None = None
+    worst_item: int | None = None
+    worst_layout: str | None = None
+    failed: list[FailedStart] = []
+    missing: Literal["elsewhere", "unanswered"] | None = None
 
 
 class DelimitedResult(Part):
@@ -422,6 +468,7 @@ _OF_REASON: dict[ReasonCode, tuple[str, ...]] = {
     "failed_passes": ("good", "planned"),
     "gate_inconclusive": ("controls",),
     "leaks": ("items", "change", "limit"),
+    "starts_differ": ("starts", "of_starts", "items", "change", "limit"),
     "mixed_modes": ("modes",),
     "ranking_failed": ("tau", "min_tau", "flips", "max_flips"),
 }
@@ -438,6 +485,7 @@ _OF_FLAG: dict[FlagCode, tuple[str, ...]] = {
     "other_prompt": ("backend", "delimiter"),
     "oracle_not_compared": ("backend",),
     "noise": ("backend", "difference"),
+    "starts_not_probed": ("backend",),
     "unstable": ("backend", "chunk_size", "instability"),
     "compiled": ("backend", "chunk_size", "passes"),
     "prefix_cache": ("backend", "chunk_size", "passes"),
@@ -460,7 +508,9 @@ class Reason(Part):
         detail: why the backend is unavailable, in the words of the contract.
         good, planned: numbers of timed passes.
         controls: controls that the gate would pass, too.
-        items: items that leak, by up to ``change`` where ``limit`` is allowed.
+        items: items that leak, by up to ``change`` where ``limit`` is allowed; or the item whose
+            score differs most from start to start, by ``change``.
+        starts: number of further starts with other scores, of ``of_starts``.
         modes: mode -> number of timed passes that were scored in it.
         alone: the request of one item whose failure left isolation not probed, if it did.
         tau, flips: Kendall's tau-b and the flipped pairs of the order of the items, where
@@ -475,6 +525,8 @@ class Reason(Part):
     items: list[int] = []
     change: float | None = None
     limit: float | None = None
+    starts: int | None = None
+    of_starts: int | None = None
     modes: dict[PassMode, int] = {}
     alone: FailedAlone | None = None
     tau: float | None = None
@@ -770,6 +822,7 @@ class ViewComparison(Part):
         selected: backend -> the chunk size it would be deployed with, if any is eligible.
         passed_over: backend -> the chunk size of its fastest cell, if that cell is ineligible.
         isolation, noise, oracle, prefix_cache: of each backend, in this view.
+        starts: of each backend whose server the contract has started again; else empty.
         oracle_sides_with: which backend agrees with the oracle within the gate's limits; ``None``
             where a backend could not be compared.
         ratios: candidate / reference, by rising chunk size.
@@ -787,6 +840,7 @@ class ViewComparison(Part):
     passed_over: dict[Backend, int]
     isolation: dict[Backend, Isolation]
     noise: dict[Backend, NoiseFloor]
+    starts: dict[Backend, Starts] = {}
     oracle: dict[Backend, OracleResult]
     oracle_sides_with: OracleSide | None
     prefix_cache: dict[Backend, PrefixCache]
@@ -802,7 +856,7 @@ class ViewComparison(Part):
         led = [one.backend for one in (turning.guardrail, turning.eligibility) if one is not None]
         by_backend = (
             *(self.scoring, self.selected, self.passed_over, self.isolation, self.noise),
-            *(self.oracle, self.prefix_cache, self.passes, self.unavailable),
+            *(self.oracle, self.prefix_cache, self.passes, self.unavailable, self.starts),
         )
         self.pair.check(cell.backend for cell in self.cells)
         self.pair.check(backend for one in by_backend for backend in one)
@@ -834,6 +888,7 @@ class Scope(Part):
         nonce: part of the salt of every request, drawn anew for each comparison.
         item_tokens: tokens of the longest item.
         probe_items: the most items in one probe request; ``None`` for any number.
+        probe_starts: further starts of each server that get the probes only.
     """
 
     identity: Identity
@@ -852,6 +907,7 @@ class Scope(Part):
     confirm_passes: int
     call_timeout_s: float
     probe_items: int | None = None
+    probe_starts: int = 0
 
 
 class Comparison(Part):

@@ -1,7 +1,8 @@
-"""The probes of one server session: repeated requests, and requests with other neighbours.
+"""The probes of one matrix: repeated requests, and requests with other neighbours.
 
-A row is one item of one probe request. The table lies beside its matrix. It was measured in the
-same server session, after the timed passes.
+A row is one item of one probe request. The table lies beside its matrix. Start 0 is the matrix's
+own server session, probed after the timed passes. Where the contract asks for further starts of
+the server, each of them was sent the same requests, and nothing else.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ OTHER_LENGTHS: tuple[Layout, ...] = ("shorter", "longer")
 PROBE_SCHEMA = pa.schema(
     [
         pa.field("workload", pa.string(), nullable=False),
+        pa.field("start", pa.int32(), nullable=False),
         pa.field("kind", pa.string(), nullable=False),
         pa.field("layout", pa.string(), nullable=False),
         pa.field("run", pa.int32(), nullable=False),
@@ -57,6 +59,7 @@ class ProbeRecord:
 
     Attributes:
         workload: whose item it is.
+        start: of the server: 0 in the measured session, from 1 in further starts.
         kind: ``repeat`` (identical requests) or ``isolation`` (neighbours changed).
         layout: how the request was built around the item.
         run: which repetition, from 0; 0 for isolation probes.
@@ -68,6 +71,7 @@ class ProbeRecord:
     """
 
     workload: str
+    start: int
     kind: Literal["repeat", "isolation"]
     layout: Layout
     run: int
@@ -85,7 +89,7 @@ class ProbeProvenance(TableProvenance):
     Attributes:
         nonce: of the comparison.
         matrix_sha256: ``table_sha256`` of that matrix.
-        session: number of the server session they ran in.
+        session: number of the server session that start 0 is.
         targets: of each workload, the items whose neighbours were changed.
     """
 
@@ -100,7 +104,7 @@ class ProbeProvenance(TableProvenance):
 
 PROBE_TABLE = TableKind(
     name="probe table",
-    version=4,
+    version=5,
     schema=PROBE_SCHEMA,
     provenance=ProbeProvenance,
     remedy="measure it with `dvc repro`",

@@ -56,6 +56,7 @@ from stages.measure.servers.launched import Server, launch_variables, server_env
 from stages.measure.servers.remote import FirstContact, first_contact, take_api_key
 from stages.measure.servers.under_test import ServerUnderTest
 from stages.measure.session import Session
+from stages.measure.starts import FurtherStarts
 from stages.plan.plan import Plan, make_plan
 from stages.plan.schedule import all_series, salt_of
 
@@ -216,7 +217,36 @@ def _run_session(
             running_requests=plan.running_requests,
         )
         session.run()
+        _probe_further_starts(plan, session, new_server, progress)
     return session
+
+
+def _probe_further_starts(
+    plan: Plan,
+    session: Session,
+    new_server: Callable[[], ServerUnderTest],
+    progress: PassProgress,
+) -> None:
+    """Probe as many further starts of the server as the contract asks for.
+
+    They change nothing of the session but its probes. Where it answered none, there is nothing to
+    compare them with.
+    """
+    count, answered = plan.probe_starts, {one.status for one in session.probe_records}
+    if not count:
+        return
+    if "ok" not in answered:
+        progress.say("no extra start: the measured server answered no probe")
+        return
+    starts = FurtherStarts(
+        workloads=session.workloads,
+        probes=session.probes,
+        limits=session.limits,
+        bounds={name: session.bound(name) for name in session.workloads},
+        new_server=new_server,
+        say=progress.say,
+    )
+    session.probe_records += starts.run(count)
 
 
 def _result(

@@ -18,18 +18,17 @@ from stages.documents.matrix import TIMED_PHASES, CallRecord, CoverFailure, Roun
 from stages.documents.probes import ProbeRecord
 from stages.documents.workload import CanonicalWorkload
 from stages.measure.cover import send_cover
-from stages.measure.faults import Faults
+from stages.measure.faults import Bound, Faults
 from stages.measure.http.client import ScoreConnection
 from stages.measure.http.round_trip import round_trip_s
 from stages.measure.passes import name_loss, pass_seconds, run_pass, unsent_pass
 from stages.measure.probes import Prober
 from stages.measure.record.ledger import Ledger
-from stages.measure.servers.health import health, probe_server
-from stages.measure.servers.launched import PortTakenError
+from stages.measure.servers.health import health
 from stages.measure.servers.log import ServerLog
-from stages.measure.servers.under_test import OtherServerError, ServerDiedError, ServerUnderTest
+from stages.measure.servers.starting import on_a_free_port, start_healthy
+from stages.measure.servers.under_test import OtherServerError, ServerUnderTest
 from stages.measure.warm_up import is_warm
-from stages.plan.probe_requests import choose_targets, probed_part
 from stages.plan.schedule import all_series, confirm_chunk_sizes, cover_sizes, interleaved
 
 type Notify = Callable[[str, PassKey | None], None]
@@ -37,10 +36,6 @@ type Notify = Callable[[str, PassKey | None], None]
 _SETTLE_S = 1.0
 """A shutdown that ends harness and server reaches both within this time. A pass that fails because
 of it must not be recorded."""
-
-
-_PORTS_TRIED = 3
-"""Another process may take a port that was free a moment ago."""
 
 
 @dataclass
@@ -168,10 +163,13 @@ class Session:
         assert self._live is not None  # noqa: S101  a restart that succeeds has a server
         with self.ledger.timing("probes"):
             for name, workload in self.workloads.items():
-                bound = self._faults.bound(name, self.chunk_sizes[name])
-                prober = Prober(self._live.connection, probed_part(workload, self.probes), bound)
-                prober.run(self.probes, choose_targets(workload, self.probes))
+                prober = Prober(self._live.connection, workload, self.probes, self.bound(name))
+                prober.run()
                 self.probe_records += prober.records
+
+    def bound(self, workload: str) -> Bound | None:
+        """The largest request of a workload that does not end the server, as far as was found."""
+        return self._faults.bound(workload, self.chunk_sizes[workload])
 
     def _sweep_means(self) -> dict[str, dict[int, float]]:
         """Mean pass seconds by workload and chunk size, where every sweep pass succeeded."""
@@ -325,30 +323,13 @@ class Session:
         return False
 
     def _start(self) -> None:
-        for _ in range(_PORTS_TRIED):
-            try:
-                self._start_once()
-            except PortTakenError as taken:
-                self.notify(taken.detail, None)
-            else:
-                return
-        raise UserError(f"the server did not start: {_PORTS_TRIED} times its port was taken")
+        on_a_free_port(self._start_once, lambda taken: self.notify(taken, None))
 
     def _start_once(self) -> None:
         self.number += 1
         with contextlib.ExitStack() as stack, self.ledger.timing("server_start"):
-            server = stack.enter_context(self.new_server())
-            connection = stack.enter_context(server.connect(self.limits.call_timeout_s))
-            try:
-                server.wait_until_healthy(
-                    lambda: probe_server(connection, next(iter(self.workloads.values()))),
-                    self.limits.start_timeout_s,
-                )
-            except PortTakenError:
-                raise
-            except ServerDiedError as death:
-                raise UserError(server.not_healthy(death.detail)) from death
-            server.check_unchanged(connection)
+            workload = next(iter(self.workloads.values()))
+            server, connection = start_healthy(stack, self.new_server, workload, self.limits)
             log = ServerLog(server, self.driver)
             self._live = _Live(server, log, connection, stack.pop_all())
         self._faults.new_server()

@@ -163,6 +163,15 @@ class Plan:
         return found if isinstance(found, int) else 0
 
     @property
+    def probe_starts(self) -> int:
+        """How often its server is started again for the probes alone.
+
+        A server that was started elsewhere cannot be started here.
+        """
+        started_here = self.contract.base_url is None and self.unavailable is None
+        return self.contract.passes.probe_starts if started_here else 0
+
+    @property
     def expected_passes(self) -> int:
         """Estimated number of passes."""
         return sum(self._expected_passes(len(sizes)) for sizes in self.chunk_sizes.values())

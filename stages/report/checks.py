@@ -131,7 +131,7 @@ def power_answer(view: ViewComparison, limits: Gate) -> Answer:
         verb = "passes" if len(missed) == 1 else "pass"
         count = f"{len(missed)} of {f.count(len(tried), 'wrong answer')}"
         text = f"{count} {verb} the gate, so a pass there means nothing: {named}{rest}"
-        return _barring(view, view.pair.candidate.key, "not all caught", text)
+        return barring(view, view.pair.candidate.key, "not all caught", text)
     size, closest = min(tried, key=lambda one: _over(one[1], limits)[0])
     text = f"{f.count(len(tried), 'wrong answer')} (the closest to passing: "
     return Answer(
@@ -205,17 +205,17 @@ def isolation_answer(view: ViewComparison, backend: Backend) -> Answer:
     if found.verdict == "leaks":
         place = _worst_place(found)
         most = f"; most: {place}" if place else ""
-        return _barring(view, backend, "leaks", f"{leak(found)}{most}{also}")
+        return barring(view, backend, "leaks", f"{leak(found)}{most}{also}")
     if found.verdict == "not_probed":
         seen = f"; the others move a score by at most {worst}" if worst else ""
         why = f"{failed_alone(found.alone)}; " if found.alone else ""
         figure = f"{why}{failed or 'no complete probe'}{seen}"
-        return _barring(view, backend, "not probed", figure)
+        return barring(view, backend, "not probed", figure)
     moved = f"move by at most {worst}, limit {limit}" if found.largest_change else "do not move"
     text = f"scores of {f.count(len(found.targets), 'probed item')} {moved}"
     if found.verdict == "lengths_not_probed":
         text = f"among items of the same lengths, {text}{also or '; none of others was probed'}"
-        return _barring(view, backend, "not probed with other lengths", text)
+        return barring(view, backend, "not probed with other lengths", text)
     against = [f"{where}: {_failed(found, ' of the isolation check')}."] if failed else []
     return Answer("isolated", f"{text}{also}{_left_out(found)}", against)
 
@@ -237,7 +237,7 @@ def _left_out(found: Isolation) -> str:
     return ""
 
 
-def _barring(view: ViewComparison, backend: Backend, word: str, figure: str) -> Answer:
+def barring(view: ViewComparison, backend: Backend, word: str, figure: str) -> Answer:
     """A bad answer. It stands against the scores itself where no ineligible cell names it."""
     named = any(not cell.eligible for cell in view.cells if cell.backend == backend)
     sentence = f"{f.backend_view(backend, view.view, view.pair)}: {word}, {figure}."

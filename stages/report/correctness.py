@@ -23,6 +23,7 @@ from stages.report.prose.oracle import oracle, other_prompt
 from stages.report.prose.reasons import PLAIN, failed_alone, leak
 from stages.report.ranking import ranked, ranking_answer
 from stages.report.ratios import cells
+from stages.report.starts import starts_sentences
 
 OUTLIER = 10.0
 OUTLIER_CELLS = 4
@@ -30,7 +31,7 @@ OUTLIER_GATE = 0.01
 
 
 def correctness(comparison: Comparison) -> list[str]:
-    """The gate, the drift beside the noise, the order of the items, isolation, and the oracle."""
+    """The gate, the drift beside the noise, the order of the items, isolation, starts, oracle."""
     gated = [cell for cell in cells(comparison) if cell.gate]
     if all(view.unavailable for view in comparison.views()):
         many = f.count(len(gated), f"{comparison.pair.candidate.title} cell")
@@ -41,7 +42,8 @@ def correctness(comparison: Comparison) -> list[str]:
         gated = [cell for view in comparison.views() for cell in _compared(view)]
         said += [*_not_passing(gated, comparison), *_left_out(gated), *_drift(gated, comparison)]
         said += _ranking(comparison)
-    return [*said, *_noise(comparison), *_isolation(comparison), *_oracle(comparison)]
+    probed = (*_noise(comparison), *_isolation(comparison), *starts_sentences(comparison))
+    return [*said, *probed, *_oracle(comparison)]
 
 
 def _tally(view: ViewComparison, limits: Gate) -> str:

@@ -4,8 +4,8 @@ Rules, in this order:
 
 * Scores: cells that fail the gate (where the oracle sides with the candidate, the reference is
   to be looked at first), cells whose items are in another order, views in which a score depends on
-  its neighbours, views in which the oracle disagrees, cells the gate cannot judge, cells not
-  compared.
+  its neighbours or on the server's start, views in which the oracle disagrees, cells the gate
+  cannot judge, cells not compared.
 * Failed passes.
 * The ``WORST`` chunk sizes with the lowest items/s ratio below level, per view.
 * First-run penalties over ``PENALTY`` (the largest of each view), compilations in timed
@@ -22,6 +22,7 @@ from stages.report.prose.oracle import differs, scored
 from stages.report.prose.reasons import PLAIN, instability, leak
 from stages.report.prose.scores import also_passed, fails_gate
 from stages.report.prose.server import compiled, failures, first_run, timed_passes
+from stages.report.prose.starts import differ
 from stages.report.ranking import reordered, where_changed
 from stages.report.ratios import cells, pairs
 
@@ -70,6 +71,9 @@ def _wrong(comparison: Comparison) -> Iterator[str]:
         isolation, oracle, where = view.isolation[mine], view.oracle[mine], _where(view)
         if isolation.verdict == "leaks":
             yield f"Isolation: {where}, {leak(isolation)}."
+        starts = view.starts.get(mine)
+        if starts is not None and starts.verdict == "differ":
+            yield f"The same scores from every start: {where}, {differ(starts)}."
         if oracle.verdict == "other_prompt":
             yield f"Correct scores: {where}, scored another prompt: {scored(oracle)}."
         elif oracle.verdict == "wrong":

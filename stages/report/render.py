@@ -175,7 +175,7 @@ def _context(comparison: Comparison) -> dict[str, object]:
             for table, view in zip(view_tables, comparison.views(), strict=True)
         ],
         "trust": trust(comparison),
-        "proves": proves(comparison.pair),
+        "proves": proves(comparison),
         "ranking": list(ranking_rows(comparison)),
         "ranking_gate": ranking_gate(comparison),
         "findings": find(comparison),

@@ -173,7 +173,7 @@ def _context(found: ComparisonSet) -> dict[str, object]:
         "names": [one.scope.workload for one in found.workloads],
         "checks": _checks(found),
         "trust": {"against": against_of_set(found)},
-        "proves": proves(first.pair),
+        "proves": proves(first),
         "recommendation": _recommendation(found),
         "confidence": _confidence(found),
         "links": [(one.scope.workload, answer(one.views())) for one in found.workloads],

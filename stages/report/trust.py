@@ -12,9 +12,10 @@ from types import MappingProxyType
 
 from stages.contract import Backend
 from stages.documents.cell import MatrixKey
-from stages.documents.comparison import Cell, Comparison, Pair, ViewComparison
+from stages.documents.comparison import Cell, Comparison, ViewComparison
 from stages.report import checks as say
 from stages.report import format as f
+from stages.report import starts
 from stages.report.checks import Answer
 from stages.report.prose.reasons import PLAIN, reason
 from stages.report.prose.server import failures, is_unavailable, is_unavailable_where
@@ -51,12 +52,15 @@ _PROVES = [
     ),
     ("Other work on the machine", "a busy machine disturbs the times, not the scores."),
 ]
+_AFTER_ISOLATION = 1 + [name for name, _ in _PROVES].index("Isolation")
 
 
-def proves(pair: Pair) -> list[tuple[str, str]]:
+def proves(comparison: Comparison) -> list[tuple[str, str]]:
     """Each check, and what it proves."""
-    sentence = f"{pair.candidate.title} must give the frozen reference's scores for the identical"
-    return [("Gate", f"{sentence} requests."), *_PROVES]
+    mine = comparison.pair.candidate.title
+    sentence = f"{mine} must give the frozen reference's scores for the identical requests."
+    more = [(starts.NAME, starts.PROVES)] if comparison.scope.probe_starts else []
+    return [("Gate", sentence), *_PROVES[:_AFTER_ISOLATION], *more, *_PROVES[_AFTER_ISOLATION:]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,7 @@ def trust(comparison: Comparison) -> Trust:
         between("Ranking", ranking_answer),
         *each("Noise floor", lambda view, b: say.noise_answer(view, b, limits)),
         *each("Isolation", say.isolation_answer),
+        *(each(starts.NAME, starts.starts_answer) if comparison.scope.probe_starts else []),
         *each("Oracle", lambda view, b: say.oracle_answer(view, b, limits)),
         between("Oracle's verdict", say.verdict_answer),
         *each("Prefix cache", say.prefix_cache_answer),

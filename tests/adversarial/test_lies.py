@@ -55,6 +55,9 @@ class Lie:
         flips: the most flipped pairs in a pass of each of JAX's cells, where the lie is about them.
         words: what the reasons or flags must say, in one place or another.
         only_confirm: tell it only in confirm passes.
+        only_starts: tell it only in these starts of a server, of which 0 is measured.
+        probe_starts: further starts of each server.
+        unlike: how many of them are said to answer otherwise, for each backend that has any.
     """
 
     told: dict[Backend, str]
@@ -68,6 +71,9 @@ class Lie:
     only_confirm: bool = False
     silent: tuple[str, ...] = field(default=())
     oracle: dict[Backend, OracleVerdict] = field(default_factory=dict)
+    only_starts: str = ""
+    probe_starts: int = 0
+    unlike: dict[Backend, int] = field(default_factory=dict)
 
 
 def everywhere(verdict: Verdict) -> dict[int, Verdict]:
@@ -292,6 +298,39 @@ LIES = {
         flips=0,
         words=(FAILS,),
     ),
+    "right in the start that is measured, and no other is asked for": Lie(
+        {"jax": "batched"}, everywhere("pass"), ("jax", "pytorch", "tie"), only_starts="1,2"
+    ),
+    "right in the start that is measured, and wrong in another": Lie(
+        {"jax": "batched"},
+        everywhere("pass"),
+        ("pytorch",),
+        words=("scores depend on the server's start: 1 of 2 extra starts answered otherwise",),
+        silent=(FAILS, "neighbouring items"),
+        only_starts="2",
+        probe_starts=2,
+        unlike={"jax": 1},
+    ),
+    "wrong in the start that is measured, and right in every other": Lie(
+        {"jax": "batched"},
+        but("fail", c1="pass"),
+        ("pytorch",),
+        isolation=("jax",),
+        sides_with="pytorch",
+        words=(FAILS, "scores depend on the server's start: 2 of 2 extra starts"),
+        only_starts="0",
+        probe_starts=2,
+        unlike={"jax": 2},
+    ),
+    "the reference is right in the start that is measured alone": Lie(
+        {"pytorch": "batched"},
+        everywhere("pass"),
+        ("jax",),
+        words=("scores depend on the server's start: 2 of 2 extra starts answered otherwise",),
+        only_starts="1,2",
+        probe_starts=2,
+        unlike={"pytorch": 2},
+    ),
     "packed without a mask": Lie(
         {"jax": "unmasked:2"},
         everywhere("fail"),
@@ -316,6 +355,7 @@ def complaints(name: str, result: Comparison) -> list[str]:
     leaking = tuple(b for b, found in view.isolation.items() if found.verdict == "leaks")
     if leaking != lie.isolation:
         wrong.append(f"isolation: {leaking}, not {lie.isolation}")
+    wrong += start_complaints(lie, view)
     wrong += cache_complaints(lie, view)
     wrong += ranking_complaints(lie, view)
     if view.oracle_sides_with != lie.sides_with:
@@ -363,6 +403,13 @@ def ranking_complaints(lie: Lie, view: ViewComparison) -> list[str]:
     return [f"flipped pairs: {flips}, not {lie.flips} each"]
 
 
+def start_complaints(lie: Lie, view: ViewComparison) -> list[str]:
+    """The same of the starts of the servers; one with other scores in some start never wins."""
+    unlike = {b: len(one.differing) for b, one in view.starts.items() if one.differing}
+    wrong = [] if unlike == lie.unlike else [f"starts: {unlike}, not {lie.unlike}"]
+    return [*wrong, *(["the winner's starts differ"] if view.winner.leader in unlike else [])]
+
+
 def cache_complaints(lie: Lie, view: ViewComparison) -> list[str]:
     """The same of the prefix cache; a cell that stands on one lowers the winner's confidence."""
     wrong = []
@@ -378,7 +425,12 @@ def cache_complaints(lie: Lie, view: ViewComparison) -> list[str]:
 
 def result_of(bench: Bench, name: str) -> Comparison:
     lie = LIES[name]
-    return bench.result(lie.told, CONFIRM_SALTS if lie.only_confirm else None)
+    return bench.result(
+        lie.told,
+        CONFIRM_SALTS if lie.only_confirm else None,
+        probe_starts=lie.probe_starts,
+        only_starts=lie.only_starts,
+    )
 
 
 @pytest.mark.parametrize("name", LIES)
@@ -487,6 +539,18 @@ CHECKS: dict[str, tuple[object, str, object, str]] = {
             candidate, reference.filter(pl.col("phase") != "answer"), g, labels
         ),
         "right in the sweep and wrong in the confirm",
+    ),
+    "the extra starts": (
+        assemble,
+        "compare_starts",
+        always(None),
+        "right in the start that is measured, and wrong in another",
+    ),
+    "noise and isolation of the measured start alone": (
+        assemble,
+        "measured_start",
+        lambda probes: probes,
+        "right in the start that is measured, and wrong in another",
     ),
     "the noise floor": (
         assemble,

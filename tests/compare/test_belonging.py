@@ -71,7 +71,7 @@ def write_matrix(
     provenance = change(made.provenance)
     MATRIX_TABLE.write(path, made.calls.to_arrow().cast(MATRIX_TABLE.schema), provenance)
     rows = [
-        ProbeRecord(WORKLOAD, "isolation", layout, 0, 1, 0, 4, "ok", "", [0.5, 0.5])  # type: ignore[arg-type]
+        ProbeRecord(WORKLOAD, 0, "isolation", layout, 0, 1, 0, 4, "ok", "", [0.5, 0.5])  # type: ignore[arg-type]
         for layout in ("alone", "reversed", "longer")
     ]
     table = pa.Table.from_pylist([asdict(r) for r in rows], schema=PROBE_SCHEMA)
@@ -468,6 +468,16 @@ def test_probes_of_another_measurement_are_refused(changes: dict[str, str], what
     _, provenance = PROBE_TABLE.read(path)
     PROBE_TABLE.write(path, table, provenance.model_copy(update=changes))
     assert f"{path}: refused: its {what}" in refusal()
+
+
+def test_probes_of_starts_that_were_not_asked_for_are_refused() -> None:
+    path = folder_of("jax", "portable") / PROBES_FILE
+    table, provenance = PROBE_TABLE.read(path)
+    more = pl.concat([table, table.with_columns(pl.lit(1, pl.Int32).alias("start"))])
+    made = more.to_arrow().cast(PROBE_SCHEMA)
+    known = {"table_sha256": table_sha256(made)}
+    PROBE_TABLE.write(path, made, provenance.model_copy(update=known))
+    assert f"{path}: refused: its list of extra starts is [1], but [] is compared" in refusal()
 
 
 @pytest.mark.parametrize(

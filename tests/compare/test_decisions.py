@@ -82,6 +82,9 @@ class Situation:
             twice; ``None`` where that is not known.
         stand_in: backend and view -> whether code of this project stood in for a part of it.
         ranking: the contract's gate of the order of the items.
+        probe_starts: further starts of each server that the contract asks for.
+        start_differences: backend and view -> of each further start, how far its answers are from
+            the measured session's; ``None`` where it failed. Without any, they are the same.
         left: chunk size -> the modes of JAX's passes, by its log; not told of any other.
     """
 
@@ -106,6 +109,10 @@ class Situation:
     at_url: Mapping[tuple[Backend, View], bool | None] = field(default_factory=dict)
     stand_in: Collection[tuple[Backend, View]] = ()
     left: Mapping[int, Sequence[PassMode]] = field(default_factory=dict)
+    probe_starts: int = 0
+    start_differences: Mapping[tuple[Backend, View], Sequence[float | None]] = field(
+        default_factory=dict
+    )
     ranking: Mapping[str, float] | None = None
 
     @property
@@ -179,6 +186,11 @@ class Situation:
             model=Model(title="m", sha256="b" * 64, trained=self.trained, path="p", revision="r"),
         )
         found = made.provenance
+        if self.probe_starts:
+            passes = found.contract.passes.model_copy(update={"probe_starts": self.probe_starts})
+            measured = found.contract.model_copy(update={"passes": passes})
+            found = with_facts(found, {"contract": measured})
+            made = Matrix(made.calls, found)
         if (backend, view) in self.at_url:
             remote = at_url(found, "http://127.0.0.1:1", account(same_machine=True), 0.001)
             repeated = {"requests_repeated": self.at_url[backend, view]}
@@ -222,7 +234,10 @@ class Situation:
     def probes(self, backend: Backend, view: View, workload: str) -> ProbeTable:
         """The probes of this workload."""
         ran = backend not in self.unavailable and (backend, view) not in self.unavailable_in
-        made = probes(backend, view, ran, workload)
+        elsewhere = (backend, view) in self.at_url
+        starts = [0.0] * (0 if elsewhere else self.probe_starts)
+        differences = self.start_differences.get((backend, view), starts)
+        made = probes(backend, view, ran, workload, differences)
         if self.items > 1:
             return made
         return ProbeTable(made.frame.filter(pl.col("kind") == "repeat"), made.provenance)
@@ -263,13 +278,20 @@ def _probed(tables: Sequence[ProbeTable]) -> ProbeTable:
     return ProbeTable(pl.concat([one.frame for one in tables]), provenance)
 
 
-def probes(backend: Backend, view: View, ran: bool, workload: str) -> ProbeTable:
-    """An isolated, deterministic server."""
+def probes(
+    backend: Backend, view: View, ran: bool, workload: str, starts: Sequence[float | None] = ()
+) -> ProbeTable:
+    """An isolated, deterministic server; ``starts``: how far further ones are from it."""
     layouts = ("alone", "reversed", "replaced", "shorter", "longer")
     alone = [("isolation", layout, 0, 1) for layout in layouts]
     repeated = [("repeat", "repeat", run, item) for run in range(3) for item in range(ITEMS)]
     rows = [
-        ProbeRecord(workload, kind, layout, run, item, 0, ITEMS, "ok", "", [0.25, 0.75])  # type: ignore[arg-type]
+        ProbeRecord(
+            *(workload, start, kind, layout, run, item, 0, ITEMS),  # type: ignore[arg-type]
+            *(("ok", "") if by is not None else ("server_died", "ended while starting")),  # type: ignore[arg-type]
+            scores=None if by is None else [0.25 + by, 0.75 - by],
+        )
+        for start, by in enumerate([0.0, *starts])
         for kind, layout, run, item in [*alone, *repeated]
     ]
     frame = pl.from_arrow(pa.Table.from_pylist([asdict(r) for r in rows], schema=PROBE_SCHEMA))
@@ -914,3 +936,103 @@ def test_every_fact_of_a_run_reaches_the_report_as_the_matrix_has_it() -> None:
         for view in VIEWS
         for backend in BACKENDS
     }
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backend_whose_starts_differ_is_not_eligible_and_the_other_one_is(
+    backend: Backend,
+) -> None:
+    offsets = {(backend, view): [0.0, 0.38, 0.1] for view in VIEWS}
+    result = Situation(probe_starts=3, start_differences=offsets).compare()
+    (other,) = set(BACKENDS) - {backend}
+    words = (
+        "scores depend on the server's start: 2 of 3 extra starts answered otherwise (item 1 by"
+        " 0.380, limit 1.00e-04)"
+    )
+    for view in result.views():
+        assert {b: one.verdict for b, one in view.starts.items()} == {
+            backend: "differ",
+            other: "agree",
+        }
+        assert view.winner.outcome == other
+        assert [flag.code for flag in view.winner.flags] == ["no_rival"]
+        for cell in view.cells:
+            assert [one.code for one in cell.reasons] == ["starts_differ"] * (
+                cell.backend == backend
+            )
+        # Its scores stand as they were measured: what is wrong is that they need not.
+        assert view.oracle_sides_with == "both"
+        assert all(one.verdict == "isolated" for one in view.isolation.values())
+    page = " ".join(render_all(result)["report.md"].split())
+    title = result.pair.title(backend)
+    assert f"- {title}, portable view, chunk sizes 1 to 4: {words}." in page
+    assert f"| Extra starts, {title} | **differ**: {words}; most: alone in a request" in page
+    assert "| Extra starts of each server | 3, with the probes only |" in page
+    assert first_screen(result).against == 2
+
+
+def test_starts_that_agree_bar_nothing_and_are_told() -> None:
+    result = Situation(
+        probe_starts=2, start_differences={("jax", "portable"): [0.0, 2**-16]}
+    ).compare()
+    for view in result.views():
+        assert {one.verdict for one in view.starts.values()} == {"agree"}
+        assert view.winner.outcome == "jax"
+        assert all(cell.eligible for cell in view.cells)
+    page = " ".join(render_all(result)["report.md"].split())
+    assert (
+        "Extra starts of the servers gave the same scores (JAX, portable view: 2 extra starts:"
+        " answers differ from the measured session's by at most 1.53e-05, limit 1.00e-04)." in page
+    )
+    assert first_screen(result).against == 0
+
+
+@pytest.mark.parametrize(
+    ("situation", "words"),
+    [
+        (
+            Situation(probe_starts=2, start_differences={("jax", "portable"): [None, 0.0]}),
+            "JAX, portable view: extra start 1 of 2 did not answer every probe (server\\_died:"
+            " ended while starting).",
+        ),
+        (
+            Situation(probe_starts=2, start_differences={("jax", "portable"): [None, None]}),
+            "JAX, portable view: extra starts 1 and 2 of 2 did not answer every probe (the first:"
+            " server\\_died: ended while starting).",
+        ),
+        (
+            Situation(probe_starts=2, at_url={("jax", "portable"): False}),
+            "JAX, portable view: the server was started elsewhere, so it was not started again.",
+        ),
+    ],
+)
+def test_starts_that_were_not_probed_bar_nothing_and_lower_the_confidence(
+    situation: Situation, words: str
+) -> None:
+    result = situation.compare()
+    view = result.portable
+    assert view.starts["jax"].verdict == "not_probed"
+    assert all(cell.eligible for cell in view.cells)
+    flags = [one for one in view.winner.flags if one.code == "starts_not_probed"]
+    assert [one.backend for one in flags] == ["jax"]
+    assert view.winner.confidence == "low"
+    assert worded(flags[0], PAIR) == (
+        "whether JAX's scores depend on its server's start is not known"
+    )
+    page = " ".join(render_all(result)["report.md"].split())
+    assert f"- {words}" in page
+    assert not [one for one in result.best_native.winner.flags if one.code == "starts_not_probed"]
+
+
+def test_where_no_start_was_asked_for_the_report_says_nothing_of_any() -> None:
+    result = Situation().compare()
+    assert [view.starts for view in result.views()] == [{}, {}]
+    assert "xtra start" not in "".join(render_all(result).values())
+
+
+def test_a_backend_that_cannot_run_has_no_starts() -> None:
+    result = Situation(probe_starts=2, unavailable={"jax": "a quota of 0"}).compare()
+    assert [set(view.starts) for view in result.views()] == [{"pytorch"}] * 2
+    assert (
+        "| Extra starts, JAX | **unavailable**: a quota of 0 |" in render_all(result)["report.md"]
+    )

@@ -74,7 +74,9 @@ def named(frame: pl.DataFrame) -> pl.DataFrame:
 def probes(folder: Path) -> ProbeTable:
     frame, facts = rows_and_facts(folder / PROBES_FILE, PROBE_TABLE.name)
     targets = {NAME: facts.pop("targets")}
-    return ProbeTable(named(frame), ProbeProvenance(**facts, targets=targets))
+    # Every probe was of the one start.
+    frame = named(frame).with_columns(pl.lit(0, pl.Int32).alias("start"))
+    return ProbeTable(frame, ProbeProvenance(**facts, targets=targets))
 
 
 def oracle() -> OracleTable:

@@ -26,13 +26,13 @@ def table(*records: ProbeRecord) -> pl.DataFrame:
 def repeat(run: int, item: int, score: float | None) -> ProbeRecord:
     scores = None if score is None else [score, 1 - score]
     status = "timeout" if score is None else "ok"
-    return ProbeRecord("w", "repeat", "original", run, item, item, 2, status, "", scores)
+    return ProbeRecord("w", 0, "repeat", "original", run, item, item, 2, status, "", scores)
 
 
 def probe(item: int, layout: Layout, score: float | None) -> ProbeRecord:
     scores = None if score is None else [score, 1 - score]
     status = "http_5xx" if score is None else "ok"
-    return ProbeRecord("w", "isolation", layout, 0, item, 0, 4, status, "", scores)
+    return ProbeRecord("w", 0, "isolation", layout, 0, item, 0, 4, status, "", scores)
 
 
 def test_the_noise_floor_is_the_largest_spread_of_any_score() -> None:

@@ -56,6 +56,10 @@ def test_the_committed_contract_is_valid() -> None:
         ({"passes__sweep": 0}, "passes.sweep", "0"),
         ({"passes__warmup_limit": 0}, "passes.warmup_limit", "0"),
         ({"passes__warmup": 9}, "passes.warmup_limit", "8"),
+        ({"passes__probe_starts": -1}, "passes.probe_starts", "-1; allowed: greater than or equal"),
+        ({"passes__probe_starts": 101}, "passes.probe_starts", "101; allowed: less than or equal"),
+        ({"passes__probe_starts": True}, "passes.probe_starts", "True"),
+        ({"passes__probe_starts": None}, "passes.probe_starts", "None"),
         ({"gate__max_abs_diff": "0"}, "gate.max_abs_diff", "'0'"),
         ({"gate__max_abs_diff": -0.1}, "gate.max_abs_diff", "-0.1"),
         ({"gate__max_abs_diff": float("nan")}, "gate.max_abs_diff", "nan"),
@@ -117,6 +121,12 @@ def test_the_order_of_the_items_is_gated_only_where_the_contract_says_so() -> No
     message = refused(raw_contract(gate__ranking={"min_tau": 1, "max_flip": 0}))
     assert message.startswith("params.yaml: gate.ranking.max_flip: found")
     assert "did you mean 'max_flips'?" in message
+
+
+def test_no_server_is_started_again_for_the_probes_unless_the_contract_says_so() -> None:
+    bare = raw_contract()
+    assert bare["passes"].pop("probe_starts") == 0
+    assert parse_contract(bare).passes.probe_starts == 0
 
 
 @pytest.mark.parametrize(

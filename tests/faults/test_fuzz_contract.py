@@ -45,6 +45,7 @@ def check(contract: Contract) -> None:
     for count in (contract.passes.sweep, contract.passes.confirm, contract.passes.warmup_limit):
         assert 1 <= count < TOO_MUCH
     assert min(contract.chunk_sizes) <= max(one.items for one in contract.workloads.values())
+    assert 0 <= contract.passes.probe_starts <= 100
     for name, workload in contract.workloads.items():
         sizes = contract.chunk_sizes_of(name)
         assert len(sizes) == len(set(sizes))

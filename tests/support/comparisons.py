@@ -35,6 +35,7 @@ from stages.documents.comparison import (
     Reason,
     ReasonCode,
     Scope,
+    Starts,
     Summary,
     Turning,
     Unsteady,
@@ -150,6 +151,20 @@ def isolation(verdict: str = "isolated", **changes: Any) -> Isolation:
         "failed_probes": 0,
     }
     return Isolation(**{**fields, **changes})
+
+
+def starts(verdict: str = "agree", **changes: Any) -> Starts:
+    """Three further starts; the largest difference is 2e-07 at item 5, unless a test says so."""
+    fields: dict[str, Any] = {
+        "verdict": verdict,
+        "limit": 1e-4,
+        "planned": 3,
+        "largest_difference": 2e-7,
+        "worst_start": 1,
+        "worst_item": 5,
+        "worst_layout": "original",
+    }
+    return Starts(**{**fields, **changes})
 
 
 def noise(difference: float | None, repeats: int = 5) -> NoiseFloor:

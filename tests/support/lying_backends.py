@@ -54,11 +54,18 @@ DELIMITERS: dict[Backend, int] = {"jax": 2, "pytorch": 9999}
 
 
 def make_contract(
-    flags: Mapping[Backend, Mapping[str, Any]], ranking: Mapping[str, Any] | None = None
+    flags: Mapping[Backend, Mapping[str, Any]],
+    ranking: Mapping[str, Any] | None = None,
+    probe_starts: int = 0,
 ) -> Contract:
     """A small contract whose backends are scoring servers, with these flags when portable.
 
-    In the portable view both are asked to pack items. ``ranking`` is its gate of the ranking.
+    In the portable view both are asked to pack items.
+
+    Args:
+        flags: of each backend.
+        ranking: the gate of the ranking.
+        probe_starts: further starts of each server.
     """
     raw: dict[str, Any] = raw_contract(
         workload__items=ITEMS,
@@ -66,6 +73,7 @@ def make_contract(
         chunk_sizes=CHUNKS,
         passes__sweep=2,
         passes__confirm=2,
+        passes__probe_starts=probe_starts,
         limits__start_timeout_s=PATIENCE_S,
         limits__call_timeout_s=PATIENCE_S,
         gate__ranking=ranking,
@@ -110,6 +118,8 @@ class Bench:
         lies: dict[Backend, str],
         salts: list[list[int]] | None = None,
         ranking: Mapping[str, Any] | None = None,
+        probe_starts: int = 0,
+        only_starts: str = "",
     ) -> Comparison:
         """The comparison when ``lies`` are told in the portable view and none otherwise.
 
@@ -117,14 +127,23 @@ class Bench:
             lies: backend -> its lie.
             salts: lie only about requests with one of these.
             ranking: the contract's gate of the ranking.
+            probe_starts: further starts of each server.
+            only_starts: lie in these starts alone, 0 being the measured one.
         """
         flags = {b: self._flags(lie, salts) for b, lie in lies.items()}
-        contract = make_contract(flags, ranking)
+        for backend, mine in flags.items() if only_starts else ():
+            counted = self.folder / f"{backend}-starts"
+            counted.unlink(missing_ok=True)
+            mine |= {"starts": str(counted), "only-starts": only_starts}
+        contract = make_contract(flags, ranking, probe_starts)
+        asked = f"/{probe_starts} starts" * bool(probe_starts)
         with inside(self.folder):
             for backend in BACKENDS:
                 for view in VIEWS:
                     lie = lies.get(backend, "") if view == "portable" else ""
-                    self._place(contract, backend, view, lie + "/some" * bool(salts and lie))
+                    told = lie + "/some" * bool(salts and lie)
+                    told += f"/in {only_starts}" * bool(only_starts and lie)
+                    self._place(contract, backend, view, told + asked)
             return _only(compare(contract))
 
     def left(self, name: str, flags: dict[str, Any]) -> Comparison:

@@ -368,6 +368,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Log nothing."""
 
 
+def count_start(path: Path) -> int:
+    """The number of this start, from 0, by a file with a byte for each."""
+    with path.open("ab") as file:
+        number = file.tell()
+        file.write(b".")
+    return number
+
+
+def behave(arguments: argparse.Namespace) -> None:
+    """Take back what is meant for other starts alone."""
+    arguments.crash_at = arguments.hold = None
+    arguments.lie, arguments.ends = "", False
+    Handler.liar = Liar()
+
+
 def main() -> None:
     """Serve until stopped."""
     parser = argparse.ArgumentParser()
@@ -403,6 +418,11 @@ def main() -> None:
     parser.add_argument("--lie", default="", help="which lie to tell")
     parser.add_argument("--lie-salts", type=Path, help="lie only about these salts (JSON)")
     parser.add_argument("--lie-items", type=Path, help="all items of a pass (JSON)")
+    parser.add_argument("--ends", action="store_true", help="end instead of serving")
+    parser.add_argument("--starts", type=Path, help="file that counts starts")
+    parser.add_argument(
+        "--only-starts", help="numbers of the starts in which to lie, hold, crash at a call or end"
+    )
     parser.add_argument("--infos", type=Path, help="what it says by path (JSON), if it is asked")
     parser.add_argument("--key", help="refuse requests without this API key")
     parser.add_argument("--strict", action="store_true", help="refuse arguments it does not know")
@@ -428,7 +448,14 @@ def main() -> None:
             hanging = True
             Handler.worker = subprocess.Popen(["sleep", "6000"])
         server = http.server.ThreadingHTTPServer if hanging else http.server.HTTPServer
-        server(address, Handler).serve_forever()
+        listening = server(address, Handler)
+        # Counted once the port is its own, so a start that finds it taken is none.
+        only = Handler.arguments.only_starts
+        if only and str(count_start(Handler.arguments.starts)) not in only.split(","):
+            behave(Handler.arguments)
+        if Handler.arguments.ends:
+            sys.exit(1)
+        listening.serve_forever()
     except KeyboardInterrupt:
         sys.exit(0)
 

@@ -165,6 +165,7 @@ def _contract(of: Comparison) -> dict[str, str]:
         "passes.warmup": str(scope.warmup_passes),
         "passes.sweep": str(scope.sweep_passes),
         "passes.confirm": str(scope.confirm_passes),
+        "passes.probe_starts": str(scope.probe_starts),
         "limits.call_timeout_s": f.plain(scope.call_timeout_s),
         "gate.max_abs_diff": f.plain(of.gate.max_abs_diff),
         "gate.mean_abs_diff": f.plain(of.gate.mean_abs_diff),

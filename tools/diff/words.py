@@ -28,6 +28,7 @@ from stages.report.prose.scores import verdict
 from stages.report.prose.winner import in_short, leads, outcome
 from stages.report.ranking import ranking_answer
 from stages.report.render import Verbatim, printed, span, templates
+from stages.report.starts import starts_answer
 from tools.diff.changes import (
     COMPARED,
     CellChange,
@@ -264,6 +265,7 @@ def _checks(
 ) -> Iterator[tuple[str, Answer, Answer]]:
     """The answers of the checks on one backend, before and now."""
     yield "isolation", isolation_answer(one, backend), isolation_answer(other, backend)
+    yield "extra starts", starts_answer(one, backend), starts_answer(other, backend)
     before, after = (oracle_answer(v, backend, c.gate) for v, c in ((one, old), (other, new)))
     yield "oracle", before, after
     yield (

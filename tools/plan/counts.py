@@ -77,15 +77,16 @@ def calls_of(plan: Plan, series: Series) -> int:
 
 
 def probe_requests(plan: Plan, name: str) -> int:
-    """Requests of the probes of one workload, which follow the timed passes."""
+    """Requests of the probes of one workload in one start of the server."""
     workload = probed_part(plan.workloads.by_name[name], plan.contract.probes)
     targets = choose_targets(workload, plan.contract.probes)
     return plan.contract.probes.repeats + sum(1 for _ in every_layout(workload, targets))
 
 
 def all_probe_requests(plan: Plan) -> int:
-    """Requests of the probes of all workloads."""
-    return sum(probe_requests(plan, name) for name in plan.chunk_sizes)
+    """Requests of the probes of all workloads, those of further starts of the server included."""
+    of_a_start = sum(probe_requests(plan, name) for name in plan.chunk_sizes)
+    return (1 + plan.probe_starts) * of_a_start
 
 
 def requests_of(plan: Plan) -> Span:

@@ -56,7 +56,8 @@ def estimate(plan: Plan, rates: Mapping[str, Rates]) -> Estimate:
         rates: of each workload at which the server's speed is known.
     """
     limits = plan.contract.limits
-    most = requests_of(plan).most * limits.call_timeout_s + limits.start_timeout_s
+    starts_s = (1 + plan.probe_starts) * limits.start_timeout_s
+    most = requests_of(plan).most * limits.call_timeout_s + starts_s
     if without := [name for name in plan.chunk_sizes if name not in rates]:
         some = tuple(without) if rates else ()
         return Estimate(None, None, most, "", includes_start=True, without=some)
@@ -69,7 +70,7 @@ def estimate(plan: Plan, rates: Mapping[str, Rates]) -> Estimate:
     # One server is measured at all of them. So it starts once, whichever of them tells of it.
     start_s = next((one.start_s for one in rates.values() if one.start_s is not None), None)
     return Estimate(
-        seconds=min(seconds + (start_s or 0.0), most),
+        seconds=min(seconds + (1 + plan.probe_starts) * (start_s or 0.0), most),
         cover_s=cover,
         most_s=most,
         basis=_basis(plan, rates),
@@ -84,7 +85,7 @@ def _request_seconds(plan: Plan, name: str, rates: Rates) -> float:
     passes = usual_passes(plan, name, fastest)
     # Nearly all probe requests hold the largest number of items that is allowed.
     held = min(items, plan.contract.probes.most_items or items)
-    probes = probe_requests(plan, name) * held / rates.of(held)
+    probes = (1 + plan.probe_starts) * probe_requests(plan, name) * held / rates.of(held)
     return probes + sum(count * items / rates.of(chunk) for chunk, count in passes.items())
 
 
@@ -179,6 +180,12 @@ def _order(plan: Plan) -> Iterator[str]:
     if plan.is_reference:
         yield f"then answers, untimed, {_rounds(passes.confirm)}: the others, for the comparison"
     yield "then probes: determinism and isolation"
+    if plan.probe_starts:
+        many = plan.probe_starts
+        more = "once more," if many == 1 else f"{many} times more, each time"
+        yield f"then the server is started {more} for the probes only"
+    elif passes.probe_starts:
+        yield "no extra start for the probes: the server was started elsewhere"
 
 
 def _table(rows: list[Row]) -> Iterator[str]:

@@ -39,6 +39,7 @@ def flag(of: Flag, pair: Pair) -> str:
         "other_prompt": f"{name} scores another prompt: {prompt}",
         "oracle_not_compared": oracle.not_compared([name]),
         "noise": noise(f"{name}'s answers", of.difference),
+        "starts_not_probed": f"whether {name}'s scores depend on its server's start is not known",
         "unstable": f"{cell} is unstable: {instability(of.instability)}",
         "compiled": f"{cell} {server.compiled(server.timed_passes(of.passes))}",
         "other_mode": f"{cell} was scored {used}, while its server's settings ask for {asked}",

@@ -15,7 +15,7 @@ from stages.documents.comparison import (
     ViewComparison,
 )
 from stages.report import format as f
-from stages.report.prose import ranking
+from stages.report.prose import ranking, starts
 
 PLAIN: Mapping[str, str] = {
     "no_figures": "no figures",
@@ -44,6 +44,8 @@ def reason(of: Reason) -> str:
             return f"{_MIXED}: {_by_mode(of)}"
         case "leaks":
             return _leak(of.items, of.change, of.limit)
+        case "starts_differ":
+            return starts.otherwise(of)
         case "ranking_failed":
             return ranking.failed(of)
         case "not_probed" if of.alone is not None:

@@ -243,6 +243,33 @@ def test_a_signal_ends_it_at_once_and_says_what_is_saved(harness, number, code) 
     assert not (made.folder / OUTPUT / "matrix.parquet").exists()
 
 
+def test_killed_in_an_extra_start_no_pass_is_measured_again(harness, tmp_path) -> None:
+    counted = tmp_path / "starts"
+    starts = ("--starts", str(counted), "--only-starts", "1")
+    made: Harness = harness(*starts, passes__probe_starts=2)
+    made.hold(PROBES, after=3)
+    process = made.start()
+    wait_for(lambda: counted.exists() and len(counted.read_bytes()) == 2)
+    process.kill()
+    said, _ = process.communicate()
+    assert "extra start 1 of 2: probes only" in said
+    wait_for(lambda: made.processes() == [])
+    assert not (made.folder / OUTPUT / "matrix.parquet").exists()
+    before = made.passes()
+    made.release()
+    code, said = made.run()
+    assert code == 0, said
+    assert f"going on after {len(before)} passes" in said
+    # Nothing is timed in the second process, and its start is probed from the first one on.
+    matrix = made.matrix()
+    assert_whole(matrix)
+    assert len({r.position for r in rows(matrix)}) == len(before)
+    probes = read_probes(made.folder / OUTPUT / "probes.parquet").frame
+    assert set(probes["start"]) == {0, 1, 2}
+    assert set(probes["status"]) == {"ok"}
+    assert len(counted.read_bytes()) == 2 + 3
+
+
 def test_interrupted_before_anything_was_measured_it_says_so(harness) -> None:
     made: Harness = harness("--sleep", "6000")
     process = made.start()

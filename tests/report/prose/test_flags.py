@@ -56,6 +56,9 @@ WORDS: dict[str, Flag] = {
         code="other_prompt", backend="jax", delimiter=9999
     ),
     "the oracle has nothing to compare JAX with": Flag(code="oracle_not_compared", backend="jax"),
+    "whether JAX's scores depend on its server's start is not known": Flag(
+        code="starts_not_probed", backend="jax"
+    ),
     "JAX's answers to the same request differ by up to 0.0180": Flag(
         code="noise", backend="jax", difference=0.018
     ),

@@ -34,6 +34,10 @@ WORDS: dict[str, Reason] = {
     "isolation from items of other lengths could not be probed": build.reason("lengths_not_probed"),
     "scores depend on neighbouring items: those of items 7 and 12 moved by up to 0.310 (limit"
     " 1.00e-04)": build.reason("leaks", items=[7, 12], change=0.31, limit=1e-4),
+    "scores depend on the server's start: 1 of 1 extra start answered otherwise (item 5 by 0.380,"
+    " limit 1.00e-04)": build.reason(
+        "starts_differ", starts=1, of_starts=1, items=[5], change=0.38, limit=1e-4
+    ),
     "the items are not in the reference's order: Kendall's tau-b 0.9899 (at least 0.99"
     " allowed), 3 flipped pairs (at most 0 allowed)": build.reason(
         "ranking_failed", tau=0.98994, min_tau=0.99, flips=3, max_flips=0

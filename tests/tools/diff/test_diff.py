@@ -22,6 +22,7 @@ from stages.documents.comparison import (
     ComparisonSet,
     MatrixSource,
     PassTime,
+    Starts,
     ViewComparison,
 )
 from stages.documents.matrix import COMPARISON_FILE, Host, ShellVariables
@@ -92,6 +93,29 @@ def test_a_run_that_took_more_from_the_prefix_cache_says_so_and_only_that_one() 
     assert "too much: " in row
     assert "4,320; more than allowed in 10 timed passes" in row
     assert "prefix cache" not in text(honest, honest)
+
+
+def test_starts_that_differ_now_are_told_with_the_condition() -> None:
+    honest = result(probe_starts=3)
+    agree = {b: made.starts() for b in BACKENDS}
+    differ = made.starts("differ", differing=[1, 3], largest_difference=0.38)
+
+    def side(jax: Starts) -> Comparison:
+        portable = honest.portable.model_copy(update={"starts": {**agree, "jax": jax}})
+        return honest.model_copy(update={"portable": portable})
+
+    (row,) = [
+        line
+        for line in text(side(agree["jax"]), side(differ)).splitlines()
+        if "extra starts" in line
+    ]
+    assert "extra starts, JAX" in row
+    assert "agree: 3 extra starts: answers differ from the measured session's by at most" in row
+    assert "differ: scores depend on the server's start: 2 of 3 extra starts" in row
+    assert "extra starts" not in text(side(differ), side(differ))
+    before = text(result(), side(differ))
+    assert "not asked for: the contract asks for no extra start" in before
+    assert "passes.probe\\_starts" in before
 
 
 def text(old: Comparison, new: Comparison, at_least: float = 0.05) -> str:
@@ -292,10 +316,13 @@ def test_flags_versions_and_contract_keys_that_differ_are_listed_once() -> None:
         for b in BACKENDS
     ]
     new = result(sources=changed)
-    scope = new.scope.model_copy(update={"sweep_passes": 9, "chunk_sizes": [1, 4]})
+    scope = new.scope.model_copy(
+        update={"sweep_passes": 9, "probe_starts": 3, "chunk_sizes": [1, 4]}
+    )
     found = conditions(old, new.model_copy(update={"scope": scope}))
     assert [(d.name, d.where, d.before, d.after, d.host) for d in found] == [
         ("passes.sweep", "", "5", "9", False),
+        ("passes.probe_starts", "", "0", "3", False),
         ("workloads.many chunk sizes", "", "1, 8", "1, 4", False),
         ("version", "JAX, both views", "1.2.3", "2.0", False),
         ("--page-size", "JAX, both views", "—", "16", False),

@@ -220,9 +220,45 @@ def test_the_cover_is_planned_where_each_item_is_a_prompt_of_its_own(bare: Path)
         assert lines[lines.index(order) + 1].startswith("    then sweep, ")
 
 
+def test_each_further_start_gets_the_probes_and_takes_its_time(bare: Path) -> None:
+    # 4 repeats and 8 layouts of each of 3 targets in each start.
+    none = plans(bare, raw_contract(**SMALL))
+    more = plans(bare, raw_contract(**SMALL, passes__probe_starts=3))
+    for key in more:
+        assert all_probe_requests(more[key]) == 4 * 28
+        before, after = requests_of(none[key]), requests_of(more[key])
+        assert (after.least - before.least, after.most - before.most) == (3 * 28, 3 * 28)
+        rates = {WORKLOAD: Rates({4: 2.0}, 10.0, "b")}
+        took, takes = estimate(none[key], rates), estimate(more[key], rates)
+        assert took.seconds is not None
+        # Each starts in 10 s and answers 28 requests of 4 items at 2 items/s.
+        assert takes.seconds == pytest.approx(took.seconds + 3 * (10 + 28 * 2))
+        limits = more[key].contract.limits
+        each = limits.start_timeout_s + 28 * limits.call_timeout_s
+        assert takes.most_s == pytest.approx(took.most_s + 3 * each)
+
+
+def test_further_starts_are_told_and_a_server_started_elsewhere_has_none(bare: Path) -> None:
+    lines = printed_by(
+        bare, "passes.probe_starts=2", "backends.jax.portable.base_url='http://cpu:30010'"
+    )
+    told = [line.strip() for line in lines if "started" in line and "probe" in line]
+    assert told == [
+        "no extra start for the probes: the server was started elsewhere",
+        *["then the server is started 2 times more, each time for the probes only"] * 3,
+    ]
+    only = printed_by(bare, "passes.probe_starts=1")
+    assert "    then the server is started once more, for the probes only" in only
+    assert not any("started" in line and "probe" in line for line in printed_by(bare))
+
+
+@pytest.mark.parametrize("starts", [0, 2])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_real_measurement_sends_what_was_planned(tmp_path: Path, backend: Backend) -> None:
-    raw = bench_contract("--paths", *(["--compiles"] if backend == "jax" else []))
+def test_a_real_measurement_sends_what_was_planned(
+    tmp_path: Path, backend: Backend, starts: int
+) -> None:
+    compiles = ["--compiles"] if backend == "jax" else []
+    raw = bench_contract("--paths", *compiles, passes__probe_starts=starts)
     make_bench(tmp_path / "bench", raw)
     with inside(tmp_path / "bench"):
         plan = make_plan(parse_contract(raw), backend, "portable")
@@ -234,9 +270,9 @@ def test_a_real_measurement_sends_what_was_planned(tmp_path: Path, backend: Back
         # The next plan of the same contract knows how fast it was.
         rates = known_rates(plan, parse_contract(raw))
         log = (folder / "server.log").read_text()
-    # Each request is told in two forms. The first is the health check.
-    sent = log.count("ScorePathMetrics ") // 2 - 1
-    repeats = probes.filter(probes["kind"] == "repeat")["run"].n_unique()
+    # Each request is told in two forms. The first one of each start is the health check.
+    sent = log.count("ScorePathMetrics ") // 2 - (1 + starts)
+    repeats = probes.filter(probes["kind"] == "repeat").select("start", "run").n_unique()
     isolated = probes.filter(probes["kind"] == "isolation").height
     assert planned.least <= sent <= planned.most
     assert repeats + isolated == all_probe_requests(plan)
