@@ -14,6 +14,7 @@ from bench import inside
 from commands import Command, documented, told
 from contracts import ROOT, pipeline
 from dvc.cli import DvcParserError, parse_args
+from dvc.utils.hydra import get_hydra_sweeps
 
 from stages.contract import parse_contract
 from tools.compose import composed
@@ -55,6 +56,12 @@ def measurable(choices: list[str]) -> None:
     """Whether ``conf/`` composes with the choices into a contract that can be measured."""
     with inside(ROOT):
         parse_contract(yaml.safe_load(composed(choices)))
+
+
+def tasks(choices: list[str]) -> list[list[str]]:
+    """The choices of each task that `dvc exp run --queue` makes of them: a sweep makes several."""
+    path = "params.yaml"
+    return [task[path] for task in get_hydra_sweeps({path: choices})]
 
 
 def test_commands_are_found_on_every_page_and_in_messages() -> None:
@@ -105,7 +112,9 @@ def test_a_dvc_command_is_one_of_dvcs_on_stages_and_parameters_that_exist(
         return
     for target in getattr(arguments, "targets", None) or []:
         assert target in stage_names() or target == "X", target
-    measurable(getattr(arguments, "set_param", None) or [])
+    choices = getattr(arguments, "set_param", None) or []
+    for task in tasks(choices) if getattr(arguments, "queue", False) else [choices]:
+        measurable(task)
 
 
 @pytest.mark.parametrize("command", of("python"), ids=identify)

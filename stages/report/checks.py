@@ -4,8 +4,9 @@ Rules:
 
 * An answer is a verdict in a word or two and the figures behind it. A view's gate takes the
   worst verdict of its cells.
-* An answer that is not the good one adds a sentence to what stands against the scores, unless
-  the reasons of the ineligible cells say the same (gate, power, leaking or unprobed items).
+* An answer that is not the good one adds a sentence to what stands against the scores (against the
+  times: prefix cache, other work), unless the reasons of the ineligible cells say the same (gate,
+  power, leaking or unprobed items).
 * The wrong answer closest to passing is the one that exceeds a limit by the smallest factor.
 """
 
@@ -57,7 +58,7 @@ class Answer:
     Attributes:
         word: the verdict.
         figure: what it stands on.
-        against: sentences on what stands against the scores, beyond the cells' reasons.
+        against: sentences on what stands against what is checked, beyond the cells' reasons.
     """
 
     word: str

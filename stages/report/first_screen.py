@@ -28,6 +28,7 @@ from stages.report.prose.winner import answer, leads, result
 from stages.report.render import date_of
 from stages.report.render_set import (
     against_of_set,
+    against_times_of_set,
     common_flags,
     partial_of_set,
     remarks_of_set,
@@ -92,8 +93,9 @@ class FirstScreen:
         caveat: what makes a deployment decision impossible, or ``None``.
         scored: remarks on how items were scored, in sentences.
         views: best-native first, for that is what would be deployed.
-        against: how many things stand against the scores.
+        against, against_times: how many things stand against the scores, and against the times.
         measured: what was measured on what: a term and its lines.
+        passes: how many timed passes succeeded.
     """
 
     date: str
@@ -105,12 +107,14 @@ class FirstScreen:
     views: list[ViewCard]
     gate: GateCard
     against: int
+    against_times: int
     measured: list[tuple[str, list[str]]]
+    passes: str
 
 
 def first_screen(comparison: Comparison) -> FirstScreen:
     """The first screen of ``comparison``."""
-    conclusion = conclude(comparison)
+    conclusion, found = conclude(comparison), trust(comparison)
     native_first = (comparison.best_native, comparison.portable)
     return FirstScreen(
         date=date_of(comparison),
@@ -121,8 +125,10 @@ def first_screen(comparison: Comparison) -> FirstScreen:
         answer=answer(comparison.views()),
         views=[_view_card(view) for view in native_first],
         gate=_gate_card(comparison, native_first),
-        against=len(trust(comparison).against),
+        against=len(found.against),
+        against_times=len(found.against_times),
         measured=_measured(comparison),
+        passes=_passes(comparison.sources),
     )
 
 
@@ -142,7 +148,9 @@ def screen_of_set(found: ComparisonSet) -> FirstScreen:
         ],
         gate=_gate_of_set(found),
         against=len(against_of_set(found)),
+        against_times=len(against_times_of_set(found)),
         measured=_measured_of_set(found),
+        passes=_passes(whole_sources(found.workloads)),
     )
 
 
@@ -241,10 +249,6 @@ def _measured_on(
     workload: tuple[str, list[str]],
 ) -> list[tuple[str, list[str]]]:
     scope, pair = comparison.scope, comparison.pair
-    good, planned = (
-        sum(getattr(source, name) for source in sources)
-        for name in ("good_passes", "planned_passes")
-    )
     return [
         ("Model", [scope.model.title]),
         ("How items are scored", [scored]),
@@ -255,8 +259,15 @@ def _measured_on(
         ("Host", _hosts(sources, pair)),
         ("Target and contract", [f"{scope.identity.target}, {scope.identity.contract}"]),
         workload,
-        ("Timed passes", [f"{good} of {planned} succeeded"]),
     ]
+
+
+def _passes(sources: list[MatrixSource]) -> str:
+    good, planned = (
+        sum(getattr(source, name) for source in sources)
+        for name in ("good_passes", "planned_passes")
+    )
+    return f"{good} of {planned} succeeded"
 
 
 def _by(

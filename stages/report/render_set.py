@@ -88,6 +88,11 @@ def against_of_set(found: ComparisonSet) -> list[str]:
     return merged(found, {one.scope.workload: trust(one).against for one in found.workloads})
 
 
+def against_times_of_set(found: ComparisonSet) -> list[str]:
+    """What stands against the times of each workload, in sentences."""
+    return merged(found, {one.scope.workload: trust(one).against_times for one in found.workloads})
+
+
 def flags_of_set(found: ComparisonSet, name: View) -> list[str]:
     """What lowers the confidence in the winners of a view, with the workloads it holds for."""
     return merged(found, _flags(found, name))
@@ -172,7 +177,10 @@ def _context(found: ComparisonSet) -> dict[str, object]:
         "figure_title": BY_WORKLOAD,
         "names": [one.scope.workload for one in found.workloads],
         "checks": _checks(found),
-        "trust": {"against": against_of_set(found)},
+        "trust": {
+            "against": against_of_set(found),
+            "against_times": against_times_of_set(found),
+        },
         "proves": proves(first),
         "recommendation": _recommendation(found),
         "confidence": _confidence(found),

@@ -1,7 +1,9 @@
 """Can the scores be trusted? Every check on them, for both views. Text out.
 
 What stands against the scores is listed once: from the reasons of the ineligible cells, else
-from the check whose answer is not the good one (see ``checks``).
+from the check whose answer is not the good one (see ``checks``). Two checks judge the times alone:
+work of others, and tokens that a prefix cache kept for a later pass, slow a server down or speed it
+up and leave its scores as they are. What they find is listed apart.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 from stages.contract import Backend
 from stages.documents.cell import MatrixKey
@@ -63,12 +66,16 @@ def proves(comparison: Comparison) -> list[tuple[str, str]]:
     return [("Gate", sentence), *_PROVES[:_AFTER_ISOLATION], *more, *_PROVES[_AFTER_ISOLATION:]]
 
 
+type Judged = Literal["scores", "times"]
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check in both views, portable first."""
+    """One check in both views, portable first, and what it judges."""
 
     name: str
     answers: list[Answer]
+    judges: Judged = "scores"
 
     @property
     def short(self) -> str:
@@ -86,17 +93,22 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Every check, and a sentence for each thing that stands against the scores."""
+    """Every check, and a sentence for each thing that stands against scores or times."""
 
     checks: list[Check]
     against: list[str]
+    against_times: list[str]
 
 
 def trust(comparison: Comparison) -> Trust:
     """Everything the report says about how far the scores can be trusted."""
     limits, views = comparison.gate, comparison.views()
 
-    def each(name: str, answer: Callable[[ViewComparison, Backend], Answer]) -> Iterator[Check]:
+    def each(
+        name: str,
+        answer: Callable[[ViewComparison, Backend], Answer],
+        judges: Judged = "scores",
+    ) -> Iterator[Check]:
         for b in comparison.pair.both:
             found = [
                 Answer("unavailable", view.unavailable[b])
@@ -104,7 +116,7 @@ def trust(comparison: Comparison) -> Trust:
                 else answer(view, b)
                 for view in views
             ]
-            yield Check(f"{name}, {comparison.pair.title(b)}", found)
+            yield Check(f"{name}, {comparison.pair.title(b)}", found, judges)
 
     def between(name: str, answer: Callable[[ViewComparison], Answer]) -> Check:
         return Check(
@@ -127,10 +139,11 @@ def trust(comparison: Comparison) -> Trust:
         *(each(starts.NAME, starts.starts_answer) if comparison.scope.probe_starts else []),
         *each("Oracle", lambda view, b: say.oracle_answer(view, b, limits)),
         between("Oracle's verdict", say.verdict_answer),
-        *each("Prefix cache", say.prefix_cache_answer),
+        *each("Prefix cache", say.prefix_cache_answer, "times"),
         *each(
             "Other work on the machine",
             lambda view, b: say.load_answer(view, b, sources.get(MatrixKey(b, view.view))),
+            "times",
         ),
     ]
     against = [s for view in views for s in ineligible(view, view.unavailable)]
@@ -138,8 +151,18 @@ def trust(comparison: Comparison) -> Trust:
         why = is_unavailable_where(comparison.unavailable, comparison.pair)
         there = "" if all(view.unavailable for view in views) else " there"
         against.insert(0, f"{why}, so no scores were compared{there}.")
-    against += [s for check in checks for answer in check.answers for s in answer.against]
-    return Trust(checks, against)
+    return Trust(checks, against + _against(checks, "scores"), _against(checks, "times"))
+
+
+def _against(checks: list[Check], judged: Judged) -> list[str]:
+    """What the checks on scores or times found against them."""
+    return [
+        sentence
+        for check in checks
+        if check.judges == judged
+        for answer in check.answers
+        for sentence in answer.against
+    ]
 
 
 def ineligible(

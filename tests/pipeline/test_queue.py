@@ -11,24 +11,39 @@ from pathlib import Path
 
 import pytest
 import yaml
-from bench import hold
+from bench import hold, inside
 from patience import PATIENCE_S
 from pipelines import Pipeline
 
 from stages.contract import load_contract
 from stages.documents.nonce import NONCE_FILE, read_nonce
 from stages.environments.build import cache_root
+from tools.compose import composed
 
 STAGE = "measure@jax-portable"
+SOURCE = "backends.jax.launch.source.commit"
+SETTING = "backends.jax.best_native.flags.multi-item-score-from-cache-v2-items-per-step"
+COMMITS = [
+    "a3d23b721dfbb9a21775aa222a8fdeb404e26ebe",
+    "93499579c9d462024dba1b7c20f69819ffc1a04c",
+    "0c2836898fd0b9c0fd53213fd9e0c5a032e94c77",
+]
 
 
 @pytest.fixture
-def queueing(tree: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """A clone of the repository whose servers answer without a model, and when they may."""
+def clone(tree: Pipeline, tmp_path: Path) -> Pipeline:
+    """A clone of the repository with a queue of its own."""
     subprocess.run(["git", "clone", "--quiet", tree.folder, tmp_path / "clone"], check=True)
     made = Pipeline(tmp_path / "clone")
     for key, value in (("user.name", "test"), ("user.email", "test@localhost")):
         made.run("git", "config", key, value)
+    return made
+
+
+@pytest.fixture
+def queueing(clone: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    """The clone, whose servers answer without a model, and when they may."""
+    made = clone
     path = made.folder / "conf" / "target" / "cpu.yaml"
     head, _, _ = path.read_text().partition("\n")
     raw = yaml.safe_load(path.read_text())
@@ -82,6 +97,28 @@ def run_queue(
             return found
         assert time.monotonic() < deadline, found
         time.sleep(1)
+
+
+def test_a_sweep_over_commits_queues_a_task_for_each_with_that_commit_in_its_contract(
+    clone: Pipeline,
+) -> None:
+    choices = ["target=cpu_multi_item", f"~{SETTING}"]
+    swept = [*choices, f"{SOURCE}={','.join(COMMITS)}"]
+    clone.run(
+        *("dvc", "exp", "run", "--queue", "--name", "commit"),
+        *(word for choice in swept for word in ("-S", choice)),
+    )
+    with clone.opened() as repo:
+        queued = [(one.name, one.stash_rev) for one in repo.experiments.celery_queue.iter_queued()]
+    assert [name for name, _ in queued] == ["commit-1", "commit-2", "commit-3"]
+    contracts = [clone.run("git", "show", f"{stash}:params.yaml") for _, stash in queued]
+    with inside(clone.folder):
+        alone = [composed([*choices, f"{SOURCE}={commit}"]).decode() for commit in COMMITS]
+    assert contracts == alone
+    for contract, commit in zip(contracts, COMMITS, strict=True):
+        assert contract.count(commit) == 1
+        assert SETTING.rpartition(".")[2] not in contract
+    assert clone.run("git", "status", "--porcelain") == "", "the work tree is as it was"
 
 
 def test_two_queued_experiments_at_once_are_refused_or_wait_but_never_measure_together(

@@ -467,6 +467,7 @@ def test_every_number_in_a_sentence_is_the_documents_or_a_ratio_or_a_count() -> 
         *concluded.confidence,
         *concluded.priorities,
         *checked.against,
+        *checked.against_times,
         *(answer.figure for check in checked.checks for answer in check.answers),
     ]
     known = known_numbers(comparison)

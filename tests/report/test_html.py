@@ -192,6 +192,26 @@ def test_a_gate_that_fails_in_one_view_is_said_for_that_view() -> None:
     assert "1 finding stands against them." in opening
 
 
+def test_the_first_screen_counts_what_stands_against_the_times_apart_from_the_scores() -> None:
+    base = plain_comparison()
+    busy = [
+        build.source(one.backend, one.view, foreign_cpu=0.25 if one.backend == "jax" else 0.03)
+        for one in base.sources
+    ]
+    source = words_page(base.model_copy(update={"sources": busy}))
+    opening = Reader(source).text.split("Contents")[0]
+    card, _, below = opening[opening.index("Are the scores right?") :].partition("Timed passes")
+
+    assert "Nothing stands against them. Every check" in card
+    assert "2 findings stand against the times. Every check" in below
+    assert source.split("<nav")[0].count('href="#can-these-scores-be-trusted"') == 2
+
+    one_view = [s if s.view == "portable" else build.source(s.backend, s.view) for s in busy]
+    source = words_page(base.model_copy(update={"sources": one_view}))
+    assert "1 finding stands against the times." in Reader(source).text
+    assert "against the times" not in Reader(page(base)).text
+
+
 def test_what_is_missing_is_said_before_everything_else() -> None:
     dead = [build.failed(b, "best_native", s, "oom") for b in ("jax", "pytorch") for s in (1, 4)]
     portable = plain_comparison().portable

@@ -8,7 +8,7 @@ import comparisons as build
 import pytest
 from report_words import plain_comparison
 
-from stages.contract import View
+from stages.contract import VIEWS, View
 from stages.documents.comparison import Comparison, FailedAlone, ViewComparison
 from stages.documents.matrix import ShellVariables
 from stages.report import tables
@@ -57,6 +57,10 @@ def against(comparison: Comparison) -> list[str]:
     return trust(comparison).against
 
 
+def against_times(comparison: Comparison) -> list[str]:
+    return trust(comparison).against_times
+
+
 def sided(portable: ViewComparison, side: Any) -> ViewComparison:
     """The oracle sides with ``side``; whom it does not side with is 0.4 off."""
     near, far = build.oracle(1e-7, 1e-8), build.oracle(0.4, 0.1, False)
@@ -91,8 +95,10 @@ def test_where_all_is_well_every_check_says_so_and_nothing_stands_against_it() -
         "Other work on the machine, PyTorch": ["quiet", "quiet"],
     }
     assert found.against == []
+    assert found.against_times == []
     for page in render_all(whole()).values():
         assert "Nothing stands against these scores." in page
+        assert "against these times" not in page
 
 
 def test_the_gate_counts_its_cells_and_gives_the_largest_differences_of_any() -> None:
@@ -572,21 +578,23 @@ def with_cache(of: View, *cells: Any, **changes: Any) -> ViewComparison:
     return build.replaced(base, *cells) if cells else base
 
 
-def test_too_much_from_the_prefix_cache_stands_against_the_scores_with_its_chunk_sizes() -> None:
+def test_too_much_from_the_prefix_cache_stands_against_the_times_with_its_chunk_sizes() -> None:
     cells = [build.cell("jax", "portable", size, RATES[size], excess_passes=5) for size in (1, 8)]
     portable = with_cache("portable", *cells, most_tokens=4320, excess_passes=10)
-    assert against(whole(portable)) == [
+    assert against_times(whole(portable)) == [
         "JAX, portable view, chunk sizes 1 and 8: took more from its prefix cache than allowed"
         " in 10 timed passes."
     ]
+    assert against(whole(portable)) == []
 
 
-def test_a_prefix_cache_that_nobody_tells_of_stands_against_the_scores_where_there_is_one() -> None:
+def test_a_prefix_cache_that_nobody_tells_of_stands_against_the_times_where_there_is_one() -> None:
     native = with_cache("best_native", **UNREPORTED)
     portable = with_cache("portable", **UNREPORTED)
-    assert against(build.comparison(portable, native)) == [
+    assert against_times(build.comparison(portable, native)) == [
         "JAX, best-native view: how much came from the prefix cache is not known."
     ]
+    assert against(build.comparison(portable, native)) == []
 
 
 @pytest.mark.parametrize(
@@ -610,13 +618,14 @@ def test_other_work_on_the_machine_is_told_for_each_backend(
     said = checked["Other work on the machine, JAX"]
     assert (said[0].word, said[0].figure) == (word, figure)
     assert said[1].word == "quiet"
-    sentences = against(comparison)
+    sentences = against_times(comparison)
     assert len(sentences) == (word != "quiet")
+    assert against(comparison) == [], "a busy machine disturbs no score"
     assert all(one.startswith("JAX, portable view: ") for one in sentences)
 
 
 def test_a_measurement_without_a_source_has_an_unknown_load() -> None:
-    assert sum("other work" in one for one in against(whole(sources=[]))) == 4
+    assert sum("other work" in one for one in against_times(whole(sources=[]))) == 4
 
 
 def test_reasons_are_told_together_only_where_backend_and_reasons_are_the_same() -> None:
@@ -658,6 +667,19 @@ def test_the_short_form_has_a_line_a_check_and_what_stands_against_the_scores() 
     assert "- Isolation, PyTorch: isolated in both views." in short
     assert "What stands against these scores:\n\n- JAX, portable view, chunk sizes 4 and 8" in short
     assert "Nothing stands against" not in short
+
+
+@pytest.mark.parametrize("page", ["report.md", "comparison.md"])
+def test_what_stands_against_the_times_is_listed_apart_from_the_scores(page: str) -> None:
+    busy = [build.source("jax", view, foreign_cpu=0.25) for view in VIEWS]
+    text = render_all(whole(sources=busy))[page]
+
+    _, _, listed = text.partition("Nothing stands against these scores.\n\n")
+    assert listed.startswith(
+        "What stands against these times:\n\n"
+        "- JAX, portable view: other work took 25% of the machine's CPU time while JAX was timed.\n"
+        "- JAX, best-native view: other work took 25% of"
+    )
 
 
 def test_the_provenance_table_shows_the_load() -> None:

@@ -26,6 +26,7 @@ from tools.diff.changes import Common, common
 
 _STARTING_ANEW = frozenset({"--port", "--host", "--model-path"})
 _SHORT_HASH = 12
+_COMMIT = "backends.{}.launch.source.commit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +224,7 @@ def _server(source: MatrixSource) -> dict[str, str]:
     command, flags = _command(source.run.argv)
     return {
         "unavailable": source.unavailable or f.ABSENT,
+        _COMMIT.format(source.backend): _commit(source) or f.ABSENT,
         "version": source.run.backend_version or f.ABSENT,
         "segment masks fixed, by the contract": f.yes_no(source.segment_mask_mended),
         "server": where(source),
@@ -273,6 +275,30 @@ def _machine(source: MatrixSource) -> dict[str, str]:
         "devices": ", ".join(source.run.devices) or f.ABSENT,
         **(source.run.shell.passed if source.run.shell else {}),
     }
+
+
+def other_commits(old: ComparisonSet, new: ComparisonSet) -> list[str]:
+    """The backends that are installed from another commit now, a sentence each."""
+    one, other = old.workloads[0], new.workloads[0]
+    sources = _by_key(one), _by_key(other)
+    said = []
+    for key in _in_both(one, other):
+        before, after = (of[key] for of in sources)
+        launched = before.base_url is None and after.base_url is None
+        if launched and _commit(before) != _commit(after):
+            ends = " → ".join(_commit(end) or "the release" for end in (before, after))
+            said.append(
+                f"{other.pair.title(key.backend)} is installed from another commit: {ends}."
+            )
+    # The launch is the same in both views.
+    return list(dict.fromkeys(said))
+
+
+def _commit(source: MatrixSource) -> str | None:
+    """The commit that the backend is installed from; ``None`` for a release or one elsewhere."""
+    if source.base_url is not None or source.backend_commit is None:
+        return None
+    return _short(source.backend_commit)
 
 
 def measured(of: ComparisonSet) -> str:

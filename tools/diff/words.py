@@ -44,7 +44,13 @@ from tools.diff.changes import (
     score_changes,
     shared,
 )
-from tools.diff.conditions import ChangedCondition, changed_conditions, measured, measured_once
+from tools.diff.conditions import (
+    ChangedCondition,
+    changed_conditions,
+    measured,
+    measured_once,
+    other_commits,
+)
 from tools.diff.sentences import Naming, barred_ones, besides, headline, needed, size
 
 
@@ -106,6 +112,7 @@ def changes_markdown(old: NamedComparison, new: NamedComparison, at_least: float
             new=new.label,
             answer=headline(cells, naming, barred, at_least),
             also=[
+                *other_commits(one, other),
                 *_only(old, new),
                 *barred_ones(barred),
                 *needed(cells),

@@ -330,6 +330,41 @@ def test_flags_versions_and_contract_keys_that_differ_are_listed_once() -> None:
     ]
 
 
+def of_commit(commit: str | None) -> Comparison:
+    """JAX installed from a commit, as its sources say; PyTorch is the release."""
+    installed = {
+        "backend_commit": commit,
+        "backend_version": "0.0.2" if commit is None else f"0.0.2+{commit[:12]}",
+        "environment_sha256": f"{commit or 0:0<64}",
+    }
+    made_of = [
+        made.source(b, v, **(installed if b == "jax" else {})) for v in VIEWS for b in BACKENDS
+    ]
+    return result(sources=made_of)
+
+
+FEBRUARY = "93499579c9d462024dba1b7c20f69819ffc1a04c"
+MARCH = "0c2836898fd0b9c0fd53213fd9e0c5a032e94c77"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told", "cells"),
+    [
+        (FEBRUARY, MARCH, "93499579c9d4 → 0c2836898fd0", "| 93499579c9d4 | 0c2836898fd0 |"),
+        (None, MARCH, "the release → 0c2836898fd0", "| — | 0c2836898fd0 |"),
+    ],
+)
+def test_another_commit_of_a_backend_is_told_with_both_on_one_line(
+    before: str | None, after: str, told: str, cells: str
+) -> None:
+    page = text(of_commit(before), of_commit(after))
+    opening = page[: page.index("### Conditions")]
+    assert f"\n- JAX is installed from another commit: {told}.\n" in opening
+    assert page.count("installed from another commit") == 1
+    assert f"| backends.jax.launch.source.commit | JAX, both views {cells}\n" in page
+    assert "installed from" not in text(of_commit(before), of_commit(before))
+
+
 def test_a_mend_that_only_one_contract_claims_is_a_condition() -> None:
     mended = [
         s.model_copy(update={"segment_mask_mended": s.backend == "jax"}) for s in result().sources
