@@ -95,7 +95,6 @@ class FirstScreen:
         views: best-native first, for that is what would be deployed.
         against, against_times: how many things stand against the scores, and against the times.
         measured: what was measured on what: a term and its lines.
-        passes: how many timed passes succeeded.
     """
 
     date: str
@@ -109,7 +108,6 @@ class FirstScreen:
     against: int
     against_times: int
     measured: list[tuple[str, list[str]]]
-    passes: str
 
 
 def first_screen(comparison: Comparison) -> FirstScreen:
@@ -128,7 +126,6 @@ def first_screen(comparison: Comparison) -> FirstScreen:
         against=len(found.against),
         against_times=len(found.against_times),
         measured=_measured(comparison),
-        passes=_passes(comparison.sources),
     )
 
 
@@ -150,7 +147,6 @@ def screen_of_set(found: ComparisonSet) -> FirstScreen:
         against=len(against_of_set(found)),
         against_times=len(against_times_of_set(found)),
         measured=_measured_of_set(found),
-        passes=_passes(whole_sources(found.workloads)),
     )
 
 
@@ -249,6 +245,10 @@ def _measured_on(
     workload: tuple[str, list[str]],
 ) -> list[tuple[str, list[str]]]:
     scope, pair = comparison.scope, comparison.pair
+    good, planned = (
+        sum(getattr(source, name) for source in sources)
+        for name in ("good_passes", "planned_passes")
+    )
     return [
         ("Model", [scope.model.title]),
         ("How items are scored", [scored]),
@@ -259,15 +259,8 @@ def _measured_on(
         ("Host", _hosts(sources, pair)),
         ("Target and contract", [f"{scope.identity.target}, {scope.identity.contract}"]),
         workload,
+        ("Timed passes", [f"{good} of {planned} succeeded"]),
     ]
-
-
-def _passes(sources: list[MatrixSource]) -> str:
-    good, planned = (
-        sum(getattr(source, name) for source in sources)
-        for name in ("good_passes", "planned_passes")
-    )
-    return f"{good} of {planned} succeeded"
 
 
 def _by(

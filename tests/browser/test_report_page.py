@@ -123,11 +123,16 @@ def test_the_first_screen_of_a_desk_holds_the_answer_of_six_workloads(
             "Neither server did multi-item scoring in this run",
             "Confidence: low",
             "Gate: fail in the portable view (small)",
+            "Are the scores right?",
+            "Are the times undisturbed?",
             "portable view: both separate; best-native view: both cached",
         ):
             box = opened.page.get_by_text(text).first.bounding_box()
             assert box is not None, text
             assert box["y"] + box["height"] <= 900, text
+        found = opened.page.get_by_text("1 finding stands against them.")
+        boxes = [found.nth(i).bounding_box() for i in range(2)]
+        assert all(box and box["y"] + box["height"] <= 900 for box in boxes), boxes
 
 
 def test_the_first_screen_of_a_desk_holds_the_answer_what_it_is_about_and_how_far_to_trust_it(

@@ -182,7 +182,7 @@ def _passes(cells: list[Cell], backend: Backend) -> list[PassTime]:
 
 
 def several() -> ComparisonSet:
-    """Six workloads with names of any length, of which one fails the gate."""
+    """Six workloads with names of any length, of which one fails the gate; one server was disturbed."""
     names = [
         "tiny",
         "small",
@@ -203,7 +203,11 @@ def several() -> ComparisonSet:
 def _named(name: str, tokens: int) -> Comparison:
     whole = normal()
     facts = {"workload": name, "total_tokens": tokens, "query_tokens": tokens // 2}
-    return whole.model_copy(update={"scope": whole.scope.model_copy(update=facts)})
+    first, *others = whole.sources
+    busy = first.model_copy(update={"run": first.run.model_copy(update={"foreign_cpu": 0.25})})
+    return whole.model_copy(
+        update={"scope": whole.scope.model_copy(update=facts), "sources": [busy, *others]}
+    )
 
 
 COMPARISONS: dict[str, Callable[[], Comparison | ComparisonSet]] = {
