@@ -129,7 +129,9 @@ def test_a_baseline_from_elsewhere_is_not_called_frozen() -> None:
 
 def test_how_busy_another_machine_was_is_not_known_and_said() -> None:
     said = trust(whole(at_url("jax", "portable")))
-    assert any("the server's machine did is not known" in sentence for sentence in said.against_times)
+    assert any(
+        "the server's machine did is not known" in sentence for sentence in said.against_times
+    )
     assert said.against == []
 
 

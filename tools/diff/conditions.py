@@ -286,7 +286,9 @@ def other_commits(old: ComparisonSet, new: ComparisonSet) -> list[str]:
         launched = before.base_url is None and after.base_url is None
         if launched and _commit(before) != _commit(after):
             ends = " → ".join(_commit(end) or "the release" for end in (before, after))
-            said.append(f"{other.pair.title(key.backend)} is installed from another commit: {ends}.")
+            said.append(
+                f"{other.pair.title(key.backend)} is installed from another commit: {ends}."
+            )
     # The launch is the same in both views.
     return list(dict.fromkeys(said))
 
