@@ -182,7 +182,7 @@ def _passes(cells: list[Cell], backend: Backend) -> list[PassTime]:
 
 
 def several() -> ComparisonSet:
-    """Six workloads with names of any length, of which one fails the gate; one server was disturbed."""
+    """Six workloads with names of any length. One fails the gate, and one server was disturbed."""
     names = [
         "tiny",
         "small",
