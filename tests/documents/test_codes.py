@@ -22,6 +22,7 @@ FLAGS: list[dict[str, Any]] = [
     {"code": "other_prompt", "backend": "jax", "delimiter": 9999},
     {"code": "oracle_not_compared", "backend": "jax"},
     {"code": "noise", "backend": "jax", "difference": 0.1},
+    {"code": "starts_not_probed", "backend": "jax"},
     {
         "code": "unstable",
         "backend": "jax",
@@ -40,6 +41,14 @@ REASONS: list[dict[str, Any]] = [
     {"code": "gate_inconclusive", "controls": ["items_rotated"]},
     {"code": "mixed_modes", "modes": {"packed": 4, "cached": 1}},
     {"code": "leaks", "items": [1], "change": 0.1, "limit": 0.01},
+    {
+        "code": "starts_differ",
+        "starts": 1,
+        "of_starts": 3,
+        "items": [1],
+        "change": 0.1,
+        "limit": 0.01,
+    },
     {"code": "ranking_failed", "tau": 0.5, "min_tau": 0.9, "flips": 3, "max_flips": 0},
 ]
 CASES = [(Flag, one) for one in FLAGS] + [(Reason, one) for one in REASONS]
