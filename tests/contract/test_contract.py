@@ -378,7 +378,7 @@ def test_every_stage_ends_in_one_line_and_exit_code_2(stage: list[str], tmp_path
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        "error: params.yaml: chunk_sizes: found [98, 99]; allowed: one or more from 1 to 32"
+        "error: params.yaml: chunk_sizes: found [98, 99]; allowed: one or more from 1 to 16"
         " (workloads.many.items)"
     ]
     left = sorted(p.name for p in tmp_path.iterdir())

@@ -171,9 +171,9 @@ def test_the_portable_view_allows_no_chunk_of_the_servers_below_n(chunk: object)
 
 def test_that_holds_on_a_cpu_too() -> None:
     raw = raw_contract()
-    raw["backends"]["jax"]["portable"]["flags"]["multi-item-scoring-chunk-size"] = 31
-    assert "at least 32 (workloads.many.items)" in refusal(raw)
-    raw["backends"]["jax"]["portable"]["flags"]["multi-item-scoring-chunk-size"] = 32
+    raw["backends"]["jax"]["portable"]["flags"]["multi-item-scoring-chunk-size"] = 15
+    assert "at least 16 (workloads.many.items)" in refusal(raw)
+    raw["backends"]["jax"]["portable"]["flags"]["multi-item-scoring-chunk-size"] = 16
     parse_contract(raw)
 
 

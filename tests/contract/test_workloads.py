@@ -16,7 +16,7 @@ from text_contracts import raw_text
 from stages.common.errors import ContractError
 from stages.contract import parse_contract
 
-TWO: dict[str, Any] = {"few": {"items": 8, "query_tokens": 64}, "many": {}}
+TWO: dict[str, Any] = {"few": {"items": 8, "query_tokens": 64}, "many": {"items": 32}}
 
 
 def refused(raw: object) -> str:

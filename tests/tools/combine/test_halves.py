@@ -81,7 +81,7 @@ def test_a_half_measured_under_the_contract_in_force_counts(lock: dict[str, Entr
         (
             {"workload__items": 33},
             ["workload"],
-            "with workloads.many.items = 32, but params.yaml says 33",
+            "with workloads.many.items = 16, but params.yaml says 33",
         ),
         (
             {"backends__pytorch__unavailable": "quota 0"},
