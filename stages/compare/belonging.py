@@ -115,7 +115,10 @@ def check_probes(path: Path, probes: ProbeTable, matrix: Matrix) -> None:
 
 
 def _check_starts(path: Path, probes: ProbeTable, matrix: Matrix) -> None:
-    """Refuse a table that lacks starts of the server which were asked for, or has others."""
+    """Refuse a table that lacks starts of the server which were asked for, or has others.
+
+    Each must have been sent every request of the measured session: what is not there cannot differ.
+    """
     contract, frame = matrix.provenance.contract, probes.frame
     started_here = contract.base_url is None and matrix.provenance.unavailable is None
     # Where the measured session answered nothing, there was nothing to compare with.
@@ -123,6 +126,17 @@ def _check_starts(path: Path, probes: ProbeTable, matrix: Matrix) -> None:
     planned = contract.passes.probe_starts if started_here and answered else 0
     found = sorted(set(frame["start"].to_list()) - {0})
     _same(path, "list of extra starts", found, list(range(1, planned + 1)))
+    sent = _requests(frame, 0)
+    for start in found:
+        if not _requests(frame, start).equals(sent):
+            one = f"its extra start {start} was not sent the measured session's probes"
+            raise UserError(f"{path}: refused: {one}")
+
+
+def _requests(probes: pl.DataFrame, start: int) -> pl.DataFrame:
+    """The items that one start was asked for, and where they stood in which request."""
+    columns = ["workload", "kind", "layout", "run", "item", "place", "items"]
+    return probes.filter(pl.col("start") == start).select(columns).sort(columns)
 
 
 def check_oracle(path: Path, oracle: OracleTable, expected: Expected) -> None:

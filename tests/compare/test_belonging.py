@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from contracts import BACKENDS, NONCE, ROOT, WORKLOAD, contract, raw_several
 from elsewhere import account, at_url
 from matrices import matrix, passes, with_facts
 
+from stages.common.errors import UserError
 from stages.common.files import write_whole
+from stages.compare.belonging import check_probes
 from stages.compare.command import main
 from stages.contract import VIEWS, Backend, MultiItem, View, parse_contract
 from stages.contract.serving import Source
@@ -39,6 +41,8 @@ from stages.documents.probes import (
     PROBES_FILE,
     ProbeProvenance,
     ProbeRecord,
+    ProbeTable,
+    read_probes,
 )
 from stages.documents.tables import table_sha256
 from stages.documents.workload import Workloads
@@ -478,6 +482,51 @@ def test_probes_of_starts_that_were_not_asked_for_are_refused() -> None:
     known = {"table_sha256": table_sha256(made)}
     PROBE_TABLE.write(path, made, provenance.model_copy(update=known))
     assert f"{path}: refused: its list of extra starts is [1], but [] is compared" in refusal()
+
+
+def further_start(number: int, change: Callable[[pl.DataFrame], pl.DataFrame]) -> str | None:
+    """What is said of a table whose further start has ``change`` of the measured session's rows."""
+    passes_asked = MADE.passes.model_copy(update={"probe_starts": 1})
+    made = matrix("jax", "portable", list(GOOD))
+    asked = made.provenance.contract.model_copy(update={"passes": passes_asked})
+    of = replace(made, provenance=made.provenance.model_copy(update={"contract": asked}))
+    path = folder_of("jax", "portable") / PROBES_FILE
+    probes = read_probes(path)
+    again = change(probes.frame).with_columns(pl.lit(number, pl.Int32).alias("start"))
+    known = {
+        "workload_sha256": of.provenance.workload_sha256,
+        "matrix_sha256": of.provenance.table_sha256,
+    }
+    found = ProbeTable(pl.concat([probes.frame, again]), probes.provenance.model_copy(update=known))
+    try:
+        check_probes(path, found, of)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows[:1],
+        lambda rows: rows.with_columns(items=pl.lit(2, pl.Int32)),
+        lambda rows: rows.with_columns(workload=pl.lit("another")),
+        lambda rows: pl.concat([rows, rows[:1]]),
+    ],
+    ids=["rows missing", "smaller requests", "another workload", "a row twice"],
+)
+def test_a_further_start_that_was_sent_other_probes_is_refused(
+    change: Callable[[pl.DataFrame], pl.DataFrame],
+) -> None:
+    told = further_start(1, change)
+    assert told is not None
+    assert "refused: its extra start 1 was not sent the measured session's probes" in told
+
+
+def test_a_further_start_that_was_sent_the_same_probes_belongs() -> None:
+    assert further_start(1, lambda rows: rows) is None
+    lost = pl.lit(None, pl.List(pl.Float64))
+    assert further_start(1, lambda r: r.with_columns(status=pl.lit("timeout"), scores=lost)) is None
 
 
 @pytest.mark.parametrize(
