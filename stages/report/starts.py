@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stages.contract import Backend
-from stages.documents.comparison import Comparison, ViewComparison
+from stages.documents.comparison import Comparison, Starts, ViewComparison
 from stages.report import format as f
 from stages.report.checks import Answer, barring
 from stages.report.prose import starts as say
@@ -27,7 +27,7 @@ def starts_answer(view: ViewComparison, backend: Backend) -> Answer:
     if found.verdict == "not_probed":
         where, why = f.backend_view(backend, view.view, view.pair), say.not_probed(found)
         return Answer("not probed", why, [f"{where}: {why}."])
-    also = f"; {say.failed(found)}" if found.failed else ""
+    also = _also_failed(found)
     most = f"; most: {f.layout(found.worst_layout or '')}, in extra start {found.worst_start}"
     return barring(view, backend, "differ", f"{say.differ(found)}{most}{also}")
 
@@ -42,10 +42,15 @@ def starts_sentences(comparison: Comparison) -> Iterator[str]:
     ]
     for found, where in every:
         if found.verdict == "differ":
-            yield f"{where}: {say.differ(found)}."
+            yield f"{where}: {say.differ(found)}{_also_failed(found)}."
     for found, where in every:
         if found.verdict == "not_probed":
             yield f"{where}: {say.not_probed(found)}."
     if every and all(found.verdict == "agree" for found, _ in every):
         found, where = max(every, key=lambda one: one[0].largest_difference or 0.0)
         yield f"Extra starts of the servers gave the same scores ({where}: {say.agree(found)})."
+
+
+def _also_failed(found: Starts) -> str:
+    """Which starts neither agree nor differ; may be empty."""
+    return f"; {say.failed(found)}" if found.failed else ""
