@@ -45,7 +45,7 @@ ON_A_CPU = {
     -m sglang.launch_server
     --model-path data/checkpoint --skip-tokenizer-init
     --device cpu --dtype float32 --skip-server-warmup
-    --context-length 160 --max-total-tokens 10240
+    --context-length 160 --max-total-tokens 5120
     --disable-radix-cache --chunked-prefill-size -1
     --attention-backend torch_native --disable-cuda-graph --mem-fraction-static 0.3
     """,
@@ -56,7 +56,7 @@ ON_A_CPU = {
     -m sglang.launch_server
     --model-path data/checkpoint --skip-tokenizer-init
     --device cpu --dtype float32 --skip-server-warmup
-    --context-length 160 --max-total-tokens 10240
+    --context-length 160 --max-total-tokens 5120
     --chunked-prefill-size -1
     --attention-backend torch_native --disable-cuda-graph --mem-fraction-static 0.3
     """,

@@ -226,19 +226,19 @@ def test_one_nonce_is_taken_whoever_drew_it(both: bool) -> None:
 
 def test_a_workload_of_two_contracts_is_refused_by_the_parameter() -> None:
     base, jax, pytorch = halves()
-    jax["workload"].written["params"]["params.yaml"]["workloads"]["many"]["items"] = 16
+    jax["workload"].written["params"]["params.yaml"]["workloads"]["many"]["items"] = 48
     pytorch["workload"].written["params"]["params.yaml"]["workloads"]["many"]["items"] = 64
     with pytest.raises(UserError) as refused:
         merged(base, jax, pytorch)
     assert str(refused.value).startswith(
         "workload was changed on both sides, differently:"
-        " parameter workloads.many.items is 16 on HEAD and 64 on origin/jax; decide which"
+        " parameter workloads.many.items is 48 on HEAD and 64 on origin/jax; decide which"
     )
 
 
 def test_a_workload_that_one_half_alone_has_is_refused_by_its_name() -> None:
     base, jax, pytorch = halves()
-    jax["workload"].written["params"]["params.yaml"]["workloads"]["many"]["items"] = 16
+    jax["workload"].written["params"]["params.yaml"]["workloads"]["many"]["items"] = 48
     workloads = pytorch["workload"].written["params"]["params.yaml"]["workloads"]
     workloads["more"] = {"kind": "drawn"}
     with pytest.raises(UserError) as refused:
