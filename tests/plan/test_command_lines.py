@@ -199,12 +199,12 @@ def packed_on_a_cpu(**flags: object) -> dict[str, Any]:
 
 def test_packed_items_on_a_cpu_get_room_for_all_of_them_in_one_sequence(tmp_path: Path) -> None:
     made = plans(bare_folder(tmp_path), packed_on_a_cpu())
-    # 128 + 32 x (12 + 1) tokens in the isolation probe with longer items, and room at the end.
+    # 128 + 16 x (12 + 1) tokens in the isolation probe with longer items, and room at the end.
     assert made["pytorch", "portable"].arguments == shlex.split("""
         -m sglang.launch_server
         --model-path data/checkpoint --skip-tokenizer-init
         --device cpu --dtype float32 --skip-server-warmup
-        --context-length 576 --max-total-tokens 1152
+        --context-length 352 --max-total-tokens 704
         --enable-mis --attention-backend flashinfer
         --disable-radix-cache --chunked-prefill-size -1
         --disable-cuda-graph --mem-fraction-static 0.3
