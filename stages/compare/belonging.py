@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from stages.common.errors import UserError
+from stages.compare.starts import measured_start
 from stages.contract import Backend, Contract, View
 from stages.documents.matrix import ROW_SUM_TOLERANCE, Matrix, WorkloadMatrix
 from stages.documents.oracle import OracleTable
@@ -122,7 +123,7 @@ def _check_starts(path: Path, probes: ProbeTable, matrix: Matrix) -> None:
     contract, frame = matrix.provenance.contract, probes.frame
     started_here = contract.base_url is None and matrix.provenance.unavailable is None
     # Where the measured session answered nothing, there was nothing to compare with.
-    answered = not frame.filter(pl.col("start") == 0, pl.col("status") == "ok").is_empty()
+    answered = not measured_start(frame).filter(pl.col("status") == "ok").is_empty()
     planned = contract.passes.probe_starts if started_here and answered else 0
     found = sorted(set(frame["start"].to_list()) - {0})
     _same(path, "list of extra starts", found, list(range(1, planned + 1)))

@@ -28,7 +28,6 @@ from stages.report.prose.winner import answer, leads, result
 from stages.report.render import date_of
 from stages.report.render_set import (
     against_of_set,
-    against_times_of_set,
     common_flags,
     partial_of_set,
     remarks_of_set,
@@ -132,6 +131,7 @@ def first_screen(comparison: Comparison) -> FirstScreen:
 def screen_of_set(found: ComparisonSet) -> FirstScreen:
     """The first screen of several workloads."""
     first, (portable, native) = found.workloads[0], found.summary.views()
+    against = against_of_set(found)
     return FirstScreen(
         date=date_of(first),
         partial=partial_of_set(found),
@@ -144,8 +144,8 @@ def screen_of_set(found: ComparisonSet) -> FirstScreen:
             _card_of_set(portable, found),
         ],
         gate=_gate_of_set(found),
-        against=len(against_of_set(found)),
-        against_times=len(against_times_of_set(found)),
+        against=len(against.against),
+        against_times=len(against.against_times),
         measured=_measured_of_set(found),
     )
 

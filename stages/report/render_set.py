@@ -83,14 +83,21 @@ def scored_of_set(found: ComparisonSet) -> str:
     )
 
 
-def against_of_set(found: ComparisonSet) -> list[str]:
-    """What stands against the scores of each workload, in sentences."""
-    return merged(found, {one.scope.workload: trust(one).against for one in found.workloads})
+@dataclass(frozen=True, slots=True)
+class Against:
+    """What stands against the scores, and what against the times, in sentences."""
+
+    against: list[str]
+    against_times: list[str]
 
 
-def against_times_of_set(found: ComparisonSet) -> list[str]:
-    """What stands against the times of each workload, in sentences."""
-    return merged(found, {one.scope.workload: trust(one).against_times for one in found.workloads})
+def against_of_set(found: ComparisonSet) -> Against:
+    """What stands against scores and times, with the workloads it holds for."""
+    every = {one.scope.workload: trust(one) for one in found.workloads}
+    return Against(
+        merged(found, {name: one.against for name, one in every.items()}),
+        merged(found, {name: one.against_times for name, one in every.items()}),
+    )
 
 
 def flags_of_set(found: ComparisonSet, name: View) -> list[str]:
@@ -177,10 +184,7 @@ def _context(found: ComparisonSet) -> dict[str, object]:
         "figure_title": BY_WORKLOAD,
         "names": [one.scope.workload for one in found.workloads],
         "checks": _checks(found),
-        "trust": {
-            "against": against_of_set(found),
-            "against_times": against_times_of_set(found),
-        },
+        "trust": against_of_set(found),
         "proves": proves(first),
         "recommendation": _recommendation(found),
         "confidence": _confidence(found),
