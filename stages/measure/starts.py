@@ -56,13 +56,17 @@ class FurtherStarts:
 
     def _probe_start(self, start: int, name: str) -> list[ProbeRecord]:
         self.say(f"{name}: probes only")
+        records: list[ProbeRecord] = []
         try:
             with ExitStack() as closing:
                 connection = on_a_free_port(lambda: self._started(closing), self.say)
-                return self._records(start, connection)
+                records = self._records(start, connection)
         except UserError as error:
-            self.say(f"{name} failed: {error}")
-            return self._records(start, Decoded("server_died", _why(error), None))
+            # Where it has answered, only its end failed, and its answers count.
+            self.say(f"{name} {'could not be ended' if records else 'failed'}: {error}")
+            if not records:
+                return self._records(start, Decoded("server_died", _why(error), None))
+        return records
 
     def _started(self, closing: ExitStack) -> ScoreConnection:
         workload = next(iter(self.workloads.values()))

@@ -15,6 +15,7 @@ from stages.contract import parse_contract
 from stages.documents.matrix import Matrix, folder_of, read_matrix
 from stages.documents.probes import read_probes
 from stages.measure.command import measure
+from stages.measure.servers.launched import Server
 from stages.plan.plan import make_plan
 
 REQUESTS = 4 + 3 * 8
@@ -114,6 +115,21 @@ def test_a_start_that_dies_while_it_is_probed_costs_its_own_answers_alone(measur
     isolated = found.of(1).filter(pl.col("kind") == "isolation")["status"].to_list()
     assert (isolated[0], "ok" in isolated[1:]) == ("ok", False)
     assert set(found.of(2)["status"]) == {"ok"}
+
+
+def test_a_start_that_cannot_be_ended_keeps_its_answers(measured, monkeypatch) -> None:
+    measured_start = iter([True])
+    monkeypatch.setattr(Server, "_is_free_within", lambda *_: next(measured_start, False))
+    found = measured(2)
+    for start in (1, 2):
+        assert (
+            found.of(start)
+            .select(*REQUEST, "scores")
+            .equals(found.of(0).select(*REQUEST, "scores"))
+        )
+        assert set(found.of(start)["status"]) == {"ok"}
+        told = f"jax-portable: extra start {start} of 2 could not be ended: port "
+        assert told in found.said
 
 
 def test_a_start_gets_no_request_that_ends_the_server(measured) -> None:
