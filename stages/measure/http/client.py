@@ -59,10 +59,14 @@ class CallFailed(Exception):  # noqa: N818  a call's outcome, not a fault of the
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer, of any status, whole."""
+    """An HTTP answer, of any status, whole.
+
+    ``first_byte_ns``: when its first bytes were read, in monotonic nanoseconds.
+    """
 
     status: int
     body: bytes
+    first_byte_ns: int
 
 
 class PreparedCall:
@@ -192,7 +196,7 @@ class ScoreConnection:
         try:
             stream = self._open_stream(deadline)
             sent = self._write(stream, call.pieces, deadline)
-            status, whole = self._read(stream, call, deadline, received)
+            status, whole, first_byte_ns = self._read(stream, call, deadline, received)
             reusable = sent and whole
         except httpcore.TimeoutException as error:
             got = f", {sum(map(len, received))} bytes of it came" if received else ""
@@ -205,7 +209,7 @@ class ScoreConnection:
             # Late or surplus bytes would be read as the answer to the next call.
             if not reusable:
                 self.close()
-        return Reply(status, b"".join(received))
+        return Reply(status, b"".join(received), first_byte_ns)
 
     def _open_stream(self, deadline: float) -> httpcore.NetworkStream:
         # An idle connection that is readable was closed by the server, or holds bytes that were
@@ -244,25 +248,28 @@ class ScoreConnection:
         call: PreparedCall,
         deadline: float,
         body: list[bytes | bytearray],
-    ) -> tuple[int, bool]:
+    ) -> tuple[int, bool, int]:
         """Read a whole answer's body into ``body``, as one piece or two.
 
         Returns:
-            The HTTP status, and whether the connection can carry another call: the answer
-            ended where it said, and the server keeps the connection open.
+            The HTTP status; whether the connection can carry another call, which needs that the
+            answer ended where it said and that the server keeps the connection open; and when the
+            first bytes were read, in monotonic nanoseconds.
         """
 
         def read_more() -> bytes:
             return stream.read(_READ_BYTES, self._left(deadline))
 
         data = read_more()
+        first_byte_ns = time.monotonic_ns()
         head = usual_head(data)
         if head is not None:
-            return 200, _read_usual(head, data, read_more, body, call.max_answer_bytes)
+            whole = _read_usual(head, data, read_more, body, call.max_answer_bytes)
+            return 200, whole, first_byte_ns
         exchange = call.take_exchange()
         status = _read_any(exchange, data, read_more, body, call.max_answer_bytes)
         done = exchange.our_state is h11.DONE and exchange.their_state is h11.DONE
-        return status, done and not exchange.trailing_data[0]
+        return status, done and not exchange.trailing_data[0], first_byte_ns
 
     def _left(self, deadline: float) -> float:
         """Seconds left of the call; never 0, which would mean "do not block"."""

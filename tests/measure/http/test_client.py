@@ -7,6 +7,7 @@ import select
 import socket
 import threading
 import time
+from itertools import count
 
 import pytest
 from misbehaving import (
@@ -25,6 +26,7 @@ from misbehaving import (
 from patience import PATIENCE_S
 
 from stages.measure.http.client import CallFailed, ScoreConnection, encode_call
+from stages.measure.http.stream import TcpStream
 
 SHORT_S = 1.0
 CHUNKED = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -55,6 +57,33 @@ def test_a_call_arrives_as_the_post_it_is_and_the_answer_comes_back_whole():
         assert f"host: {server.url.removeprefix('http://')}" in head
         assert "content-type: application/json" in head
         assert server.bodies == [b'{"query":[1,2]}']
+
+
+def test_the_first_byte_is_timed_when_it_is_read(monkeypatch: pytest.MonkeyPatch):
+    answer, read, sent, reads = http(b"abcde"), TcpStream.read, dict[str, int](), count(1)
+    asked_for_more = threading.Event()
+
+    def notes_the_second(stream: TcpStream, *arguments) -> bytes:
+        if next(reads) == 2:
+            asked_for_more.set()
+        return read(stream, *arguments)
+
+    def in_two_parts(exchange) -> bool:
+        sent["first"] = time.monotonic_ns()
+        exchange.sock.sendall(answer[:20])
+        assert asked_for_more.wait(PATIENCE_S)
+        sent["rest"] = time.monotonic_ns()
+        exchange.sock.sendall(answer[20:])
+        return True
+
+    monkeypatch.setattr(TcpStream, "read", notes_the_second)
+    with (
+        misbehaving(in_two_parts) as server,
+        ScoreConnection(server.url, PATIENCE_S) as connection,
+    ):
+        reply = connection.send(connection.prepare(b"{}"))
+    assert reply.body == b"abcde"
+    assert sent["first"] <= reply.first_byte_ns <= sent["rest"]
 
 
 def test_many_calls_share_one_connection_and_each_gets_its_own_answer():
