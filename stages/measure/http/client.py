@@ -39,6 +39,14 @@ _FRAMING_BYTES = 1 << 20
 _PIECE_BYTES = 32 << 10
 _READ_BYTES = 64 << 10
 
+# UnicodeError: no such host name.
+_FAULTS = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    h11.RemoteProtocolError,
+    UnicodeError,
+)
+
 
 class CallFailed(Exception):  # noqa: N818  a call's outcome, not a fault of the program
     """A call that ended without an HTTP answer.
@@ -98,8 +106,9 @@ class PreparedCall:
 class ScoreConnection:
     """One keep-alive connection to one server, for its ``/v1/score`` above all.
 
-    It opens at the first ``send``. After a failed call, or when the server says it will
-    close, it is dropped and the next ``send`` opens another. Not for use by two threads.
+    It opens at the first ``send``, or before it with ``open``. After a failed call, or when the
+    server says it will close, it is dropped and the next ``send`` opens another. Not for use by
+    two threads.
 
     Args:
         base_url: ``http://host:port`` or ``https://...``, with or without a path.
@@ -143,6 +152,18 @@ class ScoreConnection:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def open(self) -> None:
+        """Connect now, so that the next ``send`` need not.
+
+        Raises:
+            CallFailed: it cannot connect.
+        """
+        try:
+            self._open_stream(time.monotonic() + self._timeout_s)
+        except _FAULTS as error:
+            self.close()
+            raise self._named(error) from error
 
     def close(self) -> None:
         """Drop the connection; a later ``send`` opens another."""
@@ -198,18 +219,22 @@ class ScoreConnection:
             sent = self._write(stream, call.pieces, deadline)
             status, whole, first_byte_ns = self._read(stream, call, deadline, received)
             reusable = sent and whole
-        except httpcore.TimeoutException as error:
-            got = f", {sum(map(len, received))} bytes of it came" if received else ""
-            raise CallFailed("timeout", f"no whole answer in {self._timeout_s:g} s{got}") from error
-        except (httpcore.NetworkError, UnicodeError) as error:  # UnicodeError: no such host name
-            raise CallFailed("connection_error", str(error) or type(error).__name__) from error
-        except h11.RemoteProtocolError as error:
-            raise CallFailed("connection_error", f"not a whole HTTP answer: {error}") from error
+        except _FAULTS as error:
+            raise self._named(error, sum(map(len, received))) from error
         finally:
             # Late or surplus bytes would be read as the answer to the next call.
             if not reusable:
                 self.close()
         return Reply(status, b"".join(received), first_byte_ns)
+
+    def _named(self, error: Exception, received: int = 0) -> CallFailed:
+        """What one of ``_FAULTS`` is called, after so many bytes of the answer."""
+        if isinstance(error, httpcore.TimeoutException):
+            got = f", {received} bytes of it came" if received else ""
+            return CallFailed("timeout", f"no whole answer in {self._timeout_s:g} s{got}")
+        if isinstance(error, h11.RemoteProtocolError):
+            return CallFailed("connection_error", f"not a whole HTTP answer: {error}")
+        return CallFailed("connection_error", str(error) or type(error).__name__)
 
     def _open_stream(self, deadline: float) -> httpcore.NetworkStream:
         # An idle connection that is readable was closed by the server, or holds bytes that were

@@ -23,7 +23,7 @@ from misbehaving import (
     resets,
     says,
 )
-from patience import PATIENCE_S
+from patience import PATIENCE_S, wait_for
 
 from stages.measure.http.client import CallFailed, ScoreConnection, encode_call
 from stages.measure.http.stream import TcpStream
@@ -84,6 +84,21 @@ def test_the_first_byte_is_timed_when_it_is_read(monkeypatch: pytest.MonkeyPatch
         reply = connection.send(connection.prepare(b"{}"))
     assert reply.body == b"abcde"
     assert sent["first"] <= reply.first_byte_ns <= sent["rest"]
+
+
+def test_it_may_be_opened_before_the_first_call():
+    with misbehaving(echoes) as server, ScoreConnection(server.url, PATIENCE_S) as connection:
+        connection.open()
+        wait_for(lambda: server.accepted == 1, "nobody connected")
+        assert connection.send(connection.prepare(b"1")).body == b"1"
+        assert server.accepted == 1
+
+
+def test_opened_where_nobody_listens_it_is_a_connection_error():
+    with ScoreConnection(refused_url(), PATIENCE_S) as connection:
+        with pytest.raises(CallFailed) as failed:
+            connection.open()
+        assert failed.value.kind == "connection_error"
 
 
 def test_many_calls_share_one_connection_and_each_gets_its_own_answer():
