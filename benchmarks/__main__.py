@@ -2,7 +2,7 @@
 
 It is started as ``python -m benchmarks``. A figure without a unit is a ratio of things measured
 side by side, or a share, so a busy machine hardly moves it. Those are compared, except for medians,
-which a busy machine does move. Microseconds and medians are only kept.
+which a busy machine does move. Times, requests per second and medians are only kept.
 """
 
 from __future__ import annotations
@@ -13,8 +13,13 @@ from rich.table import Table
 
 from benchmarks.client import measure, show
 from benchmarks.coverage import used_methods
+from benchmarks.overlap import figures as overlap_figures
 from benchmarks.record import Record, keep, last_on, ratios, records_file
 from stages.common.errors import one_line_errors
+
+_ROUNDS_OF_OVERLAP = 7
+
+_WITH_UNIT = ("us ", "ms ", "requests/s ")
 
 
 def client_figures(rounds: int) -> dict[str, float]:
@@ -45,7 +50,7 @@ def compared(now: Record, last: Record) -> Table:
     for column in ("figure", "last", "now", "now/last"):
         table.add_column(column, justify="left" if column == "figure" else "right")
     for name, ratio in ratios(now, last).items():
-        if not name.startswith("us ") and not name.endswith("median"):
+        if not name.startswith(_WITH_UNIT) and not name.endswith("median"):
             table.add_row(
                 name, f"{last.figures[name]:.3f}", f"{now.figures[name]:.3f}", f"{ratio:.2f}"
             )
@@ -54,11 +59,18 @@ def compared(now: Record, last: Record) -> Table:
 
 @click.command(help="Run all benchmarks, keep the figures, compare them with the last ones.")
 @click.option("--rounds", type=click.IntRange(min=1), default=101, show_default=True)
+@click.option("--seconds", type=click.FloatRange(min=0.01), default=5.0, show_default=True)
 @click.option("--draws", type=click.IntRange(min=1), default=20_000, show_default=True)
 @one_line_errors
-def main(rounds: int, draws: int) -> None:
+def main(rounds: int, seconds: float, draws: int) -> None:
     """Print all figures, and each over that of the last run on this machine."""
-    now = Record.of_now({**client_figures(rounds), **coverage_figures(draws)})
+    now = Record.of_now(
+        {
+            **client_figures(rounds),
+            **dict(overlap_figures(min(rounds, _ROUNDS_OF_OVERLAP), seconds)),
+            **coverage_figures(draws),
+        }
+    )
     path = records_file()
     last = last_on(now.host, path)
     keep(now, path)

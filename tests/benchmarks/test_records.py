@@ -92,7 +92,8 @@ def test_the_rival_checks_them_too(rows) -> None:
 
 
 def test_one_command_runs_all_keeps_the_figures_and_compares_them(tmp_path) -> None:
-    command = [sys.executable, "-m", "benchmarks", "--rounds", "1", "--draws", "50"]
+    command = [sys.executable, "-m", "benchmarks", "--rounds", "1", "--seconds", "0.1"]
+    command += ["--draws", "50"]
     environ = {**os.environ, "SCOREPARITY_CACHE": str(tmp_path)}
     first, second = (
         subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
@@ -106,6 +107,9 @@ def test_one_command_runs_all_keeps_the_figures_and_compares_them(tmp_path) -> N
     assert [one.host for one in kept] == [HERE, HERE]
     assert kept[0].figures.keys() == kept[1].figures.keys()
     assert {"ours/socket, 1 items", "us ours, 500 items"} <= kept[0].figures.keys()
+    assert {"requests/s ours, 8 in flight", "ms late at 500 requests/s, p99"} <= kept[
+        0
+    ].figures.keys()
     # The draws are seeded, so only what is timed changes.
     for name, value in kept[0].figures.items():
         if name.startswith("coverage"):
