@@ -63,9 +63,9 @@ WITH_SERVERS = {
     SERVERS / "test_two_machines.py": "measured once",
     SERVERS / "test_real_elsewhere.py": "broken and measured again",
     SERVERS / "test_real_faults.py": "broken and measured again",
-    SERVERS / "test_real_kills.py": "broken and measured again",
-    SERVERS / "test_multi_item_on_a_cpu.py": "other models and commits",
-    SERVERS / "test_trained_model.py": "other models and commits",
+    SERVERS / "test_real_kills.py": "killed, and other models and commits",
+    SERVERS / "test_multi_item_on_a_cpu.py": "killed, and other models and commits",
+    SERVERS / "test_trained_model.py": "killed, and other models and commits",
 }
 
 # They measure each lying backend once for all files.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from measuring import Measuring
-from patience import wait_for
+from patience import PATIENCE_S, wait_for
 from pipelines import CACHES, MEASURE, OTHER_CHUNKS, TINY, Pipeline, copy_work_tree, tiny_contract
 
 from stages.environments.build import cache_root
@@ -34,19 +35,39 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
 
 
 @pytest.fixture(scope="session")
-def pipeline(tree: Pipeline) -> Iterator[Pipeline]:
-    """The repository after an experiment with other chunk sizes ran everything, from nothing.
+def queued(tree: Pipeline) -> Pipeline:
+    """The repository after an experiment of the queue ran everything, from nothing, in a copy.
+
+    It is named ``other-chunks``, for what it changes.
+    """
+    change = f"chunk_sizes={OTHER_CHUNKS}"
+    tree.run("dvc", "exp", "run", "--queue", "--name", "other-chunks", "-S", change)
+    tree.run("dvc", "queue", "start")
+    # It starts four servers, and those of the other groups start beside it.
+    deadline = time.monotonic() + 6 * PATIENCE_S
+    while (status := tree.queue()["other-chunks"]) != "Success":
+        assert status != "Failed", tree.run("dvc", "queue", "logs", "other-chunks")
+        assert time.monotonic() < deadline, status
+        time.sleep(1)
+    return tree
+
+
+@pytest.fixture(scope="session")
+def pipeline(queued: Pipeline) -> Iterator[Pipeline]:
+    """The repository in which that experiment was applied and committed.
 
     The change is committed by itself, so that ``HEAD~1`` knows the contract and no result.
     """
-    change = f"chunk_sizes={OTHER_CHUNKS}"
-    ran = tree.ran("dvc", "exp", "run", "--name", "other-chunks", "-S", change)
+    assert queued.run("git", "status", "--porcelain") == "", "the work tree is as it was"
+    ran = queued.ran("dvc", "queue", "logs", "other-chunks")
     prepared = ["workload", "checkpoint", "nonce", "delimiters", "oracle"]
     assert ran == [*prepared, *MEASURE, "compare", "report"]
-    tree.run("git", "commit", "--quiet", "-m", "other chunk sizes", "params.yaml")
-    tree.commit("the first result")
-    yield tree
-    wait_for(lambda: not tree.processes(), "a process was left behind", every_s=0.5)
+    queued.run("dvc", "exp", "apply", "other-chunks")
+    queued.run("git", "commit", "--quiet", "-m", "other chunk sizes", "params.yaml")
+    queued.commit("the first result")
+    yield queued
+    queued.run("dvc", "queue", "stop", check=False)
+    wait_for(lambda: not queued.processes(), "a process was left behind", every_s=0.5)
 
 
 @pytest.fixture
@@ -77,11 +98,22 @@ def cache() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session")
+def prepared(tree: Pipeline) -> Pipeline:
+    """A copy of the repository with everything that a measurement reads, committed."""
+    made = Pipeline(tree.folder.parent.with_name("prepared") / tree.folder.name)
+    shutil.copytree(tree.folder, made.folder, symlinks=True)
+    made.set_param("chunk_sizes", TINY["chunk_sizes"])
+    made.run("dvc", "repro", "workload", "checkpoint", "nonce")
+    made.commit("what is measured")
+    shutil.copytree(made.folder / "data", made.folder.parent / "data")
+    return made
+
+
 @pytest.fixture
-def measuring(tree: Pipeline, cache: Path, title: str) -> Iterator[Any]:
+def measuring(prepared: Pipeline, cache: Path, title: str) -> Iterator[Any]:
     """Measurements in the repository; what they write is undone afterwards."""
-    tree.set_param("chunk_sizes", TINY["chunk_sizes"])
-    tree.run("dvc", "repro", "workload", "checkpoint", "nonce")
-    yield Measuring(tree, cache, title)
-    tree.run("git", "checkout", "--quiet", ".")
-    tree.run("dvc", "checkout", "--quiet", "--force", check=False)
+    yield Measuring(prepared, cache, title)
+    prepared.run("git", "checkout", "--quiet", ".")
+    shutil.rmtree(prepared.folder / "data")
+    shutil.copytree(prepared.folder.parent / "data", prepared.folder / "data")

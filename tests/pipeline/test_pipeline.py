@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import polars as pl
 import pytest
 import yaml
 from contracts import ROOT, WORKLOAD
-from patience import PATIENCE_S
 from pipelines import MEASURE, OTHER_CHUNKS, Pipeline
 from targets import raw_target
 
@@ -43,9 +41,10 @@ def restored(pipeline: Pipeline):
     pipeline.run("dvc", "checkout", "--quiet", "--force")
 
 
-def test_an_experiment_with_other_chunk_sizes_is_measured_and_compared(
+def test_an_experiment_of_the_queue_is_measured_in_a_copy_and_compared(
     pipeline: Pipeline,
 ) -> None:
+    assert re.search(r"\bother-chunks\b.*\bSuccess\b", pipeline.run("dvc", "queue", "status"))
     assert {c["chunk_size"] for c in cells(pipeline)} == set(OTHER_CHUNKS)
     assert "other-chunks" in pipeline.run("dvc", "exp", "show", "--csv", "--rev", "HEAD~2")
     difference = pipeline.run("dvc", "metrics", "diff", "HEAD~2", "HEAD")
@@ -164,67 +163,75 @@ def test_to_reproduce_it_runs_nothing(pipeline: Pipeline) -> None:
     assert pipeline.ran("dvc", "repro") == []
 
 
-def test_a_threshold_and_a_price_rerun_only_compare_and_report(restored: Pipeline) -> None:
-    restored.set_param("gate.max_abs_diff", 0.03)
-    restored.set_param("prices_usd_per_hour.jax", 1.5)
-    assert restored.ran("dvc", "repro") == ["compare", "report"]
+CHANGES: list[tuple[str, object, list[str]]] = [
+    (
+        "backends.jax.portable.flags.page-size",
+        2,
+        ["delimiters", "measure@jax-portable", "compare"],
+    ),
+    (
+        "backends.pytorch.best_native.flags.mem-fraction-static",
+        0.4,
+        ["delimiters", *MEASURE[3:], "compare"],
+    ),
+    # By which flags a server packs depends on the commit that its launch names.
+    ("backends.jax.launch.dtype", "bfloat16", ["delimiters", *MEASURE[:2], "compare"]),
+    ("chunk_sizes", [2, 4], ["nonce", "oracle", *MEASURE, "compare"]),
+    ("passes.sweep", 3, ["nonce", "oracle", *MEASURE, "compare"]),
+    ("passes.confirm", 3, [*MEASURE, "compare"]),
+    ("oracle.seed", 1, ["oracle", "compare"]),
+    ("probes.targets", 2, [*MEASURE, "compare"]),
+    ("model.seed", 1, ["checkpoint"]),
+    (f"workloads.{WORKLOAD}.seed", 1, ["workload", "compare"]),
+    ("mix", {"all": {WORKLOAD: 1.0}}, ["compare"]),
+    ("vocabulary.size", 16385, ["checkpoint", "workload"]),
+    ("selection.guardrail", 1.5, ["compare"]),
+    ("gate.max_abs_diff", 0.03, ["compare"]),
+    ("prices_usd_per_hour.jax", 1.5, ["compare"]),
+    ("identity.target", "other", ["compare"]),
+]
+"""Key, another value, and the stages that it makes stale."""
 
 
-@pytest.fixture
-def edited(pipeline: Pipeline):
-    """The pipeline, of which a test changes no more than the contract."""
-    yield pipeline
+@pytest.fixture(scope="module")
+def modified(pipeline: Pipeline) -> dict[str, set[str]]:
+    """The parameters that are not what they were for a stage, after all changes at once.
+
+    What dvc compares is named by `dvc.yaml`: a key, or a section as a whole. So a key alone makes
+    stale whichever stage has it, or its section, among these.
+    """
+    for key, value, _ in CHANGES:
+        pipeline.set_param(key, value)
+    found = pipeline.modified()
     pipeline.run("git", "checkout", "--quiet", "params.yaml")
+    return found
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "stale"),
-    [
-        (
-            "backends.jax.portable.flags.page-size",
-            2,
-            ["delimiters", "measure@jax-portable", "compare"],
-        ),
-        (
-            "backends.pytorch.best_native.flags.mem-fraction-static",
-            0.4,
-            ["delimiters", *MEASURE[3:], "compare"],
-        ),
-        # By which flags a server packs depends on the commit that its launch names.
-        ("backends.jax.launch.dtype", "bfloat16", ["delimiters", *MEASURE[:2], "compare"]),
-        ("chunk_sizes", [2, 4], ["nonce", "oracle", *MEASURE, "compare"]),
-        ("passes.sweep", 3, ["nonce", "oracle", *MEASURE, "compare"]),
-        ("passes.confirm", 3, [*MEASURE, "compare"]),
-        ("oracle.seed", 1, ["oracle", "compare"]),
-        ("probes.targets", 2, [*MEASURE, "compare"]),
-        ("model.seed", 1, ["checkpoint"]),
-        (f"workloads.{WORKLOAD}.seed", 1, ["workload", "compare"]),
-        ("mix", {"all": {WORKLOAD: 1.0}}, ["compare"]),
-        ("vocabulary.size", 16385, ["checkpoint", "workload"]),
-        ("selection.guardrail", 1.5, ["compare"]),
-        ("gate.max_abs_diff", 0.03, ["compare"]),
-        ("prices_usd_per_hour.jax", 1.5, ["compare"]),
-        ("identity.target", "other", ["compare"]),
-    ],
-)
+@pytest.mark.parametrize(("key", "stale"), [(key, stale) for key, _, stale in CHANGES])
 def test_a_change_makes_stale_what_reads_it_and_nothing_else(
-    edited: Pipeline, key: str, value: object, stale: list[str]
+    modified: dict[str, set[str]], key: str, stale: list[str]
 ) -> None:
     # What follows a stale stage reruns when its inputs really change: dvc sees to that.
-    edited.set_param(key, value)
-    assert edited.stale() == set(stale)
+    found = {
+        stage
+        for stage, names in modified.items()
+        if any(f"{key}.".startswith(f"{name}.") for name in names)
+    }
+    assert found == set(stale)
 
 
-def changes(change: str) -> list[str]:
-    """Arguments of an experiment that differs from the first one in ``change`` alone."""
+def changes(*made: str) -> list[str]:
+    """Arguments of an experiment that differs from the first one in these alone."""
     # Every experiment is composed anew from conf/.
-    return ["-S", f"chunk_sizes={OTHER_CHUNKS}", "-S", change]
+    return [word for one in (f"chunk_sizes={OTHER_CHUNKS}", *made) for word in ("-S", one)]
 
 
-def test_an_experiment_runs_in_a_temporary_copy(pipeline: Pipeline) -> None:
+def test_an_experiment_in_a_temporary_copy_reruns_only_compare_and_report_for_a_limit_and_a_price(
+    pipeline: Pipeline,
+) -> None:
     before = pipeline.run("git", "status", "--porcelain")
-    change = "gate.max_abs_diff=0.03"
-    ran = pipeline.ran("dvc", "exp", "run", "--temp", "--name", "in-temp", *changes(change))
+    made = changes("gate.max_abs_diff=0.03", "prices_usd_per_hour.jax=1.5")
+    ran = pipeline.ran("dvc", "exp", "run", "--temp", "--name", "in-temp", *made)
     assert ran == ["compare", "report"]
     assert pipeline.run("git", "status", "--porcelain") == before
     shown = pipeline.run("dvc", "metrics", "diff", "HEAD", "in-temp")
@@ -232,28 +239,9 @@ def test_an_experiment_runs_in_a_temporary_copy(pipeline: Pipeline) -> None:
     assert "items_per_s" not in shown, "every measurement is the one in HEAD"
 
 
-def test_an_experiment_of_the_queue_measures_in_a_copy_what_it_changes(pipeline: Pipeline) -> None:
-    before = pipeline.run("git", "status", "--porcelain")
-    change = "backends.jax.portable.flags.mem-fraction-static=0.25"
-    pipeline.run("dvc", "exp", "run", "--queue", "--name", "queued", *changes(change))
-    pipeline.run("dvc", "queue", "start")
-    # The servers of the other groups start beside it.
-    deadline = time.monotonic() + 6 * PATIENCE_S
-    while (status := pipeline.queue()["queued"]) != "Success":
-        assert status != "Failed", pipeline.run("dvc", "queue", "logs", "queued")
-        assert time.monotonic() < deadline, status
-        time.sleep(1)
-    assert re.search(r"\bqueued\b.*\bSuccess\b", pipeline.run("dvc", "queue", "status"))
-    ran = pipeline.ran("dvc", "queue", "logs", "queued")
-    # No delimiter has changed, so the oracle's scores hold.
-    assert ran == ["delimiters", "measure@jax-portable", "compare", "report"]
-    pipeline.run("dvc", "queue", "stop", check=False)
-    assert pipeline.run("git", "status", "--porcelain") == before
-    assert "queued" in pipeline.run("dvc", "exp", "show", "--csv")
-    shown = pipeline.run("dvc", "metrics", "diff", "HEAD", "queued")
-    assert f"{WORKLOAD}.portable.jax.items_per_s" in shown
-    unchanged = f"{WORKLOAD}.portable.pytorch.items_per_s"
-    assert unchanged not in shown, "its measurement is the one in HEAD"
+def test_a_flag_that_changes_no_delimiter_leaves_the_oracles_scores(restored: Pipeline) -> None:
+    restored.set_param("backends.jax.portable.flags.mem-fraction-static", 0.25)
+    assert restored.ran("dvc", "repro", "oracle") == ["delimiters"]
 
 
 def test_the_seed_contract_composes_and_writes_its_workload(restored: Pipeline) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import httpx
 import polars as pl
+import psutil
 import pytest
 from bench import inside
 from contracts import WORKLOAD
 from measuring import (
+    Family,
     Measuring,
     assert_every_planned_pass_once,
 )
@@ -23,10 +25,15 @@ from patience import PATIENCE_S, wait_for
 
 from stages.compare.prefix_cache import allowed_tokens, prompt_tokens
 from stages.contract import load_contract
+from stages.documents.cell import PassKey
+from stages.documents.matrix import CallRecord
 from stages.documents.nonce import NONCE_FILE, draw_nonce, write_nonce
 from stages.environments.build import python_of, scratch_folder
-from stages.measure.servers.launched import free_port, server_environment
-from stages.measure.servers.log import count_prefilled
+from stages.measure.http.client import ScoreConnection
+from stages.measure.passes import run_pass
+from stages.measure.servers.health import probe_server
+from stages.measure.servers.launched import Server, free_port, server_environment
+from stages.measure.servers.log import ServerLog, count_prefilled
 from stages.plan.plan import Plan, make_plan
 from stages.plan.schedule import cover_sizes
 
@@ -42,28 +49,38 @@ def plan_of(measuring: Measuring) -> Plan:
         return make_plan(load_contract(), backend, view)  # type: ignore[arg-type]
 
 
+def command_of(plan: Plan, folder: Path, *flags: str) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of a server as the pipeline would launch it, but with a key.
+
+    Args:
+        plan: what it serves.
+        folder: of the pipeline, in which this is called.
+        flags: in the place of the plan's, or more.
+    """
+    arguments = [*plan.arguments, *flags, "--api-key", KEY]
+    arguments[arguments.index("--model-path") + 1] = str(folder / plan.model.path)
+    caches = {"PYTHONPYCACHEPREFIX": scratch_folder(plan.environment, "bytecode")}
+    if plan.driver.compile_cache_variable is not None:
+        caches[plan.driver.compile_cache_variable] = scratch_folder(plan.environment, "compiled")
+    environ = server_environment(plan.contract.launch.environ, caches)
+    return [str(python_of(plan.environment)), *arguments], environ
+
+
 @contextlib.contextmanager
-def by_hand(
-    plan: Plan, folder: Path, log: Path, *flags: str
-) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A server as the pipeline would launch it, but with a key; its URL and its process.
+def by_hand(plan: Plan, folder: Path, log: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Such a server; its URL and its process.
 
     Args:
         plan: what it serves.
         folder: of the pipeline.
         log: where it writes.
-        flags: in the place of the plan's, or more.
     """
-    arguments = [*plan.arguments, *flags]
-    arguments[arguments.index("--model-path") + 1] = str(folder / plan.model.path)
-    caches = {"PYTHONPYCACHEPREFIX": scratch_folder(plan.environment, "bytecode")}
-    if plan.driver.compile_cache_variable is not None:
-        caches[plan.driver.compile_cache_variable] = scratch_folder(plan.environment, "compiled")
     port = free_port()
     with inside(folder), log.open("wb") as output:
+        command, environ = command_of(plan, folder)
         process = subprocess.Popen(
-            [python_of(plan.environment), *arguments, "--port", str(port), "--api-key", KEY],
-            env=server_environment(plan.contract.launch.environ, caches),
+            [*command, "--port", str(port)],
+            env=environ,
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -83,6 +100,26 @@ def by_hand(
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextlib.contextmanager
+def guarded(plan: Plan, folder: Path, log: Path, *flags: str) -> Iterator[Server]:
+    """The same, but below the guard of a launched server, which tells how it ends.
+
+    Args:
+        plan: what it serves.
+        folder: of the pipeline.
+        log: where it writes.
+        flags: in the place of the plan's, or more.
+    """
+    workload = plan.workloads.by_name[WORKLOAD]
+    with contextlib.ExitStack() as closing:
+        with inside(folder):
+            server = closing.enter_context(Server(*command_of(plan, folder, *flags), log))
+        connection = ScoreConnection(server.url, PATIENCE_S, api_key=KEY)
+        closing.enter_context(connection)
+        server.wait_until_healthy(lambda: probe_server(connection, workload), PATIENCE_S)
+        yield server
 
 
 def check_what_is_known_of_it(
@@ -148,6 +185,26 @@ def test_a_real_server_started_by_hand_is_measured_checked_and_left_running(
     measuring.assert_no_journal()
 
 
+def family_of(server: Server) -> Family:
+    """Its processes now, the guards too."""
+    assert server._guard is not None
+    return Family.of(psutil.Process(server._guard.pid))
+
+
+def pass_of_a_broken_one(plan: Plan, server: Server) -> list[CallRecord]:
+    """The records of a sweep pass, in which the server is not given up before it ends itself."""
+    with ScoreConnection(server.url, PATIENCE_S, api_key=KEY) as connection:
+        return run_pass(
+            connection,
+            plan.workloads.by_name[WORKLOAD],
+            PassKey(WORKLOAD, "sweep", 2, 9),
+            session=0,
+            position=0,
+            died_within=server.died_within,
+            log=ServerLog(server, plan.driver),
+        )
+
+
 def cached_by_pass(plan: Plan, log: str, calls: pl.DataFrame) -> list[int]:
     """What each pass of a measurement took from the prefix cache, by its stretch of the log.
 
@@ -196,7 +253,8 @@ def test_a_real_living_server_answers_a_new_comparison_anew_and_is_caught_where_
         return cached, matrix.provenance.run.requests_repeated, said
 
     # With room for the prompts of all its measurements.
-    with by_hand(plan, pipeline.folder, log, "--max-total-tokens", "8192") as (url, process):
+    with guarded(plan, pipeline.folder, log, "--max-total-tokens", "8192") as server:
+        url = server.url
         for view in ("portable", "best_native"):
             pipeline.set_param(f"backends.pytorch.{view}.base_url", url)
         first, first_repeated, said_first = measure()
@@ -212,7 +270,13 @@ def test_a_real_living_server_answers_a_new_comparison_anew_and_is_caught_where_
             f"error: {url}: refused: disable_radix_cache is False there, but the contract wants"
             " True (backends.pytorch.portable.flags.disable-radix-cache)\n"
         )
-        assert process.poll() is None, "it was stopped"
+        assert (server.death(), server.loss()) == (None, None), "it was stopped"
+        # Here and not in a measurement of its own, because the server takes a minute to start.
+        family = family_of(server)
+        family.named("sglang::scheduler").kill()
+        (failed,) = pass_of_a_broken_one(plan, server)
+    assert (failed.status, failed.detail) == ("server_died", "server killed by signal 9")
+    measuring.assert_nothing_is_left(family)
     # How much of a pass comes from the cache depends on how the server batches it, up to this.
     workload = plan.workloads.by_name[WORKLOAD]
     allowed = allowed_tokens(workload, plan.contract)

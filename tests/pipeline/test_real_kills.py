@@ -1,4 +1,8 @@
-"""The real server's measurement, killed at ten moments and gone on with by the same command."""
+"""The real server's measurement, killed at three moments and gone on with by the same command.
+
+At these a real server differs from the scoring server of ``tests/measure/record/test_resume.py``,
+whose measurement is killed at ten: it starts for long, with many processes, and it computes.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +38,7 @@ def server_is_started(root: psutil.Process) -> bool:
     return len(root.children(recursive=True)) >= 3
 
 
-def test_killed_at_ten_moments_every_pass_of_the_real_server_is_measured_once(
+def test_killed_at_three_moments_every_pass_of_the_real_server_is_measured_once(
     measuring: Measuring, tmp_path: Path
 ) -> None:
     measuring.pipeline.set_param("passes.sweep", RUNS)
@@ -42,25 +46,14 @@ def test_killed_at_ten_moments_every_pass_of_the_real_server_is_measured_once(
     moments = random.Random(20260211)
     # What to wait for in each round, and how many seconds at most pass until the kill.
     points: list[tuple[Callable[[psutil.Process], object], float]] = [
-        (lambda _: True, 2.0),
-        (server_is_started, 2.0),
         (server_is_started, 8.0),
-        (lambda _: measuring.count("warmup") >= 1, 0.2),
         (lambda _: measuring.count("sweep") >= 2, 0.1),
-        (lambda _: measuring.count("sweep") >= 7, 0.1),
-        (lambda _: measuring.count("confirm") >= 2, 0.1),
-        (lambda _: measuring.count("confirm") >= 7, 0.1),
+        # In the probes, which are held.
         (lambda _: measuring.count("confirm") >= 2 * RUNS, 0.5),
-        (lambda _: (measuring.output / "server.log").exists(), 0.03),
     ]
     measured: dict[PassKey, list[CallRecord]] = {}
-    killed = 0
-    # Only the last round's measurement may be over before it is killed.
-    held = tmp_path / "hold-probes"
-    held.touch()
-    for number, (reached, at_most) in enumerate(points, 1):
-        if number == len(points):
-            held.unlink()
+    (tmp_path / "hold-probes").touch()
+    for reached, at_most in points:
         process = measuring.start_held(tmp_path)
         root = psutil.Process(process.pid)
         wait_for(
@@ -71,8 +64,8 @@ def test_killed_at_ten_moments_every_pass_of_the_real_server_is_measured_once(
         time.sleep(moments.uniform(0, at_most))
         # Stopped first, so that whom the kill leaves behind can be told exactly.
         process.send_signal(signal.SIGSTOP)
-        family = Family.of(root) if process.poll() is None else Family([])
-        killed += process.poll() is None
+        assert process.poll() is None, "it ended before it was killed"
+        family = Family.of(root)
         process.kill()
         process.communicate()
         for finished in measuring.passes():
@@ -82,7 +75,6 @@ def test_killed_at_ten_moments_every_pass_of_the_real_server_is_measured_once(
         measuring.assert_nothing_is_left(family)
         # DVC deletes the outputs before it runs a stage again.
         shutil.rmtree(measuring.output, ignore_errors=True)
-    assert killed >= len(points) - 1
     assert {"warmup", "sweep", "confirm"} == {key.phase for key in measured}
     before = measuring.passes()
     done = measuring.start(*REPRO)
@@ -92,14 +84,13 @@ def test_killed_at_ten_moments_every_pass_of_the_real_server_is_measured_once(
     assert set(matrix.calls["status"]) == {"ok"}
     assert matrix.provenance.workloads[WORKLOAD].confirm_chunk_sizes == [2, 4]
     assert_every_planned_pass_once(matrix, [2, 4], RUNS, RUNS)
-    if before:
-        assert f"going on after {len(before)} passes" in said
-        kept: dict[PassKey, list[CallRecord]] = {}
-        for record in (CallRecord(**row) for row in matrix.calls.iter_rows(named=True)):
-            kept.setdefault(PassKey.of(record), []).append(record)
-        assert {name: kept[name] for name in measured} == measured
-        # From the warm-up on every killed process had finished a pass, but for the last two.
-        assert matrix.provenance.run.interruptions >= 5
+    assert f"going on after {len(before)} passes" in said
+    kept: dict[PassKey, list[CallRecord]] = {}
+    for record in (CallRecord(**row) for row in matrix.calls.iter_rows(named=True)):
+        kept.setdefault(PassKey.of(record), []).append(record)
+    assert {name: kept[name] for name in measured} == measured
+    # The process that was killed while its server started may have finished no pass.
+    assert matrix.provenance.run.interruptions >= 2
     probes = read_probes(measuring.output / "probes.parquet")
     assert probes.provenance.matrix_sha256 == matrix.provenance.table_sha256
     assert set(probes.frame["status"]) == {"ok"}

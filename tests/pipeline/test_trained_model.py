@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from bench import inside
+from click.testing import CliRunner
 from contracts import ROOT
 from dvc.utils.hydra import compose_and_dump
 from hypothesis import given
@@ -24,9 +27,9 @@ from stages.documents.model import read_model
 from stages.documents.oracle import read_oracle
 from stages.documents.probes import OTHER_LENGTHS, read_probes
 from stages.documents.workload import read_workloads
-from stages.environments.build import ensure_environment
+from stages.oracle import command as oracle
 from stages.oracle.command import run_scorer
-from stages.oracle.score import Job, Question
+from stages.oracle.score import Answer, Job, Question
 from stages.packaged.tokenizer import TextTokenizer
 
 pytestmark = pytest.mark.servers
@@ -35,13 +38,13 @@ CHECKPOINT = "data/checkpoint"
 REVIEWS = "reviews"
 REDUCED = [
     "target=smollm2_cpu",
-    "chunk_sizes=[2]",
+    "chunk_sizes=[1]",
     "passes.warmup_limit=3",
     "passes.sweep=1",
     "passes.confirm=1",
     "probes.targets=1",
     "probes.repeats=2",
-    "oracle.samples_per_chunk=3",
+    "oracle.samples_per_chunk=2",
 ]
 
 
@@ -57,10 +60,11 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     made = Pipeline(folder)
     composed = yaml.safe_load((folder / "params.yaml").read_text())
     texts = composed["workloads"][REVIEWS]["item_texts"]
-    made.set_param(f"workloads.{REVIEWS}.item_texts", texts[:3])
-    made.run(sys.executable, "-m", "stages.workload")
-    made.run(sys.executable, "-m", "stages.nonce")
-    made.run(sys.executable, "-m", "stages.checkpoint")
+    made.set_param(f"workloads.{REVIEWS}.item_texts", texts[:2])
+    # Every token costs two servers on a CPU much time.
+    made.set_param(f"workloads.{REVIEWS}.query_text", "Is the review positive?\n\n")
+    for stage in ("workload", "nonce", "checkpoint", "delimiters"):
+        made.run(sys.executable, "-m", f"stages.{stage}")
     return made
 
 
@@ -118,28 +122,43 @@ def test_the_workload_reads_as_the_contract_says(
     assert [tokenizer.decode([i]) for i in workload.label_token_ids] == [" Yes", " No"]
 
 
-def test_the_weights_know_the_capital_of_france(tree: Pipeline, tokenizer: TextTokenizer) -> None:
-    job = Job(
-        model=str(tree.folder / CHECKPOINT),
-        revision=None,
-        questions=[
-            Question(
-                prompts=[tokenizer.encode("The capital of France is")],
-                label_token_ids=list(range(49152)),
-                apply_softmax=False,
-            )
-        ],
-        threads=2,
+@pytest.fixture(scope="module")
+def next_token(tree: Pipeline, tokenizer: TextTokenizer) -> list[float]:
+    """The probability of every token after "The capital of France is".
+
+    Asked in the stage ``oracle``, as one question more, because the scorer takes long to start.
+    """
+    more = Question(
+        prompts=[tokenizer.encode("The capital of France is")],
+        label_token_ids=list(range(49152)),
+        apply_softmax=False,
     )
-    ((scores,),) = run_scorer(ensure_environment("sglang_pytorch"), job).scores
-    assert tokenizer.decode([scores.index(max(scores))]) == " Paris"
+    found: list[list[float]] = []
+
+    def asked_more(python: Path, job: Job) -> Answer:
+        answer = run_scorer(python, replace(job, questions=[*job.questions, more]))
+        *rest, (scores,) = answer.scores
+        found.append(scores)
+        return replace(answer, scores=rest)
+
+    with inside(tree.folder), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(oracle, "run_scorer", asked_more)
+        done = CliRunner().invoke(oracle.main, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    (scores,) = found
+    return scores
 
 
+def test_the_weights_know_the_capital_of_france(
+    next_token: list[float], tokenizer: TextTokenizer
+) -> None:
+    assert tokenizer.decode([next_token.index(max(next_token))]) == " Paris"
+
+
+@pytest.mark.usefixtures("next_token")
 def test_both_servers_and_the_oracle_agree_on_the_trained_model(
     tree: Pipeline, contract: Contract
 ) -> None:
-    tree.run(sys.executable, "-m", "stages.delimiters")
-    tree.run(sys.executable, "-m", "stages.oracle")
     matrices: dict[str, Matrix] = {}
     for backend in ("pytorch", "jax"):
         tree.run(sys.executable, "-m", "stages.measure", backend, "portable")
@@ -157,12 +176,12 @@ def test_both_servers_and_the_oracle_agree_on_the_trained_model(
         assert matrix.provenance.model == read_model(tree.folder / CHECKPOINT / "model.json")
         assert matrix.provenance.model.trained
         found = against_oracle(passes[backend], sample, 2, contract.gate)
-        # Three of each chunk size: 2, and all 3 items in one request.
-        assert (found.compared, found.missing) == (6, 0)
+        # Two of each chunk size: 1, and both items in one request.
+        assert (found.compared, found.missing) == (4, 0)
         assert found.max_abs_diff < 1e-4
         probes = read_probes(tree.folder / f"data/measure/{backend}-portable/probes.parquet")
         dtype = matrix.provenance.contract.launch.dtype
         limit = change_limit(noise_floor(probes.frame), contract.gate, dtype)
-        isolated = isolation(probes.frame, probes.provenance.targets[REVIEWS], 3, limit)
+        isolated = isolation(probes.frame, probes.provenance.targets[REVIEWS], 2, limit)
         assert isolated.verdict == "isolated"
         assert set(OTHER_LENGTHS) <= isolated.changes.keys()

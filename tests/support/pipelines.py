@@ -98,10 +98,19 @@ class Pipeline:
             with Repo() as repo:
                 yield repo
 
-    def stale(self) -> set[str]:
-        """The stages that `dvc status` names."""
+    def modified(self) -> dict[str, set[str]]:
+        """The parameters that `dvc status` calls modified, of each stage that it names.
+
+        Nothing else of these stages may differ.
+        """
         with self.opened() as repo:
-            return set(repo.status())
+            found: dict[str, list[dict[str, Any]]] = repo.status()
+        told = {}
+        for stage, (changed,) in found.items():
+            assert changed.keys() == {"changed deps"}, changed
+            assert changed["changed deps"].keys() == {"params.yaml"}, changed
+            told[stage] = set(changed["changed deps"]["params.yaml"])
+        return told
 
     def queue(self) -> dict[str, str]:
         """How every experiment stands that `dvc queue status` names."""
