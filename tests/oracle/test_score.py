@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import yaml
-from contracts import ROOT, WORKLOAD, contract, raw_contract, raw_several, run_stage
+from contracts import ROOT, WORKLOAD, contract, raw_contract, raw_several, run_stage, start_stage
 from safetensors.numpy import load_file, save_file
 
 from stages.checkpoint.synthetic import build_config, build_weights
@@ -351,7 +351,7 @@ def test_a_wrong_contract_ends_in_one_line_and_exit_code_2(tmp_path: Path) -> No
     raw = raw_contract()
     raw["oracle"]["sample_per_chunk"] = raw["oracle"].pop("samples_per_chunk")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw))
-    done = run_stage(tmp_path, "oracle")
+    done = start_stage(tmp_path, "oracle")
     assert done.returncode == 2
     assert done.stderr.startswith("error: params.yaml: oracle.sample_per_chunk: ")
     assert "did you mean 'samples_per_chunk'?" in done.stderr
@@ -368,7 +368,7 @@ def test_the_stage_scores_its_sample_end_to_end_and_repeats_itself(tmp_path: Pat
     tiny(tmp_path, few={**few, "apply_softmax": False}, workload__item_first=True)
     for stage in PREPARED:
         assert run_stage(tmp_path, stage).returncode == 0
-    done = run_stage(tmp_path, "oracle")
+    done = start_stage(tmp_path, "oracle")
     assert (done.returncode, done.stdout) == (0, "oracle: 9 prompts scored\n"), done.stderr
     path = tmp_path / "data/oracle/oracle.parquet"
     first = path.read_bytes()

@@ -40,38 +40,59 @@
     return found;
   };
 
-  const opacity = (element) =>
-    lineage(element).reduce((all, one) => all * Number(getComputedStyle(one).opacity), 1);
+  // What is asked of an element again and again, for its texts and those within it, is found once.
+  const once = (find) => {
+    const found = new Map();
+    return (element) => {
+      if (!found.has(element)) found.set(element, find(element));
+      return found.get(element);
+    };
+  };
 
-  const canvas = () => {
+  const opacity = once((element) => {
+    const own = Number(getComputedStyle(element).opacity);
+    return element.parentElement ? opacity(element.parentElement) * own : own;
+  });
+
+  // The probe makes the browser lay the page out anew, so it is put there once.
+  const canvas = once(() => {
     const probe = document.body.appendChild(document.createElement("i"));
     probe.style.color = "Canvas";
     const colour = rgba(getComputedStyle(probe).color);
     probe.remove();
     return colour;
-  };
+  });
+
+  // The shapes of `svg` that are painted, each with its box.
+  const painted = once((svg) =>
+    [...svg.querySelectorAll("path,rect,circle,ellipse,polygon")]
+      .filter((shape) => !shape.closest("defs,clipPath,mask,pattern,marker,symbol"))
+      .filter((shape) => getComputedStyle(shape).fill !== "none")
+      .map((shape) => [shape, shape.getBoundingClientRect()]),
+  );
 
   // The shapes of `svg` painted before `text` that lie under the middle of it.
   const under = (svg, text, box) => {
     const [x, y] = [(box.left + box.right) / 2, (box.top + box.bottom) / 2];
-    const shapes = [...svg.querySelectorAll("path,rect,circle,ellipse,polygon")];
-    return shapes.filter((shape) => {
-      if (!(shape.compareDocumentPosition(text) & Node.DOCUMENT_POSITION_FOLLOWING)) return false;
-      if (shape.closest("defs,clipPath,mask,pattern,marker,symbol")) return false;
-      const around = shape.getBoundingClientRect();
-      if (x < around.left || x > around.right || y < around.top || y > around.bottom) return false;
-      if (getComputedStyle(shape).fill === "none") return false;
+    const found = [];
+    for (const [shape, around] of painted(svg)) {
+      if (!(shape.compareDocumentPosition(text) & Node.DOCUMENT_POSITION_FOLLOWING)) continue;
+      if (x < around.left || x > around.right || y < around.top || y > around.bottom) continue;
       const middle = new DOMPoint(x, y).matrixTransform(shape.getScreenCTM().inverse());
-      return shape.isPointInFill(middle);
-    });
+      if (shape.isPointInFill(middle)) found.push(shape);
+    }
+    return found;
   };
 
+  // The colour that an element's own background and those around it make.
+  const ground = once((element) => {
+    const own = rgba(getComputedStyle(element).backgroundColor);
+    const below = element.parentElement ? ground(element.parentElement) : canvas();
+    return over(faded(own, opacity(element)), below);
+  });
+
   const background = (element, box) => {
-    let colour = canvas();
-    for (const one of lineage(element)) {
-      const own = rgba(getComputedStyle(one).backgroundColor);
-      colour = over(faded(own, opacity(one)), colour);
-    }
+    let colour = ground(element);
     const svg = element.closest("svg");
     for (const shape of svg ? under(svg, element, box) : []) {
       const style = getComputedStyle(shape);

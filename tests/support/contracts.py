@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from calling import call
 
 from stages.contract import Contract, parse_contract
 
@@ -78,14 +79,26 @@ def contract(**changes: Any) -> Contract:
     return parse_contract(raw_contract(**changes))
 
 
-def run_stage(folder: Path, name: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_stage(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
+    """Call the command of stage NAME in ``folder``, however it ends."""
+    _declare_backends(folder)
+    return call(folder, f"stages.{name}")
+
+
+def start_stage(
+    folder: Path, name: str, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run `python -m stages.NAME` in ``folder``, on this tree's code, however it ends."""
-    with contextlib.suppress(FileExistsError):
-        (folder / "backends").symlink_to(ROOT / "backends")
+    _declare_backends(folder)
     return subprocess.run(
-        [sys.executable, "-m", f"stages.{name}"],
+        [sys.executable, "-m", f"stages.{name}", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
         capture_output=True,
         text=True,
     )
+
+
+def _declare_backends(folder: Path) -> None:
+    with contextlib.suppress(FileExistsError):
+        (folder / "backends").symlink_to(ROOT / "backends")

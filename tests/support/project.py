@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from calling import call
 from contracts import ROOT
 
 PARTS = (
@@ -60,8 +61,11 @@ class Project:
         return self.run("bash", "-c", line)
 
     def module(self, name: str, *arguments: str, check: bool = True) -> str:
-        """What `python -m NAME` says."""
-        return self.run(sys.executable, "-m", name, *arguments, check=check)
+        """What `python -m NAME` says, called in this process, with the code of the work tree."""
+        done = call(self.folder, name, *arguments, environ=self.environ)
+        said = done.stdout + done.stderr
+        assert not check or done.returncode == 0, f"{name} {arguments}:\n{said}"
+        return said
 
     def refused(self, name: str, *arguments: str) -> str:
         """The one line in which it is refused."""

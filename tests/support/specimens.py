@@ -23,7 +23,7 @@ from stages.documents.comparison import (
     ViewComparison,
 )
 from stages.documents.probes import Layout
-from stages.report.figures import draw_set
+from stages.report.figures import draw_by_workload, draw_set
 from stages.report.html import render_html
 from stages.report.render_set import render_set
 
@@ -55,7 +55,23 @@ def page(name: str) -> str:
     found = COMPARISONS[name]()
     if isinstance(found, Comparison):
         return html_of(found)
-    return render_html(found, render_set(found), draw_set(found))
+    return render_html(found, render_set(found), _drawn(found))
+
+
+def _drawn(found: ComparisonSet) -> dict[str, bytes]:
+    """Every figure; but for the second one, the workloads of ``several`` have the first one's."""
+    first, _, *others = [one.scope.workload for one in found.workloads]
+    few = draw_set(found.model_copy(update={"workloads": found.workloads[:2]}))
+    own = {name: drawing for name, drawing in few.items() if name.startswith(f"{first}/")}
+    return {
+        **few,
+        "figures/by_workload.svg": draw_by_workload(found),
+        **{
+            name.replace(first, other, 1): drawing
+            for other in others
+            for name, drawing in own.items()
+        },
+    }
 
 
 def normal() -> Comparison:

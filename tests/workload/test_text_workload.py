@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from contracts import NONCE, WORKLOAD, contract, run_stage
+from contracts import NONCE, WORKLOAD, contract, start_stage
 from hypothesis import given
 from hypothesis import strategies as st
 from packages import NO, YES, tiny_package, tiny_weights, write_gguf
@@ -145,7 +145,7 @@ def test_the_stage_writes_the_same_bytes_everywhere_and_checks_the_tokenizer(
     def stage(digest: str, hash_seed: str) -> subprocess.CompletedProcess[str]:
         raw = raw_text(tokenizer={**TEXT["tokenizer"], "sha256": digest})
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw))
-        return run_stage(tmp_path, "workload", PYTHONHASHSEED=hash_seed)
+        return start_stage(tmp_path, "workload", PYTHONHASHSEED=hash_seed)
 
     done = stage("1" * 64, "0")
     assert done.returncode == 2
