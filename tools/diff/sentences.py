@@ -16,6 +16,9 @@ from tools.diff.changes import CHANGED, COMPARED, CellChange, SameCell, Word
 NAMED = 3
 """How many changed cells the first sentence names."""
 
+_TENFOLD = 10.0
+"""From here on a bound says only that there are too few passes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Naming:
@@ -109,12 +112,20 @@ def needed(cells: list[CellChange]) -> Iterator[str]:
         for cell in cells
         if cell.high is not None and cell.change is not None
     ]
-    if factors:
-        bound = statistics.median(factors) - 1
+    if not factors:
+        return
+    factor = statistics.median(factors)
+    if factor >= _TENFOLD:
         yield (
-            "At the noise of these passes, only a change of more than"
-            f" {f.percent_at_most(bound, _places(bound))} stands out in half of the cells compared."
+            "At the noise of these passes, not even a tenfold change stands out in half of the"
+            " cells compared. Measure more passes, or on a quieter machine."
         )
+        return
+    bound = factor - 1
+    yield (
+        "At the noise of these passes, only a change of more than"
+        f" {f.percent_at_most(bound, _places(bound))} stands out in half of the cells compared."
+    )
 
 
 def besides(cells: list[CellChange], of: Naming) -> Iterator[str]:

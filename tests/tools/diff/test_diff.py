@@ -178,17 +178,29 @@ def test_no_change_is_said_in_one_sentence() -> None:
     )
 
 
+def of_one_cell(seconds: list[float]) -> Comparison:
+    """A comparison of one cell with passes of these seconds."""
+    cells = [made.cell("jax", "portable", 8, made.ITEMS * len(seconds) / sum(seconds))]
+    mine = made.view_of("portable", cells, passes={"jax": passes(8, seconds), "pytorch": []})
+    return made.comparison(mine, made.view_of("best_native", []))
+
+
 def test_how_large_a_change_had_to_be_is_said() -> None:
     # One cell, judged at 5 %: t with 4 degrees is 2.776, the error 0.1633 (see test_welch.py),
     # and exp(2.776 * 0.1633) = 1.574.
-    def side(seconds: list[float]) -> Comparison:
-        cells = [made.cell("jax", "portable", 8, made.ITEMS * len(seconds) / sum(seconds))]
-        mine = made.view_of("portable", cells, passes={"jax": passes(8, seconds), "pytorch": []})
-        return made.comparison(mine, made.view_of("best_native", []))
-
-    page = text(side([8.0, 10.0, 12.0]), side([4.0, 5.0, 6.0]))
+    page = text(of_one_cell([8.0, 10.0, 12.0]), of_one_cell([4.0, 5.0, 6.0]))
     # A change of 57.2 % does not stand out, so the bound is rounded up.
     assert "only a change of more than 58% stands out in half of the cells compared" in page
+
+
+def test_where_not_even_a_tenfold_change_stands_out_no_number_pretends_that_one_would() -> None:
+    # Two passes on either side, one of each ten times as long as the other.
+    page = text(of_one_cell([1.0, 10.0]), of_one_cell([2.0, 20.0]))
+    assert (
+        "At the noise of these passes, not even a tenfold change stands out in half of the cells"
+        " compared. Measure more passes, or on a quieter machine."
+    ) in page
+    assert "only a change of more than" not in page
 
 
 @pytest.mark.parametrize(
