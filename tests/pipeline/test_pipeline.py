@@ -180,7 +180,7 @@ CHANGES: list[tuple[str, object, list[str]]] = [
     ("passes.sweep", 3, ["nonce", "oracle", *MEASURE, "compare"]),
     ("passes.confirm", 3, [*MEASURE, "compare"]),
     ("oracle.seed", 1, ["oracle", "compare"]),
-    ("probes.targets", 2, [*MEASURE, "compare"]),
+    ("probes.targets", 1, [*MEASURE, "compare"]),
     ("model.seed", 1, ["checkpoint"]),
     (f"workloads.{WORKLOAD}.seed", 1, ["workload", "compare"]),
     ("mix", {"all": {WORKLOAD: 1.0}}, ["compare"]),
