@@ -1,7 +1,7 @@
 """Simulates the coverage of the capacity's interval: ``python -m benchmarks.capacity``.
 
 Searches for the capacity of queues that have a known one, as a measurement does: levels of some
-requests each, whose rates :class:`stages.load.capacity.RateSearch` chooses. Then it counts the
+requests each, whose rates :class:`stages.traffic.capacity.RateSearch` chooses. Then it counts the
 intervals that contain the true capacity.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.queues import ALLOWED, QUEUES, Queue, capacity_of
 from stages.common.files import write_whole
 from stages.common.student import student_quantile
-from stages.load.capacity import CONFIDENCE, Line, RateSearch, fieller_interval, fit_line
+from stages.traffic.capacity import CONFIDENCE, Line, RateSearch, fieller_interval, fit_line
 
 SIZES = ((12, 200), (12, 400), (20, 200), (20, 400), (12, 1000))
 """Levels, and requests of each."""

@@ -22,12 +22,12 @@ from pathlib import Path
 import click
 
 from benchmarks.client import LABELS, plan_turn
-from stages.load.arrivals import poisson_arrivals
 from stages.load.engine import Level, closed_loop, open_loop
 from stages.measure.http.calibration import CALL_TIMEOUT_S, instant_server
 from stages.measure.http.client import ScoreConnection
 from stages.measure.http.exchange import PreparedRequest, ScoreRequest
 from stages.measure.http.instant import ITEMS_HEADER
+from stages.traffic.arrivals import poisson_arrivals
 
 ITEMS = 16
 IN_FLIGHT = (1, 8, 32)

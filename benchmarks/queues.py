@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from stages.load.capacity import LevelCount
+from stages.traffic.capacity import LevelCount
 
 type Array = npt.NDArray[np.float64]
 type Draw = Callable[[np.random.Generator, int], Array]

@@ -1,1 +1,1 @@
-"""Requests that overlap: when they arrive, and what sends them."""
+"""Sends requests that overlap."""

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.capacity import search
 from benchmarks.queues import ALLOWED, QUEUES, Queue, capacity_of
-from stages.load.capacity import LevelCount, RateSearch, estimate_capacity
+from stages.traffic.capacity import LevelCount, RateSearch, estimate_capacity
 
 BY_NAME = {queue.name: queue for queue in QUEUES}
 

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from stages.load.arrivals import poisson_arrivals
+from stages.traffic.arrivals import poisson_arrivals
 
 COUNT = 4000
 
