@@ -50,7 +50,7 @@ CHOICES = $(if $(TARGET),'target=$(TARGET)') $(if $(CONTRACT),'contract=$(CONTRA
 .PHONY: combine diff doctor measure plan repro test test-quick check params remeasure lock lock-commit setup
 
 repro: setup ## run whatever is out of date and end with the report
-	@began=$$(date +%s); $(RUN) dvc repro && python -m tools.spent --since "$$began"
+	@began=$$(date +%s); $(RUN) dvc repro && { python -m tools.spent --since "$$began" || true; }
 	@if grep 'base_url:' params.yaml | grep -qv 'base_url: null'; then $(RUN) python -m tools.served; fi
 	@echo "The report: data/report/report.md"
 

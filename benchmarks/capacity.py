@@ -69,7 +69,7 @@ class Coverage:
         decisive: share of the searches that gave an interval.
         covered: share of these intervals that contain the true capacity.
         half_width: median half-width, as a share of the true capacity.
-        bias: median of the estimate over the true capacity, less 1.
+        bias: median of their estimates over the true capacity, less 1.
     """
 
     queue: str
@@ -108,20 +108,28 @@ def coverages(queue: Queue, levels: int, requests: int, searches: int) -> Iterat
     """What becomes of so many searches, by each method."""
     true = capacity_of(queue)
     ended = [search(queue, levels, requests, seed) for seed in range(searches)]
-    rates = [capacity.rate for one in ended if (capacity := one.capacity())]
-    lines = [(line, len(near) - 2) for one in ended if (line := fit_line(near := one.near()))]
+    fitted = [
+        (capacity.rate, line, capacity.levels - 2)
+        for one in ended
+        if (capacity := one.capacity()) and (line := fit_line(one.near()))
+    ]
     for name, method in METHODS.items():
-        found = [method(line, freedom) for line, freedom in lines if line.slope > 0]
-        intervals = [(low, high) for low, high in found if low is not None and high is not None]
+        decisive = [
+            (rate, low, high)
+            for rate, line, freedom in fitted
+            for low, high in [method(line, freedom)]
+            if low is not None and high is not None and low > 0
+        ]
+        widths = [high - low for _, low, high in decisive]
         yield Coverage(
             queue=queue.name,
             method=name,
             levels=levels,
             requests=requests,
-            decisive=len(intervals) / searches,
-            covered=sum(low <= true <= high for low, high in intervals) / max(len(intervals), 1),
-            half_width=float(np.median([high - low for low, high in intervals] or [0])) / 2 / true,
-            bias=float(np.median(rates or [true])) / true - 1,
+            decisive=len(decisive) / searches,
+            covered=sum(low <= true <= high for _, low, high in decisive) / max(len(decisive), 1),
+            half_width=float(np.median(widths or [0])) / 2 / true,
+            bias=float(np.median([rate for rate, _, _ in decisive] or [true])) / true - 1,
         )
 
 

@@ -68,6 +68,13 @@ QUEUES = (
         10.0,
         exact=1 - math.log(1 / ALLOWED) / 10,
     ),
+    # The same at 90 % of what its server can answer.
+    Queue(
+        "M/M/1, busy",
+        lambda draw, n: draw.exponential(1.0, n),
+        30.0,
+        exact=1 - math.log(1 / ALLOWED) / 30,
+    ),
     Queue("M/D/1", lambda _, n: np.ones(n), 5.0),
     Queue("M/G/1 with stalls", _stalls, 12.0),
 )

@@ -1,8 +1,9 @@
 """Says what the wall clock of a `dvc repro` was spent on.
 
 `make repro` runs this at its end. What a measurement spends on server starts and on passes, the
-matrix says (:class:`stages.documents.matrix.TimeSplit`). All else is the rest: probes, the end of
-each server, the other stages and DVC itself. Where no matrix was measured, nothing is printed.
+matrix says (:class:`stages.documents.matrix.TimeSplit`). All else is the rest: probes, extra
+starts, the end of each server, the other stages and DVC itself. Where no matrix was measured, or
+one of them was begun earlier, nothing is printed.
 """
 
 from __future__ import annotations
@@ -26,14 +27,16 @@ def split(runs: list[Run], seconds: float) -> str | None:
         seconds: from its begin to its end.
 
     Returns:
-        ``None`` where nothing was measured.
+        ``None`` where nothing was measured, or where a clock that was set makes no sense of it.
     """
     if not runs:
         return None
     times = [run.seconds for run in runs]
     starts = sum(one.server_start for one in times)
     passes = sum(one.warmup + one.sweep + one.confirm for one in times)
-    rest = max(seconds - starts - passes, 0.0)
+    rest = seconds - starts - passes
+    if rest < 0:
+        return None
     return (
         f"dvc repro took {seconds:.0f} s: server starts {starts:.0f} s, passes with their warm-up"
         f" {passes:.0f} s, everything else {rest:.0f} s ({rest / seconds:.0%})"
@@ -59,7 +62,8 @@ def main(since: float) -> None:
     mine = [
         run
         for run in _runs(load_contract())
-        if run.sessions and datetime.fromisoformat(run.finished_at) >= began
+        if sum(run.seconds.model_dump().values()) > 0
+        and datetime.fromisoformat(run.finished_at) >= began
     ]
     # What was measured before an interruption is in the matrix's seconds, and not in these.
     if any(run.interruptions for run in mine):

@@ -38,7 +38,7 @@ class LoadedRequest:
         place: among the level's requests, from 0.
         scheduled_ns: when it was due. In a closed loop, when its turn came.
         sent_ns: when the client began to send it.
-        first_byte_ns: when the answer began; ``None`` where there was none.
+        first_byte_ns: when the answer began; ``None`` where no whole answer came.
         done_ns: when its answer was decoded and validated, or had failed.
         answer: validated.
     """
@@ -88,8 +88,13 @@ def open_loop(
         requests: encoded.
         due_s: when each is due, in seconds from the beginning of the level; rising.
         connect: makes a connection to the server; one is made for each request in flight.
-        most_in_flight: an arrival that finds so many ends the level.
+        most_in_flight: an arrival that finds so many ends the level; at least 1.
+
+    Raises:
+        ValueError: there are more requests than arrivals, or fewer.
     """
+    if len(requests) != len(due_s):
+        raise ValueError(f"{len(requests)} requests, but {len(due_s)} arrivals")
     waiting: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
     with _workers(requests, connect, most_in_flight, waiting.get) as crew:
         try:
@@ -97,7 +102,7 @@ def open_loop(
             for place, due in enumerate(due_s):
                 due_ns = begin_ns + round(due * 1e9)
                 _sleep_until(due_ns)
-                if place - crew.answered >= most_in_flight:
+                if crew.failed.is_set() or place - crew.answered >= most_in_flight:
                     break
                 waiting.put((place, due_ns))
         finally:
@@ -118,7 +123,7 @@ def closed_loop(
     Args:
         requests: encoded.
         connect: makes a connection to the server; one is made for each request in flight.
-        in_flight: requests at a time.
+        in_flight: requests at a time; at least 1.
     """
     # Of a C iterator, so that two threads never take the same place.
     places = itertools.count()
@@ -141,6 +146,7 @@ class _Crew:
         self._found: list[LoadedRequest] = []
         self._ready = threading.Semaphore(0)
         self.begin = threading.Event()
+        self.failed = threading.Event()
 
     @property
     def answered(self) -> int:
@@ -157,14 +163,23 @@ class _Crew:
             self._ready.acquire()
 
     def work(self, connection: ScoreConnection) -> None:
-        """Send what comes over one connection, until nothing does."""
+        """Send what comes over one connection, until nothing does or the level has failed."""
+        try:
+            self._work(connection)
+        except BaseException:
+            self.failed.set()
+            raise
+
+    def _work(self, connection: ScoreConnection) -> None:
         with connection:
-            # Where it cannot connect, the first request says so.
-            with contextlib.suppress(CallFailed):
-                connection.open()
-            self._ready.release()
+            try:
+                # Where it cannot connect, the first request says so.
+                with contextlib.suppress(CallFailed):
+                    connection.open()
+            finally:
+                self._ready.release()
             self.begin.wait()
-            while (turn := self._take()) is not None:
+            while not self.failed.is_set() and (turn := self._take()) is not None:
                 place, due_ns = turn
                 sent_ns = time.monotonic_ns()
                 answer, reply = exchange(connection, self._prepared[place])
@@ -192,12 +207,20 @@ def _workers(
     # A prepared request does not depend on which connection of a server it is sent over.
     crew = _Crew([request.prepare(connections[0]) for request in requests], take)
     with ThreadPoolExecutor(count, "load") as pool:
-        working: list[Future[None]] = [pool.submit(crew.work, one) for one in connections]
-        crew.wait_until_connected(count)
-        crew.begin.set()
-        yield crew
-    for one in working:
-        one.result()
+        working: list[Future[None]] = []
+        try:
+            working += [pool.submit(crew.work, one) for one in connections]
+            crew.wait_until_connected(count)
+            crew.begin.set()
+            yield crew
+            for one in working:
+                one.result()
+        except BaseException:
+            # An interruption or a fault: nothing more is sent. Requests in flight are waited for.
+            crew.failed.set()
+            raise
+        finally:
+            crew.begin.set()
 
 
 def _sleep_until(due_ns: int) -> None:

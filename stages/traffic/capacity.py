@@ -4,10 +4,11 @@ A *level* offers requests at one rate. Its *misses* are the requests that were l
 or failed. The capacity is the rate at which the share of misses is just what the bound allows, such
 as 5 % for a p95.
 
-Near that rate the logarithm of the share rises about linearly with the rate: in an M/M/1 queue it
-does so exactly. So the capacity follows from a line through several levels. The misses of one level
-come in bunches, because whoever waits makes the next ones wait, so levels scatter more than
-independent misses would. The scatter of the levels around the line says by how much.
+Near that rate, and while the share is small, its logarithm rises about linearly with the rate: in
+an M/M/1 queue it does so exactly. So the capacity follows from a line through several levels. The
+misses of one level come in bunches, because whoever waits makes the next ones wait, so levels
+scatter more than independent misses would. The scatter of the levels around the line says by how
+much.
 
 ``python -m benchmarks.capacity`` simulates the coverage on queues of known capacity. A search by
 :class:`RateSearch` chooses the rates; without misses on both sides of the capacity there is no line
@@ -36,12 +37,19 @@ WINDOW = 0.35
 """Levels further from the capacity than this share of it say little about it: the logarithm of the
 share of misses is a line only near by."""
 
+MANY = 8.0
+"""Rates at which there are more misses than this times what is allowed are left out: a share near 1
+cannot rise along the line."""
+
 _BISECTIONS = 4
 """Levels that look for the capacity before others settle it."""
 
 _OFFSETS = (-0.20, 0.10, -0.10, 0.20)
 """Where the levels that settle it lie around the capacity as it is known so far, in turn. Nearer
 ones would leave the line's slope open, and with it the interval."""
+
+_NEARER = 0.7
+"""By which the levels move towards the capacity where one had more misses than can be used."""
 
 _LARGEST_STEP = 0.15
 """By which the capacity as it is known so far moves from one level to the next."""
@@ -56,7 +64,8 @@ class LevelCount:
     Attributes:
         rate: offered, in requests per second.
         requests: that were judged.
-        misses: of these, later than the bound or failed.
+        misses: of these, later than the bound, failed, or not sent any more because the level was
+            saturated.
     """
 
     rate: float
@@ -70,7 +79,8 @@ class Capacity:
 
     Attributes:
         rate: the estimate.
-        low, high: its interval at ``CONFIDENCE``; ``None`` where the levels do not bound it.
+        low, high: its interval at ``CONFIDENCE``; ``None`` where the levels do not bound it on
+            both sides.
         levels: that it follows from.
         scatter: of the levels around the line: the variance over that of independent misses, at
             least 1.
@@ -108,25 +118,57 @@ def estimate_capacity(
             where it is not known.
 
     Returns:
-        ``None`` where too few levels lie near it, or where misses do not become more with the rate.
+        ``None`` where too few levels lie near it, where these are not on both sides of it, or where
+        misses do not become more with the rate.
     """
     about = _middle(levels, allowed) if about is None else about
-    if about is None:
+    if about is None or about <= 0:
         return None
-    near = _near(levels, about)
-    if len(near) < _FEWEST_LEVELS or not any(level.misses for level in near):
+    near = near_levels(levels, allowed, about)
+    if len(near) < _FEWEST_LEVELS or _middle(near, allowed) is None:
         return None
     line = fit_line(near)
     if line is None or line.slope <= 0:
         return None
     rate = (math.log(allowed) - line.at_zero) / line.slope
+    rates = [level.rate for level in near]
+    if not min(rates) <= rate <= max(rates):
+        return None
     times = float(student_quantile((1 + CONFIDENCE) / 2, len(near) - 2))
     low, high = fieller_interval(line, math.log(allowed), times)
     return Capacity(rate, low, high, len(near), line.scatter)
 
 
-def _near(levels: Sequence[LevelCount], about: float) -> list[LevelCount]:
-    return [level for level in levels if abs(level.rate / about - 1) <= WINDOW]
+def near_levels(levels: Sequence[LevelCount], allowed: float, about: float) -> list[LevelCount]:
+    """The levels that say something about a capacity of ``about`` requests per second.
+
+    Which rates have too many misses follows from all levels together. Judged by its own misses, a
+    level would stay where they happened to be few, and the capacity would seem larger.
+    """
+    window = [level for level in levels if abs(level.rate / about - 1) <= WINDOW]
+    return [
+        level
+        for level, share in zip(sorted(window, key=_rate), _rising_shares(window), strict=True)
+        if share <= MANY * allowed
+    ]
+
+
+def _rate(level: LevelCount) -> float:
+    return level.rate
+
+
+def _rising_shares(levels: Sequence[LevelCount]) -> list[float]:
+    """The share of misses at each level, by rising rate, if it never falls with the rate.
+
+    Where it does, neighbours are taken together (pool adjacent violators).
+    """
+    pools: list[tuple[int, int, int]] = []  # misses, requests, levels
+    for level in sorted(levels, key=_rate):
+        pools.append((level.misses, level.requests, 1))
+        while len(pools) > 1 and pools[-2][0] * pools[-1][1] >= pools[-1][0] * pools[-2][1]:
+            last, before = pools.pop(), pools.pop()
+            pools.append((before[0] + last[0], before[1] + last[1], before[2] + last[2]))
+    return [misses / requests for misses, requests, many in pools for _ in range(many)]
 
 
 def _middle(levels: Sequence[LevelCount], allowed: float) -> float | None:
@@ -174,9 +216,9 @@ def fieller_interval(
         times: standard errors on either side, a quantile.
 
     Returns:
-        Lowest and highest; ``None`` twice where any rate may be the one.
+        Lowest and highest; ``None`` twice where no interval of positive rates holds them.
     """
-    (at_zero, both), (_, slope) = line.covariance * times**2
+    (at_zero, both), (_, slope) = (line.covariance * times**2).tolist()
     away = line.at_zero - log_allowed
     a, b, c = line.slope**2 - slope, away * line.slope - both, away**2 - at_zero
     inside = b * b - a * c
@@ -184,7 +226,8 @@ def fieller_interval(
     if a <= 0 or inside < 0:
         return None, None
     root = math.sqrt(inside)
-    return (-b - root) / a, (-b + root) / a
+    low, high = (-b - root) / a, (-b + root) / a
+    return (low, high) if low > 0 else (None, None)
 
 
 class RateSearch:
@@ -195,28 +238,36 @@ class RateSearch:
 
     Args:
         ceiling: a rate above which the server cannot answer, such as its throughput in a closed
-            loop; requests per second.
+            loop; requests per second, above 0.
         allowed: the share of misses that the bound allows.
+
+    Raises:
+        ValueError: the ceiling is not above 0.
     """
 
     def __init__(self, ceiling: float, allowed: float) -> None:
+        if ceiling <= 0:
+            raise ValueError(f"a server answers at some rate, not at {ceiling} requests per second")
         self.levels: list[LevelCount] = []
         self._ceiling, self._allowed = ceiling, allowed
         self._below, self._above = 0.0, ceiling
-        self._about = 0.0
+        self._about = ceiling
+        self._reach = 1.0
 
     def next_rate(self) -> float:
         """The rate to offer next, in requests per second."""
         settling = len(self.levels) - _BISECTIONS
         if settling < 0:
             return (self._below + self._above) / 2
-        offset = _OFFSETS[settling % len(_OFFSETS)]
+        offset = _OFFSETS[settling % len(_OFFSETS)] * self._reach
         return min(self._about * (1 + offset), self._ceiling)
 
     def record(self, level: LevelCount) -> None:
         """Take in what became of the level that was offered."""
         self.levels.append(level)
         if len(self.levels) > _BISECTIONS:
+            if level.misses > MANY * self._allowed * level.requests:
+                self._reach *= _NEARER
             self._move()
             return
         if level.misses > self._allowed * level.requests:
@@ -231,7 +282,7 @@ class RateSearch:
 
     def near(self) -> list[LevelCount]:
         """The levels that the estimate follows from."""
-        return _near(self.levels, self._about)
+        return near_levels(self.levels, self._allowed, self._about)
 
     def _move(self) -> None:
         """Take the estimate for where the capacity is, if it is not far from where it was."""

@@ -39,7 +39,7 @@ class TimedRequest:
 
 @dataclass(frozen=True, slots=True)
 class LevelFigures:
-    """What one level says.
+    """What one level says of the requests that were sent.
 
     Attributes:
         requests: that were sent.
@@ -73,7 +73,8 @@ def level_figures(requests: Sequence[TimedRequest], *, saturated: bool) -> Level
         return None
     latencies = [one.latency_s for one in requests]
     delay = _at(sorted(one.sent_s - one.scheduled_s for one in requests), 0.99)
-    slow = _at(sorted(latencies), 0.99)
+    # With those that failed, as long as they took: a late client is late for them, too.
+    slow = _at(sorted(one.done_s - one.scheduled_s for one in requests), 0.99)
     due = sorted(one.scheduled_s for one in requests)
     done = sorted(one.done_s for one in requests if one.status == "ok")
     return LevelFigures(
@@ -88,9 +89,15 @@ def level_figures(requests: Sequence[TimedRequest], *, saturated: bool) -> Level
     )
 
 
-def misses(requests: Sequence[TimedRequest], bound_s: float) -> int:
-    """How many requests were later than a bound or failed."""
-    return sum(one.latency_s > bound_s for one in requests)
+def misses(requests: Sequence[TimedRequest], bound_s: float, due: int) -> int:
+    """How many requests of a level were later than a bound, failed, or were not sent at all.
+
+    Args:
+        requests: that were sent.
+        bound_s: on latency.
+        due: how many were to be sent: a saturated level sends fewer.
+    """
+    return sum(one.latency_s > bound_s for one in requests) + due - len(requests)
 
 
 def _at(ordered: Sequence[float], share: float) -> float:

@@ -32,7 +32,7 @@ class Parity:
         changed: of those compared, how many differ by more than the limit in some score.
         max_abs_diff: the largest difference of a score, infinite where one is not a number or has
             no counterpart; ``None`` where nothing was compared.
-        worst: place of the request with that difference.
+        worst: which of the answers handed in has that difference, from 0.
     """
 
     compared: int

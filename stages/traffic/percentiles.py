@@ -1,10 +1,10 @@
 """Percentiles of latency, and how many requests each needs.
 
-A percentile of few requests is luck: the p99 of 100 requests is nearly always the slowest or the
-one before. MLPerf LoadGen's early stopping asks how many requests must meet a bound before it may
-be said, at 99 % confidence, that the percentile of the server does. With no request above the bound
-these are 90 for a p95 and 459 for a p99. The same count makes an upper bound of a percentile: the
-smallest latency that is above it at this confidence.
+A percentile of few requests is luck: the p99 of 100 requests is the second slowest. The early
+stopping of MLPerf LoadGen asks how many requests must meet a bound before it may be said, at 99 %
+confidence, that the percentile of the server does. With none above the bound these are 90 for a p95
+and 459 for a p99. The same count makes an upper bound of a percentile: the smallest latency that is
+above it at this confidence.
 
 Source: MLPerf LoadGen, "Early stopping criterion" (docs of mlcommons/inference); the bound is the
 usual one by order statistics, e.g. Hahn and Meeker, Statistical Intervals (1991), section 5.2.

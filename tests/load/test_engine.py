@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import NoReturn
@@ -182,10 +185,69 @@ def test_where_nobody_listens_every_request_says_so() -> None:
     assert statuses(level) == ["connection_error"] * 4
 
 
-def test_a_fault_of_the_client_itself_is_no_failed_request() -> None:
-    class Broken(ScoreConnection):
-        def send(self, *_: object) -> NoReturn:
-            raise ZeroDivisionError
+class CannotSend(ScoreConnection):
+    def send(self, *_: object) -> NoReturn:
+        raise ZeroDivisionError
 
-    with misbehaving(answer) as server, pytest.raises(ZeroDivisionError):
-        closed_loop([request(0)], connect=lambda: Broken(server.url, PATIENCE_S), in_flight=1)
+
+class CannotOpen(ScoreConnection):
+    def open(self) -> NoReturn:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("broken", [CannotSend, CannotOpen])
+def test_a_fault_of_the_client_itself_is_no_failed_request_and_ends_the_level(
+    broken: type[ScoreConnection],
+) -> None:
+    requests = [request(n) for n in range(3)]
+    with misbehaving(answer) as server:
+        with pytest.raises(ZeroDivisionError):
+            closed_loop(requests, connect=lambda: broken(server.url, PATIENCE_S), in_flight=2)
+        with pytest.raises(ZeroDivisionError):
+            open_loop(
+                requests,
+                # The last is due when nobody waits for it any more.
+                [0.0, 0.0, 86_400.0] if broken is CannotOpen else [0.0, 0.0, 0.5],
+                connect=lambda: broken(server.url, PATIENCE_S),
+                most_in_flight=3,
+            )
+        assert server.bodies == []
+
+
+def test_an_interruption_sends_nothing_more_and_leaves_no_thread() -> None:
+    first = itertools.count()
+    interrupted = threading.Event()
+
+    def interrupts(exchange: Exchange) -> bool:
+        """Interrupt the client at the first request, and answer none before it knows."""
+        if next(first) == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        assert interrupted.wait(PATIENCE_S)
+        return answer(exchange)
+
+    def notes(number: int, frame: object) -> NoReturn:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    usual = signal.signal(signal.SIGINT, notes)
+    try:
+        with misbehaving(interrupts) as server:
+            with pytest.raises(KeyboardInterrupt):
+                closed_loop([request(n) for n in range(5000)], connect=to(server.url), in_flight=2)
+            assert not [one for one in threading.enumerate() if one.name.startswith("load")]
+            assert len(server.bodies) < 5000
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+@pytest.mark.parametrize("arrivals", [1, 3])
+def test_requests_and_arrivals_that_do_not_match_are_refused(arrivals: int) -> None:
+    with misbehaving(answer) as server:
+        with pytest.raises(ValueError, match=f"2 requests, but {arrivals} arrivals"):
+            open_loop(
+                [request(0), request(1)],
+                [0.0] * arrivals,
+                connect=to(server.url),
+                most_in_flight=2,
+            )
+        assert server.bodies == []

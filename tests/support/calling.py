@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -19,6 +20,9 @@ from typing import TextIO
 from unittest import mock
 
 import click
+
+from stages.backends import registry
+from stages.common import errors
 
 
 def call(
@@ -33,7 +37,12 @@ def call(
         environ: its whole environment.
     """
     command = _command(name)
-    with _outputs() as (out, err), contextlib.chdir(folder), _environment(environ):
+    with (
+        _outputs() as (out, err),
+        contextlib.chdir(folder),
+        _environment(environ),
+        _as_in_a_new_process(),
+    ):
         code = _run(command, name, arguments)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -43,6 +52,11 @@ def call(
 
 
 def _command(name: str) -> click.Command:
+    found = importlib.util.find_spec(name)
+    assert found is not None, name
+    if found.submodule_search_locations is not None:
+        # `python -m NAME` runs it, and this does not.
+        assert importlib.util.find_spec(f"{name}.__main__") is not None, name
     module = importlib.import_module(name)
     if not hasattr(module, "main"):
         module = importlib.import_module(f"{name}.command")
@@ -80,6 +94,15 @@ def _outputs() -> Iterator[tuple[TextIO, TextIO]]:
             after.enter_context(mock.patch.object(sys, name, stream))
             files.append(file)
         yield files[0], files[1]
+
+
+@contextlib.contextmanager
+def _as_in_a_new_process() -> Iterator[None]:
+    """What this process remembers of earlier commands is forgotten, before and after."""
+    with mock.patch.object(errors, "_secrets", set()):
+        registry._loaded_from.cache_clear()
+        yield
+    registry._loaded_from.cache_clear()
 
 
 @contextlib.contextmanager

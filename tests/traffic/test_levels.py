@@ -61,8 +61,19 @@ def test_failures_keep_their_kind_and_are_no_answers() -> None:
     assert p95 is not None
     # A refusal that came at once is no fast answer.
     assert p95.seconds == math.inf
-    assert misses(requests, 0.2 + 1e-9) == 10
-    assert misses(requests, 0.1) == 100
+    assert misses(requests, 0.2 + 1e-9, due=100) == 10
+    assert misses(requests, 0.1, due=100) == 100
+
+
+def test_a_request_that_was_not_sent_any_more_missed_the_bound() -> None:
+    assert misses(every(0.1, 40, 0.2), 1.0, due=100) == 60
+
+
+def test_a_late_client_is_named_whatever_fails_besides() -> None:
+    late = [*every(0.1, 98, 5.1, delay_s=5.0), *every(0.1, 2, 6.0, 5.0, status="timeout")]
+    found = level_figures(late, saturated=False)
+    assert found is not None
+    assert found.client_bound
 
 
 def test_a_level_that_sent_nothing_has_no_figures() -> None:
