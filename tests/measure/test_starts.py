@@ -19,7 +19,7 @@ from stages.measure.servers.launched import Server
 from stages.plan.plan import make_plan
 
 REQUESTS = 4 + 3 * 8
-"""Repetitions, and every layout around three targets."""
+"""Repetitions, and every layout around the targets."""
 
 AT = folder_of("jax", "portable")
 REQUEST = ["workload", "kind", "layout", "run", "item", "place", "items"]

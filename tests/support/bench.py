@@ -31,6 +31,7 @@ SMALL: dict[str, Any] = {
     "limits__call_timeout_s": PATIENCE_S,
     "limits__start_timeout_s": PATIENCE_S,
     "limits__restarts": 2,
+    "probes__targets": 3,
     "probes__repeats": 4,
 }
 
