@@ -276,6 +276,7 @@ CONTRACTS = sorted(p.stem for p in (ROOT / "conf/contract").glob("*.yaml"))
 TARGETS = {
     "cpu": "quick",
     "cpu_multi_item": "quick",
+    "cpu_multi_item_packed": "quick",
     "smollm2_cpu": "smollm2",
     "tpu_vs_gpu": "seed",
 }
