@@ -8,47 +8,46 @@ intervals that contain the true capacity.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import NormalDist
 
 import click
 import numpy as np
 
+from benchmarks.methodology import METHODOLOGY, as_markdown, write_section
 from benchmarks.queues import ALLOWED, QUEUES, Queue, capacity_of
-from stages.common.files import write_whole
-from stages.common.student import student_quantile
-from stages.traffic.capacity import CONFIDENCE, Line, RateSearch, fieller_interval, fit_line
+from stages.traffic.capacity import (
+    CONFIDENCE,
+    Line,
+    RateSearch,
+    errors_aside,
+    fieller_interval,
+    fit_line,
+)
 
 SIZES = ((12, 200), (12, 400), (20, 200), (20, 400), (12, 1000))
 """Levels, and requests of each."""
 
-
-METHODOLOGY = Path("docs/methodology.md")
-BEGIN, END = "<!-- capacity: begin -->", "<!-- capacity: end -->"
+SECTION = "capacity"
 
 type Interval = tuple[float | None, float | None]
 
 
 def _fieller(line: Line, freedom: int) -> Interval:
-    return fieller_interval(line, math.log(ALLOWED), _times(freedom))
+    return fieller_interval(line, ALLOWED, errors_aside(freedom))
 
 
 def _delta(line: Line, freedom: int) -> Interval:
-    rate = (math.log(ALLOWED) - line.at_zero) / line.slope
+    rate = line.rate_at(ALLOWED)
     at = np.array([1.0, rate])
-    error = math.sqrt(at @ line.covariance @ at) / line.slope
-    return rate - _times(freedom) * error, rate + _times(freedom) * error
+    aside = errors_aside(freedom) * math.sqrt(at @ line.covariance @ at) / line.slope
+    return rate - aside, rate + aside
 
 
 def _independent(line: Line, _: int) -> Interval:
     alone = replace(line, covariance=line.covariance / line.scatter)
-    return fieller_interval(alone, math.log(ALLOWED), NormalDist().inv_cdf((1 + CONFIDENCE) / 2))
-
-
-def _times(freedom: int) -> float:
-    return float(student_quantile((1 + CONFIDENCE) / 2, freedom))
+    return fieller_interval(alone, ALLOWED, NormalDist().inv_cdf((1 + CONFIDENCE) / 2))
 
 
 METHODS: dict[str, Callable[[Line, int], Interval]] = {
@@ -152,25 +151,16 @@ COLUMNS = (
 )
 
 
-def as_markdown(found: Iterable[Coverage]) -> str:
-    """The table of the methodology."""
-    rule = ["---"] * 2 + ["---:"] * (len(COLUMNS) - 2)
-    rows = [list(COLUMNS), rule, *(one.printed() for one in found)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
 @click.command(help="Simulate the coverage of the capacity's interval on known queues.")
 @click.option("--searches", type=click.IntRange(min=1), default=1000, show_default=True)
 @click.option("--write", is_flag=True, help=f"Also put the table into {METHODOLOGY}.")
 def main(searches: int, *, write: bool) -> None:
     """Print a row for each queue, size of a search and method; they take minutes."""
-    table = as_markdown(every_coverage(searches))
-    click.echo(f"{searches} searches each; intervals at {CONFIDENCE:.0%}\n\n{table}", nl=False)
+    rows = [COLUMNS, *(one.printed() for one in every_coverage(searches))]
+    table = as_markdown(rows, text_columns=2)
+    click.echo(f"{searches} searches each; intervals at {CONFIDENCE:.0%}\n\n{table}")
     if write:
-        before, _, rest = METHODOLOGY.read_text("utf-8").partition(BEGIN)
-        _, _, after = rest.partition(END)
-        whole = f"{before}{BEGIN}\n{table}{END}{after}"
-        write_whole(METHODOLOGY, whole.encode())
+        write_section(table, SECTION)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import click
 from rich.console import Console
@@ -30,8 +29,8 @@ from benchmarks.candidates import (
     PairMethod,
     half_width,
 )
+from benchmarks.methodology import METHODOLOGY, as_markdown, write_section
 from benchmarks.noise import LIMITS, NOISES, cells_of, spread
-from stages.common.files import write_whole
 from stages.compare.intervals import TARGET, Array
 
 PASSES = (5, 7, 12)
@@ -41,8 +40,7 @@ SPREADS = ((1.0, 1.0), (1.0, 0.3), (0.3, 1.0))
 BATCH = 2000
 """Cells per batch, which bounds the memory of the bootstrap methods."""
 
-METHODOLOGY = Path("docs/methodology.md")
-BEGIN, END = "<!-- coverage: begin -->", "<!-- coverage: end -->"
+SECTION = "coverage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,24 +201,6 @@ def rows(results: Sequence[Coverage]) -> list[list[str]]:
     ]
 
 
-def as_markdown(table: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with right-aligned figures."""
-    heading, *body = table
-    lines = [heading, ["---", *["---:"] * (len(heading) - 1)], *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def between_markers(page: str, text: str) -> str:
-    """``page`` with ``text`` between its two markers."""
-    before, found, rest = page.partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not found or not ended:
-        raise click.ClickException(
-            f"{METHODOLOGY}: no {BEGIN} ... {END} to replace the text between"
-        )
-    return f"{before}{BEGIN}\n{text}\n{END}{after}"
-
-
 @click.command(help="Simulate how often each method's interval contains the true value.")
 @click.option("--draws", type=click.IntRange(min=1), default=20_000, show_default=True)
 @click.option("--write", is_flag=True, help=f"Write the tables to {METHODOLOGY}.")
@@ -247,8 +227,7 @@ def main(draws: int, write: bool) -> None:
         console.print(table)
     if write:
         text = "\n\n".join(f"{title}:\n\n{as_markdown(table)}" for title, table in titled.items())
-        page = between_markers(METHODOLOGY.read_text("utf-8"), f"\n{text}\n")
-        write_whole(METHODOLOGY, page.encode())
+        write_section(f"\n{text}\n", SECTION)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from stages.measure.http.client import ScoreConnection
 from stages.measure.http.exchange import PreparedRequest, ScoreRequest
 from stages.measure.http.instant import ITEMS_HEADER
 from stages.traffic.arrivals import poisson_arrivals
+from stages.traffic.percentiles import at_percent
 
 ITEMS = 16
 IN_FLIGHT = (1, 8, 32)
@@ -95,7 +96,7 @@ def write_wrk_script(folder: Path) -> Path:
 def delays_ms(level: Level) -> tuple[float, float]:
     """Median and 99th percentile of how late the requests of a level were sent."""
     late = sorted(one.delay_ns / 1e6 for one in level.requests)
-    return statistics.median(late), late[int(0.99 * (len(late) - 1))]
+    return statistics.median(late), at_percent(late, 99.0)
 
 
 def figures(rounds: int, seconds: float) -> Iterator[tuple[str, float]]:

@@ -105,6 +105,10 @@ class Line:
     covariance: Array
     scatter: float
 
+    def rate_at(self, share: float) -> float:
+        """The rate at which the line reaches a share of misses."""
+        return (math.log(share) - self.at_zero) / self.slope
+
 
 def estimate_capacity(
     levels: Sequence[LevelCount], allowed: float, about: float | None = None
@@ -130,12 +134,11 @@ def estimate_capacity(
     line = fit_line(near)
     if line is None or line.slope <= 0:
         return None
-    rate = (math.log(allowed) - line.at_zero) / line.slope
+    rate = line.rate_at(allowed)
     rates = [level.rate for level in near]
     if not min(rates) <= rate <= max(rates):
         return None
-    times = float(student_quantile((1 + CONFIDENCE) / 2, len(near) - 2))
-    low, high = fieller_interval(line, math.log(allowed), times)
+    low, high = fieller_interval(line, allowed, errors_aside(len(near) - 2))
     return Capacity(rate, low, high, len(near), line.scatter)
 
 
@@ -145,25 +148,21 @@ def near_levels(levels: Sequence[LevelCount], allowed: float, about: float) -> l
     Which rates have too many misses follows from all levels together. Judged by its own misses, a
     level would stay where they happened to be few, and the capacity would seem larger.
     """
-    window = [level for level in levels if abs(level.rate / about - 1) <= WINDOW]
-    return [
-        level
-        for level, share in zip(sorted(window, key=_rate), _rising_shares(window), strict=True)
-        if share <= MANY * allowed
-    ]
-
-
-def _rate(level: LevelCount) -> float:
-    return level.rate
+    window = sorted(
+        (level for level in levels if abs(level.rate / about - 1) <= WINDOW),
+        key=lambda level: level.rate,
+    )
+    shares = _rising_shares(window)
+    return [level for level, share in zip(window, shares, strict=True) if share <= MANY * allowed]
 
 
 def _rising_shares(levels: Sequence[LevelCount]) -> list[float]:
-    """The share of misses at each level, by rising rate, if it never falls with the rate.
+    """The share of misses at each of ``levels``, by rising rate, if it never falls with the rate.
 
     Where it does, neighbours are taken together (pool adjacent violators).
     """
     pools: list[tuple[int, int, int]] = []  # misses, requests, levels
-    for level in sorted(levels, key=_rate):
+    for level in levels:
         pools.append((level.misses, level.requests, 1))
         while len(pools) > 1 and pools[-2][0] * pools[-1][1] >= pools[-1][0] * pools[-2][1]:
             last, before = pools.pop(), pools.pop()
@@ -205,21 +204,24 @@ def fit_line(levels: Sequence[LevelCount]) -> Line | None:
     return Line(float(line[0]), float(line[1]), np.linalg.inv(information) * scatter, scatter)
 
 
-def fieller_interval(
-    line: Line, log_allowed: float, times: float
-) -> tuple[float | None, float | None]:
-    """The rates at which the line may reach ``log_allowed``; they need not lie evenly around it.
+def errors_aside(freedom: int) -> float:
+    """How many standard errors an interval at ``CONFIDENCE`` extends to either side."""
+    return float(student_quantile((1 + CONFIDENCE) / 2, freedom))
+
+
+def fieller_interval(line: Line, allowed: float, times: float) -> tuple[float | None, float | None]:
+    """The rates at which the line may reach ``allowed``; they need not lie evenly around it.
 
     Args:
         line: fitted.
-        log_allowed: logarithm of the share of misses that the bound allows.
+        allowed: the share of misses that the bound allows.
         times: standard errors on either side, a quantile.
 
     Returns:
         Lowest and highest; ``None`` twice where no interval of positive rates holds them.
     """
     (at_zero, both), (_, slope) = (line.covariance * times**2).tolist()
-    away = line.at_zero - log_allowed
+    away = line.at_zero - math.log(allowed)
     a, b, c = line.slope**2 - slope, away * line.slope - both, away**2 - at_zero
     inside = b * b - a * c
     # The slope itself may be 0.

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stages.traffic.percentiles import Percentile, percentile
+from stages.traffic.percentiles import Percentile, at_percent, percentile
 
 PERCENTS = (50.0, 90.0, 95.0, 99.0)
 
@@ -72,9 +72,9 @@ def level_figures(requests: Sequence[TimedRequest], *, saturated: bool) -> Level
     if not requests:
         return None
     latencies = [one.latency_s for one in requests]
-    delay = _at(sorted(one.sent_s - one.scheduled_s for one in requests), 0.99)
+    delay = at_percent(sorted(one.sent_s - one.scheduled_s for one in requests), 99.0)
     # With those that failed, as long as they took: a late client is late for them, too.
-    slow = _at(sorted(one.done_s - one.scheduled_s for one in requests), 0.99)
+    slow = at_percent(sorted(one.done_s - one.scheduled_s for one in requests), 99.0)
     due = sorted(one.scheduled_s for one in requests)
     done = sorted(one.done_s for one in requests if one.status == "ok")
     return LevelFigures(
@@ -98,10 +98,6 @@ def misses(requests: Sequence[TimedRequest], bound_s: float, due: int) -> int:
         due: how many were to be sent: a saturated level sends fewer.
     """
     return sum(one.latency_s > bound_s for one in requests) + due - len(requests)
-
-
-def _at(ordered: Sequence[float], share: float) -> float:
-    return ordered[math.ceil(len(ordered) * share - 1e-9) - 1]
 
 
 def _per_second(ordered: Sequence[float]) -> float | None:

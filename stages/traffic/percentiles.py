@@ -67,16 +67,26 @@ def percentile(latencies_s: Sequence[float], percent: float) -> Percentile | Non
     ordered = sorted(latencies_s)
     return Percentile(
         percent=percent,
-        seconds=ordered[math.ceil(count * percent / 100 - 1e-9) - 1],
+        seconds=at_percent(ordered, percent),
         at_most_s=ordered[_rank_above(count, percent) - 1],
     )
+
+
+def at_percent(ordered: Sequence[float], percent: float) -> float:
+    """The value that this share of the values, which rise, did not exceed."""
+    return ordered[_rank(len(ordered), percent) - 1]
+
+
+def _rank(count: int, percent: float) -> int:
+    # Without the small number, rounding errors would raise an exact rank.
+    return math.ceil(count * percent / 100 - 1e-9)
 
 
 @cache
 def _rank_above(count: int, percent: float) -> int:
     """The lowest rank whose latency is above the percentile at ``CONFIDENCE``, from 1."""
     share = percent / 100
-    below, above = math.ceil(count * share - 1e-9) - 1, count
+    below, above = _rank(count, percent) - 1, count
     while above - below > 1:
         rank = (below + above) // 2
         # At most rank - 1 requests are below the percentile.

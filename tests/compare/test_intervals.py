@@ -22,17 +22,16 @@ from benchmarks.candidates import (
     RATIO_METHODS,
 )
 from benchmarks.coverage import (
-    BEGIN,
-    END,
     PAIRS,
     PASSES,
-    between_markers,
+    SECTION,
     of_median,
     of_pairs,
     printed_level,
     share_covered,
     share_of_pairs,
 )
+from benchmarks.methodology import between_markers, markers
 from benchmarks.noise import NOISES, cells_of, spread
 from stages.common.student import student_p, student_quantile, welch
 from stages.compare.intervals import (
@@ -61,6 +60,7 @@ from stages.documents.comparison import Interval
 DRAWS = 40_000
 PAIR_DRAWS = 8_000
 METHODOLOGY = Path(__file__).parents[2] / "docs/methodology.md"
+BEGIN, END = markers(SECTION)
 
 several = st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=15).map(np.array)
 
@@ -573,9 +573,9 @@ def test_the_methodology_prints_the_levels_in_use() -> None:
 def test_the_tables_go_between_the_markers_and_nowhere_else() -> None:
     page = f"before\n{BEGIN}\nold\n{END}\nafter"
 
-    assert between_markers(page, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter"
+    assert between_markers(page, "new", SECTION) == f"before\n{BEGIN}\nnew\n{END}\nafter"
     with pytest.raises(ClickException):
-        between_markers("no markers", "new")
+        between_markers("no markers", "new", SECTION)
 
 
 def test_the_median_is_simulated_too() -> None:
